@@ -1,0 +1,14 @@
+"""The WSGI entry point: `gunicorn -k pushsvc.worker.PushWorker app:app`."""
+
+import os
+import sys
+
+from pushsvc import create_app
+from pushsvc.config import Settings
+from pushsvc.errors import ConfigError
+
+try:
+    app = create_app(Settings.from_env(os.environ))
+except ConfigError as error:
+    print(f"pushsvc: {error.detail}", file=sys.stderr)
+    sys.exit(4)  # what gunicorn takes as "the application cannot be loaded": it stops instead of trying for ever

@@ -1,0 +1,126 @@
+"""Who is calling, and what may they do: JSON Web Tokens (RFC 7519), HS256 only."""
+
+from __future__ import annotations
+
+import hmac
+import os
+import secrets
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import jwt
+
+from pushsvc.errors import ConfigError, Forbidden, Invalid, Unauthorized
+from pushsvc.event import ALL, checked_name, user_channel
+
+ALGORITHM: Final = "HS256"
+COOKIE: Final = "pushsvc_token"
+DEMO_CLAIMS: Final = {"sub": "demo", "publish": ["*"], "subscribe": ["*"]}  # all but admin
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What a verified token says. Patterns are channels; a trailing `*` matches the rest. `expires`: Unix time."""
+
+    user: str | None
+    publish: tuple[str, ...] = ()
+    subscribe: tuple[str, ...] = ()
+    admin: bool = False
+    expires: float | None = None
+
+    def need_user(self) -> str:
+        if self.user is None:
+            raise Forbidden("This token names no user (claim sub), so it has no events of its own.")
+        return self.user
+
+    def may_publish(self, channel: str) -> bool:
+        return _matches(self.publish, channel)
+
+    def may_subscribe(self, channel: str) -> bool:
+        """A token with a user always reads that user's channel and what goes to all."""
+        own = self.user is not None and channel in (ALL, user_channel(self.user))
+        return own or _matches(self.subscribe, channel)
+
+    def need_publish(self, channels: Iterable[str]) -> None:
+        for channel in channels:
+            if not self.may_publish(channel):
+                raise Forbidden(f"This token may not publish to {channel}.")
+
+    def need_subscribe(self, channels: Iterable[str]) -> None:
+        for channel in channels:
+            if not self.may_subscribe(channel):
+                raise Forbidden(f"This token may not subscribe to {channel}.")
+
+
+def _matches(patterns: Iterable[str], channel: str) -> bool:
+    return any(
+        channel.startswith(pattern[:-1]) if pattern.endswith("*") else channel == pattern for pattern in patterns
+    )
+
+
+def encode(claims: Mapping[str, Any], secret: str, *, ttl: float | None) -> str:
+    """A token with these claims, that ends after `ttl` seconds (None: never)."""
+    expiry = {} if ttl is None else {"exp": int(time.time() + ttl)}
+    return jwt.encode({**claims, **expiry}, secret, algorithm=ALGORITHM)
+
+
+def decode(token: str, secret: str) -> Identity:
+    """Verify a token. Raises Unauthorized, never saying more than the caller may know."""
+    try:
+        claims = jwt.decode(token, secret, algorithms=[ALGORITHM])
+    except jwt.ExpiredSignatureError as error:
+        raise Unauthorized("The token has expired.") from error
+    except jwt.PyJWTError as error:
+        raise Unauthorized("The token is not valid.") from error
+    sub = claims.get("sub")
+    try:
+        user = None if sub is None else checked_name(sub, "sub")
+    except Invalid as error:
+        raise Unauthorized(f"The token's {error.detail}") from error
+    return Identity(
+        user=user,
+        publish=_patterns(claims, "publish"),
+        subscribe=_patterns(claims, "subscribe"),
+        admin=claims.get("admin") is True,
+        expires=claims.get("exp"),
+    )
+
+
+def _patterns(claims: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    patterns = claims.get(name, [])
+    if not isinstance(patterns, list) or not all(isinstance(pattern, str) for pattern in patterns):
+        raise Unauthorized(f"The token's claim {name} must be a list of channels.")
+    return tuple(patterns)
+
+
+def derived_key(secret: str, purpose: str) -> str:
+    """A key of its own for each kind of token, so that one kind is never taken for another."""
+    return hmac.digest(secret.encode(), purpose.encode(), "sha256").hex()
+
+
+def load_secret(given: str, data_dir: Path) -> str:
+    """The signing secret: the one given, else one that is made once in `data_dir`, readable by its owner alone."""
+    if given:
+        return given
+    path = data_dir / "secret"
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            draft = data_dir / f"secret.{os.getpid()}.{secrets.token_hex(4)}"
+            draft.touch(mode=0o600)
+            draft.write_text(secrets.token_urlsafe(48))
+            try:
+                os.link(draft, path)  # atomic, and the first of several workers wins
+            except FileExistsError:
+                pass
+            finally:
+                draft.unlink()
+        secret = path.read_text().strip()
+    except OSError as error:
+        raise ConfigError(f"PUSHSVC_DATA_DIR: cannot keep the secret in {path}: {error.strerror}") from error
+    if len(secret.encode()) < 32:
+        raise ConfigError(f"PUSHSVC_SECRET: {path} holds less than 32 bytes; delete it to have a new one made")
+    return secret

@@ -1,0 +1,103 @@
+"""Settings: environment variables with the prefix PUSHSVC_, checked once, frozen after."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from pushsvc.errors import ConfigError
+
+PREFIX: Final = "PUSHSVC_"
+REDIS_SCHEMES: Final = ("redis://", "rediss://", "unix://")
+
+
+def _address(value: str) -> str:
+    """`host:port` or `unix:PATH`, as nginx and gunicorn both spell them."""
+    if value.startswith("unix:") and len(value) > len("unix:"):
+        return value
+    host, _, port = value.rpartition(":")
+    if not re.fullmatch(r"\[[0-9A-Fa-f:]+\]|[A-Za-z0-9.\-]+", host) or not port.isdigit() or not 0 < int(port) < 65536:
+        raise ValueError("should be host:port, such as 127.0.0.1:8080")
+    return value
+
+
+Address = Annotated[str, AfterValidator(_address)]
+Count = Annotated[int, Field(ge=1, le=10**9)]
+Seconds = Annotated[float, Field(gt=0, le=86400, allow_inf_nan=False)]
+
+
+class Settings(BaseModel):
+    """What an operator can set. Durations are in seconds, sizes in bytes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    redis_url: str = Field("", repr=False)  # may hold a password
+    data_dir: Path = Path(".pushsvc")
+    secret: str = Field("", repr=False)
+    http: Address = "127.0.0.1:8080"
+    app: Address = "127.0.0.1:8000"
+    workers: Annotated[int, Field(ge=1, le=256)] = Field(default_factory=lambda: os.cpu_count() or 1)
+    keep_events: Annotated[int, Field(ge=1, le=10**6)] = 1000
+    keep_seconds: Annotated[int, Field(ge=1, le=10 * 365 * 86400)] = 604800
+    dedupe_seconds: Annotated[int, Field(ge=1, le=10 * 365 * 86400)] = 86400
+    heartbeat_seconds: Seconds = 15.0
+    retry_seconds: Seconds = 2.0
+    drain_seconds: Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)] = 20.0
+    max_event_bytes: Annotated[int, Field(ge=1, le=16 * 2**20)] = 65536
+    max_batch: Annotated[int, Field(ge=1, le=100_000)] = 1000
+    max_connections: Count = 20000
+    max_connections_per_user: Count = 20
+    send_buffer_bytes: Count = 262144
+    durability: Literal["everysec", "always"] = "everysec"
+    allowed_origins: tuple[str, ...] = ()
+    demo: bool = False
+
+    @field_validator("redis_url")
+    @classmethod
+    def _known_scheme(cls, value: str) -> str:
+        if value and not value.startswith(REDIS_SCHEMES):
+            raise ValueError(f"should start with one of {' '.join(REDIS_SCHEMES)}")
+        return value
+
+    @field_validator("secret")
+    @classmethod
+    def _long_enough(cls, value: str) -> str:
+        if value and len(value.encode()) < 32:
+            raise ValueError("should be at least 32 bytes long (RFC 7518 section 3.2)")
+        return value
+
+    @field_validator("allowed_origins", mode="before")
+    @classmethod
+    def _origins(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        origins = tuple(origin.strip() for origin in value.split(",") if origin.strip())
+        for origin in origins:  # a '*' together with credentials would let any site read as the user
+            if not re.fullmatch(r"https?://[A-Za-z0-9.\-]+(:[0-9]+)?", origin):
+                raise ValueError("should be origins such as https://app.example.com, comma separated")
+        return origins
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> Settings:
+        """Read PUSHSVC_* from `environ`; an empty value means the default. Raises ConfigError with one line."""
+        given = {
+            field: environ[PREFIX + field.upper()] for field in cls.model_fields if environ.get(PREFIX + field.upper())
+        }
+        try:
+            return cls.model_validate(given)
+        except ValidationError as error:
+            raise ConfigError(_one_line(error)) from error
+
+
+def _one_line(error: ValidationError) -> str:
+    """The first problem: the name, the value (unless it is a secret), what it should be."""
+    first = error.errors(include_url=False)[0]
+    field = str(first["loc"][0])
+    value = "" if field in ("secret", "redis_url") else f" is {first['input']!r}:"
+    what = first["msg"].removeprefix("Value error, ")
+    return f"{PREFIX}{field.upper()}{value} {what[0].lower()}{what[1:]}"

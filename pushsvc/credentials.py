@@ -1,0 +1,48 @@
+"""From a request to an Identity: the Authorization header, a ticket, or a cookie, in this order."""
+
+from __future__ import annotations
+
+from flask import request
+
+from pushsvc import auth
+from pushsvc.auth import Identity
+from pushsvc.errors import Forbidden, Unauthorized
+from pushsvc.service import service
+from pushsvc.tickets import Admission
+
+
+def identify() -> Identity:
+    """Who sent this request. Raises Unauthorized, or Forbidden for another site's page that borrows a cookie."""
+    return _admit(spend=False).identity
+
+
+def admit() -> Admission:
+    """Who wants to listen. A ticket that was never used is swapped for the connection and a cookie."""
+    return _admit(spend=True)
+
+
+def _admit(*, spend: bool) -> Admission:
+    header = request.headers.get("Authorization")
+    if header is not None:
+        scheme, _, token = header.partition(" ")
+        if scheme.lower() != "bearer":
+            raise Unauthorized("Authorization: must be of the scheme Bearer.")
+        return Admission(auth.decode(token.strip(), service().secret), ())
+    ticket = request.args.get("ticket")
+    if ticket is not None:
+        _same_site()
+        return service().tickets.admit(ticket, request.cookies, spend=spend)
+    cookie = request.cookies.get(auth.COOKIE)
+    if cookie is not None:
+        _same_site()
+        return Admission(auth.decode(cookie, service().secret), ())
+    raise Unauthorized("Send a token: Authorization: Bearer, a ticket, or the cookie pushsvc_token.")
+
+
+def _same_site() -> None:
+    """A browser sends cookies also for pages of other sites; only those named in ALLOWED_ORIGINS may use them."""
+    origin = request.headers.get("Origin")
+    if origin is None or origin in service().settings.allowed_origins:
+        return
+    if origin.partition("://")[2] != request.host:
+        raise Forbidden(f"Pages of {origin!r} are not in PUSHSVC_ALLOWED_ORIGINS.")

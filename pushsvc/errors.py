@@ -1,0 +1,115 @@
+"""One root error. Each knows its HTTP status, so one handler turns any of them into a problem (RFC 9457)."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class PushError(Exception):
+    """Something the caller can understand and act on.
+
+    `detail` is one sentence for people; `errors` maps a field or parameter to what is wrong with it.
+    """
+
+    status: ClassVar[int] = 500
+    title: ClassVar[str] = "Internal error"
+
+    def __init__(self, detail: str, *, errors: dict[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.errors = errors or {}
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {}
+
+    def problem(self) -> dict[str, object]:
+        """The members of the problem document (RFC 9457 section 3.1)."""
+        members: dict[str, object] = {
+            "type": "about:blank",
+            "title": self.title,
+            "status": self.status,
+            "detail": self.detail,
+        }
+        if self.errors:
+            members["errors"] = self.errors
+        return members
+
+
+class ConfigError(PushError):
+    """A setting is wrong; the service does not start. `detail` is the line to print."""
+
+    title = "Bad setting"
+
+
+class Invalid(PushError):
+    """A field, parameter or body is not what it should be."""
+
+    status = 400
+    title = "Bad request"
+
+    @classmethod
+    def field(cls, name: str, what: str) -> Invalid:
+        return cls(f"{name}: {what}", errors={name: what})
+
+
+class Unauthorized(PushError):
+    """No credentials, or bad, expired or spent ones."""
+
+    status = 401
+    title = "Unauthorized"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"WWW-Authenticate": 'Bearer realm="pushsvc"'}  # RFC 9110 section 11.6.1: a 401 names a scheme
+
+
+class Forbidden(PushError):
+    """Known caller, but the token does not allow this."""
+
+    status = 403
+    title = "Forbidden"
+
+
+class TooLarge(PushError):
+    """An event, a batch or a body over its limit."""
+
+    status = 413
+    title = "Content too large"
+
+    @classmethod
+    def field(cls, name: str, what: str) -> TooLarge:
+        return cls(f"{name}: {what}", errors={name: what})
+
+
+class UnsupportedMedia(PushError):
+    """The body is not of a type that this path reads."""
+
+    status = 415
+    title = "Unsupported media type"
+
+
+class _Later(PushError):
+    """Not now; `retry_after` (seconds) says when to come back."""
+
+    def __init__(self, detail: str, *, retry_after: int) -> None:
+        super().__init__(detail)
+        self.retry_after = retry_after
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Retry-After": str(self.retry_after)}
+
+
+class TooManyConnections(_Later):
+    """One user holds as many connections as one user may."""
+
+    status = 429
+    title = "Too many connections"
+
+
+class Unavailable(_Later):
+    """Full, draining, or Redis does not answer."""
+
+    status = 503
+    title = "Unavailable"

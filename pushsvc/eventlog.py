@@ -1,0 +1,135 @@
+"""The log: a stream per channel, written by one atomic script, read after a cursor. The truth about every event."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
+
+from pushsvc import keys, sse
+from pushsvc.event import BEGINNING, Event, EventId
+from pushsvc.store import Command, Script, Store
+
+_APPEND: Final = Script("append")
+_CLOCK: Final = Script("clock")
+_COUNT: Final = Script("count")
+_ADVANCE: Final = Script("advance")
+
+# A channel's tail outlives its events, so that a client that comes back later still learns whether it missed any.
+TAIL_EXTRA_SECONDS: Final = 30 * 86400
+
+
+class Receipt(NamedTuple):
+    """What became of a publish: the event's id, and whether its key had been used before."""
+
+    id: EventId
+    duplicate: bool
+
+
+class Clock(NamedTuple):
+    """Where the log stands: first id ever, last id drawn, Redis's wall clock and the oldest time kept (both ms)."""
+
+    epoch: EventId
+    last: EventId
+    now: int
+    cutoff: int
+
+
+class Entry(NamedTuple):
+    """One event in a channel's log. `prev` is the channel's event before it; `deadline` (ms) ends its ttl."""
+
+    id: EventId
+    prev: EventId
+    frame: bytes
+    deadline: int | None
+
+    def wire(self) -> bytes:
+        return sse.with_id(str(self.id).encode(), self.frame)
+
+    def alive(self, now: int) -> bool:
+        return self.deadline is None or self.deadline > now
+
+
+class Slice(NamedTuple):
+    """A channel's entries in some range, and the id of the last event it ever had (BEGINNING: none known)."""
+
+    entries: list[Entry]
+    tail: EventId
+
+
+class EventLog:
+    """Delivery contract: an event that `append` returned a receipt for is in the log, and every reader that asks
+    for what is after an earlier cursor gets it, until it is trimmed, expires or its ttl ends."""
+
+    def __init__(self, store: Store, *, keep_events: int, keep_seconds: int, dedupe_seconds: int) -> None:
+        self._store = store
+        self._keep_events = keep_events
+        self._keep_seconds = keep_seconds
+        self._dedupe_seconds = dedupe_seconds
+
+    def append(self, events: Sequence[Event]) -> list[Receipt]:
+        """Store and announce, in order, in one round trip; each event by itself is all or nothing."""
+        answers = self._store.execute([self._append_command(event) for event in events])
+        return [Receipt(EventId.from_redis(event_id), bool(duplicate)) for event_id, duplicate in answers]
+
+    def _append_command(self, event: Event) -> Command:
+        names = [keys.CLOCK, keys.EPOCH, keys.log(event.channel), keys.tail(event.channel)]
+        if event.key is not None:
+            names.append(keys.dedupe(event.channel, event.key))
+        return _APPEND.call(
+            names,
+            sse.frame(event.name, event.data),
+            self._keep_events,
+            self._keep_seconds,
+            self._keep_seconds + TAIL_EXTRA_SECONDS,
+            event.ttl or 0,
+            self._dedupe_seconds,
+        )
+
+    def clock(self) -> Clock:
+        """Where the log stands now. All events up to `last` can be read; all later ones are still to be announced."""
+        epoch, last, now = self._store.one(_CLOCK.call([keys.CLOCK, keys.EPOCH]))
+        return Clock(EventId.from_redis(epoch), EventId.from_redis(last), now, now - self._keep_seconds * 1000)
+
+    def read(self, channels: Sequence[str], after: EventId, through: EventId, clock: Clock, count: int) -> list[Slice]:
+        """The oldest `count` entries of each channel with after < id <= through, ids rising."""
+        first = f"({after}" if after.ms >= clock.cutoff else f"{clock.cutoff}-0"
+        bounds = (first, str(through), "COUNT", count)
+        return self._slices(channels, [("XRANGE", keys.log(channel), *bounds) for channel in channels])
+
+    def read_back(self, channel: str, before: EventId, clock: Clock, count: int) -> Slice:
+        """The newest `count` entries of the channel with id < before, ids falling."""
+        command = ("XREVRANGE", keys.log(channel), f"({before}", f"{clock.cutoff}-0", "COUNT", count)
+        return self._slices([channel], [command])[0]
+
+    def _slices(self, channels: Sequence[str], ranges: Sequence[Command]) -> list[Slice]:
+        answers = self._store.execute([*ranges, *(("GET", keys.tail(channel)) for channel in channels)])
+        return [
+            Slice([_entry(*raw) for raw in entries], EventId.from_redis(tail) if tail else BEGINNING)
+            for entries, tail in zip(answers[: len(ranges)], answers[len(ranges) :], strict=True)
+        ]
+
+    def count_after(self, channels: Sequence[str], after: EventId | None) -> int:
+        """How many events the channels keep after a position (None: from the beginning)."""
+        clock = self.clock()
+        start = "-" if after is None else f"({after}"
+        return int(self._store.one(_COUNT.call([keys.log(c) for c in channels], start, clock.cutoff, clock.now)))
+
+    def position(self, user: str) -> EventId | None:
+        """Up to where the user has had everything; None: nothing yet."""
+        raw = self._store.one(("GET", keys.position(user)))
+        return EventId.from_redis(raw) if raw else None
+
+    def advance(self, positions: Mapping[str, EventId]) -> None:
+        """Move users' positions forward; one that is already further stays."""
+        names = [keys.position(user) for user in positions]
+        self._store.one(_ADVANCE.call(names, self._keep_seconds, *map(str, positions.values())))
+
+
+def _entry(event_id: bytes, fields: Mapping[bytes, bytes]) -> Entry:
+    deadline = fields.get(b"x")
+    return Entry(
+        EventId.from_redis(event_id),
+        EventId.from_redis(fields[b"p"]),
+        fields[b"f"],
+        None if deadline is None else int(deadline),
+    )

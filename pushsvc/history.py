@@ -1,0 +1,103 @@
+"""GET /history: a channel's kept events in pages, either way, or the next ones as they come (long poll)."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Final
+
+import gevent.event
+
+from pushsvc import sse
+from pushsvc.event import BEGINNING, EventId
+from pushsvc.eventlog import Clock, Entry, EventLog
+from pushsvc.hub import Hub
+from pushsvc.replay import is_reset, losses
+from pushsvc.subscriber import Reason, Subscriber
+
+DEFAULT_LIMIT: Final = 100
+MAX_LIMIT: Final = 1000
+MAX_WAIT: Final = 60  # seconds; proxies cut longer silences
+
+Answer = dict[str, Any]
+
+
+def newest_before(log: EventLog, channel: str, before: EventId, limit: int) -> Answer:
+    """The last `limit` events before an id, in rising order; `next` is the `before` of the page behind it."""
+    clock = log.clock()
+    entries = log.read_back(channel, before, clock, limit + 1).entries
+    shown = entries[:limit][::-1]
+    return _answer(shown, clock, following=shown[0].id if len(entries) > limit else None)
+
+
+def page_after(log: EventLog, channel: str, after: EventId | None, limit: int, before: EventId | None = None) -> Answer:
+    """The first `limit` events after an id (None: the oldest kept), up to `before`; `next` is the following `after`.
+
+    If events after the id are gone, the member `gap` says so, as the event of that name does on a stream.
+    """
+    clock = log.clock()
+    reset = after is not None and is_reset(after, clock)
+    start = BEGINNING if after is None or reset else after
+    piece = log.read([channel], start, clock.last, clock, limit + 1)[0]
+    entries = [entry for entry in piece.entries if before is None or entry.id < before]
+    answer = _answer(entries[:limit], clock, following=entries[limit - 1].id if len(entries) > limit else None)
+    if after is None:
+        return answer
+    whole = len(piece.entries) <= limit and piece.tail <= clock.last
+    lost = max(losses(None if reset else after, piece, to_the_end=whole), default=None, key=lambda loss: loss.lost)
+    if reset or lost is not None:
+        oldest = piece.entries[0].id if reset and piece.entries else lost.oldest if lost else None
+        answer["gap"] = {
+            "requested": str(after),
+            "oldest": None if oldest is None else str(oldest),
+            "reason": "reset" if reset or lost is None else lost.reason(clock),
+        }
+    return answer
+
+
+def _answer(entries: list[Entry], clock: Clock, following: EventId | None) -> Answer:
+    events = []
+    for entry in entries:
+        if entry.alive(clock.now):
+            name, data = sse.read_frame(entry.frame)
+            events.append({"id": str(entry.id), "event": name, "data": data})
+    return {"events": events, "next": None if following is None else str(following)}
+
+
+class _Bell:
+    """An outlet that only rings: who hears it reads the log."""
+
+    def __init__(self) -> None:
+        self.rung = gevent.event.Event()
+
+    def send(self, wire: bytes, last: EventId | None) -> bool:
+        if last is not None:
+            self.rung.set()
+        return True
+
+    def wake(self) -> None:
+        self.rung.set()
+
+    def close(self, reason: Reason) -> None:
+        self.rung.set()
+
+
+def await_page_after(hub: Hub, log: EventLog, channel: str, after: EventId | None, limit: int, wait: float) -> Answer:
+    """The page after an id; while that is empty, wait up to `wait` seconds for it not to be. Raises Unavailable."""
+    answer = page_after(log, channel, after, limit)
+    if answer["events"] or "gap" in answer:
+        return answer
+    deadline = time.monotonic() + wait
+    bell = _Bell()
+    listener = Subscriber("", [channel], after or BEGINNING, bell, ack=False)
+    hub.join(listener)
+    try:
+        while not answer["events"] and listener.reason is None:
+            bell.rung.clear()
+            listener.begin_replay()
+            listener.end_replay(listener.last)  # live before the log is read, so that nothing rings unheard
+            answer = page_after(log, channel, after, limit)
+            if answer["events"] or not bell.rung.wait(max(0.0, deadline - time.monotonic())):
+                break
+    finally:
+        hub.leave(listener)
+    return answer

@@ -1,0 +1,57 @@
+"""Background loops that never die silently: they log, turn readiness red, and start again with backoff."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Final
+
+import gevent
+
+logger = logging.getLogger(__name__)
+
+FIRST_PAUSE: Final = 0.1  # seconds before the first restart, doubled up to
+LONGEST_PAUSE: Final = 2.0
+
+
+class Loop:
+    """Runs `body` for ever in a greenlet. A body that returns or raises has failed, and is run again.
+
+    The body calls `well()` when it does its work; until then, and after a failure, `healthy` is False.
+    """
+
+    def __init__(self, name: str, body: Callable[[Loop], None]) -> None:
+        self.name = name
+        self.healthy = False
+        self._body = body
+        self._pause = FIRST_PAUSE
+        self._greenlet: gevent.Greenlet | None = None
+
+    def start(self) -> None:
+        if self._greenlet is None:
+            self._greenlet = gevent.spawn(self._run)
+
+    def stop(self) -> None:
+        if self._greenlet is not None:
+            self._greenlet.kill()
+            self._greenlet = None
+        self.healthy = False
+
+    def well(self) -> None:
+        self.healthy = True
+        self._pause = FIRST_PAUSE
+
+    def _run(self) -> None:
+        while True:
+            try:
+                self._body(self)
+                logger.error("loop %s ended; restarting", self.name)
+            except Exception as error:  # whatever it is, the loop must come back
+                # One line for what is expected (Redis gone), a traceback for what would be a bug of ours.
+                expected = isinstance(error, self.expected)
+                logger.error("loop %s: %s; restarting in %.1f s", self.name, error, self._pause, exc_info=not expected)
+            self.healthy = False
+            gevent.sleep(self._pause)
+            self._pause = min(self._pause * 2, LONGEST_PAUSE)
+
+    expected: tuple[type[Exception], ...] = ()

@@ -1,0 +1,20 @@
+-- Move users' positions forward, never back.
+--
+-- KEYS positions   ARGV[1] seconds a position is kept   ARGV[1 + i] id that the user of KEYS[i] has had
+-- Returns how many moved.
+local function after(a, b)
+  local a_ms, a_seq = string.match(a, '^(%d+)-(%d+)$')
+  local b_ms, b_seq = string.match(b, '^(%d+)-(%d+)$')
+  if a_ms ~= b_ms then return tonumber(a_ms) > tonumber(b_ms) end
+  return tonumber(a_seq) > tonumber(b_seq)
+end
+
+local moved = 0
+for i, key in ipairs(KEYS) do
+  local had = redis.call('GET', key)
+  if not had or after(ARGV[1 + i], had) then
+    redis.call('SET', key, ARGV[1 + i], 'EX', ARGV[1])
+    moved = moved + 1
+  end
+end
+return moved

@@ -1,0 +1,18 @@
+-- Where the partition stands. A clock that does not run yet is started, so that "now" has an id.
+--
+-- KEYS[1] clock   KEYS[2] epoch
+-- Returns {first id ever drawn, last id drawn, Redis's wall clock in ms}.
+local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
+if last then
+  last = last[1]
+else
+  last = redis.call('XADD', KEYS[1], '*', '', '')
+  redis.call('SET', KEYS[2], last)
+end
+local epoch = redis.call('GET', KEYS[2])
+if not epoch then -- somebody deleted it: all before now counts as another life
+  epoch = last
+  redis.call('SET', KEYS[2], epoch)
+end
+local time = redis.call('TIME')
+return {epoch, last, time[1] * 1000 + math.floor(time[2] / 1000)}

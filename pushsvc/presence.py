@@ -1,0 +1,90 @@
+"""How many connections each user has, over all workers: a count per user and worker, and a sign of life per worker.
+
+Counts are written as absolute numbers, so a lost or late write is mended by the next one; those of a worker that
+died stop counting when its sign of life runs out.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Final
+
+import gevent
+
+from pushsvc import keys
+from pushsvc.errors import TooManyConnections, Unavailable
+from pushsvc.loops import Loop
+from pushsvc.store import Command, Script, Store
+
+_ENTER: Final = Script("enter")
+
+BEAT_SECONDS: Final = 1.0  # how often counts that changed, and the sign of life, are written
+LEASE_SECONDS: Final = 5  # a worker that was silent for so long is dead
+FORGET_SECONDS: Final = 7 * 86400
+
+
+class Presence:
+    """Keeps the cap on connections per user."""
+
+    def __init__(self, store: Store, worker_id: str, max_per_user: int) -> None:
+        self._store = store
+        self._worker_id = worker_id
+        self._max_per_user = max_per_user
+        self._here: Counter[str] = Counter()
+        self._changed: set[str] = set()
+        self.loop = Loop("presence", self._beat)
+        self.loop.expected = (Unavailable,)
+
+    def enter(self, user: str) -> None:
+        """Count a connection in. Raises TooManyConnections, or Unavailable."""
+        self._here[user] += 1
+        self._changed.add(user)
+        try:
+            counted = self._store.one(
+                _ENTER.call(
+                    [keys.connections(user)],
+                    self._worker_id,
+                    self._here[user],
+                    self._max_per_user,
+                    keys.worker(""),
+                    FORGET_SECONDS,
+                )
+            )
+        except BaseException:
+            self.leave(user)
+            raise
+        if not counted:
+            self.leave(user)
+            raise TooManyConnections(
+                f"This user already has {self._max_per_user} connections; close one first.", retry_after=5
+            )
+
+    def leave(self, user: str) -> None:
+        """Count a connection out; Redis learns it with the next beat."""
+        self._here[user] -= 1
+        if self._here[user] <= 0:
+            del self._here[user]
+        self._changed.add(user)
+
+    def _beat(self, loop: Loop) -> None:
+        while True:
+            self.write()
+            loop.well()
+            gevent.sleep(BEAT_SECONDS)
+
+    def write(self) -> None:
+        """Write the sign of life and the counts that changed. Raises Unavailable; nothing is forgotten then."""
+        changed = set(self._changed)
+        commands: list[Command] = [("SET", keys.worker(self._worker_id), "", "EX", LEASE_SECONDS)]
+        for user in changed:
+            key = keys.connections(user)
+            if user in self._here:
+                commands += [("HSET", key, self._worker_id, self._here[user]), ("EXPIRE", key, FORGET_SECONDS)]
+            else:
+                commands.append(("HDEL", key, self._worker_id))
+        self._changed.clear()
+        try:
+            self._store.execute(commands)
+        except Unavailable:
+            self._changed |= changed
+            raise

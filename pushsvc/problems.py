@@ -1,0 +1,50 @@
+"""Every refusal leaves as a problem document (RFC 9457); nothing of our insides leaves at all."""
+
+from __future__ import annotations
+
+import logging
+
+import orjson
+from flask import Flask, Response, request
+from werkzeug.exceptions import HTTPException
+
+from pushsvc.errors import PushError
+
+logger = logging.getLogger(__name__)
+
+
+def install(app: Flask) -> None:
+    """Make `app` answer errors as problems."""
+    app.register_error_handler(PushError, _refused)
+    app.register_error_handler(HTTPException, _http)
+    app.register_error_handler(Exception, _bug)
+
+
+def _refused(error: PushError) -> Response:
+    return _document(error.problem(), error.status, error.headers)
+
+
+def _http(error: HTTPException) -> Response:
+    """What Flask refuses by itself: unknown paths, methods, bodies that are too long."""
+    response = error.get_response()
+    status = response.status_code
+    details = {
+        404: "There is nothing at this path.",
+        405: f"{request.method} is not allowed here.",
+        413: "The body is larger than this path takes.",
+    }
+    detail = details.get(status, error.description or "")
+    kept = {name: value for name, value in response.headers.items() if name in ("Allow", "Retry-After", "Location")}
+    return _document({"type": "about:blank", "title": error.name, "status": status, "detail": detail}, status, kept)
+
+
+def _bug(error: Exception) -> Response:
+    logger.exception("bug in %s %r", request.method, request.path)  # %r: a path may hold line breaks
+    problem = PushError("The service made an error; it was logged.").problem()
+    return _document(problem, 500, {})
+
+
+def _document(problem: dict[str, object], status: int, headers: dict[str, str]) -> Response:
+    response = Response(orjson.dumps(problem), status, headers, content_type="application/problem+json")
+    response.headers["Cache-Control"] = "no-store"
+    return response

@@ -1,0 +1,70 @@
+"""POST /publish: one event, or a batch in which each item stands for itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import islice
+from typing import Any
+
+import orjson
+
+from pushsvc.auth import Identity
+from pushsvc.errors import Invalid, PushError, TooLarge
+from pushsvc.event import Limits, Publication, parse_publication
+from pushsvc.eventlog import EventLog, Receipt
+
+Answer = dict[str, Any]
+
+
+def parse_json(body: bytes) -> Any:
+    """Raises Invalid with where the text stops being JSON."""
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise Invalid(f"The body is not valid JSON: {error}") from error
+
+
+def publish(body: bytes, header_key: str | None, identity: Identity, log: EventLog, limits: Limits) -> Answer:
+    """The answer to a JSON body: an object is one event, whose refusal is raised; an array is a batch."""
+    item = parse_json(body)
+    if not isinstance(item, list):
+        publication = parse_publication(item, limits, header_key)
+        identity.need_publish(event.channel for event in publication.events)
+        return _answer(publication, log.append(publication.events))
+    if header_key is not None:
+        raise Invalid.field("Idempotency-Key", "goes with a single event; in a batch each event has its own key.")
+    if len(item) > limits.batch:
+        raise TooLarge(f"The batch holds {len(item)} events, at most {limits.batch} are taken at once.")
+    return {"results": _publish_each(item, identity, log, limits)}
+
+
+def _publish_each(items: Sequence[Any], identity: Identity, log: EventLog, limits: Limits) -> list[Answer]:
+    """The answers to many items in order, stored in one round trip; a bad item harms no other."""
+    checked = [_checked(item, identity, limits) for item in items]
+    good = [item for item in checked if isinstance(item, Publication)]
+    receipts = iter(log.append([event for publication in good for event in publication.events]) if good else [])
+    return [
+        _answer(item, list(islice(receipts, len(item.events)))) if isinstance(item, Publication) else _error(item)
+        for item in checked
+    ]
+
+
+def _checked(item: Any, identity: Identity, limits: Limits) -> Publication | PushError:
+    try:
+        publication = parse_publication(item, limits)
+        identity.need_publish(event.channel for event in publication.events)
+        return publication
+    except PushError as error:
+        return error
+
+
+def _answer(publication: Publication, receipts: Sequence[Receipt]) -> Answer:
+    answers = [{"id": str(receipt.id), "duplicate": receipt.duplicate} for receipt in receipts]
+    if publication.users is None:
+        return answers[0]
+    pairs = zip(publication.users, answers, strict=True)
+    return {"results": [{"user": user, **answer} for user, answer in pairs]}
+
+
+def _error(error: PushError) -> Answer:
+    return {"error": error.problem()}

@@ -1,0 +1,88 @@
+"""The wire: events as bytes, in the syntax of WHATWG HTML section 9.2 (Server-sent events). Pure.
+
+A *frame* is everything of an event but its id. It is made once, at publish, and is what the stream in Redis
+keeps; the id line is put before it when the id is known. So every subscriber gets the same bytes.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import orjson
+
+from pushsvc.event import GAP, EventId
+
+# The parser of a browser ends a line at CR LF, LF or CR; a lone CR left in the data would start a field.
+_LINE_END: Final = re.compile(r"\r\n|\n|\r")
+
+HEARTBEAT: Final = b":\n\n"
+
+
+def frame(name: str, data: str) -> bytes:
+    """An event without its id. Line ends of `data` become LF, as the browser would hand them over.
+
+    `name` must hold no line break; `event.parse_publication` sees to that.
+    """
+    if _LINE_END.search(name):
+        raise ValueError("an event name must not contain a line break")
+    head = "" if name == "message" else f"event: {name}\n"
+    lines = _LINE_END.split(data)
+    return (head + "".join(f"data: {line}\n" for line in lines) + "\n").encode()
+
+
+def read_frame(raw: bytes) -> tuple[str, str]:
+    """The (name, data) that `frame` wrote."""
+    name, lines = "message", []
+    for line in raw.decode().split("\n"):
+        field, _, value = line.partition(": ")
+        if field == "event":
+            name = value
+        elif field == "data":
+            lines.append(value)
+    return name, "\n".join(lines)
+
+
+def with_id(event_id: bytes, event_frame: bytes) -> bytes:
+    """A whole event, ready to be sent."""
+    return b"id: " + event_id + b"\n" + event_frame
+
+
+def opening(retry_ms: int, cursor: EventId | None = None) -> bytes:
+    """The first bytes of a stream: how soon to reconnect, and a comment, so that the browser says `open` at once.
+
+    `cursor` is where the stream begins, if the client could not know: should the connection break before the first
+    event, the browser resumes there. An id without data moves the browser's cursor and dispatches nothing.
+    """
+    start = b"" if cursor is None else b"id: %s\n" % str(cursor).encode()
+    return b"retry: %d\n%s: open\n\n" % (retry_ms, start)
+
+
+def retry(retry_ms: int) -> bytes:
+    """A new reconnection time, for a connection that is about to be let go."""
+    return b"retry: %d\n\n" % retry_ms
+
+
+def gap(requested: EventId, oldest: EventId | None, reason: str, event_id: EventId | None) -> bytes:
+    """Events between `requested` and `oldest` (None: nothing is kept) are gone.
+
+    `event_id` moves the browser's cursor past the loss, so that it is told once; None leaves the cursor.
+    """
+    data = orjson.dumps(
+        {"requested": str(requested), "oldest": None if oldest is None else str(oldest), "reason": reason}
+    )
+    event = frame(GAP, data.decode())
+    return event if event_id is None else with_id(str(event_id).encode(), event)
+
+
+def last_event_id(header: str | None, parameter: str | None) -> EventId | None:
+    """The cursor a client resumes from: the browser's header, else `?last_event_id=`; empty means none.
+
+    The header wins because an EventSource repeats its URL, with an old parameter, on every reconnect.
+    Raises Invalid, naming the one that is bad.
+    """
+    if header:
+        return EventId.parse(header, "Last-Event-ID")
+    if parameter:
+        return EventId.parse(parameter, "last_event_id")
+    return None

@@ -1,0 +1,90 @@
+"""Redis as the rest of the service sees it: pipelines of commands and scripts, with errors in our own words."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from importlib import resources
+from typing import Any, Final
+
+import redis
+from redis.backoff import NoBackoff
+from redis.exceptions import NoScriptError, RedisError
+from redis.retry import Retry
+
+from pushsvc.errors import Unavailable
+
+logger = logging.getLogger(__name__)
+
+Command = tuple[Any, ...]
+
+POOL_CONNECTIONS: Final = 64  # per worker; requests past that wait for a connection
+ANSWER_SECONDS: Final = 2.0  # a Redis that is silent for longer counts as gone
+
+
+class Script:
+    """One file of `lua/`, whose header names KEYS, ARGV and what comes back."""
+
+    def __init__(self, name: str) -> None:
+        self.source = resources.files("pushsvc").joinpath("lua", f"{name}.lua").read_bytes()
+        self.sha = hashlib.sha1(self.source, usedforsecurity=False).hexdigest()  # EVALSHA names scripts by SHA-1
+
+    def call(self, keys: Sequence[str], *args: Any) -> Command:
+        """The command that runs the script."""
+        return ("EVALSHA", self.sha, len(keys), *keys, *args)
+
+
+def connect(url: str) -> redis.Redis:
+    """A client for `url`. It never retries by itself: a retried append could be a doubled event."""
+    pool = redis.BlockingConnectionPool.from_url(
+        url,
+        max_connections=POOL_CONNECTIONS,
+        timeout=ANSWER_SECONDS,
+        socket_timeout=ANSWER_SECONDS,
+        socket_connect_timeout=ANSWER_SECONDS,
+        retry=Retry(NoBackoff(), 0),
+        protocol=2,
+    )
+    return redis.Redis(connection_pool=pool)
+
+
+class Store:
+    """Runs commands in one round trip and gives their answers in order."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._client = client
+
+    def execute(self, commands: Sequence[Command]) -> list[Any]:
+        """Raises Unavailable when Redis does not answer or refuses."""
+        try:
+            answers = self._send(commands)
+            missing = [i for i, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
+            if missing:  # a fresh or restarted Redis; what it did not know it did not run either
+                self._load()
+                for i, answer in zip(missing, self._send([commands[i] for i in missing]), strict=True):
+                    answers[i] = answer
+            for answer in answers:
+                if isinstance(answer, Exception):
+                    raise answer
+            return answers
+        except RedisError as error:
+            logger.warning("redis: %s: %s", type(error).__name__, error)
+            raise Unavailable("Redis does not answer; try again.", retry_after=1) from error
+
+    def one(self, command: Command) -> Any:
+        """The answer to a single command."""
+        return self.execute([command])[0]
+
+    def _send(self, commands: Sequence[Command]) -> list[Any]:
+        pipeline = self._client.pipeline(transaction=False)
+        for command in commands:
+            pipeline.execute_command(*command)
+        return pipeline.execute(raise_on_error=False)
+
+    def _load(self) -> None:
+        pipeline = self._client.pipeline(transaction=False)
+        for path in resources.files("pushsvc").joinpath("lua").iterdir():
+            if path.name.endswith(".lua"):
+                pipeline.execute_command("SCRIPT LOAD", path.read_bytes())
+        pipeline.execute()
