@@ -121,6 +121,8 @@ def load_secret(given: str, data_dir: Path) -> str:
         secret = path.read_text().strip()
     except OSError as error:
         raise ConfigError(f"PUSHSVC_DATA_DIR: cannot keep the secret in {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"PUSHSVC_SECRET: {path} is not text; delete it to have a new one made") from error
     if len(secret.encode()) < 32:
         raise ConfigError(f"PUSHSVC_SECRET: {path} holds less than 32 bytes; delete it to have a new one made")
     return secret

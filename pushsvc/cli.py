@@ -15,10 +15,11 @@ import orjson
 from pushsvc import auth
 from pushsvc.config import PREFIX, Settings
 from pushsvc.embedded import redis_url
-from pushsvc.errors import ConfigError
+from pushsvc.errors import PushError
 
 _ROOT: Final = Path(__file__).resolve().parent.parent
 _DEMO_TOKEN_SECONDS: Final = 30 * 86400
+_LONGEST_TOKEN_SECONDS: Final = 10 * 365 * 86400
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -31,8 +32,10 @@ def main() -> None:
     """Run a command; what goes wrong is one line on stderr and status 1."""
     try:
         cli()
-    except ConfigError as error:
+    except PushError as error:
         sys.exit(f"pushsvc: {error.detail}")
+    except UnicodeEncodeError:  # Python hands over such bytes of the command line as lone surrogates
+        sys.exit("pushsvc: an argument is not valid UTF-8")
     except httpx.HTTPError as error:
         sys.exit(f"pushsvc: the service does not answer: {error}")
 
@@ -86,7 +89,13 @@ def serve() -> None:
 @click.option("--publish", multiple=True, metavar="CHANNEL", help="May publish to it; a trailing * matches the rest.")
 @click.option("--subscribe", multiple=True, metavar="CHANNEL", help="May subscribe to it.")
 @click.option("--admin", is_flag=True, help="May see and end connections.")
-@click.option("--ttl", type=click.IntRange(1), default=3600, show_default=True, help="Seconds until it expires.")
+@click.option(
+    "--ttl",
+    type=click.IntRange(1, _LONGEST_TOKEN_SECONDS),
+    default=3600,
+    show_default=True,
+    help="Seconds until it expires.",
+)
 def token(user: str | None, publish: tuple[str, ...], subscribe: tuple[str, ...], admin: bool, ttl: int) -> None:
     """Print a token."""
     settings = _settings()
@@ -127,10 +136,7 @@ def publish(
         raise click.BadParameter(f"not valid JSON: {error}", param_hint="DATA") from error
     item = {"user": user, "topic": topic, "all": to_all or None, "event": event, "key": key, "ttl": ttl}
     body = {name: given for name, given in item.items() if given is not None} | {"data": value}
-    with _client({"publish": ["*"]}) as client:
-        answer = client.post("/publish", content=orjson.dumps(body), headers={"Content-Type": "application/json"})
-    _check(answer)
-    click.echo(answer.text)
+    click.echo(_post("/publish", body, {"publish": ["*"]}).text)
 
 
 @cli.command()
@@ -140,16 +146,23 @@ def publish(
 @click.option("--after", metavar="ID", help="Resume after this event id.")
 def tail(user: str, topics: str, since: str, after: str | None) -> None:
     """Print a user's events as they come, one JSON object a line; moves no unread position."""
-    parameters = {"since": since, "ack": "manual"} | ({"topics": topics} if topics else {})
-    headers = {"Last-Event-ID": after} if after else {}
+    parameters = {"since": since, "ack": "manual", "topics": topics, "last_event_id": after or ""}
     with _client({"sub": user, "subscribe": ["topic:*"]}) as client:
         timeout = httpx.Timeout(5.0, read=None)
-        with client.stream("GET", "/events", params=parameters, headers=headers, timeout=timeout) as answer:
+        with client.stream("GET", "/events", params=parameters, timeout=timeout) as answer:
             if answer.status_code != 200:
                 answer.read()
-            _check(answer)
-            for event in _events(answer.iter_lines()):
+            _check(answer, "text/event-stream")
+            for event in _events(_lines(answer.iter_text())):
                 click.echo(orjson.dumps(event))
+
+
+def _lines(pieces: Iterator[str]) -> Iterator[str]:
+    """The service ends lines with LF alone; httpx's `iter_lines` would also break the data at U+2028 and others."""
+    rest = ""
+    for piece in pieces:
+        *lines, rest = (rest + piece).split("\n")
+        yield from lines
 
 
 def _events(lines: Iterator[str]) -> Iterator[dict[str, str]]:
@@ -172,26 +185,34 @@ def _events(lines: Iterator[str]) -> Iterator[dict[str, str]]:
 def ticket(user: str, topics: str, ttl: int) -> None:
     """Print a ticket's URL, for an EventSource."""
     body = {"user": user, "topics": [name for name in topics.split(",") if name], "ttl": ttl}
-    with _client({"subscribe": ["*"]}) as client:
-        answer = client.post("/tickets", json=body)
-    _check(answer)
-    click.echo(str(client.base_url.join(answer.json()["url"])))
+    answer = _post("/tickets", body, {"subscribe": ["*"]})
+    click.echo(str(answer.url.join(answer.json()["url"])))
+
+
+def _post(path: str, body: dict[str, Any], claims: dict[str, Any]) -> httpx.Response:
+    try:
+        content = orjson.dumps(body)
+    except orjson.JSONEncodeError as error:  # an integer or bytes that JSON cannot carry
+        raise click.UsageError(f"cannot be sent as JSON: {error}") from error
+    with _client(claims) as client:
+        answer = client.post(path, content=content, headers={"Content-Type": "application/json"})
+    _check(answer, "application/json")
+    return answer
 
 
 def _client(claims: dict[str, Any]) -> httpx.Client:
     """Speaks to the service at PUSHSVC_HTTP, with a token of its own that lives a day."""
     settings = _settings()
     secret = auth.load_secret(settings.secret, settings.data_dir)
-    transport = None
-    base = f"http://{settings.http}"
-    if settings.http.startswith("unix:"):
-        transport, base = httpx.HTTPTransport(uds=settings.http.removeprefix("unix:")), "http://localhost"
     bearer = auth.encode(claims, secret, ttl=86400)
-    return httpx.Client(
-        base_url=base, transport=transport, headers={"Authorization": f"Bearer {bearer}"}, trust_env=False
-    )
+    headers = {"Authorization": f"Bearer {bearer}"}
+    return httpx.Client(base_url=f"http://{settings.http}", headers=headers, trust_env=False)
 
 
-def _check(answer: httpx.Response) -> None:
-    if answer.status_code >= 400:
-        sys.exit(f"pushsvc: {answer.json().get('detail', answer.text)}")
+def _check(answer: httpx.Response, media_type: str) -> None:
+    """End with the service's own words unless it answered as it should."""
+    given = answer.headers.get("Content-Type", "").partition(";")[0]
+    if given == "application/problem+json":
+        sys.exit(f"pushsvc: {answer.json()['detail']}")
+    if not answer.is_success or given != media_type:
+        sys.exit(f"pushsvc: what answers at {answer.url.netloc.decode()} is not pushsvc (status {answer.status_code})")

@@ -16,16 +16,28 @@ PREFIX: Final = "PUSHSVC_"
 REDIS_SCHEMES: Final = ("redis://", "rediss://", "unix://")
 
 
-def _address(value: str) -> str:
-    """`host:port` or `unix:PATH`, as nginx and gunicorn both spell them."""
-    if value.startswith("unix:") and len(value) > len("unix:"):
-        return value
-    host, _, port = value.rpartition(":")
-    if not re.fullmatch(r"\[[0-9A-Fa-f:]+\]|[A-Za-z0-9.\-]+", host) or not port.isdigit() or not 0 < int(port) < 65536:
+_HOST_PORT: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9\-]{1,63}(?:\.[A-Za-z0-9\-]{1,63})*):([0-9]{1,5})")
+# Absolute, as the parts run in different folders; without what would end a word of nginx's configuration.
+_UNIX: Final = re.compile(r"unix:/[^\s\"'\\;{}$:]+")
+
+
+def _host_port(value: str) -> str:
+    match = _HOST_PORT.fullmatch(value)
+    if match is None or not 0 < int(match[2]) < 65536:
         raise ValueError("should be host:port, such as 127.0.0.1:8080")
     return value
 
 
+def _address(value: str) -> str:
+    """`host:port` or `unix:PATH`, as nginx and gunicorn both spell them."""
+    if value.startswith("unix:"):
+        if not _UNIX.fullmatch(value):
+            raise ValueError("should be unix:/an/absolute/path without blanks, quotes and any of ; { } $ : \\")
+        return value
+    return _host_port(value)
+
+
+HostPort = Annotated[str, AfterValidator(_host_port)]
 Address = Annotated[str, AfterValidator(_address)]
 Count = Annotated[int, Field(ge=1, le=10**9)]
 Seconds = Annotated[float, Field(gt=0, le=86400, allow_inf_nan=False)]
@@ -39,7 +51,7 @@ class Settings(BaseModel):
     redis_url: str = Field("", repr=False)  # may hold a password
     data_dir: Path = Path(".pushsvc")
     secret: str = Field("", repr=False)
-    http: Address = "127.0.0.1:8080"
+    http: HostPort = "127.0.0.1:8080"
     app: Address = "127.0.0.1:8000"
     workers: Annotated[int, Field(ge=1, le=256)] = Field(default_factory=lambda: os.cpu_count() or 1)
     keep_events: Annotated[int, Field(ge=1, le=10**6)] = 1000
@@ -67,7 +79,7 @@ class Settings(BaseModel):
     @field_validator("secret")
     @classmethod
     def _long_enough(cls, value: str) -> str:
-        if value and len(value.encode()) < 32:
+        if value and len(os.fsencode(value)) < 32:
             raise ValueError("should be at least 32 bytes long (RFC 7518 section 3.2)")
         return value
 

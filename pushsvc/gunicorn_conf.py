@@ -14,6 +14,7 @@ worker_connections = _settings.max_connections + 1000  # the service itself refu
 timeout = 30  # seconds without a sign of life before a worker is killed
 graceful_timeout = int(_settings.drain_seconds) + 10
 keepalive = 75  # seconds; longer than nginx keeps an idle upstream connection, so that nginx closes first
+limit_request_line = 8190  # bytes, the most gunicorn has; many topics make a long line
 max_requests = 0  # a worker that restarted by itself would throw out its connections
 control_socket_disable = True  # its default path is shared by all instances of a user
 forwarded_allow_ips = "*" if bind.startswith("unix:") else "127.0.0.1,::1"

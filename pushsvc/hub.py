@@ -23,6 +23,7 @@ from pushsvc.subscriber import Reason, Subscriber
 
 CONFIRM_SECONDS: Final = 5.0  # how long a join waits for Redis to confirm the subscription
 LINGER_SECONDS: Final = 5.0  # a channel nobody listens to stays subscribed so long: a page reload costs nothing
+SLOW_SECONDS: Final = 2.0  # one write may take so long while events find no room
 TICK_SECONDS: Final = 0.5
 
 
@@ -106,14 +107,12 @@ class Hub(Ear):
         while subscriber.reason is None:
             wire, last = outlet.take(wait=subscriber.live)
             if wire:
-                yield wire
-                self._sent(subscriber, last)
+                yield from self._write(subscriber, wire, last)
             elif not subscriber.live:  # the outlet is empty, so what is read now follows on what was sent
                 yield from self._catch_up(subscriber)
         if subscriber.reason in (Reason.DRAINING, Reason.EXPIRED):
             wire, last = outlet.take(wait=False)
-            yield wire + sse.retry(self.retry_ms())
-            self._sent(subscriber, last)
+            yield from self._write(subscriber, wire + sse.retry(self.retry_ms()), last)
 
     def _catch_up(self, subscriber: Subscriber) -> Iterator[bytes]:
         """Everything in the log after the subscriber's last event; ends with the subscriber live, or due again."""
@@ -121,20 +120,24 @@ class Hub(Ear):
             subscriber.begin_replay()
             clock = self._log.clock()
             for page in replay(self._log, subscriber.channels, subscriber.last, clock, unasked=subscriber.unasked):
-                yield page.wire
+                yield from self._write(subscriber, page.wire, page.last)
                 subscriber.last = page.last or subscriber.last
-                self._sent(subscriber, page.last)
         except Unavailable:
             subscriber.stale = True
             yield sse.HEARTBEAT
-            gevent.sleep(random.uniform(0.2, 1.0))
+            gevent.sleep(random.uniform(0.2, 1.0))  # spreads the reads of all who wait for Redis
             return
         for name in subscriber.channels:
             channel = self._channels[name]
             channel.last = max(channel.last or clock.last, clock.last)
         subscriber.end_replay(clock.last)
 
-    def _sent(self, subscriber: Subscriber, last: EventId | None) -> None:
+    def _write(self, subscriber: Subscriber, wire: bytes, last: EventId | None) -> Iterator[bytes]:
+        """Hand bytes to the server, which comes back when the kernel has them all."""
+        subscriber.writing_since = time.monotonic()
+        yield wire
+        subscriber.writing_since = None
+        subscriber.pressed = False
         subscriber.sent_at = time.monotonic()
         if last is not None and subscriber.ack:
             self._positions.mark(subscriber.user, last)
@@ -166,7 +169,7 @@ class Hub(Ear):
         entry.last = event_id if entry.last is None else max(entry.last, event_id)
 
     def _turn(self, loop: Loop) -> None:
-        """One wheel for all connections: heartbeats to the silent, an end to the expired, channels let go."""
+        """One wheel for all connections: heartbeats to the silent, an end to the expired and the slow."""
         while True:
             loop.well()
             gevent.sleep(min(TICK_SECONDS, self._heartbeat_seconds / 2))
@@ -174,6 +177,8 @@ class Hub(Ear):
             for subscriber in list(self._subscribers):
                 if subscriber.expires is not None and subscriber.expires <= wall:
                     subscriber.close(Reason.EXPIRED)
+                elif subscriber.pressed and now - (subscriber.writing_since or now) > SLOW_SECONDS:
+                    subscriber.close(Reason.SLOW)
                 elif now - subscriber.sent_at >= self._heartbeat_seconds and subscriber.live:
                     subscriber.sent_at = now
                     subscriber.outlet.send(sse.HEARTBEAT, None)

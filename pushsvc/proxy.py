@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 from typing import Final
@@ -16,7 +17,8 @@ def nginx_command(settings: Settings) -> list[str]:
     """How to start nginx; its own files are under the data directory. Raises ConfigError if there is no nginx."""
     prefix = settings.data_dir.resolve() / "nginx"
     prefix.mkdir(parents=True, exist_ok=True)
-    words = {"@LISTEN@": settings.http, "@APP@": settings.app, "@NGINX@": str(_FILES)}
+    user = "user root;" if os.geteuid() == 0 else ""
+    words = {"@USER@": user, "@LISTEN@": settings.http, "@APP@": settings.app, "@NGINX@": str(_FILES)}
     text = (_FILES / "standalone.conf").read_text()
     for word, value in words.items():
         if '"' in value or "\n" in value:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from pushsvc import sse
 from pushsvc.event import BEGINNING, EventId
 from pushsvc.eventlog import Clock, Entry, EventLog, Slice
 
-PAGE_EVENTS: Final = 100  # per channel and read: bounds what one replay holds in memory
+READ_EVENTS: Final = 100  # per channel and read: bounds what one replay holds in memory
+PAGE_BYTES: Final = 65536  # a page ends with the event that reaches it: bounds how long one write can take
 
 
 class Page(NamedTuple):
-    """Bytes to send, and the id of the last event in them (None: no event, at most a gap)."""
+    """Bytes to send, and the id of the last event in them (None: a gap)."""
 
     wire: bytes
     last: EventId | None
@@ -54,7 +55,7 @@ def replay(
 ) -> Iterator[Page]:
     """All events of the channels after `after`, up to `clock.last`, in id order, page by page.
 
-    What is missing in between is said by a gap event before the page in which it is noticed. For channels in
+    What is missing in between is said by a gap event before what was read along with it. For channels in
     `unasked` the reader never stood anywhere, so a beginning that is gone is no loss to it.
     """
     reset = is_reset(after, clock)
@@ -62,8 +63,8 @@ def replay(
     marks: dict[str, EventId | None] = dict.fromkeys(channels, at) | dict.fromkeys(channels if reset else unasked)
     requested = after
     while True:
-        slices = log.read(channels, at, clock.last, clock, PAGE_EVENTS)
-        full = [piece.entries[-1].id for piece in slices if len(piece.entries) == PAGE_EVENTS]
+        slices = log.read(channels, at, clock.last, clock, READ_EVENTS)
+        full = [piece.entries[-1].id for piece in slices if len(piece.entries) == READ_EVENTS]
         bound = min(full, default=clock.last)
         entries: list[Entry] = []
         lost: list[Loss] = []
@@ -74,15 +75,26 @@ def replay(
                 marks[channel] = here.entries[-1].id
             entries += here.entries
         entries.sort(key=lambda entry: entry.id)
-        wire = b"".join(entry.wire() for entry in entries if entry.alive(clock.now))
         if reset or lost:
-            wire = _gap(requested, entries, lost, clock, reset) + wire
-        if wire:
-            yield Page(wire, entries[-1].id if entries else None)
+            yield Page(_gap(requested, entries, lost, clock, reset), None)
+        yield from _pages(entry for entry in entries if entry.alive(clock.now))
         if not full:
             return
         requested = at = bound
         reset = False
+
+
+def _pages(entries: Iterable[Entry]) -> Iterator[Page]:
+    wires: list[bytes] = []
+    size, last = 0, None
+    for entry in entries:
+        wires.append(entry.wire())
+        size, last = size + len(wires[-1]), entry.id
+        if size >= PAGE_BYTES:
+            yield Page(b"".join(wires), last)
+            wires, size = [], 0
+    if wires:
+        yield Page(b"".join(wires), last)
 
 
 def _gap(requested: EventId, entries: Sequence[Entry], lost: Sequence[Loss], clock: Clock, reset: bool) -> bytes:

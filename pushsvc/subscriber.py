@@ -34,7 +34,7 @@ class Outlet(Protocol):
 
 
 class Subscriber:
-    """Delivers each event once and in order, in two modes.
+    """Delivers each event once and in order, in two modes, and never holds more than its bounds.
 
     Not live: a replay is due or under way; what is announced meanwhile is held, up to a bound. Live: what is
     announced goes straight out, unless its id is at or below the last one handed over.
@@ -48,11 +48,13 @@ class Subscriber:
         "last",
         "live",
         "outlet",
+        "pressed",
         "reason",
         "sent_at",
         "stale",
         "unasked",
         "user",
+        "writing_since",
     )
 
     def __init__(
@@ -78,6 +80,8 @@ class Subscriber:
         self.stale = True  # something may be in the log that was not announced to us
         self.held: list[tuple[EventId, bytes]] = []
         self.sent_at = 0.0  # monotonic time of the last byte, set by the Hub
+        self.writing_since: float | None = None  # monotonic time; a write is under way, set by the Hub
+        self.pressed = False  # an event found no room since the last write ended
         self.reason: Reason | None = None
 
     def offer(self, event_id: EventId, wire: bytes) -> None:
@@ -89,6 +93,7 @@ class Subscriber:
         else:
             self.held.clear()
             self.stale = True
+            self.pressed = True
 
     def fall_behind(self) -> None:
         """An announcement was lost, or may have been: only the log tells."""
@@ -110,15 +115,16 @@ class Subscriber:
         self.live = True
         held, self.held = self.held, []
         for event_id, wire in held:
-            self._send(event_id, wire)
+            self.offer(event_id, wire)
 
     def _send(self, event_id: EventId, wire: bytes) -> None:
         if event_id <= self.last or self.reason is not None:
             return
         if self.outlet.send(wire, event_id):
             self.last = event_id
-        else:
-            self.close(Reason.SLOW)
+        else:  # the log has it; a reader that is quick enough reads on from there
+            self.pressed = True
+            self.fall_behind()
 
     def close(self, reason: Reason) -> None:
         if self.reason is None:

@@ -5,9 +5,15 @@ Use: gunicorn -k pushsvc.worker.PushWorker app:app
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
 import gevent
+import gevent.event
+from gevent.pool import Pool
+from gevent.server import StreamServer
+from gunicorn.sock import ssl_context
 from gunicorn.workers.ggevent import GeventWorker
 
 from pushsvc.limits import raise_descriptor_limit
@@ -15,31 +21,79 @@ from pushsvc.limits import raise_descriptor_limit
 if TYPE_CHECKING:
     from pushsvc.service import Service
 
+STEP_SECONDS: Final = 0.1  # how often a stopping worker looks whether it is done
+
 
 class PushWorker(GeventWorker):
-    """One gevent process that holds connections and lets them go gently."""
+    """One gevent process that holds connections and lets them go gently.
 
-    _draining = False
+    Gunicorn's own worker looks once a second whether it should stop, and waits for kept-alive connections that
+    nobody uses; this one stops accepting at once, and is done when its last request is.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._idle: dict[_KeepAlive, gevent.Greenlet] = {}
+        self._stopping: gevent.event.Event | None = None  # set when the worker serves
 
     def run(self) -> None:
         raise_descriptor_limit()
-        self._service.start()
+        self._stopping = stopping = gevent.event.Event()
+        service = self._service
+        service.start()
+        servers = [self._serve(listener) for listener in self.sockets]
         try:
-            super().run()
+            while self.alive:
+                self.notify()
+                stopping.wait(1.0)
+            for server in servers:
+                server.close()
+            self._finish(service, servers)
         finally:
-            self._service.stop()
+            service.stop()
+
+    def _serve(self, listener: Any) -> StreamServer:
+        listener.setblocking(1)
+        tls = {"ssl_context": ssl_context(self.cfg)} if self.cfg.is_ssl else {}
+        server = StreamServer(
+            listener, handle=partial(self.handle, listener), spawn=Pool(self.worker_connections), **tls
+        )
+        if self.cfg.workers > 1:
+            server.max_accept = 1  # leave the next connection to a sibling
+        server.start()
+        return server
+
+    def _finish(self, service: Service, servers: list[StreamServer]) -> None:
+        """Let the connections go, then wait for the requests under way, up to gunicorn's graceful timeout."""
+        deadline = time.monotonic() + self.cfg.graceful_timeout
+        draining = gevent.spawn(service.hub.drain, service.settings.drain_seconds)
+        while any(server.pool for server in servers) and time.monotonic() < deadline:
+            self.notify()
+            if draining.ready():
+                self._close_idle()
+            gevent.sleep(STEP_SECONDS)
+        for server in servers:
+            server.stop(timeout=1)
 
     def handle_exit(self, sig: int, frame: Any) -> None:
-        """SIGTERM: not ready from this moment; the listener closes within a second, then the draining begins."""
-        self._service.hub.draining = True
+        """SIGTERM: not ready, and no longer accepting, from this moment."""
         super().handle_exit(sig, frame)
+        if self._stopping is not None:
+            self._service.hub.draining = True
+            self._stopping.set()
 
-    def notify(self) -> None:
-        """Called every second, and first of all when a stopping worker has closed its listener."""
-        super().notify()
-        if not self.alive and not self._draining:
-            self._draining = True
-            gevent.spawn(self._service.hub.drain, self._service.settings.drain_seconds)
+    def timeout_ctx(self) -> _KeepAlive:
+        """Gunicorn waits for a connection's next request inside this."""
+        return _KeepAlive(self._idle, self.cfg.keepalive)
+
+    def _close_idle(self) -> None:
+        """End the kept-alive connections on which no request has begun."""
+        for timeout, greenlet in list(self._idle.items()):
+            gevent.get_hub().loop.run_callback(self._end, timeout, greenlet)
+
+    def _end(self, timeout: _KeepAlive, greenlet: gevent.Greenlet) -> None:
+        if timeout in self._idle:  # a request may have begun since
+            greenlet.throw(timeout)
 
     @property
     def _service(self) -> Service:
@@ -48,3 +102,20 @@ class PushWorker(GeventWorker):
         service: Service = self.wsgi.extensions[EXTENSION]
         return service
 
+
+class _KeepAlive(gevent.Timeout):
+    """A wait that ends quietly: by a request, after `seconds`, or when the worker throws this into it."""
+
+    def __init__(self, idle: dict[_KeepAlive, gevent.Greenlet], seconds: float) -> None:
+        super().__init__(seconds, False)
+        self._waiting = idle
+
+    def __enter__(self) -> _KeepAlive:
+        self._waiting[self] = gevent.getcurrent()
+        super().__enter__()
+        return self
+
+    def __exit__(self, kind: Any, value: Any, traceback: Any) -> bool | None:
+        del self._waiting[self]
+        quiet: bool | None = super().__exit__(kind, value, traceback)
+        return quiet

@@ -1,0 +1,181 @@
+"""A browser's EventSource, as far as the tests need one: the parser of the HTML standard, and its reconnects."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Self
+
+import httpx
+
+DEADLINE = 15.0  # seconds that a test waits for what must come
+
+
+@dataclass(frozen=True)
+class Message:
+    id: str
+    event: str
+    data: str
+
+
+class Parser:
+    """WHATWG HTML section 9.2.6, on text that arrives in arbitrary pieces."""
+
+    def __init__(self) -> None:
+        self.last_event_id = ""
+        self.retry_ms: int | None = None
+        self.comments: list[str] = []
+        self._id = ""
+        self._event = ""
+        self._data: list[str] = []
+        self._buffer = ""
+
+    def feed(self, text: str) -> Iterator[Message]:
+        self._buffer += text
+        while True:
+            ends = [at for at in (self._buffer.find("\n"), self._buffer.find("\r")) if at >= 0]
+            if not ends or (self._buffer[min(ends)] == "\r" and min(ends) == len(self._buffer) - 1):
+                return  # a CR at the very end may be half of a CR LF
+            end = min(ends)
+            line, rest = self._buffer[:end], self._buffer[end:]
+            self._buffer = rest[2:] if rest.startswith("\r\n") else rest[1:]
+            yield from self._line(line)
+
+    def _line(self, line: str) -> Iterator[Message]:
+        if not line:
+            self.last_event_id = self._id
+            data, event = self._data, self._event or "message"
+            self._data, self._event = [], ""
+            if data:
+                yield Message(self.last_event_id, event, "\n".join(data))
+            return
+        field, _, value = line.partition(":")
+        value = value.removeprefix(" ")
+        if not field:
+            self.comments.append(value)
+        elif field == "event":
+            self._event = value
+        elif field == "data":
+            self._data.append(value)
+        elif field == "id" and "\0" not in value:
+            self._id = value
+        elif field == "retry" and value.isdigit():
+            self.retry_ms = int(value)
+
+
+class EventSource:
+    """Listens in a thread; reconnects as a browser does if `reconnect`, with its cookies and Last-Event-ID.
+
+    A status other than 200 ends it for good, as in a browser.
+    """
+
+    def __init__(self, url: str, headers: dict[str, str] | None = None, *, reconnect: bool = False) -> None:
+        self.url = url
+        self.messages: list[Message] = []
+        self.statuses: list[int] = []
+        self.headers = httpx.Headers()
+        self.body = b""
+        self.opened = 0
+        self.closed = False
+        self.parser = Parser()
+        self._given = headers or {}
+        self._reconnect = reconnect
+        self._changed = threading.Condition()
+        self._stop = threading.Event()
+        self._response: httpx.Response | None = None
+        self._client = httpx.Client(timeout=httpx.Timeout(10.0, read=None), trust_env=False)
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._stop.set()
+        response = self._response
+        if response is not None:
+            stream = response.extensions["network_stream"]
+            sock = stream.get_extra_info("socket")
+            try:
+                sock.shutdown(2)
+            except OSError:
+                pass  # closed already
+        self._thread.join(DEADLINE)
+        self._client.close()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self._listen()
+            except httpx.HTTPError:
+                pass
+            self._response = None
+            if not self._reconnect or (self.statuses and self.statuses[-1] != 200):
+                break
+            self._stop.wait(min((self.parser.retry_ms or 1000) / 1000, 1.0))
+        with self._changed:
+            self.closed = True
+            self._changed.notify_all()
+
+    def _listen(self) -> None:
+        headers = {"Accept": "text/event-stream", **self._given}
+        last = self.parser.last_event_id
+        if last:
+            headers["Last-Event-ID"] = last
+        parser, comments = Parser(), self.parser.comments
+        parser.last_event_id = parser._id = last
+        parser.retry_ms, parser.comments = self.parser.retry_ms, comments
+        self.parser = parser
+        with self._client.stream("GET", self.url, headers=headers) as response:
+            self._response = response
+            with self._changed:
+                self.statuses.append(response.status_code)
+                self.headers = response.headers
+                self._changed.notify_all()
+            if response.status_code != 200:
+                self.body = response.read()
+                return
+            for text in response.iter_text():
+                self._take(parser.feed(text))
+
+    def _take(self, messages: Iterable[Message]) -> None:
+        with self._changed:
+            self.messages.extend(messages)
+            self.opened = sum(comment == "open" for comment in self.parser.comments)
+            self._changed.notify_all()
+
+    def wait(self, condition: Callable[[Self], object], what: str = "the condition") -> Self:
+        """Until `condition(self)` holds; fails, saying what came, after the deadline."""
+        with self._changed:
+            held = self._changed.wait_for(lambda: condition(self), DEADLINE)
+        assert held, f"waited in vain for {what}; statuses {self.statuses}, messages {self.messages[-10:]}"
+        return self
+
+    def wait_open(self) -> Self:
+        return self.wait(lambda source: source.opened or source.closed, "the stream to open")
+
+    def wait_for(self, count: int) -> list[Message]:
+        self.wait(lambda source: len(source.messages) >= count, f"{count} messages")
+        return self.messages
+
+    @property
+    def data(self) -> list[str]:
+        return [message.data for message in self.messages]
+
+    @property
+    def ids(self) -> list[str]:
+        return [message.id for message in self.messages]
+
+
+def until(condition: Callable[[], object], what: str, deadline: float = DEADLINE) -> None:
+    """Poll a state that nobody announces; fails after the deadline."""
+    end = time.monotonic() + deadline
+    pause = threading.Event()
+    while not condition():
+        assert time.monotonic() < end, f"waited in vain for {what}"
+        pause.wait(0.02)

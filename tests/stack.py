@@ -1,0 +1,176 @@
+"""Starts the real stack, as an operator would, on free ports and in a data directory of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import redis
+
+from pushsvc import auth
+from tests.eventsource import EventSource, until
+
+ROOT = Path(__file__).resolve().parent.parent
+SECRET = "a-test-key-and-nothing-but-a-test-key"
+START_SECONDS = 60.0
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def command(*words: str, **settings: object) -> tuple[list[str], dict[str, str]]:
+    """`python -m pushsvc ...` and its environment, free of settings from outside."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("PUSHSVC_")}
+    environ |= {f"PUSHSVC_{name.upper()}": str(value) for name, value in settings.items()}
+    return [sys.executable, "-m", "pushsvc", *words], environ
+
+
+class Stack:
+    """`python -m pushsvc up`. Its parts die with it, and it dies with the tests (prctl, see supervisor.py)."""
+
+    def __init__(self, data_dir: Path, **settings: object) -> None:
+        self.data_dir = data_dir
+        self.settings: dict[str, object] = {
+            "data_dir": data_dir,
+            "secret": SECRET,
+            "http": f"127.0.0.1:{free_port()}",
+            "app": f"127.0.0.1:{free_port()}",
+            "workers": 2,
+            "drain_seconds": 1,
+            "retry_seconds": 0.2,
+        } | settings
+        self.output = ""
+        self.start()
+
+    def start(self) -> None:
+        words, environ = command("up", **self.settings)
+        self.process = subprocess.Popen(
+            words, cwd=ROOT, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            preexec_fn=_dies_with_the_tests,
+        )  # fmt: skip
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        end = time.monotonic() + START_SECONDS
+        until(lambda: "pushsvc is up" in self.output or self.process.poll() is not None, "the stack", START_SECONDS)
+        assert self.process.poll() is None, f"the stack did not start:\n{self.output}"
+        assert time.monotonic() < end
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.output += line
+
+    def stop(self, number: signal.Signals = signal.SIGINT) -> int:
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        status = self.process.wait(60)
+        self._reader.join()
+        return status
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.settings['http']}"
+
+    @property
+    def app_url(self) -> str:
+        return f"http://{self.settings['app']}"
+
+    @property
+    def redis(self) -> redis.Redis:
+        return redis.Redis(unix_socket_path=str(self.data_dir / "valkey.sock"))
+
+    def pids(self) -> dict[str, list[int]]:
+        """The stack's processes by part: the first of each is the one the supervisor started."""
+        parts: dict[str, list[int]] = {"valkey": [], "gunicorn": [], "nginx": []}
+        for pid in descendants(self.process.pid):
+            line = command_line(pid)
+            for part, found in parts.items():
+                if part in line.split(" ")[0] or f"-m {part}" in line:
+                    found.append(pid)
+        return parts
+
+    def until_ready(self) -> None:
+        """Every part answers, through nginx."""
+
+        def ready() -> bool:
+            try:
+                return httpx.get(f"{self.url}/readyz", trust_env=False).status_code == 200
+            except httpx.HTTPError:
+                return False
+
+        until(ready, "the stack to be ready again", 30)
+
+    def token(self, user: str | None = None, *, ttl: float = 3600, **claims: Any) -> str:
+        return auth.encode(({"sub": user} if user else {}) | claims, SECRET, ttl=ttl)
+
+    def bearer(self, user: str | None = None, **claims: Any) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.token(user, **claims)}"}
+
+    def post(self, path: str, body: Any, headers: dict[str, str], base: str | None = None) -> httpx.Response:
+        return httpx.post(f"{base or self.url}{path}", json=body, headers=headers, trust_env=False, timeout=30)
+
+    def get(self, path: str, headers: dict[str, str], **params: Any) -> httpx.Response:
+        return httpx.get(f"{self.url}{path}", params=params or None, headers=headers, trust_env=False, timeout=30)
+
+    def publish(self, **item: Any) -> str:
+        """Publish one event and give its id."""
+        answer = self.post("/publish", {"data": "-"} | item, self.bearer(publish=["*"]))
+        assert answer.status_code == 200, answer.text
+        event_id: str = answer.json()["id"]
+        return event_id
+
+    def publish_many(self, items: list[dict[str, Any]]) -> list[str]:
+        answer = self.post("/publish", items, self.bearer(publish=["*"]))
+        assert answer.status_code == 200, answer.text
+        return [result["id"] for result in answer.json()["results"]]
+
+    def listen(self, user: str, query: str = "", *, base: str | None = None, **options: Any) -> EventSource:
+        """Connected when this returns, unless refused."""
+        headers = self.bearer(user, subscribe=["topic:*"]) | options.pop("headers", {})
+        return EventSource(f"{base or self.url}/events{query}", headers, **options).wait_open()
+
+
+def descendants(pid: int) -> Iterator[int]:
+    """Every process below `pid`, parents first (Linux: /proc)."""
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        try:
+            children = [int(child) for child in task.read_text().split()]
+        except OSError:
+            continue
+        for child in children:
+            yield child
+            yield from descendants(child)
+
+
+def command_line(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
+    except OSError:
+        return ""
+
+
+def alive(pid: int) -> bool:
+    """Not gone, and not a zombie that waits for its parent."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def _dies_with_the_tests() -> None:
+    import ctypes
+
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)

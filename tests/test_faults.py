@@ -1,0 +1,148 @@
+"""The promise while parts die: a user gets exactly what was missed, in order, whatever was restarted."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import httpx
+import pytest
+
+from tests.conftest import Start
+from tests.eventsource import until
+from tests.stack import Stack
+
+
+@pytest.fixture(scope="module")
+def breakable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A stack whose parts are killed, one test after the other."""
+    running = Stack(tmp_path_factory.mktemp("faults"))
+    yield running
+    running.stop()
+
+
+def kill(stack: Stack, part: str, which: slice) -> None:
+    for pid in stack.pids()[part][which]:
+        os.kill(pid, signal.SIGKILL)
+
+
+FAULTS: dict[str, Callable[[Stack], None]] = {
+    "all workers killed": lambda stack: kill(stack, "gunicorn", slice(1, None)),
+    "one worker killed": lambda stack: kill(stack, "gunicorn", slice(1, 2)),
+    "gunicorn killed": lambda stack: kill(stack, "gunicorn", slice(0, 1)),
+    "redis killed": lambda stack: kill(stack, "valkey", slice(0, 1)),
+    "nginx killed": lambda stack: kill(stack, "nginx", slice(0, 1)),
+    "workers reloaded": lambda stack: os.kill(stack.pids()["gunicorn"][0], signal.SIGHUP),
+    "subscriptions cut": lambda stack: stack.redis.execute_command("CLIENT", "KILL", "TYPE", "pubsub"),
+}
+
+
+@contextmanager
+def publishing(stack: Stack, user: str) -> Iterator[list[str]]:
+    """A backend that publishes without a pause, repeats what was not answered under the same key, and keeps what was
+    acknowledged, in order."""
+    acked: list[str] = []
+    stop = threading.Event()
+    headers = stack.bearer(publish=["*"])
+
+    def work() -> None:
+        number = 0
+        with httpx.Client(trust_env=False, timeout=10) as client:
+            while not stop.is_set():
+                body = {"user": user, "data": f"{user} {number}", "key": f"{user}-{number}"}
+                try:
+                    answer = client.post(f"{stack.url}/publish", json=body, headers=headers)
+                except httpx.HTTPError:
+                    continue
+                if answer.status_code == 200:
+                    acked.append(body["data"])
+                    number += 1
+                else:
+                    assert answer.status_code in (502, 503), answer.text
+                    stop.wait(0.05)
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    try:
+        yield acked
+    finally:
+        stop.set()
+        worker.join()
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS.keys())
+def test_nothing_is_lost_or_repeated_for_the_one_who_listens(
+    breakable: Stack, user: str, fault: Callable[[Stack], None]
+) -> None:
+    stack = breakable
+    with stack.listen(user, reconnect=True) as source:
+        with publishing(stack, user) as acked:
+            until(lambda: len(acked) > 50, "traffic")
+            fault(stack)
+            count = len(acked)
+            until(lambda: len(acked) > count + 50, "traffic after the fault", 30)
+        stack.until_ready()
+        source.wait(lambda source: len(source.messages) >= len(acked), "all that was acknowledged")
+        assert source.data == acked
+        assert set(source.statuses) == {200}, "a browser gives up for good at any other status"
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS.keys())
+def test_the_one_who_was_away_gets_exactly_what_was_missed(
+    breakable: Stack, user: str, fault: Callable[[Stack], None]
+) -> None:
+    stack = breakable
+    with stack.listen(user) as source:
+        first = stack.publish(user=user, data="had")
+        source.wait(lambda source: first in source.ids, "the first")
+    until(lambda: stack.get("/unread", stack.bearer(user)).json()["id"] == first, "the position")
+    missed = stack.publish_many([{"user": user, "data": str(number)} for number in range(20)])
+    fault(stack)
+    stack.until_ready()
+    with stack.listen(user) as unread, stack.listen(user, headers={"Last-Event-ID": first}) as resumed:
+        live = stack.publish(user=user, data="live")
+        for source in (unread, resumed):
+            source.wait(lambda source: live in source.ids, "the live one")
+            assert source.ids == [*missed, live]
+
+
+def test_a_frozen_redis_turns_readiness_red_and_heals(start: Start, user: str) -> None:
+    stack = start(workers=1)
+    pid = stack.pids()["valkey"][0]
+    with stack.listen(user) as source:
+        before = stack.publish(user=user, data="before")
+        source.wait(lambda source: before in source.ids, "the first")
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            ready = f"{stack.app_url}/readyz"
+            until(lambda: httpx.get(ready, trust_env=False, timeout=10).status_code == 503, "readiness to turn red")
+            refused = stack.post("/publish", {"user": user, "data": "-"}, stack.bearer(publish=["*"]))
+            assert refused.status_code == 503
+            assert int(refused.headers["retry-after"]) > 0
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        stack.until_ready()
+        after = stack.publish(user=user, data="after")
+        source.wait(lambda source: after in source.ids, "the event after the thaw")
+        assert source.statuses == [200], "the connection itself lasted"
+        history = stack.get("/history", stack.bearer(user), channel=f"user:{user}").json()["events"]
+        assert source.ids == [event["id"] for event in history], "what the log kept came, no more"
+
+
+def test_a_stopping_worker_loses_nobody(start: Start, user: str) -> None:
+    stack = start(workers=2, drain_seconds=2)
+    with stack.listen(user, reconnect=True) as source, stack.listen(user, reconnect=True) as other:
+        with publishing(stack, user) as acked:
+            until(lambda: len(acked) > 50, "traffic")
+            before = stack.pids()["gunicorn"][1:]
+            os.kill(stack.pids()["gunicorn"][0], signal.SIGHUP)
+            until(lambda: not set(before) & set(stack.pids()["gunicorn"]), "the old workers to end", 30)
+            count = len(acked)
+            until(lambda: len(acked) > count + 20, "traffic on the new workers")
+        for each in (source, other):
+            each.wait(lambda source: len(source.messages) >= len(acked), "all that was acknowledged")
+            assert each.data == acked
+            assert each.statuses == [200, 200], "let go once, and back"
