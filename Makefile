@@ -1,0 +1,43 @@
+# Everything a newcomer needs: `make run`, `make test`. PYTHON picks the interpreter (3.11 to 3.13).
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint clean
+
+help:  ## What can be made
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+
+run: $(VENV)/.run  ## Start the whole stack: Redis, gunicorn, nginx
+	@exec $(BIN)/python -m pushsvc up
+
+test: $(VENV)/.test  ## Run the whole suite on real parts
+	@$(BIN)/python tests/chromium.py
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.test  ## Style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:  ## Remove what was made, except data
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+# A venv made by another Python is made anew.
+$(VENV)/.python: FORCE
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
+		|| { echo "pushsvc needs Python 3.11 to 3.13; try make PYTHON=python3.13"; exit 1; }
+	@version=$$($(PYTHON) -c 'import sys; print(sys.version)'); \
+	if [ "$$version" != "$$(cat $@ 2>/dev/null)" ]; then \
+		$(PYTHON) -m venv --clear $(VENV) && echo "$$version" > $@; \
+	fi
+FORCE:
+
+$(VENV)/.run: requirements.txt $(VENV)/.python
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(VENV)/.test: requirements-dev.txt requirements.txt $(VENV)/.python
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@ $(VENV)/.run

@@ -1,0 +1,153 @@
+"""The demo page in a real Chromium: what a newcomer sees, and a browser's own EventSource through faults."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from tests import chromium
+from tests.conftest import Start
+from tests.stack import Stack
+
+FLAGS = [
+    "--no-sandbox",  # containers and CI run as root
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    path = chromium.find()
+    if path is None:
+        if os.environ.get("CI"):
+            pytest.fail("there is no Chromium, and a page that was not tested is not done")
+        pytest.skip("there is no Chromium on PATH")
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    faults: list[str] = []
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    yield page
+    assert not faults
+    context.close()
+
+
+def seen(page: Page, event_id: str) -> None:
+    expect(page.locator(f'#events .event[data-id="{event_id}"]')).to_have_count(1)
+
+
+def ids(page: Page, user: str) -> list[str]:
+    """The ids of the rows that speak of this user, oldest first."""
+    rows = page.locator("#events .event").filter(has_text=user)
+    return [str(each.get_attribute("data-id")) for each in reversed(rows.all())]
+
+
+def test_publish_from_the_page_and_from_a_backend(stack: Stack, page: Page, user: str) -> None:
+    page.goto(f"{stack.url}/?user={user}")
+    expect(page.locator("#state")).to_have_attribute("data-state", "open")
+    page.fill("#event-name", "order.paid")
+    page.fill("#data", f"{user} <b>says</b>")
+    page.click("#send")
+    first = page.locator('#events .event[data-event="order.paid"]')
+    expect(first.locator(".data")).to_have_text(f"{user} <b>says</b>")
+    second = stack.publish(user=user, data=f"{user} from a backend")
+    seen(page, second)
+    expect(page.locator("#last-id")).to_have_text(second)
+    expect(page.locator("#duplicates")).to_have_text("0")
+
+
+def test_break_and_restore_replays_what_was_missed(stack: Stack, page: Page, user: str) -> None:
+    page.goto(f"{stack.url}/?user={user}")
+    expect(page.locator("#state")).to_have_attribute("data-state", "open")
+    all_ids = [stack.publish(user=user, data=f"{user} 1")]
+    seen(page, all_ids[0])
+    page.click("#break")
+    expect(page.locator("#state")).to_have_attribute("data-state", "broken")
+    all_ids += [stack.publish(user=user, data=f"{user} {n}") for n in (2, 3)]
+    page.click("#restore")
+    seen(page, all_ids[2])
+    all_ids.append(stack.publish(user=user, data=f"{user} 4"))
+    seen(page, all_ids[3])
+    assert ids(page, user) == all_ids
+    expect(page.locator("#events .event.replayed")).to_have_count(2)
+    expect(page.locator("#duplicates")).to_have_text("0")
+
+
+def test_a_broken_connection_that_never_had_an_event_still_gets_it(stack: Stack, page: Page, user: str) -> None:
+    page.goto(f"{stack.url}/?user={user}")
+    expect(page.locator("#state")).to_have_attribute("data-state", "open")
+    page.click("#break")
+    missed = stack.publish(user=user, data=f"{user} missed")
+    page.click("#restore")
+    seen(page, missed)
+
+
+def test_the_browser_s_own_reconnects_survive_every_restart(start: Start, page: Page, user: str) -> None:
+    stack = start()
+    page.goto(f"{stack.url}/?user={user}")
+    expect(page.locator("#state")).to_have_attribute("data-state", "open")
+    all_ids = [stack.publish(user=user, data=f"{user} first")]
+    seen(page, all_ids[0])
+    for part in ("gunicorn", "nginx", "valkey"):
+        os.kill(stack.pids()[part][0], signal.SIGKILL)
+        stack.until_ready()
+        all_ids.append(stack.publish(user=user, data=f"{user} after {part}"))
+        expect(page.locator(f'#events .event[data-id="{all_ids[-1]}"]')).to_have_count(1, timeout=20_000)
+    assert ids(page, user) == all_ids
+    expect(page.locator("#duplicates")).to_have_text("0")
+
+
+def test_two_tabs_of_two_users(stack: Stack, browser: Browser, user: str) -> None:
+    context = browser.new_context()
+    tabs = []
+    for name in (f"{user}-a", f"{user}-b"):
+        tab = context.new_page()
+        tab.goto(f"{stack.url}/?user={name}")
+        expect(tab.locator("#state")).to_have_attribute("data-state", "open")
+        tabs.append((name, tab))
+    published = {name: stack.publish(user=name, data=f"{name} only") for name, _ in tabs}
+    for name, tab in tabs:
+        seen(tab, published[name])
+        assert ids(tab, user) == [published[name]]
+    context.close()
+
+
+def test_without_the_demo_cookie_a_token_is_asked_for(start: Start, page: Page, user: str) -> None:
+    stack = start(demo="false")
+    page.goto(f"{stack.url}/?user={user}")
+    expect(page.locator("#token")).to_be_visible()
+    page.fill("#token", stack.token("demo", publish=["*"], subscribe=["*"]))
+    page.click("#connect")
+    expect(page.locator("#state")).to_have_attribute("data-state", "open")
+    seen(page, stack.publish(user=user, data=f"{user} hello"))
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
+def test_how_it_looks(stack: Stack, browser: Browser, tmp_path: Path, width: int, scheme: str) -> None:
+    """A picture for people, and no sideways scrolling."""
+    context = browser.new_context(
+        viewport={"width": width, "height": 900}, color_scheme="dark" if scheme == "dark" else "light"
+    )
+    page = context.new_page()
+    page.goto(f"{stack.url}/")
+    expect(page.locator("#state")).to_have_attribute("data-state", "open")
+    page.screenshot(path=tmp_path / "page.png")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    context.close()
