@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import socket
@@ -9,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ class Stack:
         words, environ = command("up", **self.settings)
         self.process = subprocess.Popen(
             words, cwd=ROOT, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            preexec_fn=_dies_with_the_tests,
+            preexec_fn=dies_with_the_tests(signal.SIGKILL),
         )  # fmt: skip
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -170,7 +171,10 @@ def alive(pid: int) -> bool:
         return False
 
 
-def _dies_with_the_tests() -> None:
-    import ctypes
+def dies_with_the_tests(number: signal.Signals) -> Callable[[], None]:
+    """For a child, before exec: no test leaves a process behind, also when the tests are killed."""
 
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+    def prepare() -> None:
+        ctypes.CDLL(None).prctl(1, int(number))  # PR_SET_PDEATHSIG
+
+    return prepare
