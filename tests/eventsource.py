@@ -163,6 +163,10 @@ class EventSource:
         self.wait(lambda source: len(source.messages) >= count, f"{count} messages")
         return self.messages
 
+    def wait_ids(self, *ids: str) -> Self:
+        """Until each of these events has come."""
+        return self.wait(lambda source: set(ids) <= set(source.ids), f"the events {ids}")
+
     @property
     def data(self) -> list[str]:
         return [message.data for message in self.messages]

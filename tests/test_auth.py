@@ -64,7 +64,7 @@ def test_bad_credentials(stack: Stack, method: str, path: str, headers: dict[str
 
 def test_publish_needs_the_channel(stack: Stack, user: str) -> None:
     mine = stack.bearer("backend", publish=[f"user:{user}*", "topic:news"])
-    for item, status in [
+    cases: list[tuple[dict[str, Any], int]] = [
         ({"user": user}, 200),
         ({"user": f"{user}-2"}, 200),
         ({"topic": "news"}, 200),
@@ -72,7 +72,8 @@ def test_publish_needs_the_channel(stack: Stack, user: str) -> None:
         ({"topic": "news2"}, 403),
         ({"all": True}, 403),
         ({"users": [user, "someone"]}, 403),
-    ]:
+    ]
+    for item, status in cases:
         answer = stack.post("/publish", item | {"data": "-"}, mine)
         assert answer.status_code == status, item
     assert stack.post("/publish", {"user": user, "data": "-"}, stack.bearer(user)).status_code == 403
@@ -95,7 +96,7 @@ def test_a_cookie_is_as_good_as_a_header(stack: Stack, user: str) -> None:
     with EventSource(f"{stack.url}/events", cookie) as source:
         source.wait_open()
         event_id = stack.publish(user=user)
-        source.wait(lambda source: event_id in source.ids, "the event")
+        source.wait_ids(event_id)
 
 
 def test_the_connection_ends_with_its_token(stack: Stack, base: str, user: str) -> None:
@@ -123,13 +124,13 @@ def test_a_ticket_works_once_and_its_cookie_goes_on(stack: Stack, base: str, use
         assert "HttpOnly" in cookie
         assert "SameSite=Strict" in cookie
         ids = [stack.publish(user=user), stack.publish(topic=f"{user}.t")]
-        source.wait(lambda source: set(ids) <= set(source.ids), "both events")
+        source.wait_ids(*ids)
     with EventSource(url) as stranger:
         stranger.wait(lambda source: source.closed, "the refusal")
         assert stranger.statuses == [401]
     headers = {"Cookie": cookie.split(";")[0], "Last-Event-ID": ids[0]}
     with EventSource(url, headers) as again:
-        again.wait(lambda source: ids[1] in source.ids, "the replay")
+        again.wait_ids(ids[1])
         assert ids[0] not in again.ids
 
 
@@ -139,12 +140,12 @@ def test_a_reconnecting_browser_keeps_what_its_ticket_gave(start: Start, user: s
     with EventSource(f"{mine.url}{ticket['url']}", reconnect=True) as source:
         source.wait_open()
         ids = [mine.publish(topic="t", data="1")]
-        source.wait(lambda source: ids[0] in source.ids, "the first")
+        source.wait_ids(ids[0])
         for pid in mine.pids()["gunicorn"][1:]:
             os.kill(pid, signal.SIGKILL)
         mine.until_ready()
         ids.append(mine.publish(topic="t", data="2"))
-        source.wait(lambda source: ids[1] in source.ids, "the second")
+        source.wait_ids(ids[1])
         assert source.ids == ids
         assert set(source.statuses) == {200}
 
@@ -181,10 +182,9 @@ def test_two_users_in_one_browser_are_not_mixed(stack: Stack, user: str) -> None
     for name, url in zip(names, urls, strict=True):
         with EventSource(url, {"Cookie": "; ".join(cookies)}) as source:
             source.wait_open()
-            for other in names:
-                stack.publish(user=other, data=other)
-            source.wait(lambda source, name=name: name in source.data, "its own event")
-            assert set(source.data) <= {name, *(d for d in source.data if not d.startswith(user))}
+            published = {other: stack.publish(user=other, data=other) for other in names}
+            source.wait_ids(published[name])
+            assert set(published.values()) & set(source.ids) == {published[name]}
 
 
 def test_a_ticket_gives_no_more_than_its_maker_has(stack: Stack, user: str) -> None:

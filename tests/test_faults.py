@@ -97,7 +97,7 @@ def test_the_one_who_was_away_gets_exactly_what_was_missed(
     stack = breakable
     with stack.listen(user) as source:
         first = stack.publish(user=user, data="had")
-        source.wait(lambda source: first in source.ids, "the first")
+        source.wait_ids(first)
     until(lambda: stack.get("/unread", stack.bearer(user)).json()["id"] == first, "the position")
     missed = stack.publish_many([{"user": user, "data": str(number)} for number in range(20)])
     fault(stack)
@@ -105,7 +105,7 @@ def test_the_one_who_was_away_gets_exactly_what_was_missed(
     with stack.listen(user) as unread, stack.listen(user, headers={"Last-Event-ID": first}) as resumed:
         live = stack.publish(user=user, data="live")
         for source in (unread, resumed):
-            source.wait(lambda source: live in source.ids, "the live one")
+            source.wait_ids(live)
             assert source.ids == [*missed, live]
 
 
@@ -114,7 +114,7 @@ def test_a_frozen_redis_turns_readiness_red_and_heals(start: Start, user: str) -
     pid = stack.pids()["valkey"][0]
     with stack.listen(user) as source:
         before = stack.publish(user=user, data="before")
-        source.wait(lambda source: before in source.ids, "the first")
+        source.wait_ids(before)
         os.kill(pid, signal.SIGSTOP)
         try:
             ready = f"{stack.app_url}/readyz"
@@ -126,7 +126,7 @@ def test_a_frozen_redis_turns_readiness_red_and_heals(start: Start, user: str) -
             os.kill(pid, signal.SIGCONT)
         stack.until_ready()
         after = stack.publish(user=user, data="after")
-        source.wait(lambda source: after in source.ids, "the event after the thaw")
+        source.wait_ids(after)
         assert source.statuses == [200], "the connection itself lasted"
         history = stack.get("/history", stack.bearer(user), channel=f"user:{user}").json()["events"]
         assert source.ids == [event["id"] for event in history], "what the log kept came, no more"

@@ -26,14 +26,14 @@ def test_each_target_reaches_its_listeners(stack: Stack, user: str) -> None:
                 {"all": True, "data": f"to all, from {user}"},
             ]
         )
-        source.wait(lambda source: set(ids) <= set(source.ids), "all three")
+        source.wait_ids(*ids)
         mine = [message for message in source.messages if message.id in ids]
         assert [(message.id, message.event, message.data) for message in mine] == [
             (ids[0], "order.paid", '{"id":7,"größe":[1.5,null]}'),
             (ids[1], "message", "two\nlines"),
             (ids[2], "message", f"to all, from {user}"),
         ]
-        bystander.wait(lambda source: ids[2] in source.ids, "what goes to all")
+        bystander.wait_ids(ids[2])
         assert not {ids[0], ids[1]} & set(bystander.ids)
 
 
@@ -55,7 +55,7 @@ def test_a_repeated_key_answers_the_first_id_and_delivers_nothing(stack: Stack, 
     assert other_channel["duplicate"] is False
     last = stack.publish(user=user, data="4")
     with stack.listen(user) as source:
-        source.wait(lambda source: last in source.ids, "the last event")
+        source.wait_ids(last)
         assert [message.data for message in source.messages if message.event == "message"][-2:] == ["1", "4"]
 
 
@@ -199,7 +199,7 @@ def test_unknown_paths_and_methods_are_problems(stack: Stack, base: str) -> None
     missing = httpx.get(f"{base}/nothing%0d%0ahere", trust_env=False)
     assert (missing.status_code, missing.headers["content-type"]) == (404, "application/problem+json")
     wrong = httpx.put(f"{base}/publish", trust_env=False)
-    assert (wrong.status_code, wrong.headers["allow"]) == (405, "OPTIONS, POST")
+    assert (wrong.status_code, {*wrong.headers["allow"].split(", ")}) == (405, {"OPTIONS", "POST"})
 
 
 def test_a_user_with_one_waiting_event_takes_less_than_a_kilobyte(stack: Stack, user: str) -> None:
