@@ -75,7 +75,9 @@ def decode(token: str, secret: str) -> Identity:
         raise Unauthorized("The token has expired.") from error
     except jwt.PyJWTError as error:
         raise Unauthorized("The token is not valid.") from error
-    sub = claims.get("sub")
+    sub, expires = claims.get("sub"), claims.get("exp")
+    if expires is not None and not isinstance(expires, int | float):
+        raise Unauthorized("The token's claim exp must be a number.")  # RFC 7519 section 2, NumericDate
     try:
         user = None if sub is None else checked_name(sub, "sub")
     except Invalid as error:
@@ -85,7 +87,7 @@ def decode(token: str, secret: str) -> Identity:
         publish=_patterns(claims, "publish"),
         subscribe=_patterns(claims, "subscribe"),
         admin=claims.get("admin") is True,
-        expires=claims.get("exp"),
+        expires=expires,
     )
 
 

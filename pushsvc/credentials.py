@@ -27,7 +27,7 @@ def _admit(*, spend: bool) -> Admission:
         scheme, _, token = header.partition(" ")
         if scheme.lower() != "bearer":
             raise Unauthorized("Authorization: must be of the scheme Bearer.")
-        return Admission(auth.decode(token.strip(), service().secret), ())
+        return Admission(auth.decode(token.strip(), service().secret))
     ticket = request.args.get("ticket")
     if ticket is not None:
         _same_site()
@@ -35,14 +35,18 @@ def _admit(*, spend: bool) -> Admission:
     cookie = request.cookies.get(auth.COOKIE)
     if cookie is not None:
         _same_site()
-        return Admission(auth.decode(cookie, service().secret), ())
+        return Admission(auth.decode(cookie, service().secret))
     raise Unauthorized("Send a token: Authorization: Bearer, a ticket, or the cookie pushsvc_token.")
 
 
 def _same_site() -> None:
-    """A browser sends cookies also for pages of other sites; only those named in ALLOWED_ORIGINS may use them."""
+    """A browser sends cookies also for pages of other sites; only those named in ALLOWED_ORIGINS may use them.
+
+    Origin is absent where another site merely links or embeds; Sec-Fetch-Site tells then (W3C Fetch Metadata).
+    """
     origin = request.headers.get("Origin")
-    if origin is None or origin in service().settings.allowed_origins:
+    if origin in service().settings.allowed_origins:
         return
-    if origin.partition("://")[2] != request.host:
-        raise Forbidden(f"Pages of {origin!r} are not in PUSHSVC_ALLOWED_ORIGINS.")
+    foreign = request.headers.get("Sec-Fetch-Site") == "cross-site"
+    if foreign if origin is None else origin.partition("://")[2] != request.host:
+        raise Forbidden("Pages of other sites may use cookies here only if PUSHSVC_ALLOWED_ORIGINS names them.")

@@ -192,7 +192,10 @@ def _data(item: Mapping[str, Any], limits: Limits) -> str:
     if "data" not in item:
         raise Invalid.field("data", "is missing.")
     value = item["data"]
-    data = value if isinstance(value, str) else orjson.dumps(value).decode()
+    try:
+        data = value if isinstance(value, str) else orjson.dumps(value).decode()
+    except orjson.JSONEncodeError as error:  # read, but too deep to be written
+        raise Invalid.field("data", "is nested too deeply.") from error
     size = len(data.encode())
     if size > limits.event_bytes:
         raise TooLarge.field("data", f"is {size} bytes, at most {limits.event_bytes} are taken.")

@@ -90,11 +90,12 @@ class EventLog:
         epoch, last, now = self._store.one(_CLOCK.call([keys.CLOCK, keys.EPOCH]))
         return Clock(EventId.from_redis(epoch), EventId.from_redis(last), now, now - self._keep_seconds * 1000)
 
-    def read(self, channels: Sequence[str], after: EventId, through: EventId, clock: Clock, count: int) -> list[Slice]:
-        """The oldest `count` entries of each channel with after < id <= through, ids rising."""
+    def read(self, channels: Sequence[str], after: EventId, clock: Clock, count: int) -> list[Slice]:
+        """The oldest `count` entries of each channel with an id after `after`, ids rising."""
         first = f"({after}" if after.ms >= clock.cutoff else f"{clock.cutoff}-0"
-        bounds = (first, str(through), "COUNT", count)
-        return self._slices(channels, [("XRANGE", keys.log(channel), *bounds) for channel in channels])
+        return self._slices(
+            channels, [("XRANGE", keys.log(channel), first, "+", "COUNT", count) for channel in channels]
+        )
 
     def read_back(self, channel: str, before: EventId, clock: Clock, count: int) -> Slice:
         """The newest `count` entries of the channel with id < before, ids falling."""
@@ -102,10 +103,11 @@ class EventLog:
         return self._slices([channel], [command])[0]
 
     def _slices(self, channels: Sequence[str], ranges: Sequence[Command]) -> list[Slice]:
-        answers = self._store.execute([*ranges, *(("GET", keys.tail(channel)) for channel in channels)])
+        """Tails first: what a tail names was in the log then, so a range that is read later shows it, or its loss."""
+        answers = self._store.execute([*(("GET", keys.tail(channel)) for channel in channels), *ranges])
         return [
             Slice([_entry(*raw) for raw in entries], EventId.from_redis(tail) if tail else BEGINNING)
-            for entries, tail in zip(answers[: len(ranges)], answers[len(ranges) :], strict=True)
+            for tail, entries in zip(answers[: len(ranges)], answers[len(ranges) :], strict=True)
         ]
 
     def count_after(self, channels: Sequence[str], after: EventId | None) -> int:
@@ -122,7 +124,9 @@ class EventLog:
     def advance(self, positions: Mapping[str, EventId]) -> None:
         """Move users' positions forward; one that is already further stays."""
         names = [keys.position(user) for user in positions]
-        self._store.one(_ADVANCE.call(names, self._keep_seconds, *map(str, positions.values())))
+        # As long as the tails: without a position, what has expired since would look like a loss.
+        seconds = self._keep_seconds + TAIL_EXTRA_SECONDS
+        self._store.one(_ADVANCE.call(names, seconds, *map(str, positions.values())))
 
 
 def _entry(event_id: bytes, fields: Mapping[bytes, bytes]) -> Entry:

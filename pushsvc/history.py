@@ -10,7 +10,6 @@ import gevent.event
 from pushsvc import sse
 from pushsvc.event import BEGINNING, EventId
 from pushsvc.eventlog import Clock, Entry, EventLog
-from pushsvc.hub import Hub
 from pushsvc.replay import is_reset, losses
 from pushsvc.subscriber import Reason, Subscriber
 
@@ -37,13 +36,14 @@ def page_after(log: EventLog, channel: str, after: EventId | None, limit: int, b
     clock = log.clock()
     reset = after is not None and is_reset(after, clock)
     start = BEGINNING if after is None or reset else after
-    piece = log.read([channel], start, clock.last, clock, limit + 1)[0]
+    piece = log.read([channel], start, clock, limit + 1)[0]
     entries = [entry for entry in piece.entries if before is None or entry.id < before]
-    answer = _answer(entries[:limit], clock, following=entries[limit - 1].id if len(entries) > limit else None)
+    more = len(entries) > limit
+    answer = _answer(entries[:limit], clock, following=entries[limit - 1].id if more else None)
     if after is None:
         return answer
-    whole = len(piece.entries) <= limit and piece.tail <= clock.last
-    lost = max(losses(None if reset else after, piece, to_the_end=whole), default=None, key=lambda loss: loss.lost)
+    whole = len(piece.entries) <= limit
+    lost = max(losses(None if reset else after, piece, whole=whole), default=None, key=lambda loss: loss.lost)
     if reset or lost is not None:
         oldest = piece.entries[0].id if reset and piece.entries else lost.oldest if lost else None
         answer["gap"] = {
@@ -63,7 +63,12 @@ def _answer(entries: list[Entry], clock: Clock, following: EventId | None) -> An
     return {"events": events, "next": None if following is None else str(following)}
 
 
-class _Bell:
+def says_something(answer: Answer) -> bool:
+    """Also an empty page does that, if all of its events are past their ttl and more follow."""
+    return bool(answer["events"] or answer["next"] or "gap" in answer)
+
+
+class Bell:
     """An outlet that only rings: who hears it reads the log."""
 
     def __init__(self) -> None:
@@ -81,23 +86,17 @@ class _Bell:
         self.rung.set()
 
 
-def await_page_after(hub: Hub, log: EventLog, channel: str, after: EventId | None, limit: int, wait: float) -> Answer:
-    """The page after an id; while that is empty, wait up to `wait` seconds for it not to be. Raises Unavailable."""
-    answer = page_after(log, channel, after, limit)
-    if answer["events"] or "gap" in answer:
-        return answer
+def await_page_after(
+    log: EventLog, channel: str, after: EventId | None, limit: int, wait: float, listener: Subscriber, bell: Bell
+) -> Answer:
+    """The page after an id, once it is not empty, or after `wait` seconds. `listener` has joined, with that bell."""
     deadline = time.monotonic() + wait
-    bell = _Bell()
-    listener = Subscriber("", [channel], after or BEGINNING, bell, ack=False)
-    hub.join(listener)
-    try:
-        while not answer["events"] and listener.reason is None:
-            bell.rung.clear()
-            listener.begin_replay()
-            listener.end_replay(listener.last)  # live before the log is read, so that nothing rings unheard
-            answer = page_after(log, channel, after, limit)
-            if answer["events"] or not bell.rung.wait(max(0.0, deadline - time.monotonic())):
-                break
-    finally:
-        hub.leave(listener)
-    return answer
+    while True:
+        bell.rung.clear()
+        listener.begin_replay()
+        listener.end_replay(listener.last)  # live before the log is read, so that nothing rings unheard
+        answer = page_after(log, channel, after, limit)
+        if says_something(answer) or listener.reason is not None:
+            return answer
+        if not bell.rung.wait(max(0.0, deadline - time.monotonic())):
+            return answer

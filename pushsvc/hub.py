@@ -18,7 +18,7 @@ from pushsvc.eventlog import EventLog
 from pushsvc.loops import Loop
 from pushsvc.outlet import QueueOutlet
 from pushsvc.positions import Positions
-from pushsvc.replay import replay
+from pushsvc.replay import Replay
 from pushsvc.subscriber import Reason, Subscriber
 
 CONFIRM_SECONDS: Final = 5.0  # how long a join waits for Redis to confirm the subscription
@@ -118,10 +118,10 @@ class Hub(Ear):
         """Everything in the log after the subscriber's last event; ends with the subscriber live, or due again."""
         try:
             subscriber.begin_replay()
-            clock = self._log.clock()
-            for page in replay(self._log, subscriber.channels, subscriber.last, clock, unasked=subscriber.unasked):
-                yield from self._write(subscriber, page.wire, page.last)
-                subscriber.last = page.last or subscriber.last
+            replay = Replay(self._log, subscriber.channels, subscriber.last, subscriber.unasked)
+            for page in replay.pages():
+                yield from self._write(subscriber, page.wire, page.cursor)
+                subscriber.last = page.cursor or subscriber.last
         except Unavailable:
             subscriber.stale = True
             yield sse.HEARTBEAT
@@ -129,18 +129,18 @@ class Hub(Ear):
             return
         for name in subscriber.channels:
             channel = self._channels[name]
-            channel.last = max(channel.last or clock.last, clock.last)
-        subscriber.end_replay(clock.last)
+            channel.last = max(channel.last or replay.through, replay.through)
+        subscriber.end_replay(replay.through)
 
-    def _write(self, subscriber: Subscriber, wire: bytes, last: EventId | None) -> Iterator[bytes]:
-        """Hand bytes to the server, which comes back when the kernel has them all."""
+    def _write(self, subscriber: Subscriber, wire: bytes, cursor: EventId | None) -> Iterator[bytes]:
+        """Hand bytes to the server, which comes back when the kernel has them all; then the user has had `cursor`."""
         subscriber.writing_since = time.monotonic()
         yield wire
         subscriber.writing_since = None
         subscriber.pressed = False
         subscriber.sent_at = time.monotonic()
-        if last is not None and subscriber.ack:
-            self._positions.mark(subscriber.user, last)
+        if cursor is not None and subscriber.ack:
+            self._positions.mark(subscriber.user, cursor)
 
     def confirmed(self, channel: str) -> None:
         """A subscription begins, for the first time or again: what was announced before may have been missed."""

@@ -44,6 +44,11 @@ def ticket(digest: str) -> str:
     return f"{_PREFIX}ticket:{digest}"
 
 
+def spent_ticket(digest: str) -> str:
+    """String: the same, once the ticket was used."""
+    return f"{_PREFIX}spent:{digest}"
+
+
 def connections(user: str) -> str:
     """Hash: worker id -> how many connections of the user it holds."""
     return f"{_PREFIX}conns:{user}"

@@ -1,10 +1,11 @@
-"""The queue outlet: bytes wait here until the request's own greenlet writes them."""
+"""Where a connection's bytes wait until the request's own greenlet writes them, and who notices that it left."""
 
 from __future__ import annotations
 
 import contextlib
 import socket
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final
 
 import gevent
 import gevent.event
@@ -12,12 +13,37 @@ import gevent.event
 from pushsvc.event import EventId
 from pushsvc.subscriber import Reason
 
+_READABLE: Final = 1  # libev's EV_READ
+
+
+class HangUp:
+    """Notices a client that leaves while nothing is being sent to it. Without a socket at hand it notices nothing."""
+
+    def __init__(self, client: Any) -> None:
+        self._watcher = None if client is None else gevent.get_hub().loop.io(client.fileno(), _READABLE)
+
+    def watch(self, left: Callable[[], None]) -> None:
+        """Call `left()` once, when the client hangs up or sends anything: it has nothing to say while it listens."""
+
+        def readable() -> None:
+            self.unwatch()  # the socket stays readable, and would be reported for ever
+            left()
+
+        if self._watcher is not None:
+            self._watcher.start(readable)
+
+    def unwatch(self) -> None:
+        """Before the socket goes back to the server. Harmless when repeated."""
+        watcher, self._watcher = self._watcher, None
+        if watcher is not None:
+            watcher.stop()
+            watcher.close()
+
 
 class QueueOutlet:
     """A bounded queue between the Hub and a generator. Works on every WSGI server.
 
-    With the client's socket at hand it also notices a client that leaves while nothing is being sent, and can
-    cut one that does not read.
+    With the client's socket at hand it can also cut a client that does not read.
     """
 
     def __init__(self, buffer_bytes: int, client: Any = None) -> None:
@@ -27,20 +53,6 @@ class QueueOutlet:
         self._last: EventId | None = None
         self._ready = gevent.event.Event()
         self._client = client
-        self._watcher: Any = None
-
-    def watch(self, left: Any) -> None:
-        """Call `left()` when the client hangs up, or sends anything: an event stream has nothing to be told."""
-        if self._client is not None:
-            self._watcher = gevent.get_hub().loop.io(self._client.fileno(), 1)
-            self._watcher.start(left)
-
-    def unwatch(self) -> None:
-        """Before the socket goes back to the server."""
-        if self._watcher is not None:
-            self._watcher.stop()
-            self._watcher.close()
-            self._watcher = None
 
     def send(self, wire: bytes, last: EventId | None) -> bool:
         if len(wire) > self._room and self._room < self._buffer_bytes:

@@ -42,6 +42,9 @@ def _publish_each(items: Sequence[Any], identity: Identity, log: EventLog, limit
     """The answers to many items in order, stored in one round trip; a bad item harms no other."""
     checked = [_checked(item, identity, limits) for item in items]
     good = [item for item in checked if isinstance(item, Publication)]
+    count = sum(len(publication.events) for publication in good)
+    if count > limits.batch:  # lists of users multiply: a small request could be a million events
+        raise TooLarge(f"The batch makes {count} events, at most {limits.batch} are taken at once.")
     receipts = iter(log.append([event for publication in good for event in publication.events]) if good else [])
     return [
         _answer(item, list(islice(receipts, len(item.events)))) if isinstance(item, Publication) else _error(item)

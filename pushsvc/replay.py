@@ -10,14 +10,15 @@ from pushsvc.event import BEGINNING, EventId
 from pushsvc.eventlog import Clock, Entry, EventLog, Slice
 
 READ_EVENTS: Final = 100  # per channel and read: bounds what one replay holds in memory
+MOST_LOOKS: Final = 5  # at a log that is trimmed faster than it is read, before what is missing counts as lost
 PAGE_BYTES: Final = 65536  # a page ends with the event that reaches it: bounds how long one write can take
 
 
 class Page(NamedTuple):
-    """Bytes to send, and the id of the last event in them (None: a gap)."""
+    """Bytes to send, and the cursor of who has them (None: unchanged)."""
 
     wire: bytes
-    last: EventId | None
+    cursor: EventId | None
 
 
 class Loss(NamedTuple):
@@ -35,53 +36,78 @@ def is_reset(cursor: EventId, clock: Clock) -> bool:
     return cursor != BEGINNING and not clock.epoch <= cursor <= clock.last
 
 
-def losses(mark: EventId | None, piece: Slice, *, to_the_end: bool) -> Iterator[Loss]:
+def losses(mark: EventId | None, piece: Slice, *, whole: bool) -> Iterator[Loss]:
     """What is missing in a channel after `mark` (None: not known where it began, so nothing before the first entry).
 
     Every event names the one before it in its channel. So the first one read must follow one at or before the
-    mark, and each later one the one just read; anything else is a loss, and nothing else is. If the slice goes
-    `to_the_end` of what the channel ever had, its tail must be in it too.
+    mark, and each later one the one just read; anything else is a loss, and nothing else is. If the slice is the
+    `whole` rest of the channel, its tail must be in it too.
     """
     for entry in piece.entries:
         if mark is not None and entry.prev > mark:
             yield Loss(entry.prev, entry.id)
         mark = entry.id
-    if to_the_end and mark is not None and piece.tail > mark:
+    if whole and mark is not None and piece.tail > mark:
         yield Loss(piece.tail, None)
 
 
-def replay(
-    log: EventLog, channels: Sequence[str], after: EventId, clock: Clock, *, unasked: Sequence[str] = ()
-) -> Iterator[Page]:
-    """All events of the channels after `after`, up to `clock.last`, in id order, page by page.
+class Replay:
+    """All events of the channels after a cursor, in id order, page by page; `through` says up to where, at the end.
 
-    What is missing in between is said by a gap event before what was read along with it. For channels in
-    `unasked` the reader never stood anywhere, so a beginning that is gone is no loss to it.
+    What is missing in between is said by a gap event before what was read along with it. For channels in `unasked`
+    the reader never stood anywhere, so a beginning that is gone is no loss to it.
     """
-    reset = is_reset(after, clock)
-    at = BEGINNING if reset else after
-    marks: dict[str, EventId | None] = dict.fromkeys(channels, at) | dict.fromkeys(channels if reset else unasked)
-    requested = after
-    while True:
-        slices = log.read(channels, at, clock.last, clock, READ_EVENTS)
-        full = [piece.entries[-1].id for piece in slices if len(piece.entries) == READ_EVENTS]
-        bound = min(full, default=clock.last)
+
+    def __init__(self, log: EventLog, channels: Sequence[str], after: EventId, unasked: Sequence[str] = ()) -> None:
+        self.through = after
+        self._log = log
+        self._channels = channels
+        self._requested = after
+        self._marks: dict[str, EventId | None] = dict.fromkeys(channels, after) | dict.fromkeys(unasked)
+
+    def pages(self) -> Iterator[Page]:
+        clock = self._log.clock()
+        reset = is_reset(self.through, clock)
+        if reset:
+            self.through = BEGINNING
+            self._marks = dict.fromkeys(self._channels)
+        looks = 0
+        while self.through < clock.last:
+            pieces = self._log.read(self._channels, self.through, clock, READ_EVENTS)
+            looks += 1
+            if looks % MOST_LOOKS and any(_trimmed_past(piece, clock) for piece in pieces):
+                clock = self._log.clock()
+                continue
+            yield from self._turn(pieces, clock, reset)
+            looks, reset = 0, False
+
+    def _turn(self, pieces: Sequence[Slice], clock: Clock, reset: bool) -> Iterator[Page]:
+        """What the pieces have in common: up to the clock, or to the end of the shortest that goes on."""
+        ends = [piece.entries[-1].id for piece in pieces if len(piece.entries) == READ_EVENTS]
+        bound = min([*ends, clock.last])
         entries: list[Entry] = []
         lost: list[Loss] = []
-        for channel, piece in zip(channels, slices, strict=True):
-            here = Slice([entry for entry in piece.entries if entry.id <= bound], piece.tail)
-            lost += losses(marks[channel], here, to_the_end=not full and piece.tail <= bound)
-            if here.entries:
-                marks[channel] = here.entries[-1].id
-            entries += here.entries
+        for channel, piece in zip(self._channels, pieces, strict=True):
+            here = [entry for entry in piece.entries if entry.id <= bound]
+            # One entry more shows, by its predecessor, whether this range is whole at its end.
+            more = piece.entries[len(here) : len(here) + 1]
+            missing = list(losses(self._marks[channel], Slice(here + more, piece.tail), whole=not more and not ends))
+            passed = [entry.id for entry in here[-1:]] + [loss.lost for loss in missing]
+            self._marks[channel] = max(passed, default=self._marks[channel])
+            entries += here
+            lost += missing
         entries.sort(key=lambda entry: entry.id)
         if reset or lost:
-            yield Page(_gap(requested, entries, lost, clock, reset), None)
+            yield _gap(self._requested, entries, lost, clock, reset)
         yield from _pages(entry for entry in entries if entry.alive(clock.now))
-        if not full:
-            return
-        requested = at = bound
-        reset = False
+        self._requested = self.through = bound
+
+
+def _trimmed_past(piece: Slice, clock: Clock) -> bool:
+    """The first entry after the clock follows on one that is after it too, and gone: what was between that and the
+    clock, nobody can say, except by looking from a later clock."""
+    beyond = next((entry for entry in piece.entries if entry.id > clock.last), None)
+    return beyond is not None and beyond.prev > clock.last
 
 
 def _pages(entries: Iterable[Entry]) -> Iterator[Page]:
@@ -97,11 +123,12 @@ def _pages(entries: Iterable[Entry]) -> Iterator[Page]:
         yield Page(b"".join(wires), last)
 
 
-def _gap(requested: EventId, entries: Sequence[Entry], lost: Sequence[Loss], clock: Clock, reset: bool) -> bytes:
+def _gap(requested: EventId, entries: Sequence[Entry], lost: Sequence[Loss], clock: Clock, reset: bool) -> Page:
     newest = max(lost, default=None, key=lambda loss: loss.lost)
     # The gap may move the browser's cursor past the loss only if no event that is still to come lies before it.
     cursor = newest.lost if newest is not None and (not entries or entries[0].id > newest.lost) else None
     if reset or newest is None:
-        return sse.gap(requested, entries[0].id if entries else None, "reset", cursor or clock.epoch)
+        cursor = cursor or clock.epoch
+        return Page(sse.gap(requested, entries[0].id if entries else None, "reset", cursor), cursor)
     oldest = max((loss.oldest for loss in lost if loss.oldest is not None), default=None)
-    return sse.gap(requested, oldest, newest.reason(clock), cursor)
+    return Page(sse.gap(requested, oldest, newest.reason(clock), cursor), cursor)

@@ -59,7 +59,7 @@ class Stack:
     def start(self) -> None:
         words, environ = command("up", **self.settings)
         self.process = subprocess.Popen(
-            words, cwd=ROOT, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            words, cwd=ROOT, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
             preexec_fn=dies_with_the_tests(signal.SIGKILL),
         )  # fmt: skip
         self._reader = threading.Thread(target=self._read, daemon=True)

@@ -1,0 +1,137 @@
+"""GET /events: from a request to a subscriber that has joined the Hub, and a generator that writes for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, NamedTuple
+
+from flask import Response, after_this_request, request
+from flask.typing import ResponseReturnValue
+
+from pushsvc import sse
+from pushsvc.arguments import choice
+from pushsvc.credentials import admit, identify
+from pushsvc.event import ALL, BEGINNING, EventId, checked_topics, user_channel
+from pushsvc.outlet import HangUp, QueueOutlet
+from pushsvc.service import Service, service
+from pushsvc.subscriber import Reason, Subscriber
+from pushsvc.tickets import SESSION_SECONDS, Admission
+
+
+def events() -> ResponseReturnValue:
+    svc = service()
+    wish = _wish()
+    if svc.hub.draining and "text/event-stream" in request.accept_mimetypes.values():
+        # An EventSource would give up for good at the 503 that others get; so it is told when to come back.
+        return Response(sse.retry(svc.hub.retry_ms()), headers=_STREAM_HEADERS)
+    svc.hub.check_room()
+    if request.method == "HEAD":
+        identify()
+        return Response(headers=_STREAM_HEADERS)
+    admission = admit()
+    _give_cookie(admission)
+    user = admission.identity.need_user()
+    channels = [user_channel(user), ALL, *(admission.topics if wish.topics is None else wish.topics)]
+    admission.identity.need_subscribe(channels)
+    start = _start(svc, user, channels, wish)
+    client = request.environ.get("gunicorn.socket")
+    outlet = QueueOutlet(svc.settings.send_buffer_bytes, client)
+    subscriber = Subscriber(
+        user,
+        channels,
+        start.after,
+        outlet,
+        unasked=start.unasked,
+        ack=wish.ack,
+        expires=admission.identity.expires,
+    )
+    leave = enter(svc, subscriber, HangUp(client))
+    response = Response(_stream(svc, subscriber, outlet, start.told), headers=_STREAM_HEADERS)
+    # A client that is gone before the first byte never starts the generator, so that cannot clean up.
+    response.call_on_close(leave)
+    return response
+
+
+_STREAM_HEADERS: Final = {
+    "Content-Type": "text/event-stream; charset=utf-8",
+    "Cache-Control": "no-store",
+    "X-Accel-Buffering": "no",
+}
+
+
+def _stream(svc: Service, subscriber: Subscriber, outlet: QueueOutlet, cursor: EventId | None) -> Iterator[bytes]:
+    yield sse.opening(svc.hub.retry_ms(), cursor)
+    yield from svc.hub.listen(subscriber, outlet)
+
+
+def enter(svc: Service, subscriber: Subscriber, hang_up: HangUp) -> Callable[[], None]:
+    """Count the subscriber in, join it to the Hub, watch its client; gives what undoes all of that."""
+
+    def leave() -> None:
+        hang_up.unwatch()
+        svc.hub.leave(subscriber)
+        svc.presence.leave(subscriber.user)
+
+    svc.presence.enter(subscriber.user)
+    try:
+        svc.hub.join(subscriber)
+        hang_up.watch(lambda: subscriber.close(Reason.GONE))
+    except BaseException:
+        leave()
+        raise
+    return leave
+
+
+def _give_cookie(admission: Admission) -> None:
+    """With whatever is answered: a ticket that is spent on a refusal would else be lost."""
+    if admission.cookie is None:
+        return
+    name, value = admission.cookie
+
+    @after_this_request
+    def give(response: Response) -> Response:
+        response.set_cookie(
+            name, value, max_age=SESSION_SECONDS, httponly=True, samesite="Strict", secure=request.is_secure
+        )
+        return response
+
+
+class _Wish(NamedTuple):
+    """What the parameters ask for. `topics` None: those of the ticket."""
+
+    cursor: EventId | None
+    since: str
+    ack: bool
+    topics: tuple[str, ...] | None
+
+
+def _wish() -> _Wish:
+    """Read before anything is done or spent. Raises Invalid."""
+    names = request.args.get("topics")
+    return _Wish(
+        sse.last_event_id(request.headers.get("Last-Event-ID"), request.args.get("last_event_id")),
+        choice("since", ("unread", "now", "earliest")),
+        choice("ack", ("auto", "manual")) == "auto",
+        None if names is None else checked_topics([name for name in names.split(",") if name]),
+    )
+
+
+class _Start(NamedTuple):
+    """The cursor to replay after, the channels on which the user never stood, and the cursor to tell the browser."""
+
+    after: EventId
+    unasked: Sequence[str] = ()
+    told: EventId | None = None
+
+
+def _start(svc: Service, user: str, channels: Sequence[str], wish: _Wish) -> _Start:
+    if wish.cursor is not None:
+        return _Start(wish.cursor)
+    if wish.since == "now":  # a reconnect would repeat "now", and lose what came in between
+        now = svc.log.clock().last
+        return _Start(now, told=now)
+    if wish.since == "earliest":
+        return _Start(BEGINNING, unasked=channels)
+    position = svc.log.position(user)
+    # Somebody new has not missed what all or a topic heard long ago, but has what was for them alone.
+    return _Start(BEGINNING, unasked=channels[1:]) if position is None else _Start(position)
