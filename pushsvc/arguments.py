@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from flask import request
 from gunicorn.http.errors import ParseException
@@ -10,6 +10,8 @@ from gunicorn.http.errors import ParseException
 from pushsvc import publishing
 from pushsvc.errors import Invalid, UnsupportedMedia
 from pushsvc.event import EventId
+
+SMALL_BODY_BYTES: Final = 65536
 
 
 def json_body() -> bytes:
@@ -23,6 +25,8 @@ def json_body() -> bytes:
 
 
 def json_object(fields: set[str]) -> dict[str, Any]:
+    """A small JSON object with no other fields than these. Raises Invalid."""
+    request.max_content_length = SMALL_BODY_BYTES  # any user may send one, and parsing takes many times its size
     body = publishing.parse_json(json_body())
     if not isinstance(body, dict):
         raise Invalid("The body must be a JSON object.")

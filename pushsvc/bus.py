@@ -25,7 +25,9 @@ from pushsvc.store import Store
 logger = logging.getLogger(__name__)
 
 CANARY_SECONDS: Final = 0.5  # how often the worker announces something to itself
-SILENCE_SECONDS: Final = 2.0  # a canary that has not come back for so long: the subscription is deaf
+SILENCE_SECONDS: Final = 2.0  # a canary that has not come back for so long: the subscription is not proven
+DEAF_SECONDS: Final = 10.0  # nor behind a burst of announcements, which it only queues in: the subscription is deaf
+TURN_SECONDS: Final = 0.005  # after so long of announcements in a row, other greenlets get their turn
 BATCH: Final = 500  # channels in one SUBSCRIBE
 
 
@@ -53,12 +55,11 @@ class Bus:
         self._queued = gevent.event.Event()
         self._connection: ConnectionInterface | None = None
         self._heard = 0.0  # monotonic time of the last canary that came back
-        self._reader = Loop("bus reader", self._read)
-        self._writer = Loop("bus writer", self._write)
-        self._singer = Loop("bus canary", self._sing)
+        world = (redis.RedisError, Unavailable)
+        self._reader = Loop("bus reader", self._read, expected=world)
+        self._writer = Loop("bus writer", self._write, expected=world)
+        self._singer = Loop("bus canary", self._sing, expected=world)
         self._loops = (self._reader, self._writer, self._singer)
-        for loop in self._loops:
-            loop.expected = (redis.RedisError, Unavailable)
 
     def start(self) -> None:
         for loop in self._loops:
@@ -98,9 +99,11 @@ class Bus:
 
     def _read(self, loop: Loop) -> None:
         """Connect, subscribe to all that is wanted, and hand on what comes; ends only by an error."""
-        connection = self._client.connection_pool.make_connection()
+        pool = self._client.connection_pool
+        connection = pool.connection_class(**pool.connection_kwargs)  # one that the pool made it would keep for ever
         try:
             connection.connect()
+            self._store.load_scripts()
             connection.send_command("SUBSCRIBE", self._canary)
             self._heard = time.monotonic()
             self._connection = connection
@@ -108,11 +111,16 @@ class Bus:
             self._unanswered.clear()
             for channel in self._wanted:
                 self._put("SUBSCRIBE", keys.log(channel))
+            shared = time.monotonic()
             while True:
-                kind, key, payload = connection.read_response()
+                kind, key, payload = connection.read_response()  # a silence of ANSWER_SECONDS raises
                 self._handle(loop, kind, key, payload)
-                if time.monotonic() - self._heard > SILENCE_SECONDS:
+                now = time.monotonic()
+                if now - self._heard > DEAF_SECONDS:
                     raise redis.TimeoutError("the subscription no longer hears this worker's own canary")
+                if now - shared > TURN_SECONDS:  # reading what is there already never yields by itself
+                    gevent.sleep(0)
+                    shared = time.monotonic()
         finally:
             self._disconnect()
 

@@ -13,15 +13,14 @@ from pushsvc.tickets import Admission
 
 def identify() -> Identity:
     """Who sent this request. Raises Unauthorized, or Forbidden for another site's page that borrows a cookie."""
-    return _admit(spend=False).identity
+    admission = admit()
+    if admission.ticket is not None:
+        raise Unauthorized("A ticket is for GET /events; here it counts only once it was used there.")
+    return admission.identity
 
 
 def admit() -> Admission:
-    """Who wants to listen. A ticket that was never used is swapped for the connection and a cookie."""
-    return _admit(spend=True)
-
-
-def _admit(*, spend: bool) -> Admission:
+    """Who wants to listen; a ticket that was never used is accepted too, and is yet to be spent."""
     header = request.headers.get("Authorization")
     if header is not None:
         scheme, _, token = header.partition(" ")
@@ -31,7 +30,7 @@ def _admit(*, spend: bool) -> Admission:
     ticket = request.args.get("ticket")
     if ticket is not None:
         _same_site()
-        return service().tickets.admit(ticket, request.cookies, spend=spend)
+        return service().tickets.admit(ticket, request.cookies)
     cookie = request.cookies.get(auth.COOKIE)
     if cookie is not None:
         _same_site()
@@ -47,6 +46,6 @@ def _same_site() -> None:
     origin = request.headers.get("Origin")
     if origin in service().settings.allowed_origins:
         return
-    foreign = request.headers.get("Sec-Fetch-Site") == "cross-site"
+    foreign = request.headers.get("Sec-Fetch-Site") in ("cross-site", "same-site")
     if foreign if origin is None else origin.partition("://")[2] != request.host:
         raise Forbidden("Pages of other sites may use cookies here only if PUSHSVC_ALLOWED_ORIGINS names them.")

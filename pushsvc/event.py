@@ -20,6 +20,7 @@ _UINT64_MAX: Final = 2**64 - 1
 ALL: Final = "all"  # the channel that everybody hears
 GAP: Final = "gap"  # the event name the service speaks itself; a publisher that could use it could fake a loss
 MAX_EVENT_NAME: Final = 128  # characters
+MAX_TOPICS: Final = 100  # a replay reads every channel of the connection: bounded so that one join stays cheap
 MAX_KEY: Final = 256  # characters
 MAX_TTL: Final = 10 * 365 * 86400  # seconds; keeps deadlines far inside what a Redis number holds
 
@@ -105,8 +106,6 @@ def checked_topics(topics: object, field: str = "topics") -> tuple[str, ...]:
         raise Invalid.field(field, f"holds {len(topics)} names, at most {MAX_TOPICS} fit one connection.")
     return tuple(dict.fromkeys(topic_channel(topic, field) for topic in topics))
 
-
-MAX_TOPICS: Final = 100  # a replay reads every channel of the connection: bounded so that one join stays cheap
 
 _FIELDS: Final = frozenset({"user", "users", "topic", "all", "event", "data", "key", "ttl"})
 _TARGETS: Final = ("user", "users", "topic", "all")

@@ -11,7 +11,7 @@ from pushsvc import sse
 from pushsvc.event import BEGINNING, EventId
 from pushsvc.eventlog import Clock, Entry, EventLog
 from pushsvc.replay import is_reset, losses
-from pushsvc.subscriber import Reason, Subscriber
+from pushsvc.subscriber import Subscriber
 
 DEFAULT_LIMIT: Final = 100
 MAX_LIMIT: Final = 1000
@@ -82,7 +82,10 @@ class Bell:
     def wake(self) -> None:
         self.rung.set()
 
-    def close(self, reason: Reason) -> None:
+    def close(self) -> None:
+        self.rung.set()
+
+    def cut(self) -> None:
         self.rung.set()
 
 
@@ -93,8 +96,7 @@ def await_page_after(
     deadline = time.monotonic() + wait
     while True:
         bell.rung.clear()
-        listener.begin_replay()
-        listener.end_replay(listener.last)  # live before the log is read, so that nothing rings unheard
+        listener.go_live()  # before the log is read, so that nothing rings unheard
         answer = page_after(log, channel, after, limit)
         if says_something(answer) or listener.reason is not None:
             return answer

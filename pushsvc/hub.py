@@ -62,7 +62,7 @@ class Hub(Ear):
         self._subscribers: dict[Subscriber, None] = {}
         self.draining = False
         self.bus = make_bus(self)
-        self.loop = Loop("hub wheel", self._turn)
+        self.loop = Loop("hub wheel", self._turn, expected=())
 
     def __len__(self) -> int:
         return len(self._subscribers)
@@ -129,7 +129,8 @@ class Hub(Ear):
             return
         for name in subscriber.channels:
             channel = self._channels[name]
-            channel.last = max(channel.last or replay.through, replay.through)
+            if channel.last is None:  # else what is announced is a chain by itself, and must not skip a link
+                channel.last = replay.through
         subscriber.end_replay(replay.through)
 
     def _write(self, subscriber: Subscriber, wire: bytes, cursor: EventId | None) -> Iterator[bytes]:
@@ -177,8 +178,9 @@ class Hub(Ear):
             for subscriber in list(self._subscribers):
                 if subscriber.expires is not None and subscriber.expires <= wall:
                     subscriber.close(Reason.EXPIRED)
-                elif subscriber.pressed and now - (subscriber.writing_since or now) > SLOW_SECONDS:
+                if now - (subscriber.writing_since or now) > SLOW_SECONDS and (subscriber.pressed or subscriber.reason):
                     subscriber.close(Reason.SLOW)
+                    subscriber.outlet.cut()  # else the hanging write would hold the connection for ever
                 elif now - subscriber.sent_at >= self._heartbeat_seconds and subscriber.live:
                     subscriber.sent_at = now
                     subscriber.outlet.send(sse.HEARTBEAT, None)

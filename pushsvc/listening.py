@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
 
-from flask import Response, after_this_request, request
+from flask import Response, request
 from flask.typing import ResponseReturnValue
 
 from pushsvc import sse
@@ -29,7 +29,6 @@ def events() -> ResponseReturnValue:
         identify()
         return Response(headers=_STREAM_HEADERS)
     admission = admit()
-    _give_cookie(admission)
     user = admission.identity.need_user()
     channels = [user_channel(user), ALL, *(admission.topics if wish.topics is None else wish.topics)]
     admission.identity.need_subscribe(channels)
@@ -49,6 +48,11 @@ def events() -> ResponseReturnValue:
     response = Response(_stream(svc, subscriber, outlet, start.told), headers=_STREAM_HEADERS)
     # A client that is gone before the first byte never starts the generator, so that cannot clean up.
     response.call_on_close(leave)
+    try:
+        _spend(svc, admission, response)
+    except BaseException:
+        leave()
+        raise
     return response
 
 
@@ -82,18 +86,14 @@ def enter(svc: Service, subscriber: Subscriber, hang_up: HangUp) -> Callable[[],
     return leave
 
 
-def _give_cookie(admission: Admission) -> None:
-    """With whatever is answered: a ticket that is spent on a refusal would else be lost."""
-    if admission.cookie is None:
+def _spend(svc: Service, admission: Admission, response: Response) -> None:
+    """Only now that the connection stands: a ticket must not be lost on a refusal. Raises Unauthorized."""
+    if admission.ticket is None:
         return
-    name, value = admission.cookie
-
-    @after_this_request
-    def give(response: Response) -> Response:
-        response.set_cookie(
-            name, value, max_age=SESSION_SECONDS, httponly=True, samesite="Strict", secure=request.is_secure
-        )
-        return response
+    name, value = svc.tickets.spend(admission.ticket, admission.identity.need_user())
+    response.set_cookie(
+        name, value, max_age=SESSION_SECONDS, httponly=True, samesite="Strict", secure=request.is_secure
+    )
 
 
 class _Wish(NamedTuple):

@@ -20,10 +20,12 @@ class Loop:
     The body calls `well()` when it does its work; until then, and after a failure, `healthy` is False.
     """
 
-    def __init__(self, name: str, body: Callable[[Loop], None]) -> None:
+    def __init__(self, name: str, body: Callable[[Loop], None], *, expected: tuple[type[Exception], ...]) -> None:
+        """`expected`: errors of the world, such as a Redis that is gone, that are worth a line and no traceback."""
         self.name = name
         self.healthy = False
         self._body = body
+        self._expected = expected
         self._pause = FIRST_PAUSE
         self._greenlet: gevent.Greenlet | None = None
 
@@ -47,11 +49,8 @@ class Loop:
                 self._body(self)
                 logger.error("loop %s ended; restarting", self.name)
             except Exception as error:  # whatever it is, the loop must come back
-                # One line for what is expected (Redis gone), a traceback for what would be a bug of ours.
-                expected = isinstance(error, self.expected)
-                logger.error("loop %s: %s; restarting in %.1f s", self.name, error, self._pause, exc_info=not expected)
+                bug = not isinstance(error, self._expected)
+                logger.error("loop %s: %s; restarting in %.1f s", self.name, error, self._pause, exc_info=bug)
             self.healthy = False
             gevent.sleep(self._pause)
             self._pause = min(self._pause * 2, LONGEST_PAUSE)
-
-    expected: tuple[type[Exception], ...] = ()

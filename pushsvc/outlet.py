@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 from collections.abc import Callable
 from typing import Any, Final
 
 import gevent
 import gevent.event
+from gevent.monkey import get_original
 
 from pushsvc.event import EventId
-from pushsvc.subscriber import Reason
 
+_Socket: Final = get_original("socket", "socket")
 _READABLE: Final = 1  # libev's EV_READ
 
 
@@ -77,8 +79,11 @@ class QueueOutlet:
     def wake(self) -> None:
         self._ready.set()
 
-    def close(self, reason: Reason) -> None:
+    def close(self) -> None:
         self._ready.set()
-        if reason in (Reason.SLOW, Reason.GONE) and self._client is not None:
-            with contextlib.suppress(OSError):  # gone already
-                self._client.shutdown(socket.SHUT_RDWR)
+
+    def cut(self) -> None:
+        if self._client is not None:
+            # Through a descriptor of its own, because gevent's shutdown would fail the hanging write with EBADF.
+            with contextlib.suppress(OSError), _Socket(fileno=os.dup(self._client.fileno())) as client:
+                client.shutdown(socket.SHUT_RDWR)

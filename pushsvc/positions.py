@@ -26,8 +26,7 @@ class Positions:
         self._wake = gevent.event.Event()
         self._idle = gevent.event.Event()
         self._idle.set()
-        self.loop = Loop("positions", self._run)
-        self.loop.expected = (Unavailable,)
+        self.loop = Loop("positions", self._run, expected=(Unavailable,))
 
     def mark(self, user: str, event_id: EventId) -> None:
         """The user has had everything up to this event."""

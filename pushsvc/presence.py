@@ -6,6 +6,7 @@ died stop counting when its sign of life runs out.
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from typing import Final
 
@@ -20,6 +21,7 @@ _ENTER: Final = Script("enter")
 
 BEAT_SECONDS: Final = 1.0  # how often counts that changed, and the sign of life, are written
 LEASE_SECONDS: Final = 5  # a worker that was silent for so long is dead
+EVERYTHING_SECONDS: Final = 60.0  # how often all counts are written, in case others took this worker for dead
 FORGET_SECONDS: Final = 7 * 86400
 
 
@@ -32,8 +34,8 @@ class Presence:
         self._max_per_user = max_per_user
         self._here: Counter[str] = Counter()
         self._changed: set[str] = set()
-        self.loop = Loop("presence", self._beat)
-        self.loop.expected = (Unavailable,)
+        self._all_written = 0.0  # monotonic time
+        self.loop = Loop("presence", self._beat, expected=(Unavailable,))
 
     def enter(self, user: str) -> None:
         """Count a connection in. Raises TooManyConnections, or Unavailable."""
@@ -53,6 +55,7 @@ class Presence:
         except BaseException:
             self.leave(user)
             raise
+        self._changed.add(user)  # of two that enter at once, the one that Redis heard last may have the lower count
         if not counted:
             self.leave(user)
             raise TooManyConnections(
@@ -68,7 +71,13 @@ class Presence:
 
     def _beat(self, loop: Loop) -> None:
         while True:
+            now = time.monotonic()
+            if now - self._all_written > EVERYTHING_SECONDS:
+                self._changed.update(self._here)
+                self._all_written = now
             self.write()
+            if time.monotonic() - now > LEASE_SECONDS:  # for others this worker was dead, and its counts are gone
+                self._all_written = 0.0
             loop.well()
             gevent.sleep(BEAT_SECONDS)
 

@@ -61,7 +61,7 @@ class Store:
             answers = self._send(commands)
             missing = [i for i, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
             if missing:  # a fresh or restarted Redis; what it did not know it did not run either
-                self._load()
+                self.load_scripts()
                 for i, answer in zip(missing, self._send([commands[i] for i in missing]), strict=True):
                     answers[i] = answer
             for answer in answers:
@@ -82,7 +82,8 @@ class Store:
             pipeline.execute_command(*command)
         return pipeline.execute(raise_on_error=False)
 
-    def _load(self) -> None:
+    def load_scripts(self) -> None:
+        """Raises RedisError."""
         pipeline = self._client.pipeline(transaction=False)
         for path in resources.files("pushsvc").joinpath("lua").iterdir():
             if path.name.endswith(".lua"):

@@ -29,8 +29,11 @@ class Outlet(Protocol):
     def wake(self) -> None:
         """The subscriber's state changed; look."""
 
-    def close(self, reason: Reason) -> None:
-        """No more bytes; SLOW also frees a write that hangs."""
+    def close(self) -> None:
+        """No more bytes after those it has."""
+
+    def cut(self) -> None:
+        """End the connection now, and with it a write that hangs."""
 
 
 class Subscriber:
@@ -117,6 +120,11 @@ class Subscriber:
         for event_id, wire in held:
             self.offer(event_id, wire)
 
+    def go_live(self) -> None:
+        """For one that reads the log by itself whenever something is announced."""
+        self.begin_replay()
+        self.end_replay(self.last)
+
     def _send(self, event_id: EventId, wire: bytes) -> None:
         if event_id <= self.last or self.reason is not None:
             return
@@ -129,4 +137,4 @@ class Subscriber:
     def close(self, reason: Reason) -> None:
         if self.reason is None:
             self.reason = reason
-            self.outlet.close(reason)
+            self.outlet.close()

@@ -22,7 +22,7 @@ from pushsvc.auth import Identity
 from pushsvc.errors import Unauthorized
 from pushsvc.store import Script, Store
 
-_REDEEM: Final = Script("redeem")
+_SPEND: Final = Script("spend")
 
 DEFAULT_TTL: Final = 60  # seconds to use a ticket in
 MAX_TTL: Final = 3600
@@ -32,11 +32,11 @@ _COOKIE_PREFIX: Final = "pushsvc_session_"
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """Who may connect, with which topics' channels; `cookie` is the (name, value) to set after a first use."""
+    """Who may connect, and with which topics' channels; `ticket` is one that is still to be spent."""
 
     identity: Identity
     topics: tuple[str, ...] = ()
-    cookie: tuple[str, str] | None = None
+    ticket: str | None = None
 
 
 class Tickets:
@@ -56,28 +56,32 @@ class Tickets:
         self._store.one(("SET", keys.ticket(_digest(ticket)), orjson.dumps(claims), "EX", ttl))
         return ticket
 
-    def admit(self, ticket: str, cookies: Mapping[str, str], *, spend: bool) -> Admission:
-        """Swap a fresh ticket (if `spend`), or recognise the browser that spent it. Raises Unauthorized."""
+    def admit(self, ticket: str, cookies: Mapping[str, str]) -> Admission:
+        """Recognise a fresh ticket, or the browser that spent it. Raises Unauthorized."""
         digest = _digest(ticket)
-        found = self._store.one(
-            _REDEEM.call([keys.ticket(digest), keys.spent_ticket(digest)], int(spend), SESSION_SECONDS)
-        )
-        if not found:
+        fresh, spent = self._store.one(("MGET", keys.ticket(digest), keys.spent_ticket(digest)))
+        if fresh is None and spent is None:
             raise Unauthorized("The ticket is not valid, was used already, or has expired.")
-        claims, fresh = orjson.loads(found[0]), found[1]
+        claims = orjson.loads(fresh or spent)
+        user, topics = claims["user"], tuple(claims["topics"])
         expires = min(claims["expires"] or float("inf"), time.time() + SESSION_SECONDS)
-        identity = Identity(claims["user"], subscribe=tuple(claims["topics"]), expires=expires)
-        name = _COOKIE_PREFIX + self._tag(claims["user"])
-        if fresh:
-            session = auth.encode({"sub": claims["user"]}, self._key, ttl=SESSION_SECONDS)
-            return Admission(identity, identity.subscribe, (name, session))
-        session = cookies.get(name, "")
-        if expires <= time.time() or auth.decode(session, self._key).user != claims["user"]:
-            raise Unauthorized("The ticket was used already, and what it gave has ended.")
-        return Admission(identity, identity.subscribe)
+        if fresh is None:
+            session = cookies.get(self._cookie_name(user), "")
+            if expires <= time.time() or auth.decode(session, self._key).user != user:
+                raise Unauthorized("The ticket was used already.")
+        identity = Identity(user, subscribe=topics, expires=expires)
+        return Admission(identity, topics, ticket if fresh else None)
 
-    def _tag(self, user: str) -> str:
-        return hmac.digest(self._key.encode(), user.encode(), "sha256").hex()[:16]
+    def spend(self, ticket: str, user: str) -> tuple[str, str]:
+        """Swap a fresh ticket for a cookie, as (name, value). Raises Unauthorized if another was quicker."""
+        digest = _digest(ticket)
+        names = [keys.ticket(digest), keys.spent_ticket(digest)]
+        if not self._store.one(_SPEND.call(names, SESSION_SECONDS)):
+            raise Unauthorized("The ticket was used already.")
+        return self._cookie_name(user), auth.encode({"sub": user}, self._key, ttl=SESSION_SECONDS)
+
+    def _cookie_name(self, user: str) -> str:
+        return _COOKIE_PREFIX + hmac.digest(self._key.encode(), user.encode(), "sha256").hex()[:16]
 
 
 def _digest(ticket: str) -> str:

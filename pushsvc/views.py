@@ -74,7 +74,9 @@ def read_history() -> ResponseReturnValue:
     if not wait or before is not None or history.says_something(answer):
         return answer
     bell = history.Bell()
-    subscriber = Subscriber(identity.user or ANONYMOUS, [channel], after or BEGINNING, bell, ack=False)
+    subscriber = Subscriber(
+        identity.user or ANONYMOUS, [channel], after or BEGINNING, bell, ack=False, expires=identity.expires
+    )
     leave = enter(svc, subscriber, HangUp(request.environ.get("gunicorn.socket")))
     try:
         return history.await_page_after(svc.log, channel, after, limit, wait, subscriber, bell)
