@@ -109,7 +109,7 @@ def load_secret(given: str, data_dir: Path) -> str:
         return given
     path = data_dir / "secret"
     try:
-        data_dir.mkdir(parents=True, exist_ok=True)
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not path.exists():
             draft = data_dir / f"secret.{os.getpid()}.{secrets.token_hex(4)}"
             draft.touch(mode=0o600)

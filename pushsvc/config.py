@@ -67,7 +67,8 @@ class Settings(BaseModel):
     send_buffer_bytes: Count = 262144
     durability: Literal["everysec", "always"] = "everysec"
     allowed_origins: tuple[str, ...] = ()
-    demo: bool = False
+    demo: bool = True
+    demo_key: str = Field("", repr=False)  # set by the supervisor alone; nginx says it for who connects to it directly
 
     @field_validator("redis_url")
     @classmethod

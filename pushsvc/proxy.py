@@ -13,12 +13,16 @@ from pushsvc.errors import ConfigError
 _FILES: Final = Path(__file__).resolve().parent.parent / "nginx"
 
 
-def nginx_command(settings: Settings) -> list[str]:
-    """How to start nginx; its own files are under the data directory. Raises ConfigError if there is no nginx."""
+def nginx_command(settings: Settings, demo_key: str = "") -> list[str]:
+    """How to start nginx; its own files are under the data directory. Raises ConfigError if there is no nginx.
+
+    `demo_key` is passed on to the service with each request that came from a browser directly.
+    """
     prefix = settings.data_dir.resolve() / "nginx"
     prefix.mkdir(parents=True, exist_ok=True)
     user = "user root;" if os.geteuid() == 0 else ""
     words = {"@USER@": user, "@LISTEN@": settings.http, "@APP@": settings.app, "@NGINX@": str(_FILES)}
+    words["@DEMO_KEY@"] = demo_key
     text = (_FILES / "standalone.conf").read_text()
     for word, value in words.items():
         if '"' in value or "\n" in value:

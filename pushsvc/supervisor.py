@@ -7,6 +7,7 @@ import errno
 import fcntl
 import os
 import queue
+import secrets
 import signal
 import socket
 import subprocess
@@ -121,6 +122,7 @@ class Supervisor:
 
     def run(self, announce: Callable[[Settings], None]) -> None:
         """`announce` is called once, when all answers."""
+        os.umask(0o077)  # what we and our children write down is nobody else's to read
         lock = self._lock_data_dir()
         raise_descriptor_limit()  # the children inherit it
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
@@ -152,13 +154,15 @@ class Supervisor:
             path = socket_path(settings.data_dir)
             parts.append(Part("valkey", server_command(settings), lambda: _valkey_ready(path), environ, lock))
             environ[f"{PREFIX}REDIS_URL"] = f"unix://{path}"
-        if _is_loopback(settings.http):
-            environ.setdefault(f"{PREFIX}DEMO", "true")
+        demo_key = secrets.token_hex() if settings.demo and _is_loopback(settings.http) else ""
+        environ[f"{PREFIX}DEMO_KEY"] = demo_key
         serve = [sys.executable, "-m", "pushsvc", "serve"]
         ready = f"http://{settings.app}/readyz"
         serving = Part("gunicorn", serve, lambda: _answers(settings.app, ready), environ, lock, at_once=signal.SIGINT)
         healthy = f"http://{settings.http}/healthz"
-        proxy = Part("nginx", nginx_command(settings), lambda: _answers(settings.http, healthy), environ, lock)
+        proxy = Part(
+            "nginx", nginx_command(settings, demo_key), lambda: _answers(settings.http, healthy), environ, lock
+        )
         return [*parts, serving, proxy]
 
     def _bring_up(self, part: Part) -> None:
@@ -211,7 +215,7 @@ class Supervisor:
     def _lock_data_dir(self) -> IO[str]:
         data_dir = self._settings.data_dir
         try:
-            data_dir.mkdir(parents=True, exist_ok=True)
+            data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
             lock = (data_dir / "lock").open("w")
         except OSError as error:
             raise ConfigError(f"PUSHSVC_DATA_DIR: cannot write to {data_dir}: {error.strerror}") from error

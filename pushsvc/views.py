@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import secrets
 from typing import Final
 from urllib.parse import urlsplit
@@ -127,8 +128,11 @@ def readyz() -> ResponseReturnValue:
 def index() -> ResponseReturnValue:
     """The demo page. Under `pushsvc up` on a loopback address it brings its own token, as a cookie."""
     svc = service()
-    # The Host check keeps out pages of other sites that made their name resolve to this machine.
-    demo = svc.settings.demo and urlsplit(f"//{request.host}").hostname in ("localhost", "127.0.0.1", "::1")
+    # The Host check keeps out pages of other sites that made their name resolve to this machine, the key everybody
+    # who came through another proxy.
+    key = svc.settings.demo_key
+    direct = key != "" and hmac.compare_digest(request.headers.get("X-Pushsvc-Demo", "").encode(), key.encode())
+    demo = direct and urlsplit(f"//{request.host}").hostname in ("localhost", "127.0.0.1", "::1")
     nonce = secrets.token_urlsafe(16)
     response = Response(render_template("index.html", demo=demo, nonce=nonce))
     response.headers["Cache-Control"] = "no-store"

@@ -15,7 +15,7 @@ import jwt
 import pytest
 
 from tests.conftest import Start
-from tests.eventsource import EventSource
+from tests.eventsource import EventSource, until
 from tests.stack import SECRET, Stack
 
 
@@ -150,6 +150,38 @@ def test_a_reconnecting_browser_keeps_what_its_ticket_gave(start: Start, user: s
         assert set(source.statuses) == {200}
 
 
+def test_a_refusal_does_not_spend_a_ticket(start: Start, user: str) -> None:
+    stack = start(workers=1, max_connections_per_user=1)
+    ticket = new_ticket(stack, stack.bearer(subscribe=["*"]), user=user)
+    assert stack.get(f"{ticket['url']}&since=never", {}).status_code == 400
+    assert stack.get(f"{ticket['url']}&topics=other", {}).status_code == 403
+    assert stack.get(f"/history?channel=user:{user}&ticket={ticket['ticket']}", {}).status_code == 401
+    with stack.listen(user), EventSource(f"{stack.url}{ticket['url']}") as refused:
+        refused.wait(lambda source: source.closed, "the refusal")
+        assert refused.statuses == [429]
+
+    def accepted() -> bool:
+        with EventSource(f"{stack.url}{ticket['url']}") as source:
+            return source.wait_open().statuses == [200]
+
+    until(accepted, "the ticket to be good once there is room")
+
+
+def test_tabs_of_one_user_neither_share_topics_nor_lose_them(stack: Stack, user: str) -> None:
+    backend = stack.bearer(subscribe=["*"])
+    tickets = [new_ticket(stack, backend, user=user, topics=topics) for topics in (["a"], ["b"], [])]
+    sources = [EventSource(f"{stack.url}{ticket['url']}").wait_open() for ticket in tickets]  # all before any cookie
+    cookie = {"Cookie": sources[-1].headers["set-cookie"].split(";")[0]}
+    for source in sources:
+        source.close()
+    for ticket, allowed in zip(tickets, ("a", "b", ""), strict=True):
+        for topic in ("a", "b"):
+            status = 200 if topic == allowed else 403
+            with EventSource(f"{stack.url}{ticket['url']}&topics={topic}", cookie) as source:
+                source.wait(lambda source: source.statuses, "an answer")
+                assert source.statuses == [status]
+
+
 def test_twenty_races_for_one_ticket_have_one_winner(stack: Stack, user: str) -> None:
     ticket = new_ticket(stack, stack.bearer(subscribe=["*"]), user=user)
     sources: list[EventSource] = []
@@ -221,6 +253,8 @@ def test_other_sites_may_not_borrow_a_cookie(stack: Stack, user: str) -> None:
     foreign = cookie | {"Origin": "https://evil.example"}
     assert stack.post("/publish", body, foreign).status_code == 403
     assert stack.get("/events", foreign).status_code == 403
+    embedded = cookie | {"Sec-Fetch-Site": "cross-site"}  # no Origin: a link, an image
+    assert stack.get("/events", embedded).status_code == 403
     assert stack.post("/publish", body, cookie | {"Origin": stack.url}).status_code == 200
     assert stack.post("/publish", body, cookie).status_code == 200
 

@@ -73,6 +73,25 @@ def test_long_poll_without_an_event_ends_empty(stack: Stack, user: str) -> None:
     assert history(stack, user, wait=1)["events"], "what is there already is not waited for"
 
 
+def test_long_polls_count_as_connections(start: Start, user: str) -> None:
+    stack = start(workers=1, max_connections_per_user=1)
+    first = fill(stack, user, 1)[0]
+    with stack.listen(user):
+        poll = stack.get("/history", stack.bearer(user), channel=f"user:{user}", after=first, wait=5)
+        assert poll.status_code == 429
+
+
+def test_a_long_poll_passes_over_the_dead(stack: Stack, user: str) -> None:
+    first = fill(stack, user, 1)[0]
+    stack.publish_many([{"user": user, "data": "dead", "ttl": 1}] * 3)
+    until(lambda: not history(stack, user, after=first)["events"], "the ttl to end")
+    last = stack.publish(user=user, event="n", data="alive")
+    page = history(stack, user, after=first, limit=2, wait=20)
+    while not page["events"]:
+        page = history(stack, user, after=page["next"], limit=2, wait=20)
+    assert [event["id"] for event in page["events"]] == [last]
+
+
 def test_a_gap_in_history_is_said(start: Start, user: str) -> None:
     stack = start(keep_events=5)
     ids = fill(stack, user, 10)

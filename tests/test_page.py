@@ -7,6 +7,7 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
@@ -127,6 +128,16 @@ def test_two_tabs_of_two_users(stack: Stack, browser: Browser, user: str) -> Non
         seen(tab, published[name])
         assert ids(tab, user) == [published[name]]
     context.close()
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"Host": "push.example.com"}, {"X-Forwarded-For": "192.0.2.1"}, {"Forwarded": "for=192.0.2.1"}, {"Via": "1.1 p"}],
+)
+def test_who_comes_from_elsewhere_gets_no_demo_token(stack: Stack, headers: dict[str, str]) -> None:
+    assert "set-cookie" in httpx.get(stack.url, trust_env=False).headers
+    assert "set-cookie" not in httpx.get(stack.url, headers=headers, trust_env=False).headers
+    assert "set-cookie" not in httpx.get(stack.app_url, trust_env=False).headers
 
 
 def test_without_the_demo_cookie_a_token_is_asked_for(start: Start, page: Page, user: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from typing import Any
 
@@ -162,6 +163,7 @@ def test_a_refusal_names_the_field(stack: Stack, body: dict[str, Any], status: i
         (b'{"user":"a","data":"\\ud800"}', "application/json", 400),
         (b'{"user":"a","data":1e999}', "application/json", 400),
         (b'{"user":"a","data":NaN}', "application/json", 400),
+        (b'{"user":"a","data":' + b"[" * 300 + b"]" * 300 + b"}", "application/json", 400),
         (b"\xff\xfe", "application/json", 400),
         (b'"text"', "application/json", 400),
         (b'{"user":"a","data":1}', "text/plain", 415),
@@ -178,6 +180,25 @@ def test_a_body_that_is_no_event_is_refused(
     assert answer.status_code == status
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json()["status"] == status
+
+
+def test_lists_of_users_do_not_multiply_a_batch_past_its_limit(stack: Stack, user: str) -> None:
+    users = [f"{user}-{n}" for n in range(501)]
+    answer = stack.post("/publish", [{"users": users, "data": 1}] * 2, publisher(stack))
+    assert answer.status_code == 413
+    assert stack.get("/history", stack.bearer(users[0]), channel=f"user:{users[0]}").json()["events"] == []
+
+
+@pytest.mark.parametrize("body", [b"zz\r\n", b"5\r\nabc"])
+def test_a_body_that_breaks_off_is_refused(stack: Stack, base: str, body: bytes) -> None:
+    host, _, port = base.removeprefix("http://").partition(":")
+    bearer = publisher(stack)["Authorization"]
+    head = f"POST /publish HTTP/1.1\r\nHost: a\r\nAuthorization: {bearer}\r\nContent-Type: application/json\r\n"
+    with socket.create_connection((host, int(port)), timeout=10) as raw:
+        raw.sendall(head.encode() + b"Transfer-Encoding: chunked\r\n\r\n" + body)
+        raw.shutdown(socket.SHUT_WR)
+        answer = b"".join(iter(lambda: raw.recv(65536), b""))
+    assert not answer or b" 400 " in answer.partition(b"\r\n")[0]
 
 
 def test_a_key_in_header_and_body_must_agree(stack: Stack, user: str) -> None:

@@ -1,0 +1,225 @@
+"""The same service from a shell: what each command prints, and one line for whatever goes wrong."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from pushsvc import auth
+from tests.eventsource import DEADLINE, EventSource, until
+from tests.stack import ROOT, SECRET, Stack, command, free_port
+
+
+def run(stack: Stack, *words: str, **settings: object) -> subprocess.CompletedProcess[str]:
+    """A command in the stack's environment; nothing it does may end in a traceback."""
+    argv, environ = command(*words, **stack.settings | settings)
+    done = subprocess.run(argv, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=60)
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def printed(stack: Stack, *words: str) -> str:
+    done = run(stack, *words)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+def refusal(stack: Stack, *words: str, **settings: object) -> str:
+    """The one line of a command that could not do it."""
+    done = run(stack, *words, **settings)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("pushsvc: ")
+    assert len(done.stderr.splitlines()) == 1
+    return done.stderr
+
+
+@contextmanager
+def tail(stack: Stack, *words: str) -> Iterator[list[dict[str, str]]]:
+    """What `tail` has printed so far."""
+    argv, environ = command("tail", *words, **stack.settings)
+    events: list[dict[str, str]] = []
+    process = subprocess.Popen(argv, cwd=ROOT, env=environ, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    lines = process.stdout
+    reader = threading.Thread(target=lambda: events.extend(json.loads(line) for line in iter(lines.readline, "")))
+    reader.start()
+    try:
+        yield events
+    finally:
+        process.kill()
+        process.wait()
+        reader.join(DEADLINE)
+        lines.close()
+
+
+def until_live(stack: Stack, user: str, events: list[dict[str, str]]) -> None:
+    """It says nothing when it is connected, so call until it hears."""
+    until(lambda: stack.publish(user=user, event="call") and events, "the tail to hear")
+
+
+def test_a_token_holds_what_was_asked(stack: Stack) -> None:
+    words = ["--user", "alice", "--publish", "topic:*", "--publish", "all", "--subscribe", "topic:a", "--ttl", "60"]
+    identity = auth.decode(printed(stack, "token", *words).strip(), SECRET)
+    assert identity.user == "alice"
+    assert identity.publish == ("topic:*", "all")
+    assert (identity.subscribe, identity.admin) == (("topic:a",), False)
+    assert auth.decode(printed(stack, "token", "--admin").strip(), SECRET).admin
+
+
+def test_a_printed_token_opens_the_stream(stack: Stack, user: str) -> None:
+    token = printed(stack, "token", "--user", user).strip()
+    with EventSource(f"{stack.url}/events", {"Authorization": f"Bearer {token}"}).wait_open() as source:
+        assert source.statuses == [200]
+
+
+@pytest.mark.parametrize("user", ["", "a b", "a/b", "x" * 129, "ä", "a\nb"])
+def test_a_token_for_no_user_is_not_printed(stack: Stack, user: str) -> None:
+    assert "must be 1 to 128 of letters" in refusal(stack, "token", "--user", user)
+
+
+def test_publish_prints_the_id_and_the_event_arrives(stack: Stack, user: str) -> None:
+    words = ["--user", user, "--event", "order.paid", "--key", "k", "--ttl", "600"]
+    with stack.listen(user) as source:
+        first = json.loads(printed(stack, "publish", '{"id": 7}', "--json", *words))
+        again = json.loads(printed(stack, "publish", "not again", *words))
+        last = json.loads(printed(stack, "publish", '{"id": 7}', "--user", user))
+        source.wait(lambda source: last["id"] in source.ids, "the last event")
+        mine = [message for message in source.messages if message.id in (first["id"], last["id"])]
+    assert (again["id"], first["duplicate"], again["duplicate"]) == (first["id"], False, True)
+    assert [(message.event, message.data) for message in mine] == [("order.paid", '{"id":7}'), ("message", '{"id": 7}')]
+
+
+def test_publish_reaches_topics_and_all(stack: Stack, user: str) -> None:
+    with stack.listen(user, f"?topics={user}.news") as source:
+        to_topic = json.loads(printed(stack, "publish", "to the topic", "--topic", f"{user}.news"))["id"]
+        to_all = json.loads(printed(stack, "publish", "to all", "--all"))["id"]
+        source.wait(lambda source: {to_topic, to_all} <= set(source.ids), "both")
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["x"], "Exactly one of user, users, topic and all"),
+        (["x", "--user", "a", "--all"], "user and all"),
+        (["x", "--user", "a b"], "user: must be"),
+        (["x", "--user", "a", "--event", "gap"], "event: "),
+        (["x", "--user", "a", "--event", "a\nb"], "event: "),
+        (["x", "--user", "a", "--ttl", "0"], "ttl: "),
+        (["x", "--user", "a", "--key", ""], "key: "),
+        (["x" * 70_000, "--user", "a"], "data: is 70000 bytes"),
+    ],
+)
+def test_the_services_refusal_is_one_line(stack: Stack, words: list[str], says: str) -> None:
+    assert says in refusal(stack, "publish", *words)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["nothing-of-the-kind"],
+        ["token", "--ttl", "0"],
+        ["token", "--ttl", "9" * 400],
+        ["publish"],
+        ["publish", "{x", "--json", "--user", "a"],
+        ["publish", "1e999", "--json", "--user", "a"],
+        ["publish", "\udcff", "--user", "a"],  # a byte that is no UTF-8, as a shell may pass it
+        ["publish", "x", "--user", "a", "--ttl", "9" * 30],
+        ["tail", "a", "--since", "yesterday"],
+        ["ticket", "a", "--ttl", "soon"],
+    ],
+)
+def test_wrong_usage_is_said_as_click_says_it(stack: Stack, words: list[str]) -> None:
+    done = run(stack, *words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "\nError: " in done.stderr
+
+
+def test_tail_prints_what_comes_and_moves_no_position(stack: Stack, user: str) -> None:
+    before = stack.publish(user=user, data="before")
+    unread = stack.get("/unread", stack.bearer(user)).json()["unread"]
+    # Line breaks of Unicode are data; only LF ends a line here.
+    texts = ["one", "two\nlines", " \u2028 \u2029 \x85 \x0b \x0c \x1e ", ""]
+    with tail(stack, user) as live:
+        until_live(stack, user, live)
+        ids = [stack.publish(user=user, event="e", data=text) for text in texts]
+        until(lambda: ids[-1] in [event["id"] for event in live], "the last event")
+        mine = [event for event in live if event["id"] in [before, *ids]]
+    assert mine == [{"id": an_id, "event": "e", "data": text} for an_id, text in zip(ids, texts, strict=True)]
+    assert stack.get("/unread", stack.bearer(user)).json()["unread"] >= unread + len(texts)
+
+
+def test_tail_resumes_and_follows_topics(stack: Stack, user: str) -> None:
+    ids = [stack.publish(topic=f"{user}.{name}", data=name) for name in "aba"]
+    with tail(stack, user, "--topics", f"{user}.a,{user}.b", "--after", ids[0]) as events:
+        until(lambda: ids[-1] in [event["id"] for event in events], "the last event")
+        assert [event["id"] for event in events if event["id"] in ids] == ids[1:]
+    with tail(stack, user, "--topics", f"{user}.a", "--since", "earliest") as events:
+        until(lambda: ids[-1] in [event["id"] for event in events], "the last event")
+        assert [event["id"] for event in events if event["id"] in ids] == [ids[0], ids[2]]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["a b"], "sub: must be"),
+        (["a", "--after", "nonsense"], "last_event_id: must be an event id"),
+        (["a", "--after", "ä"], "last_event_id: must be an event id"),
+        (["a", "--after", "1-0\r\nX: y"], "last_event_id: must be an event id"),
+        (["a", "--after", "\udcff"], "not valid UTF-8"),
+        (["a", "--topics", "a b"], "topics: must be"),
+    ],
+)
+def test_a_tail_of_nothing_is_one_line(stack: Stack, words: list[str], says: str) -> None:
+    assert says in refusal(stack, "tail", *words)
+
+
+def test_a_printed_ticket_opens_the_stream_once(stack: Stack, user: str) -> None:
+    url = printed(stack, "ticket", user, "--topics", f"{user}.news", "--ttl", "30").strip()
+    assert url.startswith(f"{stack.url}/events?ticket=")
+    with EventSource(url).wait_open() as source:
+        an_id = stack.publish(topic=f"{user}.news", data="x")
+        source.wait(lambda source: an_id in source.ids, "the topic's event")
+    with EventSource(url) as again:
+        again.wait(lambda source: source.closed, "the refusal")
+        assert again.statuses == [401]
+
+
+@pytest.mark.parametrize(("words", "says"), [(["a b"], "user: "), (["a", "--ttl", "0"], "ttl: ")])
+def test_a_ticket_for_nothing_is_one_line(stack: Stack, words: list[str], says: str) -> None:
+    assert says in refusal(stack, "ticket", *words)
+
+
+@pytest.mark.parametrize("words", [["publish", "x", "--user", "a"], ["tail", "a"], ["ticket", "a"]])
+def test_a_service_that_does_not_run_is_one_line(stack: Stack, words: list[str]) -> None:
+    assert "does not answer" in refusal(stack, *words, http=f"127.0.0.1:{free_port()}")
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        thread = threading.Thread(target=answer_as_another, args=[other])
+        thread.start()
+        says = refusal(stack, *words, http=f"127.0.0.1:{other.getsockname()[1]}")
+        thread.join(DEADLINE)
+    assert "is not pushsvc (status 200)" in says
+
+
+def answer_as_another(listener: socket.socket) -> None:
+    """A web server that is not ours, for one request."""
+    listener.settimeout(DEADLINE)
+    connection, _ = listener.accept()
+    with connection:
+        connection.recv(65536)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 5\r\n\r\nhello")
+
+
+def test_another_secret_is_refused_by_the_service(stack: Stack) -> None:
+    other = "another-key-that-the-service-does-not-know"
+    assert "token is not valid" in refusal(stack, "publish", "x", "--user", "a", secret=other)
+
+
+def test_a_bad_setting_is_one_line_for_every_command(stack: Stack) -> None:
+    for words in (["token"], ["publish", "x", "--all"], ["tail", "a"], ["ticket", "a"], ["serve"], ["up"]):
+        assert refusal(stack, *words, workers=0).startswith("pushsvc: PUSHSVC_WORKERS is '0': ")

@@ -1,0 +1,199 @@
+"""Settings: the contract's defaults, one line for each bad value, and the secret that is made once."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from pushsvc.auth import load_secret
+from pushsvc.config import Settings
+from pushsvc.errors import ConfigError
+from tests.stack import ROOT
+
+GOOD_SECRET = "0123456789abcdef0123456789abcdef"  # 32 bytes, the least that is taken
+
+
+def settings(**given: str) -> Settings:
+    return Settings.from_env({f"PUSHSVC_{name}": value for name, value in given.items()})
+
+
+def refusal(**given: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        settings(**given)
+    assert len(caught.value.detail.splitlines()) == 1
+    return caught.value.detail
+
+
+@pytest.mark.parametrize(
+    ("name", "default"),
+    [
+        ("REDIS_URL", ""),
+        ("DATA_DIR", Path(".pushsvc")),
+        ("SECRET", ""),
+        ("HTTP", "127.0.0.1:8080"),
+        ("APP", "127.0.0.1:8000"),
+        ("WORKERS", os.cpu_count()),
+        ("KEEP_EVENTS", 1000),
+        ("KEEP_SECONDS", 604800),
+        ("DEDUPE_SECONDS", 86400),
+        ("HEARTBEAT_SECONDS", 15),
+        ("RETRY_SECONDS", 2),
+        ("DRAIN_SECONDS", 20),
+        ("MAX_EVENT_BYTES", 65536),
+        ("MAX_BATCH", 1000),
+        ("MAX_CONNECTIONS", 20000),
+        ("MAX_CONNECTIONS_PER_USER", 20),
+        ("SEND_BUFFER_BYTES", 262144),
+        ("DURABILITY", "everysec"),
+        ("ALLOWED_ORIGINS", ()),
+    ],
+)
+def test_defaults_are_those_of_the_contract(name: str, default: object) -> None:
+    for found in (settings(), settings(**{name: ""})):  # an empty value is as good as none
+        assert getattr(found, name.lower()) == default
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "meaning"),
+    [
+        ("REDIS_URL", "redis://:pass@127.0.0.1:6379/0", "redis://:pass@127.0.0.1:6379/0"),
+        ("REDIS_URL", "unix:///run/redis.sock", "unix:///run/redis.sock"),
+        ("DATA_DIR", "/a b/c", Path("/a b/c")),
+        ("SECRET", GOOD_SECRET, GOOD_SECRET),
+        ("SECRET", "ä" * 16, "ä" * 16),  # 16 characters, 32 bytes
+        ("HTTP", "[::1]:80", "[::1]:80"),
+        ("HTTP", "push.example.com:65535", "push.example.com:65535"),
+        ("APP", "unix:/run/pushsvc/app.sock", "unix:/run/pushsvc/app.sock"),
+        ("WORKERS", "3", 3),
+        ("HEARTBEAT_SECONDS", "0.5", 0.5),
+        ("DRAIN_SECONDS", "0", 0.0),
+        ("DURABILITY", "always", "always"),
+        ("ALLOWED_ORIGINS", "https://a.example, http://b:8080,", ("https://a.example", "http://b:8080")),
+    ],
+)
+def test_good_values_are_taken(name: str, value: str, meaning: object) -> None:
+    assert getattr(settings(**{name: value}), name.lower()) == meaning
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "should"),
+    [
+        *(("HTTP", value, "host:port") for value in ("8080", ":8080", "127.0.0.1:", "127.0.0.1:0", "127.0.0.1:65536")),
+        *(("HTTP", value, "host:port") for value in ("127.0.0.1:²", "127.0.0.1:80\n", "a b:80", "a;b:80", "..:80")),
+        ("HTTP", "unix:/run/http.sock", "host:port"),
+        *(("APP", value, "host:port") for value in ("x", "http://127.0.0.1:80", f"{'x' * 64}:80")),
+        *(("APP", value, "absolute/path") for value in ("unix:", "unix:app.sock", "unix:/a b", "unix:/a;b", 'unix:/"')),
+        *(("WORKERS", value, "greater") for value in ("0", "-1")),
+        *(("WORKERS", value, "integer") for value in ("x", "1.5", "0x10", "many")),
+        ("WORKERS", "257", "less"),
+        *((name, "0", "greater") for name in ("KEEP_EVENTS", "KEEP_SECONDS", "DEDUPE_SECONDS", "MAX_EVENT_BYTES")),
+        *((name, "0", "greater") for name in ("MAX_BATCH", "MAX_CONNECTIONS", "MAX_CONNECTIONS_PER_USER")),
+        *((name, "1e9", "integer") for name in ("KEEP_EVENTS", "SEND_BUFFER_BYTES")),
+        *((name, "0", "greater") for name in ("HEARTBEAT_SECONDS", "RETRY_SECONDS")),
+        *((name, "nan", "finite") for name in ("HEARTBEAT_SECONDS", "RETRY_SECONDS", "DRAIN_SECONDS")),
+        *((name, "inf", "finite") for name in ("HEARTBEAT_SECONDS", "RETRY_SECONDS", "DRAIN_SECONDS")),
+        ("HEARTBEAT_SECONDS", "soon", "number"),
+        ("DRAIN_SECONDS", "-1", "greater"),
+        ("DURABILITY", "no", "'everysec' or 'always'"),
+        *(("ALLOWED_ORIGINS", value, "origins such as") for value in ("*", "https://a.example,*", "https://*.example")),
+        *(("ALLOWED_ORIGINS", value, "origins such as") for value in ("null", "a.example", "https://a.example/path")),
+    ],
+)
+def test_a_bad_value_is_one_line_with_name_value_and_what_it_should_be(name: str, value: str, should: str) -> None:
+    line = refusal(**{name: value})
+    assert line.startswith(f"PUSHSVC_{name} ")
+    assert repr(value) in line
+    assert should in line
+
+
+@pytest.mark.parametrize("value", ["short", "0123456789abcdef0123456789abcde", "é" * 15, "\udcff" * 31])
+def test_a_short_secret_is_refused_and_never_repeated(value: str) -> None:
+    line = refusal(SECRET=value)
+    assert line.startswith("PUSHSVC_SECRET should be at least 32 bytes")
+    assert value not in line
+
+
+@pytest.mark.parametrize("value", ["http://:hunter2@127.0.0.1", "127.0.0.1:6379/hunter2", "hunter2"])
+def test_a_bad_redis_url_is_refused_and_never_repeated(value: str) -> None:
+    line = refusal(REDIS_URL=value)
+    assert line.startswith("PUSHSVC_REDIS_URL should start with one of redis://")
+    assert "hunter2" not in line
+
+
+def test_neither_secret_nor_password_stands_in_the_settings_own_text() -> None:
+    text = repr(settings(SECRET=GOOD_SECRET, REDIS_URL="redis://:hunter2@127.0.0.1"))
+    assert GOOD_SECRET not in text
+    assert "hunter2" not in text
+
+
+def test_settings_are_frozen_and_take_no_other_environment() -> None:
+    found = Settings.from_env({"WORKERS": "7", "PUSHSVC_UNKNOWN": "x", "PUSHSVC_WORKERS": "2"})
+    assert found.workers == 2
+    with pytest.raises(ValidationError):
+        found.workers = 3  # type: ignore[misc]
+
+
+def test_a_given_secret_is_used_and_not_written(tmp_path: Path) -> None:
+    assert load_secret(GOOD_SECRET, tmp_path / "data") == GOOD_SECRET
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_secret_is_made_once_for_its_owner_alone(tmp_path: Path) -> None:
+    data_dir = tmp_path / "not" / "yet"
+    secret = load_secret("", data_dir)
+    assert len(secret.encode()) >= 32
+    assert load_secret("", data_dir) == secret
+    assert [path.name for path in data_dir.iterdir()] == ["secret"]
+    assert stat.S_IMODE((data_dir / "secret").stat().st_mode) == 0o600
+    assert load_secret("", tmp_path / "other") != secret
+
+
+def test_processes_that_race_for_the_secret_get_the_same(tmp_path: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from pushsvc.auth import load_secret\n"
+        "print('ready', flush=True); sys.stdin.read(); print(load_secret('', Path(sys.argv[1])))"
+    )
+    words = [sys.executable, "-c", program, str(tmp_path / "data")]
+    racers = [
+        subprocess.Popen(words, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(4)
+    ]
+    try:
+        for racer in racers:
+            assert racer.stdout is not None
+            assert racer.stdout.readline() == "ready\n"
+        for racer in racers:
+            assert racer.stdin is not None
+            racer.stdin.close()  # the start, for all that wait in read()
+        secrets = {racer.stdout.read() for racer in racers if racer.stdout is not None}
+        assert [racer.wait(30) for racer in racers] == [0] * 4
+    finally:
+        for racer in racers:
+            racer.kill()
+            racer.wait()
+            if racer.stdout is not None:
+                racer.stdout.close()
+    assert secrets == {load_secret("", tmp_path / "data") + "\n"}
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["secret"]
+
+
+@pytest.mark.parametrize("data_dir", ["file", "file/below", "/proc/pushsvc"])
+def test_a_data_directory_that_takes_no_file_is_named(tmp_path: Path, data_dir: str) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError) as caught:
+        load_secret("", tmp_path / data_dir)
+    assert caught.value.detail.startswith("PUSHSVC_DATA_DIR: cannot keep the secret in ")
+    assert len(caught.value.detail.splitlines()) == 1
+
+
+@pytest.mark.parametrize("content", [b"", b"too short", b"\xff" * 40])
+def test_a_spoilt_secret_is_refused_and_not_replaced(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "secret").write_bytes(content)
+    with pytest.raises(ConfigError, match=r"PUSHSVC_SECRET: .*delete it to have a new one made"):
+        load_secret("", tmp_path)
+    assert (tmp_path / "secret").read_bytes() == content

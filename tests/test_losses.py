@@ -1,0 +1,150 @@
+"""Announcements that are lost, and logs that are trimmed while they are read: found, healed, or said."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+import redis
+
+from pushsvc import keys
+from pushsvc.event import Event, EventId
+from pushsvc.eventlog import Clock, EventLog
+from pushsvc.replay import Replay
+from pushsvc.store import Script, Store, connect
+from tests.conftest import Start
+from tests.eventsource import until
+from tests.stack import Stack
+
+
+def append_unannounced(stack: Stack, user: str, data: str) -> str:
+    """What the service does, except that the announcement gets lost on its way."""
+    whole = Script("append").source.decode()
+    silent = "\n".join(line for line in whole.splitlines() if "'PUBLISH'" not in line)
+    assert silent != whole.rstrip("\n")
+    channel = f"user:{user}"
+    names = [keys.CLOCK, keys.EPOCH, keys.log(channel), keys.tail(channel)]
+    answer = stack.redis.eval(silent, len(names), *names, f"data: {data}\n\n", 1000, 604800, 604800, 0, 0)
+    event_id: bytes = answer[0]
+    return event_id.decode()
+
+
+def test_a_lost_announcement_is_found_by_the_next(stack: Stack, user: str) -> None:
+    with stack.listen(user) as source:
+        ids = [stack.publish(user=user, data="1")]
+        source.wait_ids(*ids)
+        ids += [append_unannounced(stack, user, "2"), append_unannounced(stack, user, "3")]
+        ids.append(stack.publish(user=user, data="4"))
+        source.wait_ids(*ids)
+        assert [message.id for message in source.messages if message.id in ids] == ids
+
+
+def test_a_join_does_not_hide_a_loss_from_those_who_listen(start: Start, user: str) -> None:
+    stack = start(workers=1)
+    with stack.listen(user) as source:
+        ids = [stack.publish(user=user, data="1")]
+        source.wait_ids(*ids)
+        ids.append(append_unannounced(stack, user, "2"))
+        with stack.listen(user, "?since=earliest") as other:
+            other.wait_ids(*ids)
+            ids.append(stack.publish(user=user, data="3"))
+            for each in (source, other):
+                each.wait_ids(*ids)
+                assert each.ids == ids
+
+
+def test_a_subscription_that_is_cut_in_silence_is_made_again(start: Start, user: str) -> None:
+    stack = start(workers=1)
+    with stack.listen(user) as source:
+        ids = [stack.publish(user=user, data="1")]
+        source.wait_ids(*ids)
+        stack.redis.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+        ids.append(append_unannounced(stack, user, "2"))  # nobody could hear it, and nothing follows on it
+        source.wait_ids(*ids)
+        assert source.ids == ids
+        assert source.statuses == [200]
+
+
+@pytest.fixture
+def store(stack: Stack) -> Iterator[Store]:
+    with connect(f"unix://{stack.data_dir}/valkey.sock") as client:
+        yield Store(client)
+
+
+class TrimmedBehindTheClock(EventLog):
+    """More is published between the moment a reader knows the clock and the moment it reads."""
+
+    meanwhile: tuple[Event, ...] = ()
+
+    def clock(self) -> Clock:
+        clock = super().clock()
+        events, self.meanwhile = self.meanwhile, ()
+        if events:
+            self.append(events)
+        return clock
+
+
+def gaps_and_data(log: EventLog, channel: str, after: EventId) -> tuple[list[str], list[str]]:
+    wires = [page.wire.decode() for page in Replay(log, [channel], after).pages()]
+    gaps = [json.loads(wire.partition("data: ")[2])["reason"] for wire in wires if "event: gap" in wire]
+    return gaps, [line for wire in wires if "event: gap" not in wire for line in wire.splitlines() if "data" in line]
+
+
+@pytest.mark.parametrize("missed", [1, 3])
+def test_a_log_that_is_trimmed_past_the_clock(store: Store, user: str, missed: int) -> None:
+    channel = f"user:{user}"
+    log = TrimmedBehindTheClock(store, keep_events=1, keep_seconds=60, dedupe_seconds=60)
+    cursor = log.append([Event(channel, "message", "had")])[0].id
+    for number in range(missed):
+        log.append([Event(channel, "message", f"missed {number}")])
+    log.meanwhile = (Event(channel, "message", "new 1"), Event(channel, "message", "new 2"))
+    assert gaps_and_data(log, channel, cursor) == (["trimmed"], ["data: new 2"])
+    log.meanwhile = (Event(channel, "message", "new 3"), Event(channel, "message", "new 4"))
+    now = log.clock().last
+    log.meanwhile = (Event(channel, "message", "new 5"), Event(channel, "message", "new 6"))
+    assert gaps_and_data(log, channel, now)[0] == ["trimmed"], "new 3 came after that clock"
+    last = log.append([Event(channel, "message", "new 7")])[0].id
+    log.meanwhile = (Event(channel, "message", "new 8"), Event(channel, "message", "new 9"))
+    assert gaps_and_data(log, channel, last) == ([], []), "what comes after the clock is announced"
+
+
+def test_what_is_appended_past_the_clock_is_no_loss(store: Store, user: str) -> None:
+    channel = f"user:{user}"
+    log = TrimmedBehindTheClock(store, keep_events=10, keep_seconds=60, dedupe_seconds=60)
+    cursor = log.append([Event(channel, "message", "had")])[0].id
+    log.append([Event(channel, "message", "missed")])
+    log.meanwhile = (Event(channel, "message", "announced"),)
+    assert gaps_and_data(log, channel, cursor) == ([], ["data: missed"])
+
+
+def test_one_channel_that_goes_on_and_one_that_was_trimmed(store: Store, user: str) -> None:
+    """The loss in the short channel is said once, though the long one takes several reads."""
+    long = EventLog(store, keep_events=1000, keep_seconds=60, dedupe_seconds=60)
+    short = EventLog(store, keep_events=1, keep_seconds=60, dedupe_seconds=60)
+    channels = [f"user:{user}", f"topic:{user}"]
+    cursor = short.append([Event(channels[1], "message", "had")])[0].id
+    long.append([Event(channels[0], "message", f"{n}") for n in range(250)])
+    short.append([Event(channels[1], "message", "gone"), Event(channels[1], "message", "kept")])
+    replay = Replay(long, channels, cursor)
+    wire = b"".join(page.wire for page in replay.pages()).decode()
+    assert wire.count("event: gap") == 1
+    assert wire.count("\ndata: ") == 250 + 2
+    assert wire.endswith("data: kept\n\n")
+
+
+def test_an_entry_that_was_deleted_by_hand_is_said(stack: Stack, store: Store, user: str) -> None:
+    channel = f"user:{user}"
+    log = EventLog(store, keep_events=1000, keep_seconds=60, dedupe_seconds=60)
+    ids = [receipt.id for receipt in log.append([Event(channel, "message", str(n)) for n in range(5)])]
+    client: redis.Redis = stack.redis
+    client.xdel(keys.log(channel), str(ids[2]), str(ids[4]))
+    assert gaps_and_data(log, channel, ids[0]) == (["trimmed"], ["data: 1", "data: 3"])
+
+
+def test_counts_of_connections_mend_themselves(start: Start, user: str) -> None:
+    stack = start(workers=1)
+    with stack.listen(user):
+        key = keys.connections(user)
+        until(lambda: stack.redis.hvals(key) == [b"1"], "the count")
+    until(lambda: not stack.redis.exists(key), "the count to go with the connection, though nothing was sent")
