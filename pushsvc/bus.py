@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 CANARY_SECONDS: Final = 0.5  # how often the worker announces something to itself
 SILENCE_SECONDS: Final = 2.0  # a canary that has not come back for so long: the subscription is not proven
-DEAF_SECONDS: Final = 10.0  # nor behind a burst of announcements, which it only queues in: the subscription is deaf
+DEAF_SECONDS: Final = 30.0  # nor behind a burst of announcements, which it only queues in: the subscription is deaf
 TURN_SECONDS: Final = 0.005  # after so long of announcements in a row, other greenlets get their turn
 BATCH: Final = 500  # channels in one SUBSCRIBE
 
@@ -68,7 +68,6 @@ class Bus:
     def stop(self) -> None:
         for loop in self._loops:
             loop.stop()
-        self._disconnect()
 
     @property
     def live(self) -> bool:
@@ -122,7 +121,8 @@ class Bus:
                     gevent.sleep(0)
                     shared = time.monotonic()
         finally:
-            self._disconnect()
+            self._connection = None
+            connection.disconnect()
 
     def _handle(self, loop: Loop, kind: bytes, raw_key: bytes, payload: bytes) -> None:
         key = raw_key.decode()
@@ -160,8 +160,3 @@ class Bus:
             self._store.one(("PUBLISH", self._canary, ""))
             loop.well()
             gevent.sleep(CANARY_SECONDS)
-
-    def _disconnect(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.disconnect()

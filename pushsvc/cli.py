@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +19,7 @@ from pushsvc.embedded import redis_url
 from pushsvc.errors import PushError
 
 _ROOT: Final = Path(__file__).resolve().parent.parent
+RECONNECT_SECONDS: Final = 1.0
 _DEMO_TOKEN_SECONDS: Final = 30 * 86400
 _LONGEST_TOKEN_SECONDS: Final = 10 * 365 * 86400
 
@@ -74,7 +76,7 @@ Ctrl-C ends it.""")
 @cli.command()
 def serve() -> None:
     """gunicorn alone, for those who run Redis and nginx themselves."""
-    from pushsvc.supervisor import check_redis
+    from pushsvc.probes import check_redis
 
     settings = _settings()
     check_redis(redis_url(settings))
@@ -145,16 +147,34 @@ def publish(
 @click.option("--since", type=click.Choice(["unread", "now", "earliest"]), default="now", show_default=True)
 @click.option("--after", metavar="ID", help="Resume after this event id.")
 def tail(user: str, topics: str, since: str, after: str | None) -> None:
-    """Print a user's events as they come, one JSON object a line; moves no unread position."""
-    parameters = {"since": since, "ack": "manual", "topics": topics, "last_event_id": after or ""}
-    with _client({"sub": user, "subscribe": ["topic:*"]}) as client:
-        timeout = httpx.Timeout(5.0, read=None)
-        with client.stream("GET", "/events", params=parameters, timeout=timeout) as answer:
-            if answer.status_code != 200:
-                answer.read()
-            _check(answer, "text/event-stream")
-            for event in _events(_lines(answer.iter_text())):
-                click.echo(orjson.dumps(event))
+    """Print a user's events as they come, one JSON object a line; moves no unread position, outlasts restarts."""
+    connected = False
+    while True:
+        parameters = {"since": since, "ack": "manual", "topics": topics, "last_event_id": after or ""}
+        try:
+            for event in _listen(user, parameters):
+                connected = True
+                after = event.get("id", after)
+                if "data" in event:
+                    click.echo(orjson.dumps(event))
+        except httpx.TransportError:
+            if not connected:
+                raise
+        time.sleep(RECONNECT_SECONDS)
+
+
+def _listen(user: str, parameters: dict[str, str]) -> Iterator[dict[str, str]]:
+    """One connection's events, after a first empty one that says that it stands."""
+    timeout = httpx.Timeout(5.0, read=3 * _settings().heartbeat_seconds)
+    with (
+        _client({"sub": user, "subscribe": ["topic:*"]}) as client,
+        client.stream("GET", "/events", params=parameters, timeout=timeout) as answer,
+    ):
+        if answer.status_code != 200:
+            answer.read()
+        _check(answer, "text/event-stream")
+        yield {}
+        yield from _events(_lines(answer.iter_text()))
 
 
 def _lines(pieces: Iterator[str]) -> Iterator[str]:
@@ -173,7 +193,7 @@ def _events(lines: Iterator[str]) -> Iterator[dict[str, str]]:
             event["data"] += "\n" + value
         elif name in ("id", "event", "data"):
             event[name] = value
-        elif not line and "data" in event:
+        elif not line:
             yield event
             event = {}
 

@@ -18,7 +18,7 @@ import httpx
 import redis
 
 from pushsvc import auth
-from tests.eventsource import EventSource, until
+from tests.eventsource import DEADLINE, EventSource, until
 
 ROOT = Path(__file__).resolve().parent.parent
 SECRET = "a-test-key-and-nothing-but-a-test-key"
@@ -78,7 +78,8 @@ class Stack:
         if self.process.poll() is None:
             self.process.send_signal(number)
         status = self.process.wait(60)
-        self._reader.join()
+        self._reader.join(DEADLINE)
+        assert not self._reader.is_alive(), "a process that outlived the stack holds its output"
         return status
 
     @property

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import socket
 import subprocess
 import threading
@@ -11,7 +13,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from pushsvc import auth
+from pushsvc import auth, keys
+from tests.conftest import Start
 from tests.eventsource import DEADLINE, EventSource, until
 from tests.stack import ROOT, SECRET, Stack, command, free_port
 
@@ -223,3 +226,21 @@ def test_another_secret_is_refused_by_the_service(stack: Stack) -> None:
 def test_a_bad_setting_is_one_line_for_every_command(stack: Stack) -> None:
     for words in (["token"], ["publish", "x", "--all"], ["tail", "a"], ["ticket", "a"], ["serve"], ["up"]):
         assert refusal(stack, *words, workers=0).startswith("pushsvc: PUSHSVC_WORKERS is '0': ")
+
+
+def test_tail_outlasts_a_reload(start: Start, user: str) -> None:
+    stack = start(workers=1)
+    words, environ = command("tail", user, **stack.settings)
+    tail = subprocess.Popen(words, cwd=ROOT, env=environ, stdout=subprocess.PIPE, text=True)
+    try:
+        assert tail.stdout is not None
+        until(lambda: stack.redis.exists(keys.connections(user)), "the tail to be connected")
+        ids = [stack.publish(user=user, data="before")]
+        assert json.loads(tail.stdout.readline())["id"] == ids[0]
+        os.kill(stack.pids()["gunicorn"][0], signal.SIGKILL)
+        stack.until_ready()
+        ids.append(stack.publish(user=user, data="after"))
+        assert json.loads(tail.stdout.readline())["id"] == ids[1]
+    finally:
+        tail.kill()
+        tail.wait()

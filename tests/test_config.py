@@ -157,7 +157,8 @@ def test_a_secret_is_made_once_for_its_owner_alone(tmp_path: Path) -> None:
 def test_processes_that_race_for_the_secret_get_the_same(tmp_path: Path) -> None:
     program = (
         "import sys; from pathlib import Path; from pushsvc.auth import load_secret\n"
-        "print('ready', flush=True); sys.stdin.read(); print(load_secret('', Path(sys.argv[1])))"
+        "print('ready', flush=True); sys.stdin.read()\n"
+        "for number in range(200): print(number, load_secret('', Path(sys.argv[1]) / str(number)))"
     )
     words = [sys.executable, "-c", program, str(tmp_path / "data")]
     racers = [
@@ -170,7 +171,7 @@ def test_processes_that_race_for_the_secret_get_the_same(tmp_path: Path) -> None
         for racer in racers:
             assert racer.stdin is not None
             racer.stdin.close()  # the start, for all that wait in read()
-        secrets = {racer.stdout.read() for racer in racers if racer.stdout is not None}
+        outputs = [racer.stdout.read() for racer in racers if racer.stdout is not None]
         assert [racer.wait(30) for racer in racers] == [0] * 4
     finally:
         for racer in racers:
@@ -178,8 +179,9 @@ def test_processes_that_race_for_the_secret_get_the_same(tmp_path: Path) -> None
             racer.wait()
             if racer.stdout is not None:
                 racer.stdout.close()
-    assert secrets == {load_secret("", tmp_path / "data") + "\n"}
-    assert [path.name for path in (tmp_path / "data").iterdir()] == ["secret"]
+    kept = "".join(f"{number} {load_secret('', tmp_path / 'data' / str(number))}\n" for number in range(200))
+    assert outputs == [kept] * 4
+    assert {path.name for path in (tmp_path / "data").glob("*/*")} == {"secret"}
 
 
 @pytest.mark.parametrize("data_dir", ["file", "file/below", "/proc/pushsvc"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pushsvc.errors import Invalid, TooLarge
@@ -24,9 +24,6 @@ from pushsvc.event import (
     topic_channel,
     user_channel,
 )
-
-settings.register_profile("patient", deadline=None)  # a busy machine is no failure
-settings.load_profile("patient")
 
 LIMITS = Limits(event_bytes=64, batch=3)
 

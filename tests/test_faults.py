@@ -145,4 +145,5 @@ def test_a_stopping_worker_loses_nobody(start: Start, user: str) -> None:
         for each in (source, other):
             each.wait(lambda source: len(source.messages) >= len(acked), "all that was acknowledged")
             assert each.data == acked
-            assert each.statuses == [200, 200], "let go once, and back"
+            assert len(each.statuses) >= 2, "let go, and back"
+            assert set(each.statuses) == {200}, "a browser gives up for good at any other status"

@@ -7,16 +7,13 @@ import re
 from itertools import pairwise
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pushsvc import sse
 from pushsvc.errors import Invalid
 from pushsvc.event import EventId
 from tests.eventsource import Message, Parser
-
-settings.register_profile("patient", deadline=None)  # a busy machine is no failure
-settings.load_profile("patient")
 
 numbers = st.integers(0, 2**64 - 1)
 ids = st.builds(EventId, numbers, numbers)

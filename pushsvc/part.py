@@ -1,0 +1,108 @@
+"""One child process of the stack: started, kept alive, stopped, and never orphaned."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+STEADY_SECONDS: Final = 5.0  # a part that lived so long starts again at once, others with growing pauses
+LONGEST_PAUSE: Final = 5.0
+_PR_SET_PDEATHSIG: Final = 1  # prctl(2)
+
+
+@dataclass
+class Part:
+    """One child process and how to keep it."""
+
+    name: str
+    command: list[str]
+    ready: Callable[[], bool]
+    environ: Mapping[str, str]
+    lock: int  # a descriptor that the part holds too, so that the lock outlives a supervisor that was killed
+    gently: signal.Signals = signal.SIGTERM  # lets what is under way finish
+    at_once: signal.Signals = signal.SIGTERM
+    process: subprocess.Popen[bytes] | None = None
+    _started: float = 0.0
+    _pause: float = 0.0
+    _due: float = 0.0
+
+    def start(self) -> None:
+        self._started = time.monotonic()
+        self.process = subprocess.Popen(
+            self.command,
+            stdin=subprocess.DEVNULL,
+            env=dict(self.environ),
+            pass_fds=(self.lock,),
+            start_new_session=True,  # Ctrl-C is for us to pass on, and the group can be ended as one
+            preexec_fn=_dies_with_parent(self.at_once),
+        )
+
+    def mend(self) -> None:
+        """Start again what has died, after a pause that grows while it keeps dying early."""
+        now = time.monotonic()
+        if self.process is not None:
+            if self.process.poll() is None:
+                return
+            _say(f"{self.name} ended with status {self.process.returncode}; starting it again")
+            self._end_group()
+            steady = now - self._started > STEADY_SECONDS
+            self._pause = 0.0 if steady else min(max(self._pause * 2, 0.1), LONGEST_PAUSE)
+            self._due = now + self._pause
+            self.process = None
+        if now >= self._due:
+            try:
+                self.start()
+            except OSError as error:  # out of processes or memory, say: that passes
+                _say(f"{self.name} cannot be started: {error.strerror}")
+                self._due = now + LONGEST_PAUSE
+
+    @property
+    def alive(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    def ask_to_stop(self, *, gently: bool) -> None:
+        if self.process is not None:
+            self.process.send_signal(self.gently if gently else self.at_once)
+
+    def end(self) -> None:
+        """Leave nothing of it."""
+        if self.process is None:
+            return
+        if self.alive:
+            _say(f"{self.name} does not stop; killing it")
+        self._end_group()
+        self.process.wait()
+        self.process = None
+
+    def _end_group(self) -> None:
+        """Children of a part that was killed hold its port; nobody else would end them."""
+        assert self.process is not None
+        try:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+
+def _dies_with_parent(number: signal.Signals) -> Callable[[], None]:
+    """For a child, between fork and exec: be sent `number` when the parent dies, even by SIGKILL (Linux only)."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    parent = os.getpid()
+
+    def prepare() -> None:
+        if hasattr(libc, "prctl"):
+            libc.prctl(_PR_SET_PDEATHSIG, int(number))
+            if os.getppid() != parent:
+                os._exit(1)
+
+    return prepare
+
+
+def _say(line: str) -> None:
+    print(f"pushsvc: {line}", file=sys.stderr, flush=True)
