@@ -165,10 +165,11 @@ def tail(user: str, topics: str, since: str, after: str | None) -> None:
 
 def _listen(user: str, parameters: dict[str, str]) -> Iterator[dict[str, str]]:
     """One connection's events, after a first empty one that says that it stands."""
+    accept = {"Accept": "text/event-stream"}  # so that a restart is an empty stream, not an error
     timeout = httpx.Timeout(5.0, read=3 * _settings().heartbeat_seconds)
     with (
         _client({"sub": user, "subscribe": ["topic:*"]}) as client,
-        client.stream("GET", "/events", params=parameters, timeout=timeout) as answer,
+        client.stream("GET", "/events", params=parameters, headers=accept, timeout=timeout) as answer,
     ):
         if answer.status_code != 200:
             answer.read()
