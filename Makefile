@@ -14,7 +14,7 @@ run: $(VENV)/.run  ## Start the whole stack: Redis, gunicorn, nginx
 
 test: $(VENV)/.test  ## Run the whole suite on real parts
 	@$(BIN)/python tests/chromium.py
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 lint: $(VENV)/.test  ## Style and types
 	$(BIN)/ruff check .
