@@ -64,9 +64,6 @@ class Hub(Ear):
         self.bus = make_bus(self)
         self.loop = Loop("hub wheel", self._turn, expected=())
 
-    def __len__(self) -> int:
-        return len(self._subscribers)
-
     def retry_ms(self) -> int:
         """A reconnection time for a client, spread so that those who leave together do not come back together."""
         return int(self._retry_seconds * 1000 * random.uniform(0.5, 1.5))
@@ -154,13 +151,13 @@ class Hub(Ear):
             subscriber.fall_behind()
 
     def announced(self, channel: str, payload: bytes) -> None:
-        """An event arrives: encoded once, offered to all. If it does not follow on the last, one was lost."""
+        """An event arrives: encoded once, offered to all. If it is not known to follow on the last, one may be lost."""
         entry = self._channels.get(channel)
         if entry is None:
             return
         raw_id, raw_prev, frame = payload.split(b" ", 2)
         event_id = EventId.from_redis(raw_id)
-        if entry.last is not None and EventId.from_redis(raw_prev) > entry.last:
+        if entry.last is None or EventId.from_redis(raw_prev) > entry.last:
             for subscriber in entry.subscribers:
                 subscriber.fall_behind()
         else:

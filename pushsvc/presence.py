@@ -34,7 +34,7 @@ class Presence:
         self._max_per_user = max_per_user
         self._here: Counter[str] = Counter()
         self._changed: set[str] = set()
-        self._all_written = 0.0  # monotonic time
+        self._written = self._all_written = 0.0  # monotonic times
         self.loop = Loop("presence", self._beat, expected=(Unavailable,))
 
     def enter(self, user: str) -> None:
@@ -72,12 +72,12 @@ class Presence:
     def _beat(self, loop: Loop) -> None:
         while True:
             now = time.monotonic()
-            if now - self._all_written > EVERYTHING_SECONDS:
+            # Who was silent for so long was dead for others, and they have dropped its counts.
+            if now - self._written > LEASE_SECONDS or now - self._all_written > EVERYTHING_SECONDS:
                 self._changed.update(self._here)
                 self._all_written = now
             self.write()
-            if time.monotonic() - now > LEASE_SECONDS:  # for others this worker was dead, and its counts are gone
-                self._all_written = 0.0
+            self._written = now
             loop.well()
             gevent.sleep(BEAT_SECONDS)
 

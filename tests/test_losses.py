@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -143,8 +145,18 @@ def test_an_entry_that_was_deleted_by_hand_is_said(stack: Stack, store: Store, u
 
 
 def test_counts_of_connections_mend_themselves(start: Start, user: str) -> None:
-    stack = start(workers=1)
+    """A worker that was stopped for long counts as dead; when it goes on, its connections count again."""
+    stack = start(workers=1, max_connections_per_user=1)
+    key = keys.connections(user)
     with stack.listen(user):
-        key = keys.connections(user)
         until(lambda: stack.redis.hvals(key) == [b"1"], "the count")
+        worker_id = b"".join(map(bytes, stack.redis.hkeys(key))).decode()
+        pid = stack.pids()["gunicorn"][1]
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            until(lambda: not stack.redis.exists(keys.worker(worker_id)), "the sign of life to run out")
+            stack.redis.delete(key)  # as another worker does when the user connects there
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        until(lambda: stack.redis.hvals(key) == [b"1"], "the count to be back")
     until(lambda: not stack.redis.exists(key), "the count to go with the connection, though nothing was sent")
