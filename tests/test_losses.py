@@ -150,11 +150,12 @@ def test_counts_of_connections_mend_themselves(start: Start, user: str) -> None:
     key = keys.connections(user)
     with stack.listen(user):
         until(lambda: stack.redis.hvals(key) == [b"1"], "the count")
-        worker_id = b"".join(map(bytes, stack.redis.hkeys(key))).decode()
+        [worker_id] = stack.redis.hkeys(key)
+        assert isinstance(worker_id, bytes)
         pid = stack.pids()["gunicorn"][1]
         os.kill(pid, signal.SIGSTOP)
         try:
-            until(lambda: not stack.redis.exists(keys.worker(worker_id)), "the sign of life to run out")
+            until(lambda: not stack.redis.exists(keys.worker(worker_id.decode())), "the sign of life to run out")
             stack.redis.delete(key)  # as another worker does when the user connects there
         finally:
             os.kill(pid, signal.SIGCONT)
