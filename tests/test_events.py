@@ -108,39 +108,36 @@ def test_topics_are_followed_and_others_are_not(stack: Stack, base: str, user: s
 
 
 def test_the_seam_of_replay_and_live(stack: Stack, user: str) -> None:
-    """Join again and again while publishers are at work: every join sees everything after its cursor, once."""
-    topic, stop = f"{user}.busy", threading.Event()
+    """Join again and again while publishers are at work: every join has every event, once, in order."""
+    topics = [f"{user}.odd", f"{user}.even"]
     published: list[str] = []
+    joined = threading.Event()
 
     def work(name: str) -> None:
-        number = 0
-        while not stop.is_set():
-            number += 1
-            kind = {"user": user} if number % 2 else {"topic": topic}
-            published.append(stack.publish(**kind, data=f"{user} {name} {number}"))
+        for number in range(250):  # in all less than a topic keeps
+            published.append(stack.publish(topic=topics[number % 2], data=f"{user} {name} {number}"))
+            if joined.is_set():
+                break
 
     workers = [threading.Thread(target=work, args=(str(n),)) for n in range(3)]
     for worker in workers:
         worker.start()
+    sources = []
     try:
         until(lambda: len(published) > 20, "some history")
-        sources = []
-        for _ in range(15):
-            sources.append(stack.listen(user, f"?topics={topic}&since=earliest", base=stack.url))
-            sources[-1].wait(lambda source: len(source.messages) > 20, "a replay and more")
-            if len(sources) % 5 == 0:  # as many as one user may have
-                for source in sources[-5:-1]:
-                    source.close()
-                sources[-1].close()
-    finally:
-        stop.set()
+        for number in range(15):
+            sources.append(stack.listen(f"{user}-{number}", f"?topics={','.join(topics)}&since=earliest"))
+        joined.set()
         for worker in workers:
             worker.join()
-    order = sorted(published, key=lambda event_id: EventId.parse(event_id))
-    for source in sources:
-        seen = [message.id for message in of(user, source.messages)]
-        assert seen == order[: len(seen)]
-        assert len(seen) > 20
+        order = sorted(published, key=EventId.parse)
+        for source in sources:
+            source.wait_ids(*published)
+            assert [message.id for message in of(user, source.messages)] == order
+    finally:
+        joined.set()
+        for source in sources:
+            source.close()
 
 
 def test_a_trimmed_cursor_is_said_and_an_untrimmed_one_never(start: Start, user: str) -> None:
