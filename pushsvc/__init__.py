@@ -23,7 +23,7 @@ def create_app(settings: Settings) -> Flask:
     from flask.json.provider import DefaultJSONProvider
     from flask_cors import CORS
 
-    from pushsvc import auth, problems, views
+    from pushsvc import arguments, auth, problems, views
     from pushsvc.bus import Bus
     from pushsvc.embedded import redis_url
     from pushsvc.event import Limits
@@ -56,7 +56,7 @@ def create_app(settings: Settings) -> Flask:
     )
 
     app = Flask("pushsvc", template_folder="../templates", static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = views.MAX_BODY_BYTES
+    app.config["MAX_CONTENT_LENGTH"] = arguments.MAX_BODY_BYTES
     app.json = provider = DefaultJSONProvider(app)
     provider.sort_keys = False
     app.extensions[EXTENSION] = Service(

@@ -11,6 +11,7 @@ from pushsvc import publishing
 from pushsvc.errors import Invalid, UnsupportedMedia
 from pushsvc.event import EventId
 
+MAX_BODY_BYTES: Final = 64 * 2**20  # of any request; one batch of the usual size is far below
 SMALL_BODY_BYTES: Final = 65536
 
 

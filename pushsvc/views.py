@@ -22,7 +22,6 @@ from pushsvc.subscriber import Subscriber
 from pushsvc.tickets import DEFAULT_TTL, MAX_TTL, SESSION_SECONDS
 
 ANONYMOUS: Final = "-"  # whom the long polls of tokens without a user count for
-MAX_BODY_BYTES: Final = 64 * 2**20  # of any request; one batch of the usual size is far below
 
 blueprint = Blueprint("pushsvc", __name__)
 blueprint.get("/events")(events)

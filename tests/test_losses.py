@@ -144,6 +144,21 @@ def test_an_entry_that_was_deleted_by_hand_is_said(stack: Stack, store: Store, u
     assert gaps_and_data(log, channel, ids[0]) == (["trimmed"], ["data: 1", "data: 3"])
 
 
+def test_ids_rise_though_the_wall_clock_steps_back(start: Start, user: str) -> None:
+    """As after an hour's step back: the clock has drawn ids that the wall clock has yet to reach."""
+    stack = start(workers=1)
+    with stack.listen(user) as source:
+        ids = [stack.publish(user=user, data="before")]
+        ahead = EventId.parse(ids[0]).ms + 3_600_000
+        stack.redis.execute_command("XADD", keys.CLOCK, f"{ahead}-0", "", "")
+        ids += [stack.publish(user=user, data=str(number)) for number in range(3)]
+        source.wait_ids(*ids)
+        assert source.ids == ids
+    assert [EventId.parse(event_id).ms >= ahead for event_id in ids] == [False, True, True, True]
+    with stack.listen(user, headers={"Last-Event-ID": ids[0]}) as source:
+        assert [message.id for message in source.wait_for(3)] == ids[1:], "and no gap"
+
+
 def test_counts_of_connections_mend_themselves(start: Start, user: str) -> None:
     """A worker that was stopped for long counts as dead; when it goes on, its connections count again."""
     stack = start(workers=1, max_connections_per_user=1)
