@@ -46,13 +46,16 @@ def create_app(settings: Settings) -> Flask:
         dedupe_seconds=settings.dedupe_seconds,
     )
     positions = Positions(log)
+    presence = Presence(store, worker_id, settings.max_connections_per_user)
     hub = Hub(
         log,
         positions,
+        presence,
         lambda ear: Bus(client, store, worker_id, ear),
         heartbeat_seconds=settings.heartbeat_seconds,
         retry_seconds=settings.retry_seconds,
         max_connections=settings.max_connections,
+        send_buffer_bytes=settings.send_buffer_bytes,
     )
 
     app = Flask("pushsvc", template_folder="../templates", static_folder=None)
@@ -67,7 +70,7 @@ def create_app(settings: Settings) -> Flask:
         log=log,
         hub=hub,
         positions=positions,
-        presence=Presence(store, worker_id, settings.max_connections_per_user),
+        presence=presence,
         tickets=Tickets(store, secret),
     )
     problems.install(app)

@@ -2,6 +2,9 @@
 
 Pub/sub only says that something was appended; it may lose. So the Bus tells when a channel's subscription is
 confirmed, each time anew, and whoever hears that reads the log.
+
+The connection speaks RESP3, in which a subscribed connection may also run commands. So the clock is read on it: its
+answer stands in one order with the announcements, and says exactly which of them belong before it.
 """
 
 from __future__ import annotations
@@ -9,36 +12,43 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterable
-from typing import Final, Protocol
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Final, Protocol
 
 import gevent
 import gevent.event
+import hiredis
 import redis
 from redis.connection import ConnectionInterface
+from redis.maint_notifications import MaintNotificationsConfig
 
 from pushsvc import keys
 from pushsvc.errors import Unavailable
-from pushsvc.loops import Loop
-from pushsvc.store import Store
+from pushsvc.loops import Loop, Turn
+from pushsvc.store import Command, Store
 
 logger = logging.getLogger(__name__)
 
 CANARY_SECONDS: Final = 0.5  # how often the worker announces something to itself
 SILENCE_SECONDS: Final = 2.0  # a canary that has not come back for so long: the subscription is not proven
 DEAF_SECONDS: Final = 30.0  # nor behind a burst of announcements, which it only queues in: the subscription is deaf
-TURN_SECONDS: Final = 0.005  # after so long of announcements in a row, other greenlets get their turn
 BATCH: Final = 500  # channels in one SUBSCRIBE
+READ_BYTES: Final = 262144  # how much is taken from the socket at once; what comes together leaves together
+
+Announcement = tuple[str, bytes]  # channel, payload
 
 
 class Ear(Protocol):
-    """Who listens to a Bus."""
+    """Who listens to a Bus. What it hears is in the order in which it happened in Redis."""
 
     def confirmed(self, channel: str) -> None:
         """From now on everything appended to the channel is announced; what came before must be read."""
 
-    def announced(self, channel: str, payload: bytes) -> None:
-        """`<id> <id of the channel's event before> <frame>`"""
+    def announced(self, batch: Sequence[Announcement]) -> None:
+        """What arrived together. A payload is `<id> <id of the channel's event before> <frame>`."""
+
+    def probe(self) -> tuple[Command, Callable[[Any], None]]:
+        """A command to run between the announcements, and who takes its answer. Asked for again if that gets lost."""
 
 
 class Bus:
@@ -52,10 +62,12 @@ class Bus:
         self._wanted: set[str] = set()
         self._queue: list[tuple[str, str]] = []  # (SUBSCRIBE or UNSUBSCRIBE, key) yet to be sent
         self._unanswered: Counter[str] = Counter()  # SUBSCRIBEs sent or queued and not confirmed, by key
+        self._asked = False  # a probe is to be sent
+        self._probing: Callable[[Any], None] | None = None  # one was sent; one at a time, so that many share the next
         self._queued = gevent.event.Event()
         self._connection: ConnectionInterface | None = None
         self._heard = 0.0  # monotonic time of the last canary that came back
-        world = (redis.RedisError, Unavailable)
+        world = (redis.RedisError, Unavailable, OSError)
         self._reader = Loop("bus reader", self._read, expected=world)
         self._writer = Loop("bus writer", self._write, expected=world)
         self._singer = Loop("bus canary", self._sing, expected=world)
@@ -88,6 +100,11 @@ class Bus:
                 self._wanted.discard(channel)
                 self._put("UNSUBSCRIBE", keys.log(channel))
 
+    def ask(self) -> None:
+        """Run `Ear.probe`, after all that was wanted so far is confirmed."""
+        self._asked = True
+        self._queued.set()
+
     def _put(self, command: str, key: str) -> None:
         if self._connection is None:
             return  # whoever connects subscribes to all that is wanted
@@ -99,7 +116,11 @@ class Bus:
     def _read(self, loop: Loop) -> None:
         """Connect, subscribe to all that is wanted, and hand on what comes; ends only by an error."""
         pool = self._client.connection_pool
-        connection = pool.connection_class(**pool.connection_kwargs)  # one that the pool made it would keep for ever
+        settings = pool.connection_kwargs | {
+            "protocol": 3,
+            "maint_notifications_config": MaintNotificationsConfig(enabled=False),
+        }
+        connection = pool.connection_class(**settings)  # one that the pool made it would keep for ever
         try:
             connection.connect()
             self._store.load_scripts()
@@ -108,37 +129,61 @@ class Bus:
             self._connection = connection
             self._queue.clear()
             self._unanswered.clear()
+            self._asked = self._asked or self._probing is not None
+            self._probing = None
             for channel in self._wanted:
                 self._put("SUBSCRIBE", keys.log(channel))
-            shared = time.monotonic()
-            while True:
-                kind, key, payload = connection.read_response()  # a silence of ANSWER_SECONDS raises
-                self._handle(loop, kind, key, payload)
-                now = time.monotonic()
-                if now - self._heard > DEAF_SECONDS:
+            self._queued.set()
+            turn = Turn()
+            for batch in _batches(connection._get_socket()):
+                self._handle(loop, batch)
+                if time.monotonic() - self._heard > DEAF_SECONDS:
                     raise redis.TimeoutError("the subscription no longer hears this worker's own canary")
-                if now - shared > TURN_SECONDS:  # reading what is there already never yields by itself
-                    gevent.sleep(0)
-                    shared = time.monotonic()
+                turn.share()  # reading what is there already never yields by itself
         finally:
             self._connection = None
             connection.disconnect()
 
-    def _handle(self, loop: Loop, kind: bytes, raw_key: bytes, payload: bytes) -> None:
-        key = raw_key.decode()
-        if key == self._canary:
-            self._heard = time.monotonic()
-            if kind == b"message":
-                loop.well()
-        elif kind == b"message":
-            self._ear.announced(keys.channel_of(key), payload)
-        elif kind == b"subscribe":
-            self._unanswered[key] -= 1
-            # An UNSUBSCRIBE may stand between two SUBSCRIBEs of one channel; only the last answer proves anything.
-            if self._unanswered[key] <= 0:
-                del self._unanswered[key]
-                if keys.channel_of(key) in self._wanted:
-                    self._ear.confirmed(keys.channel_of(key))
+    def _handle(self, loop: Loop, batch: Iterable[Any]) -> None:
+        """Announcements that follow on each other are handed on together, everything in its order."""
+        announced: list[Announcement] = []
+        for message in batch:
+            if isinstance(message, hiredis.PushNotification):
+                kind, raw_key, payload = message
+                key = raw_key.decode()
+                if kind == b"message" and key != self._canary:
+                    announced.append((keys.channel_of(key), payload))
+                    continue
+            if announced:
+                self._ear.announced(announced)
+                announced = []
+            if not isinstance(message, hiredis.PushNotification):
+                self._answered(message)
+            elif key == self._canary:
+                self._heard = time.monotonic()
+                if kind == b"message":
+                    loop.well()
+            elif kind == b"subscribe":
+                self._confirmed(key)
+        if announced:
+            self._ear.announced(announced)
+
+    def _confirmed(self, key: str) -> None:
+        self._unanswered[key] -= 1
+        # An UNSUBSCRIBE may stand between two SUBSCRIBEs of one channel; only the last answer proves anything.
+        if self._unanswered[key] <= 0:
+            del self._unanswered[key]
+            if keys.channel_of(key) in self._wanted:
+                self._ear.confirmed(keys.channel_of(key))
+
+    def _answered(self, answer: Any) -> None:
+        if isinstance(answer, Exception):
+            raise redis.ResponseError(str(answer))
+        probing, self._probing = self._probing, None
+        if probing is not None:
+            probing(answer)
+        if self._asked:
+            self._queued.set()
 
     def _write(self, loop: Loop) -> None:
         """Send what is queued; commands of the same kind that came together leave together, in order."""
@@ -147,16 +192,40 @@ class Bus:
             self._queued.wait()
             self._queued.clear()
             queue, self._queue = self._queue, []
-            while queue and self._connection is not None:
+            connection = self._connection
+            while queue and connection is not None and connection is self._connection:
                 command = queue[0][0]
                 same = 0
                 while same < min(len(queue), BATCH) and queue[same][0] == command:
                     same += 1
-                self._connection.send_command(command, *(key for _, key in queue[:same]), check_health=False)
+                connection.send_command(command, *(key for _, key in queue[:same]), check_health=False)
                 del queue[:same]
+            # Sending may have waited; who asked since then wants what is in the queue now confirmed first.
+            if self._asked and self._probing is None and not self._queue and connection is not None:
+                self._asked = False
+                probe, self._probing = self._ear.probe()
+                connection.send_command(*probe, check_health=False)
 
     def _sing(self, loop: Loop) -> None:
         while True:
             self._store.one(("PUBLISH", self._canary, ""))
             loop.well()
             gevent.sleep(CANARY_SECONDS)
+
+
+def _batches(sock: Any) -> Iterator[list[Any]]:
+    """What comes on the socket, parsed, as much at a time as has arrived. A silence of ANSWER_SECONDS raises."""
+    reader = hiredis.Reader(notEnoughData=_PARTIAL)
+    buffer = bytearray(READ_BYTES)
+    while True:
+        size = sock.recv_into(buffer)
+        if size == 0:
+            raise redis.ConnectionError("Redis closed the subscription")
+        reader.feed(buffer, 0, size)  # type: ignore[arg-type]  # takes any buffer
+        batch = []
+        while (message := reader.gets()) is not _PARTIAL:
+            batch.append(message)
+        yield batch
+
+
+_PARTIAL: Final = object()

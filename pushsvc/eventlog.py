@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from pushsvc import keys, sse
 from pushsvc.event import BEGINNING, Event, EventId
@@ -35,15 +35,13 @@ class Clock(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """One event in a channel's log. `prev` is the channel's event before it; `deadline` (ms) ends its ttl."""
+    """One event in a channel's log. `prev` is the channel's event before it; `wire` is what a subscriber gets;
+    `deadline` (ms) ends its ttl."""
 
     id: EventId
     prev: EventId
-    frame: bytes
+    wire: bytes
     deadline: int | None
-
-    def wire(self) -> bytes:
-        return sse.with_id(str(self.id).encode(), self.frame)
 
     def alive(self, now: int) -> bool:
         return self.deadline is None or self.deadline > now
@@ -87,7 +85,19 @@ class EventLog:
 
     def clock(self) -> Clock:
         """Where the log stands now. All events up to `last` can be read; all later ones are still to be announced."""
-        epoch, last, now = self._store.one(_CLOCK.call([keys.CLOCK, keys.EPOCH]))
+        return self._clock(*self._store.one(_CLOCK.call([keys.CLOCK, keys.EPOCH])))
+
+    def probe(self, channels: Sequence[str]) -> Command:
+        """The command that asks for the clock and these channels' tails, for a connection of its own; it needs no
+        script to be loaded."""
+        names = [keys.CLOCK, keys.EPOCH, *map(keys.tail, channels)]
+        return ("EVAL", _CLOCK.source, len(names), *names)
+
+    def probed(self, answer: Sequence[Any]) -> tuple[Clock, list[EventId]]:
+        """What it answers."""
+        return self._clock(*answer[:3]), [EventId.from_redis(tail) for tail in answer[3:]]
+
+    def _clock(self, epoch: bytes, last: bytes, now: int) -> Clock:
         return Clock(EventId.from_redis(epoch), EventId.from_redis(last), now, now - self._keep_seconds * 1000)
 
     def read(self, channels: Sequence[str], after: EventId, clock: Clock, count: int) -> list[Slice]:
@@ -134,6 +144,6 @@ def _entry(event_id: bytes, fields: Mapping[bytes, bytes]) -> Entry:
     return Entry(
         EventId.from_redis(event_id),
         EventId.from_redis(fields[b"p"]),
-        fields[b"f"],
+        sse.with_id(event_id, fields[b"f"]),
         None if deadline is None else int(deadline),
     )

@@ -8,6 +8,7 @@ from typing import Any, Final
 import gevent.event
 
 from pushsvc import sse
+from pushsvc.burst import Burst
 from pushsvc.event import BEGINNING, EventId
 from pushsvc.eventlog import Clock, Entry, EventLog
 from pushsvc.replay import is_reset, losses
@@ -58,7 +59,7 @@ def _answer(entries: list[Entry], clock: Clock, following: EventId | None) -> An
     events = []
     for entry in entries:
         if entry.alive(clock.now):
-            name, data = sse.read_frame(entry.frame)
+            name, data = sse.read_event(entry.wire)
             events.append({"id": str(entry.id), "event": name, "data": data})
     return {"events": events, "next": None if following is None else str(following)}
 
@@ -74,19 +75,26 @@ class Bell:
     def __init__(self) -> None:
         self.rung = gevent.event.Event()
 
-    def send(self, wire: bytes, last: EventId | None) -> bool:
-        if last is not None:
+    detached = False
+    clear = False  # what a long poll hands over moves no position
+
+    def send(self, burst: Burst) -> bool:
+        if burst.last is not None:
             self.rung.set()
         return True
 
     def wake(self) -> None:
         self.rung.set()
 
-    def close(self) -> None:
+    def end(self, farewell: bytes) -> bool:
         self.rung.set()
+        return False
 
     def cut(self) -> None:
         self.rung.set()
+
+    def stuck(self, now: float) -> bool:
+        return False
 
 
 def await_page_after(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 from flask import Response, request
@@ -12,6 +12,8 @@ from pushsvc import sse
 from pushsvc.arguments import choice
 from pushsvc.credentials import admit, identify
 from pushsvc.event import ALL, BEGINNING, EventId, checked_topics, user_channel
+from pushsvc.handover import HandOver
+from pushsvc.hub import Hub
 from pushsvc.outlet import HangUp, QueueOutlet
 from pushsvc.service import Service, service
 from pushsvc.subscriber import Reason, Subscriber
@@ -33,8 +35,7 @@ def events() -> ResponseReturnValue:
     channels = [user_channel(user), ALL, *(admission.topics if wish.topics is None else wish.topics)]
     admission.identity.need_subscribe(channels)
     start = _start(svc, user, channels, wish)
-    client = request.environ.get("gunicorn.socket")
-    outlet = QueueOutlet(svc.settings.send_buffer_bytes, client)
+    outlet = QueueOutlet(svc.settings.send_buffer_bytes, request.environ.get("gunicorn.socket"))
     subscriber = Subscriber(
         user,
         channels,
@@ -44,14 +45,14 @@ def events() -> ResponseReturnValue:
         ack=wish.ack,
         expires=admission.identity.expires,
     )
-    leave = enter(svc, subscriber, HangUp(client))
-    response = Response(_stream(svc, subscriber, outlet, start.told), headers=_STREAM_HEADERS)
+    connection = Connection(svc.hub, subscriber)
+    response = Response(_stream(svc.hub, connection, outlet, start.told), headers=_STREAM_HEADERS)
     # A client that is gone before the first byte never starts the generator, so that cannot clean up.
-    response.call_on_close(leave)
+    response.call_on_close(connection.leave)
     try:
         _spend(svc, admission, response)
     except BaseException:
-        leave()
+        connection.leave()
         raise
     return response
 
@@ -61,29 +62,51 @@ _STREAM_HEADERS: Final = {
     "Cache-Control": "no-store",
     "X-Accel-Buffering": "no",
 }
+_CHUNKED: Final = {"HTTP/1.0": False, "HTTP/1.1": True}  # how responses without a length are framed, by protocol
 
 
-def _stream(svc: Service, subscriber: Subscriber, outlet: QueueOutlet, cursor: EventId | None) -> Iterator[bytes]:
-    yield sse.opening(svc.hub.retry_ms(), cursor)
-    yield from svc.hub.listen(subscriber, outlet)
+class Connection:
+    """A subscriber that has joined the Hub, and the watch on its client, for as long as a request holds them."""
+
+    def __init__(self, hub: Hub, subscriber: Subscriber) -> None:
+        """Raises Unavailable, or TooManyConnections."""
+        self._hub = hub
+        self.subscriber = subscriber
+        self._client = request.environ.get("gunicorn.socket")
+        self._chunked = _CHUNKED.get(request.environ.get("SERVER_PROTOCOL", ""))
+        self._held = True
+        self._hang_up = HangUp(self._client)
+        try:
+            hub.join(subscriber)
+            self._hang_up.watch(lambda: hub.end(subscriber, Reason.GONE))
+        except BaseException:
+            self._hang_up.unwatch()
+            raise
+
+    @property
+    def detachable(self) -> bool:
+        """The response can go on without this request's greenlet."""
+        return self._hub.detaches and self._client is not None and self._chunked is not None
+
+    def hand_over(self) -> HandOver:
+        """Raise this: the Hub goes on with the client's socket."""
+        self._hang_up.unwatch()
+        self._held = False
+        hub, subscriber, chunked = self._hub, self.subscriber, self._chunked is True
+        return HandOver(lambda fd, spoke: hub.adopt(subscriber, fd, chunked=chunked, spoke=spoke))
+
+    def leave(self) -> None:
+        """Unless the Hub has it."""
+        self._hang_up.unwatch()
+        if self._held:
+            self._hub.leave(self.subscriber)
 
 
-def enter(svc: Service, subscriber: Subscriber, hang_up: HangUp) -> Callable[[], None]:
-    """Count the subscriber in, join it to the Hub, watch its client; gives what undoes all of that."""
-
-    def leave() -> None:
-        hang_up.unwatch()
-        svc.hub.leave(subscriber)
-        svc.presence.leave(subscriber.user)
-
-    svc.presence.enter(subscriber.user)
-    try:
-        svc.hub.join(subscriber)
-        hang_up.watch(lambda: subscriber.close(Reason.GONE))
-    except BaseException:
-        leave()
-        raise
-    return leave
+def _stream(hub: Hub, connection: Connection, outlet: QueueOutlet, cursor: EventId | None) -> Iterator[bytes]:
+    yield sse.opening(hub.retry_ms(), cursor)
+    yield from hub.listen(connection.subscriber, outlet, detach=connection.detachable)
+    if connection.detachable and not outlet.ended:
+        raise connection.hand_over()
 
 
 def _spend(svc: Service, admission: Admission, response: Response) -> None:

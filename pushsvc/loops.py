@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from typing import Final
 
@@ -12,6 +13,7 @@ logger = logging.getLogger(__name__)
 
 FIRST_PAUSE: Final = 0.1  # seconds before the first restart, doubled up to
 LONGEST_PAUSE: Final = 2.0
+TURN_SECONDS: Final = 0.005  # work that has more to do lets others have their turn after so long
 
 
 class Loop:
@@ -54,3 +56,16 @@ class Loop:
             self.healthy = False
             gevent.sleep(self._pause)
             self._pause = min(self._pause * 2, LONGEST_PAUSE)
+
+
+class Turn:
+    """For work that does not wait for anything, and so would hold the others up."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+
+    def share(self) -> None:
+        """Let the other greenlets run, if this one has had its time. What they change has then changed."""
+        if time.monotonic() - self._began > TURN_SECONDS:
+            gevent.sleep(0)
+            self._began = time.monotonic()

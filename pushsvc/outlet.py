@@ -1,10 +1,11 @@
-"""Where a connection's bytes wait until the request's own greenlet writes them, and who notices that it left."""
+"""The outlet for any WSGI server: bytes wait in a queue until the request's own greenlet writes them."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import socket
+import time
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -12,10 +13,13 @@ import gevent
 import gevent.event
 from gevent.monkey import get_original
 
+from pushsvc.burst import Burst
 from pushsvc.event import EventId
 
 _Socket: Final = get_original("socket", "socket")
 _READABLE: Final = 1  # libev's EV_READ
+
+SLOW_SECONDS: Final = 2.0  # a write may take so long while events find no room
 
 
 class HangUp:
@@ -35,7 +39,7 @@ class HangUp:
             self._watcher.start(readable)
 
     def unwatch(self) -> None:
-        """Before the socket goes back to the server. Harmless when repeated."""
+        """Before the socket goes to somebody else. Harmless when repeated."""
         watcher, self._watcher = self._watcher, None
         if watcher is not None:
             watcher.stop()
@@ -43,27 +47,37 @@ class HangUp:
 
 
 class QueueOutlet:
-    """A bounded queue between the Hub and a generator. Works on every WSGI server.
+    """A bounded queue between the Hub and a generator.
 
     With the client's socket at hand it can also cut a client that does not read.
     """
 
+    detached = False
+    clear = False  # who writes for it says what has been written
+
     def __init__(self, buffer_bytes: int, client: Any = None) -> None:
+        self.ended = False
         self._room = buffer_bytes
         self._buffer_bytes = buffer_bytes
         self._chunks: list[bytes] = []
         self._last: EventId | None = None
         self._ready = gevent.event.Event()
         self._client = client
+        self._writing_since: float | None = None  # monotonic time
+        self._pressed = False  # an event found no room since the last write ended
 
-    def send(self, wire: bytes, last: EventId | None) -> bool:
-        if len(wire) > self._room and self._room < self._buffer_bytes:
+    def send(self, burst: Burst) -> bool:
+        if len(burst.wire) > self._room and self._room < self._buffer_bytes:
+            self._pressed = True
             return False
+        self._put(burst.wire)
+        self._last = burst.last or self._last
+        return True
+
+    def _put(self, wire: bytes) -> None:
         self._room -= len(wire)
         self._chunks.append(wire)
-        self._last = last or self._last
         self._ready.set()
-        return True
 
     def take(self, *, wait: bool) -> tuple[bytes, EventId | None]:
         """All bytes there are and the newest event in them; `wait`: until there are some, or a wake."""
@@ -76,14 +90,30 @@ class QueueOutlet:
         self._room = self._buffer_bytes
         return wire, last
 
+    @contextlib.contextmanager
+    def writing(self) -> Any:
+        """Around a write by the server, which comes back when the kernel has all of it."""
+        self._writing_since = time.monotonic()
+        yield
+        self._writing_since = None
+        self._pressed = False
+
     def wake(self) -> None:
         self._ready.set()
 
-    def close(self) -> None:
-        self._ready.set()
+    def end(self, farewell: bytes) -> bool:
+        self.ended = True
+        self._put(farewell)
+        return False
 
     def cut(self) -> None:
+        self.ended = True
+        self._ready.set()
         if self._client is not None:
             # Through a descriptor of its own, because gevent's shutdown would fail the hanging write with EBADF.
             with contextlib.suppress(OSError), _Socket(fileno=os.dup(self._client.fileno())) as client:
                 client.shutdown(socket.SHUT_RDWR)
+
+    def stuck(self, now: float) -> bool:
+        since = self._writing_since
+        return since is not None and now - since > SLOW_SECONDS and (self._pressed or self.ended)

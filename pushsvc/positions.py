@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import islice
-from typing import Final
+from typing import Final, Protocol
 
 import gevent
 import gevent.event
@@ -14,15 +15,28 @@ from pushsvc.eventlog import EventLog
 from pushsvc.loops import Loop
 
 BATCH: Final = 500  # users in one script call, so that Redis is never held for long
-PAUSE_PER_USER: Final = 50e-6  # seconds; after an event to everybody the writing is spread out, a single one is not
+# Seconds, once for looking and once for writing: what follows an event to everybody is spread out, and an event a
+# moment later saves the first one's writes; a single user's is not delayed.
+PAUSE_PER_USER: Final = 125e-6
+
+
+class Crowd(Protocol):
+    """Subscribers who were all sent the same."""
+
+    def positions(self) -> Iterator[tuple[str, EventId]]:
+        """Users, and up to where each has had everything."""
 
 
 class Positions:
-    """Collects while a write is under way, so the rate of writes adapts to what Redis takes."""
+    """Collects while a write is under way or spread out, so the rate of writes adapts to what Redis takes."""
 
     def __init__(self, log: EventLog) -> None:
         self._log = log
         self._had: dict[str, EventId] = {}
+        self._moved: dict[Crowd, None] = {}
+        self._crowd: Crowd | None = None  # is being looked at
+        self._looking: Iterator[tuple[str, EventId]] | None = None
+        self._hurried = False
         self._wake = gevent.event.Event()
         self._idle = gevent.event.Event()
         self._idle.set()
@@ -30,27 +44,64 @@ class Positions:
 
     def mark(self, user: str, event_id: EventId) -> None:
         """The user has had everything up to this event."""
+        self._note(user, event_id)
+        self._work()
+
+    def moved(self, crowd: Crowd) -> None:
+        """Everybody in it has had something: looked at later, as they may have had more by then."""
+        self._moved[crowd] = None
+        self._work()
+
+    def owes(self, crowd: Crowd) -> bool:
+        """It was moved, and may not have been looked at since."""
+        return crowd in self._moved or crowd is self._crowd
+
+    def flush(self, seconds: float) -> bool:
+        """Write all without a pause; False if it was not done within `seconds`."""
+        self._hurried = True
+        return bool(self._idle.wait(seconds))
+
+    def _work(self) -> None:
+        self._idle.clear()
+        self._wake.set()
+
+    def _note(self, user: str, event_id: EventId) -> None:
         had = self._had.get(user)
         if had is None or event_id > had:
             self._had[user] = event_id
-            self._idle.clear()
-            self._wake.set()
-
-    def flush(self, seconds: float) -> bool:
-        """Wait until all is written; False if it was not within `seconds`."""
-        return bool(self._idle.wait(seconds))
 
     def _run(self, loop: Loop) -> None:
         while True:
             loop.well()
-            if not self._had:
+            if self._had:
+                self._write()
+            elif self._looking is not None:
+                self._look(self._looking)
+            elif self._moved:
+                self._crowd = next(iter(self._moved))
+                del self._moved[self._crowd]
+                self._looking = self._crowd.positions()
+            else:
                 self._idle.set()
                 self._wake.clear()
                 self._wake.wait()
-            else:
-                batch = dict(islice(self._had.items(), BATCH))
-                self._log.advance(batch)
-                for user, event_id in batch.items():
-                    if self._had.get(user) == event_id:
-                        del self._had[user]
-                gevent.sleep(len(batch) * PAUSE_PER_USER)
+
+    def _look(self, crowd: Iterator[tuple[str, EventId]]) -> None:
+        piece = list(islice(crowd, BATCH))
+        for user, event_id in piece:
+            self._note(user, event_id)
+        if not piece:
+            self._crowd = self._looking = None
+        self._pause(len(piece))
+
+    def _write(self) -> None:
+        batch = dict(islice(self._had.items(), BATCH))
+        self._log.advance(batch)
+        for user, event_id in batch.items():
+            if self._had.get(user) == event_id:
+                del self._had[user]
+        self._pause(len(batch))
+
+    def _pause(self, users: int) -> None:
+        if not self._hurried:
+            gevent.sleep(users * PAUSE_PER_USER)

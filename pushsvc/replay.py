@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from pushsvc import sse
 from pushsvc.event import BEGINNING, EventId
-from pushsvc.eventlog import Clock, Entry, EventLog, Slice
+from pushsvc.eventlog import Clock, Entry, Slice
 
 READ_EVENTS: Final = 100  # per channel and read: bounds what one replay holds in memory
 MOST_LOOKS: Final = 5  # at a log that is trimmed faster than it is read, before what is missing counts as lost
 PAGE_BYTES: Final = 65536  # a page ends with the event that reaches it: bounds how long one write can take
+
+
+class Source(Protocol):
+    """Where a replay reads: an EventLog, or a Shelf before it."""
+
+    def clock(self) -> Clock: ...
+
+    def read(self, channels: Sequence[str], after: EventId, clock: Clock, count: int) -> list[Slice]: ...
 
 
 class Page(NamedTuple):
@@ -58,15 +66,24 @@ class Replay:
     the reader never stood anywhere, so a beginning that is gone is no loss to it.
     """
 
-    def __init__(self, log: EventLog, channels: Sequence[str], after: EventId, unasked: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        log: Source,
+        channels: Sequence[str],
+        after: EventId,
+        unasked: Sequence[str] = (),
+        clock: Clock | None = None,
+    ) -> None:
+        """`clock`: up to where to read, if that is known already."""
         self.through = after
         self._log = log
+        self._clock = clock
         self._channels = channels
         self._requested = after
         self._marks: dict[str, EventId | None] = dict.fromkeys(channels, after) | dict.fromkeys(unasked)
 
     def pages(self) -> Iterator[Page]:
-        clock = self._log.clock()
+        clock = self._clock or self._log.clock()
         reset = is_reset(self.through, clock)
         if reset:
             self.through = BEGINNING
@@ -114,7 +131,7 @@ def _pages(entries: Iterable[Entry]) -> Iterator[Page]:
     wires: list[bytes] = []
     size, last = 0, None
     for entry in entries:
-        wires.append(entry.wire())
+        wires.append(entry.wire)
         size, last = size + len(wires[-1]), entry.id
         if size >= PAGE_BYTES:
             yield Page(b"".join(wires), last)

@@ -31,8 +31,8 @@ def frame(name: str, data: str) -> bytes:
     return (head + "".join(f"data: {line}\n" for line in lines) + "\n").encode()
 
 
-def read_frame(raw: bytes) -> tuple[str, str]:
-    """The (name, data) that `frame` wrote."""
+def read_event(raw: bytes) -> tuple[str, str]:
+    """The (name, data) that `frame` wrote, with or without an id."""
     name, lines = "message", []
     for line in raw.decode().split("\n"):
         field, _, value = line.partition(": ")

@@ -6,7 +6,9 @@ import enum
 from collections.abc import Sequence
 from typing import Final, Protocol
 
+from pushsvc.burst import Burst, Live
 from pushsvc.event import EventId
+from pushsvc.eventlog import Clock
 
 HELD_EVENTS: Final = 256  # live events that wait for the end of a replay; beyond it the replay goes on instead
 
@@ -17,48 +19,63 @@ class Reason(enum.Enum):
     GONE = "the client left"
     SLOW = "the client reads too slowly"
     EXPIRED = "the token expired"
+    BROKEN = "an error of the service"
     DRAINING = "the worker is stopping"
 
 
 class Outlet(Protocol):
     """Where a subscriber's bytes go. Never blocks the caller."""
 
-    def send(self, wire: bytes, last: EventId | None) -> bool:
-        """Take bytes whose newest event is `last` (None: no event). False: the buffer is full."""
+    @property
+    def detached(self) -> bool:
+        """The Hub writes for it; else a greenlet of its own does, which reads the log itself."""
+
+    @property
+    def clear(self) -> bool:
+        """The Hub may take for had what it sent: no byte waits here."""
+
+    def send(self, burst: Burst) -> bool:
+        """False: there is no room for it, and nothing was taken."""
 
     def wake(self) -> None:
         """The subscriber's state changed; look."""
 
-    def close(self) -> None:
-        """No more bytes after those it has."""
+    def end(self, farewell: bytes) -> bool:
+        """These bytes after those it has, and no more. True if that is done already."""
 
     def cut(self) -> None:
         """End the connection now, and with it a write that hangs."""
+
+    def stuck(self, now: float) -> bool:
+        """The client takes nothing, and somebody waits for it. `now`: monotonic time."""
+
+
+class CatchUp:
+    """What a subscriber that is not live needs: up to where it must read, and what was announced since."""
+
+    __slots__ = ("clock", "held", "unasked")
+
+    def __init__(self, unasked: Sequence[str] = ()) -> None:
+        self.unasked = unasked
+        # Where the log stood at some moment; since then all that was announced is held. None: nobody knows yet, or
+        # something announced since was lost.
+        self.clock: Clock | None = None
+        self.held: list[Live] = []
+
+    def restart(self) -> None:
+        """What was held is not all there is; a new clock is needed."""
+        self.clock = None
+        self.held.clear()
 
 
 class Subscriber:
     """Delivers each event once and in order, in two modes, and never holds more than its bounds.
 
-    Not live: a replay is due or under way; what is announced meanwhile is held, up to a bound. Live: what is
+    Catching up: a replay is due or under way; what is announced meanwhile is held, up to a bound. Live: what is
     announced goes straight out, unless its id is at or below the last one handed over.
     """
 
-    __slots__ = (
-        "ack",
-        "channels",
-        "expires",
-        "held",
-        "last",
-        "live",
-        "outlet",
-        "pressed",
-        "reason",
-        "sent_at",
-        "stale",
-        "unasked",
-        "user",
-        "writing_since",
-    )
+    __slots__ = ("ack", "catching", "channels", "expires", "last", "outlet", "reason", "sent_at", "user")
 
     def __init__(
         self,
@@ -76,65 +93,53 @@ class Subscriber:
         self.channels = tuple(channels)
         self.last = after
         self.outlet = outlet
-        self.unasked = tuple(unasked)
         self.ack = ack
         self.expires = expires
-        self.live = False
-        self.stale = True  # something may be in the log that was not announced to us
-        self.held: list[tuple[EventId, bytes]] = []
+        self.catching: CatchUp | None = CatchUp(tuple(unasked))
         self.sent_at = 0.0  # monotonic time of the last byte, set by the Hub
-        self.writing_since: float | None = None  # monotonic time; a write is under way, set by the Hub
-        self.pressed = False  # an event found no room since the last write ended
         self.reason: Reason | None = None
 
-    def offer(self, event_id: EventId, wire: bytes) -> None:
-        """An event was announced."""
-        if self.live:
-            self._send(event_id, wire)
-        elif len(self.held) < HELD_EVENTS:
-            self.held.append((event_id, wire))
+    def offer(self, burst: Burst, now: float) -> bool:
+        """Events were announced. False: the outlet has no room; they were not taken."""
+        if self.catching is not None:
+            self._hold(self.catching, burst.events)
+            return True
+        new = burst.after(self.last)
+        if new is None or self.reason is not None:
+            return True
+        if not self.outlet.send(new):
+            return False
+        self.last = new.last or self.last
+        self.sent_at = now
+        return True
+
+    def _hold(self, catching: CatchUp, events: Sequence[Live]) -> None:
+        if catching.clock is None:
+            return  # what is announced before the clock comes, the clock includes
+        if len(catching.held) + len(events) <= HELD_EVENTS:
+            catching.held.extend(events)
         else:
-            self.held.clear()
-            self.stale = True
-            self.pressed = True
+            catching.restart()
 
     def fall_behind(self) -> None:
         """An announcement was lost, or may have been: only the log tells."""
-        self.live = False
-        self.stale = True
-        self.held.clear()
+        if self.catching is None:
+            self.catching = CatchUp()
+        else:
+            self.catching.restart()
         self.outlet.wake()
 
-    def begin_replay(self) -> None:
-        """Called before the clock is read: what is announced from here on is held."""
-        self.stale = False
-
-    def end_replay(self, through: EventId) -> None:
-        """All up to `through` has gone out. Live from here on, unless a loss was noticed meanwhile."""
+    def caught_up(self, through: EventId, now: float) -> bool:
+        """All up to `through` has gone out. Live from here on, unless a loss was noticed meanwhile. As `offer`."""
+        assert self.catching is not None
         self.last = through  # not the larger: a cursor from a lost future would swallow what comes
-        self.unasked = ()
-        if self.stale:
-            return
-        self.live = True
-        held, self.held = self.held, []
-        for event_id, wire in held:
-            self.offer(event_id, wire)
+        self.catching.unasked = ()
+        if self.catching.clock is None:
+            return True
+        held = self.catching.held
+        self.catching = None
+        return not held or self.offer(Burst.of(held), now)
 
     def go_live(self) -> None:
         """For one that reads the log by itself whenever something is announced."""
-        self.begin_replay()
-        self.end_replay(self.last)
-
-    def _send(self, event_id: EventId, wire: bytes) -> None:
-        if event_id <= self.last or self.reason is not None:
-            return
-        if self.outlet.send(wire, event_id):
-            self.last = event_id
-        else:  # the log has it; a reader that is quick enough reads on from there
-            self.pressed = True
-            self.fall_behind()
-
-    def close(self, reason: Reason) -> None:
-        if self.reason is None:
-            self.reason = reason
-            self.outlet.close()
+        self.catching = None

@@ -15,8 +15,7 @@ from pushsvc.arguments import id_argument, json_body, json_object, number
 from pushsvc.credentials import identify
 from pushsvc.errors import Invalid, Unavailable
 from pushsvc.event import ALL, BEGINNING, EventId, checked_channel, checked_name, checked_topics, user_channel
-from pushsvc.listening import enter, events
-from pushsvc.outlet import HangUp
+from pushsvc.listening import Connection, events
 from pushsvc.service import service
 from pushsvc.subscriber import Subscriber
 from pushsvc.tickets import DEFAULT_TTL, MAX_TTL, SESSION_SECONDS
@@ -77,11 +76,11 @@ def read_history() -> ResponseReturnValue:
     subscriber = Subscriber(
         identity.user or ANONYMOUS, [channel], after or BEGINNING, bell, ack=False, expires=identity.expires
     )
-    leave = enter(svc, subscriber, HangUp(request.environ.get("gunicorn.socket")))
+    connection = Connection(svc.hub, subscriber)
     try:
         return history.await_page_after(svc.log, channel, after, limit, wait, subscriber, bell)
     finally:
-        leave()
+        connection.leave()
 
 
 @blueprint.post("/ack")

@@ -16,6 +16,7 @@ from gevent.server import StreamServer
 from gunicorn.sock import ssl_context
 from gunicorn.workers.ggevent import GeventWorker
 
+from pushsvc.handover import HandOver
 from pushsvc.limits import raise_descriptor_limit
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class PushWorker(GeventWorker):
         raise_descriptor_limit()
         self._stopping = stopping = gevent.event.Event()
         service = self._service
+        service.hub.detaches = not self.cfg.is_ssl and self.cfg.protocol == "http"  # else bytes are not what they seem
         service.start()
         servers = [self._serve(listener) for listener in self.sockets]
         try:
@@ -67,13 +69,21 @@ class PushWorker(GeventWorker):
         """Let the connections go, then wait for the requests under way, up to gunicorn's graceful timeout."""
         deadline = time.monotonic() + self.cfg.graceful_timeout
         draining = gevent.spawn(service.hub.drain, service.settings.drain_seconds)
-        while any(server.pool for server in servers) and time.monotonic() < deadline:
+        while (len(service.hub) or any(server.pool for server in servers)) and time.monotonic() < deadline:
             self.notify()
             if draining.ready():
                 self._close_idle()
             gevent.sleep(STEP_SECONDS)
         for server in servers:
             server.stop(timeout=1)
+
+    def handle_request(self, listener: Any, request: Any, client: Any, address: Any) -> None:
+        """Gunicorn calls this for each request over HTTP/1."""
+        try:
+            super().handle_request(listener, request, client, address)
+        except HandOver as response:
+            response.adopt(client.detach(), bool(request.unreader.take_buffered()))
+            raise StopIteration from None  # gunicorn's word for: done with this connection
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         """SIGTERM: not ready, and no longer accepting, from this moment."""

@@ -83,7 +83,7 @@ def test_events_one_after_the_other_stay_apart(events: list[tuple[EventId, str, 
 
 @given(event_names, texts)
 def test_a_frame_can_be_read_back(name: str, data: str) -> None:
-    assert sse.read_frame(sse.frame(name, data)) == (name, normalised(data))
+    assert sse.read_event(sse.frame(name, data)) == (name, normalised(data))
 
 
 @pytest.mark.parametrize("name", ["a\nb", "a\rb", "a\r\nid: 1-1", "\n"])

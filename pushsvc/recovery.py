@@ -1,0 +1,133 @@
+"""The one way to be up to date: every join, every reader that fell behind and every lost announcement goes through
+here. A clock from the subscription says up to where to read; what is announced after it is held meanwhile."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+import gevent
+import gevent.event
+
+from pushsvc.burst import Burst
+from pushsvc.errors import Unavailable
+from pushsvc.eventlog import Clock, EventLog
+from pushsvc.replay import Page, Replay
+from pushsvc.shelf import Shelf
+from pushsvc.sockets import SocketOutlet
+from pushsvc.store import Command
+from pushsvc.subscriber import CatchUp, Reason, Subscriber
+
+logger = logging.getLogger(__name__)
+
+SYNC_SECONDS: Final = 1.0  # how long one that has joined waits for a clock before it says that it still lives
+HEALERS: Final = 32  # detached subscribers that catch up at the same time: bounds what they read and hold
+
+
+class Recovery:
+    """Brings subscribers up to date, each in its own greenlet, or if it has none in one of a few shared ones."""
+
+    def __init__(
+        self,
+        log: EventLog,
+        ask: Callable[[], None],
+        crowded: Callable[[str], bool],
+        clock_came: Callable[[Clock], None],
+        failed: Callable[[Subscriber, Reason], None],
+    ) -> None:
+        """`ask` for a probe on the subscription; `crowded`: see Shelf; `clock_came` is told of each, in its place
+        among the announcements; `failed`: this subscriber can not go on."""
+        self.shelf = Shelf(log, crowded, time.monotonic)
+        self._log = log
+        self._ask = ask
+        self._clock_came = clock_came
+        self._failed = failed
+        self._waiting: dict[CatchUp, gevent.event.Event] = {}  # for the next clock
+        self._queue: deque[Subscriber] = deque()  # detached, and behind
+        self._patients: set[Subscriber] = set()  # these, and those in a healer's hands
+        self._healers = 0
+
+    def sync(self, catching: CatchUp, seconds: float) -> bool:
+        """Wait for a clock; False if none comes."""
+        came = self._waiting[catching] = gevent.event.Event()
+        self._ask()
+        try:
+            came.wait(seconds)
+        finally:
+            self._waiting.pop(catching, None)
+        return catching.clock is not None
+
+    def probe(self) -> tuple[Command, Callable[[Any], None]]:
+        """See `Ear`. Whoever waits by now gets this clock."""
+        waiting, shelved = list(self._waiting), self.shelf.channels()
+
+        def answered(answer: Any) -> None:
+            clock, tails = self._log.probed(answer)
+            self.shelf.vouch(clock, dict(zip(shelved, tails, strict=True)))
+            self._clock_came(clock)
+            for catching in waiting:
+                came = self._waiting.pop(catching, None)
+                if came is not None:
+                    catching.clock = clock
+                    came.set()
+
+        return self._log.probe(shelved), answered
+
+    def pages(self, subscriber: Subscriber) -> Iterator[Page]:
+        """Everything in the log after the subscriber's last event; a page counts as written when the next is asked
+        for. Ends with the subscriber live, or due again. Raises Unavailable."""
+        catching = subscriber.catching
+        assert catching is not None
+        if catching.clock is None and not self.sync(catching, SYNC_SECONDS):
+            raise Unavailable("Redis does not say where the log stands; try again.", retry_after=1)
+        replay = Replay(self.shelf, subscriber.channels, subscriber.last, catching.unasked, catching.clock)
+        for page in replay.pages():
+            yield page
+            subscriber.last = page.cursor or subscriber.last
+        if not subscriber.caught_up(replay.through, time.monotonic()):
+            self._failed(subscriber, Reason.SLOW)
+
+    @staticmethod
+    def pause() -> None:
+        """After Unavailable: spreads the reads of all who wait for Redis."""
+        gevent.sleep(random.uniform(0.2, 1.0))
+
+    def heal(self, subscriber: Subscriber) -> None:
+        """A detached subscriber has something to catch up with."""
+        if subscriber in self._patients:
+            return  # whose hands it is in sees it
+        self._patients.add(subscriber)
+        self._queue.append(subscriber)
+        if self._healers < HEALERS:
+            self._healers += 1
+            gevent.spawn(self._work)
+
+    def _work(self) -> None:
+        try:
+            while self._queue:
+                subscriber = self._queue.popleft()
+                try:
+                    while subscriber.catching is not None and subscriber.reason is None:
+                        self._try(subscriber)
+                except Exception:
+                    logger.exception("a connection could not be brought up to date, and is cut; it will resume")
+                    self._failed(subscriber, Reason.BROKEN)
+                finally:
+                    self._patients.discard(subscriber)
+        finally:
+            self._healers -= 1
+
+    def _try(self, subscriber: Subscriber) -> None:
+        outlet = subscriber.outlet
+        assert isinstance(outlet, SocketOutlet)
+        try:
+            for page in self.pages(subscriber):
+                if not (outlet.drain() and outlet.send(Burst(page.wire, page.cursor)) and outlet.drain()):
+                    self._failed(subscriber, Reason.SLOW)
+                    return
+        except Unavailable:
+            self.pause()

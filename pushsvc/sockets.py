@@ -1,0 +1,171 @@
+"""Connections without a greenlet: a descriptor each, written to directly, and one epoll that watches them all."""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import struct
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+import gevent
+import gevent.event
+from gevent.monkey import get_original
+
+from pushsvc.burst import LAST_CHUNK, Burst
+from pushsvc.outlet import SLOW_SECONDS
+from pushsvc.subscriber import Subscriber
+
+_epoll: Final = get_original("select", "epoll")
+_Socket: Final = get_original("socket", "socket")
+_READABLE: Final = 1  # libev's EV_READ
+_SAYS: Final = select.EPOLLIN | select.EPOLLRDHUP  # bytes from a client that has nothing to say, or its end
+_ABORT: Final = struct.pack("ii", 1, 0)  # struct linger: closing discards what was not sent, and resets
+_AT_ONCE: Final = 512  # descriptors in one look, so that a crowd that leaves does not hold the loop
+
+
+class Sockets:
+    """Every detached socket of the worker. The epoll is itself watched by gevent's loop, as one descriptor."""
+
+    def __init__(
+        self, buffer_bytes: int, left: Callable[[Subscriber], None], flushed: Callable[[Subscriber], None]
+    ) -> None:
+        """`left` is called when a client hung up or sent anything, `flushed` when what waited for it is out."""
+        self.buffer_bytes = buffer_bytes
+        self._left = left
+        self._flushed = flushed
+        self._subscribers: dict[int, Subscriber] = {}
+        self._poll: Any = None
+        self._watcher: Any = None
+
+    def add(self, fd: int, subscriber: Subscriber) -> None:
+        if self._poll is None:  # not before the process that serves has been forked
+            self._poll = _epoll()
+            self._watcher = gevent.get_hub().loop.io(self._poll.fileno(), _READABLE)
+            self._watcher.start(self._look)
+        self._subscribers[fd] = subscriber
+        self._poll.register(fd, _SAYS)
+
+    def await_room(self, fd: int, wanted: bool) -> None:
+        self._poll.modify(fd, _SAYS | select.EPOLLOUT if wanted else _SAYS)
+
+    def remove(self, fd: int) -> None:
+        """Before the descriptor is closed."""
+        del self._subscribers[fd]
+        self._poll.unregister(fd)
+
+    def _look(self) -> None:
+        for fd, events in self._poll.poll(0, _AT_ONCE):
+            subscriber = self._subscribers.get(fd)
+            if subscriber is None:
+                continue  # closed by one of those before it
+            if events & ~select.EPOLLOUT:
+                self._left(subscriber)
+            elif isinstance(subscriber.outlet, SocketOutlet) and subscriber.outlet.flush():
+                self._flushed(subscriber)
+
+
+class _Backlog:
+    """What the kernel did not take yet."""
+
+    __slots__ = ("data", "emptied", "ending_since")
+
+    def __init__(self, data: bytes) -> None:
+        self.data = bytearray(data)
+        self.emptied: gevent.event.Event | None = None  # somebody waits for that
+        self.ending_since: float | None = None  # monotonic time; no more will come
+
+
+class SocketOutlet:
+    """Writes to the descriptor at once. What the kernel does not take waits here, up to a bound."""
+
+    __slots__ = ("_backlog", "_chunked", "_fd", "_sockets")
+
+    detached = True
+
+    def __init__(self, fd: int, sockets: Sockets, *, chunked: bool) -> None:
+        """`chunked`: the response's framing; a client of HTTP/1.0 gets the bytes as they are."""
+        self._fd = fd
+        self._sockets = sockets
+        self._chunked = chunked
+        self._backlog: _Backlog | None = None
+
+    @property
+    def clear(self) -> bool:
+        return self._backlog is None
+
+    def send(self, burst: Burst) -> bool:
+        wire = burst.chunk if self._chunked else burst.wire
+        if self._backlog is not None and len(self._backlog.data) + len(wire) > self._sockets.buffer_bytes:
+            return False
+        self._write(wire)
+        return True
+
+    def _write(self, wire: bytes) -> None:
+        if self._backlog is not None:
+            self._backlog.data += wire
+            return
+        try:
+            sent = os.write(self._fd, wire)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            return  # the connection is broken, and the epoll is about to say so
+        if sent != len(wire):
+            self._backlog = _Backlog(wire[sent:])
+            self._sockets.await_room(self._fd, True)
+
+    def flush(self) -> bool:
+        """Write on what waits. True once it is all out."""
+        backlog = self._backlog
+        if backlog is None:
+            return False
+        try:
+            del backlog.data[: os.write(self._fd, backlog.data)]
+        except OSError:  # no room after all, or broken, as above
+            return False
+        if backlog.data:
+            return False
+        self._sockets.await_room(self._fd, False)
+        self._forget_backlog()
+        return True
+
+    def _forget_backlog(self) -> None:
+        backlog, self._backlog = self._backlog, None
+        if backlog is not None and backlog.emptied is not None:
+            backlog.emptied.set()
+
+    def drain(self) -> bool:
+        """Wait until nothing waits here any more. False if the client does not read, or is cut."""
+        backlog = self._backlog
+        if backlog is not None:
+            backlog.emptied = gevent.event.Event()
+            if not backlog.emptied.wait(SLOW_SECONDS):
+                return False
+        return self._fd >= 0
+
+    def wake(self) -> None:
+        """Nobody sleeps on it."""
+
+    def end(self, farewell: bytes) -> bool:
+        if self._chunked:
+            farewell = Burst(farewell).chunk + LAST_CHUNK
+        self._write(farewell)
+        if self._backlog is not None:
+            self._backlog.ending_since = time.monotonic()
+        return self._backlog is None
+
+    def cut(self) -> None:
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            self._sockets.remove(fd)
+            with _Socket(fileno=fd) as client:
+                if self._backlog is not None:  # else the kernel would go on offering it to one who does not read
+                    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ABORT)
+            self._forget_backlog()
+
+    def stuck(self, now: float) -> bool:
+        backlog = self._backlog
+        return backlog is not None and backlog.ending_since is not None and now - backlog.ending_since > SLOW_SECONDS
