@@ -25,11 +25,11 @@ def create_app(settings: Settings) -> Flask:
 
     from pushsvc import arguments, auth, problems, views
     from pushsvc.bus import Bus
+    from pushsvc.connections import Connections
     from pushsvc.embedded import redis_url
     from pushsvc.event import Limits
     from pushsvc.eventlog import EventLog
     from pushsvc.hub import Hub
-    from pushsvc.positions import Positions
     from pushsvc.presence import Presence
     from pushsvc.service import EXTENSION, Service
     from pushsvc.store import Store, connect
@@ -45,17 +45,20 @@ def create_app(settings: Settings) -> Flask:
         keep_seconds=settings.keep_seconds,
         dedupe_seconds=settings.dedupe_seconds,
     )
-    positions = Positions(log)
     presence = Presence(store, worker_id, settings.max_connections_per_user)
-    hub = Hub(
+    connections = Connections(
         log,
-        positions,
-        presence,
-        lambda ear: Bus(client, store, worker_id, ear),
+        lambda subscriber: presence.leave(subscriber.user),
         heartbeat_seconds=settings.heartbeat_seconds,
         retry_seconds=settings.retry_seconds,
-        max_connections=settings.max_connections,
         send_buffer_bytes=settings.send_buffer_bytes,
+    )
+    hub = Hub(
+        log,
+        connections,
+        presence,
+        lambda ear: Bus(client, store, worker_id, ear),
+        max_connections=settings.max_connections,
     )
 
     app = Flask("pushsvc", template_folder="../templates", static_folder=None)
@@ -69,7 +72,6 @@ def create_app(settings: Settings) -> Flask:
         store=store,
         log=log,
         hub=hub,
-        positions=positions,
         presence=presence,
         tickets=Tickets(store, secret),
     )

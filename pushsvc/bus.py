@@ -41,6 +41,9 @@ Announcement = tuple[str, bytes]  # channel, payload
 class Ear(Protocol):
     """Who listens to a Bus. What it hears is in the order in which it happened in Redis."""
 
+    def begun(self) -> None:
+        """A new connection: nothing is subscribed yet, and what was announced since the last one ended is lost."""
+
     def confirmed(self, channel: str) -> None:
         """From now on everything appended to the channel is announced; what came before must be read."""
 
@@ -126,6 +129,7 @@ class Bus:
             self._store.load_scripts()
             connection.send_command("SUBSCRIBE", self._canary)
             self._heard = time.monotonic()
+            self._ear.begun()
             self._connection = connection
             self._queue.clear()
             self._unanswered.clear()

@@ -1,36 +1,13 @@
-"""From what was announced to who gets which bytes. Knows channels and subscribers; sends nothing."""
+"""From what was announced to what each connection gets. Sends nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from pushsvc import sse
 from pushsvc.burst import Burst, Live
+from pushsvc.channels import Channel, Channels
 from pushsvc.event import EventId
-from pushsvc.subscriber import Subscriber
-
-
-class Channel:
-    """A channel some subscriber follows. `last`: the newest event known of; what is announced must follow on it."""
-
-    __slots__ = ("last", "left_at", "subscribers")
-
-    def __init__(self) -> None:
-        self.subscribers: dict[Subscriber, None] = {}
-        self.last: EventId | None = None
-        self.left_at = 0.0
-
-    def note(self, event_id: EventId, prev: EventId) -> bool:
-        """An event arrives. False: it is not known to follow on the last, so one may be lost."""
-        follows = self.last is not None and prev <= self.last
-        self.last = event_id if self.last is None else max(self.last, event_id)
-        return follows
-
-    def positions(self) -> Iterator[tuple[str, EventId]]:
-        """Up to where the users have had everything, as far as the Hub writes to them itself."""
-        for subscriber in list(self.subscribers):
-            if subscriber.ack and subscriber.outlet.clear:
-                yield subscriber.user, subscriber.last
 
 
 class Run:
@@ -49,34 +26,36 @@ def parse(payload: bytes) -> tuple[EventId, EventId, bytes]:
     return EventId.from_redis(raw_id), EventId.from_redis(raw_prev), sse.with_id(raw_id, frame)
 
 
-def runs(batch: Iterable[tuple[str, bytes]], channels: Mapping[str, Channel]) -> tuple[list[Run], list[str]]:
-    """What can be sent, and the channels in which something may be lost: their subscribers must fall behind first."""
+def runs(batch: Iterable[tuple[str, bytes]], channels: Channels) -> tuple[list[Run], dict[str, EventId]]:
+    """What can be sent, and the channels in which something may be lost, with the last event before that: their
+    subscribers must fall behind first."""
     found: list[Run] = []
-    torn: dict[str, None] = {}
+    torn: dict[str, EventId] = {}
     for name, payload in batch:
         channel = channels.get(name)
         if channel is None:
             continue
         event_id, prev, wire = parse(payload)
+        known = channel.last
         if not channel.note(event_id, prev):
-            torn[name] = None
+            torn.setdefault(name, channels.through if known is None else known)
         if not found or found[-1].channel is not channel:
             found.append(Run(channel))
         found[-1].events.append(Live(event_id, wire))
-    return found, list(torn)
+    return found, torn
 
 
-def plan(found: Sequence[Run]) -> list[tuple[Burst, Sequence[Subscriber]]]:
-    """One burst for each subscriber: those whom the same runs concern share it."""
+def plan(found: Sequence[Run]) -> list[tuple[Burst, Sequence[int]]]:
+    """One burst for each settled descriptor: those whom the same runs concern share it."""
     if len(found) == 1:
-        return [(Burst.of(found[0].events), list(found[0].channel.subscribers))]
-    wanted: dict[Subscriber, int] = {}  # a bit for each run
+        return [(Burst.of(found[0].events), found[0].channel.fds())]
+    wanted: dict[int, int] = {}  # a bit for each run
     for number, run in enumerate(found):
-        for subscriber in run.channel.subscribers:
-            wanted[subscriber] = wanted.get(subscriber, 0) | 1 << number
-    crowds: dict[int, list[Subscriber]] = {}
-    for subscriber, mask in wanted.items():
-        crowds.setdefault(mask, []).append(subscriber)
+        for fd in run.channel.settled:
+            wanted[fd] = wanted.get(fd, 0) | 1 << number
+    crowds: dict[int, list[int]] = {}
+    for fd, mask in wanted.items():
+        crowds.setdefault(mask, []).append(fd)
     return [(_joined(found, mask), crowd) for mask, crowd in crowds.items()]
 
 

@@ -1,8 +1,8 @@
-"""Who is connected to this worker, and the way from what the Bus hears to each of them."""
+"""Who listens at this worker, and the way from what the Bus hears to each of them."""
 
 from __future__ import annotations
 
-import random
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
@@ -12,25 +12,22 @@ import gevent
 from pushsvc import sse
 from pushsvc.burst import Burst
 from pushsvc.bus import Announcement, Bus, Ear
-from pushsvc.delivery import Channel, plan, runs
+from pushsvc.connections import LOOK, Connections
+from pushsvc.delivery import Run, plan, runs
 from pushsvc.errors import Unavailable
 from pushsvc.event import EventId
 from pushsvc.eventlog import Clock, EventLog
 from pushsvc.loops import Loop, Turn
 from pushsvc.outlet import QueueOutlet
-from pushsvc.positions import Positions
 from pushsvc.presence import Presence
 from pushsvc.recovery import Recovery
-from pushsvc.sockets import SocketOutlet, Sockets
+from pushsvc.sockets import SocketOutlet
 from pushsvc.store import Command
 from pushsvc.subscriber import Reason, Subscriber
 
 CONFIRM_SECONDS: Final = 5.0  # how long a join waits for Redis to confirm the subscription
 LINGER_SECONDS: Final = 5.0  # a channel nobody listens to stays subscribed so long: a page reload costs nothing
-TICK_SECONDS: Final = 0.5
-LOOK: Final = 64  # connections written to between two looks at the time
-
-_HEARTBEAT: Final = Burst(sse.HEARTBEAT)
+TIDY_SECONDS: Final = 0.5
 
 
 class Hub(Ear):
@@ -40,45 +37,30 @@ class Hub(Ear):
     def __init__(
         self,
         log: EventLog,
-        positions: Positions,
+        connections: Connections,
         presence: Presence,
         make_bus: Callable[[Ear], Bus],
         *,
-        heartbeat_seconds: float,
-        retry_seconds: float,
         max_connections: int,
-        send_buffer_bytes: int,
     ) -> None:
         self.max_connections = max_connections
         self.draining = False
         self.detaches = False  # set by a server that gives its sockets away
+        self.connections = connections
         self.bus = make_bus(self)
-        self.loop = Loop("hub wheel", self._turn, expected=())
-        self._positions = positions
+        self.loop = Loop("hub", self._tidy, expected=())
         self._presence = presence
-        self._heartbeat_seconds = heartbeat_seconds
-        self._retry_seconds = retry_seconds
-        self._channels: dict[str, Channel] = {}
+        self._channels = connections.channels
         self._unproven: set[str] = set()  # channels confirmed since the last clock
-        self._subscribers: dict[Subscriber, None] = {}
-        self._recovery = Recovery(log, self.bus.ask, self._crowded, self._clock_came, self.end)
-        self._sockets = Sockets(send_buffer_bytes, lambda subscriber: self.end(subscriber, Reason.GONE), self._flushed)
-
-    def __len__(self) -> int:
-        """How many connections there are."""
-        return len(self._subscribers)
-
-    def retry_ms(self) -> int:
-        """A reconnection time for a client, spread so that those who leave together do not come back together."""
-        return int(self._retry_seconds * 1000 * random.uniform(0.5, 1.5))
-
-    # Coming and going
+        self._recovery = Recovery(
+            log, self.bus.ask, self._channels.crowded, self._clock_came, connections.settle, self._failed
+        )
 
     def check_room(self) -> None:
         """Raises Unavailable if this worker takes no more connections. Costs nothing, so it is asked first."""
         if self.draining:
             raise Unavailable("This worker is stopping; connect again.", retry_after=1)
-        if len(self._subscribers) >= self.max_connections:
+        if len(self.connections) >= self.max_connections:
             raise Unavailable("This worker is full; try again later.", retry_after=5)
 
     def join(self, subscriber: Subscriber) -> None:
@@ -87,14 +69,11 @@ class Hub(Ear):
         Raises Unavailable, or TooManyConnections.
         """
         self.check_room()
-        self._subscribers[subscriber] = None
-        subscriber.sent_at = time.monotonic()
-        for name in subscriber.channels:
-            self._channels.setdefault(name, Channel()).subscribers[subscriber] = None
+        self.connections.enter(subscriber)
         try:
             self._presence.enter(subscriber.user)
         except BaseException:
-            self._forget(subscriber)
+            self.connections.discard(subscriber)
             raise
         try:
             self.bus.want(subscriber.channels)
@@ -106,43 +85,7 @@ class Hub(Ear):
 
     def leave(self, subscriber: Subscriber) -> None:
         """Forget a subscriber. Harmless when repeated."""
-        if subscriber in self._subscribers:
-            self._forget(subscriber)
-            self._presence.leave(subscriber.user)
-
-    def _forget(self, subscriber: Subscriber) -> None:
-        del self._subscribers[subscriber]
-        now = time.monotonic()
-        for name in subscriber.channels:
-            channel = self._channels[name]
-            del channel.subscribers[subscriber]
-            channel.left_at = now
-
-    def end(self, subscriber: Subscriber, reason: Reason) -> None:
-        """Let a connection go: told when to come back, or cut. Harmless when repeated."""
-        if subscriber.reason is not None:
-            return
-        subscriber.reason = reason
-        outlet = subscriber.outlet
-        if reason in (Reason.DRAINING, Reason.EXPIRED):
-            if not outlet.end(sse.retry(self.retry_ms())):
-                return  # when what waits there is out, it is closed
-        elif not outlet.detached:
-            outlet.cut()
-        if outlet.detached:
-            self._close(subscriber)
-
-    def _close(self, subscriber: Subscriber) -> None:
-        """Nobody else would: it is detached."""
-        if subscriber.ack and subscriber.outlet.clear and subscriber.catching is None and self._owes(subscriber):
-            self._positions.mark(subscriber.user, subscriber.last)
-        subscriber.outlet.cut()
-        self.leave(subscriber)
-
-    def _owes(self, subscriber: Subscriber) -> bool:
-        return any(self._positions.owes(self._channels[name]) for name in subscriber.channels)
-
-    # A connection with a greenlet, and without
+        self.connections.leave(subscriber)
 
     def listen(self, subscriber: Subscriber, outlet: QueueOutlet, *, detach: bool) -> Iterator[bytes]:
         """What a connection's greenlet sends: the replay, then the live events, in one order. Ends when the
@@ -173,147 +116,112 @@ class Hub(Ear):
     def _written(self, subscriber: Subscriber, last: EventId | None) -> None:
         subscriber.sent_at = time.monotonic()
         if last is not None and subscriber.ack:
-            self._positions.mark(subscriber.user, last)
+            self.connections.positions.mark(subscriber.user, last)
 
     def adopt(self, subscriber: Subscriber, fd: int, *, chunked: bool, spoke: bool) -> None:
         """Take over a socket whose greenlet ends: from now on the Hub writes to it, and closes it. A client that
         `spoke` after its request is not one that listens."""
-        queue, outlet = subscriber.outlet, SocketOutlet(fd, self._sockets, chunked=chunked)
-        assert isinstance(queue, QueueOutlet)
-        subscriber.outlet = outlet
-        self._sockets.add(fd, subscriber)
-        wire, last = queue.take(wait=False)
-        if wire:
-            outlet.send(Burst(wire, last))
-            self._flushed(subscriber)
+        self.connections.adopt(subscriber, SocketOutlet(fd, self.connections.sockets, chunked=chunked))
         if spoke:
-            self.end(subscriber, Reason.GONE)
-        elif subscriber.reason is not None:
-            if outlet.end(b""):
-                self._close(subscriber)
+            self.connections.end(subscriber, Reason.GONE)
         elif subscriber.catching is not None:
             self._recovery.heal(subscriber)
 
-    def _flushed(self, subscriber: Subscriber) -> None:
-        """What waited for a detached connection is out."""
-        if subscriber.reason is not None:
-            self._close(subscriber)
-        elif subscriber.ack and subscriber.outlet.clear and subscriber.catching is None:
-            self._positions.mark(subscriber.user, subscriber.last)
-
     # What the Bus says
+
+    def begun(self) -> None:
+        """Whatever was announced since the subscription before was lost."""
+        turn = Turn()
+        for number, subscriber in enumerate(self.connections.all()):
+            self._behind(subscriber)
+            if number % LOOK == 0:
+                turn.share()
 
     def probe(self) -> tuple[Command, Callable[[Any], None]]:
         return self._recovery.probe()
 
     def confirmed(self, channel: str) -> None:
-        """A subscription begins, for the first time or again: what was announced before may have been missed."""
+        """What was announced in it before may have been missed, and the next clock includes it."""
         entry = self._channels.get(channel)
         if entry is not None:
             entry.last = None
             self._unproven.add(channel)
-            self._all_behind(channel, entry)
 
     def _clock_came(self, clock: Clock) -> None:
-        for name in self._unproven & self._channels.keys():
-            self._channels[name].last = clock.last
+        self._channels.prove(self._unproven, clock.last)
+        self._channels.through = max(self._channels.through, clock.last)
         self._unproven.clear()
 
     def announced(self, batch: Sequence[Announcement]) -> None:
-        """Events arrive: encoded once, offered to all."""
+        """Events arrive: encoded once, sent to all whom they concern."""
         found, torn = runs(batch, self._channels)
         for name, _ in batch:
             self._recovery.shelf.forget(name)
-        for name in torn:
-            self._all_behind(name, self._channels[name])
-        turn = Turn()
-        for burst, crowd in plan(found):
-            self._deliver(burst, crowd, turn)
+        for name, known in torn.items():
+            for subscriber in self._channels.followers(self._channels[name]):
+                self._behind(subscriber, name, known)
+        if found:
+            self._send(found)
+
+    def _send(self, found: Sequence[Run]) -> None:
+        turn, now = Turn(), time.monotonic()
+        sends = plan(found)
+        for run in found:  # before the first turn of others: who joins from now on has had these, or holds them
+            run.channel.sent_at = now
+            burst = Burst.of(run.events)
+            for subscriber in list(run.channel.others):
+                if not subscriber.offer(burst, now):
+                    self._failed(subscriber, Reason.SLOW)
+        for burst, fds in sends:
+            self._write(burst, fds, turn)
+        self._channels.through = max(self._channels.through, *(run.events[-1].id for run in found))
         for run in found:
-            self._positions.moved(run.channel)
+            self.connections.positions.moved(run.channel)
 
-    def _deliver(self, burst: Burst, crowd: Sequence[Subscriber], turn: Turn) -> None:
+    def _write(self, burst: Burst, fds: Sequence[int], turn: Turn) -> None:
         """The one loop that runs for each event and connection."""
-        first, last, now = burst.events[0].id, burst.events[-1].id, time.monotonic()
-        for start in range(0, len(crowd), LOOK):
-            for subscriber in crowd[start : start + LOOK]:
-                if subscriber.catching is None and subscriber.last < first and subscriber.reason is None:
-                    if subscriber.outlet.send(burst):
-                        subscriber.last = last
-                        subscriber.sent_at = now
-                    else:
-                        self._overflowed(subscriber)
-                elif not subscriber.offer(burst, now):
-                    self._overflowed(subscriber)
-            turn.share()
+        write, wire, size = os.write, burst.chunk, len(burst.chunk)
+        fds, start = self._still_settled(fds) if turn.shared else fds, 0
+        while start < len(fds):
+            for fd in fds[start : start + LOOK]:
+                try:
+                    sent = write(fd, wire)
+                except BlockingIOError:
+                    sent = 0
+                except OSError:
+                    continue  # the connection is broken, and the epoll is about to say so
+                if sent != size:
+                    self.connections.short(fd, wire[sent:], burst.events[-1].id)
+            start += LOOK
+            if turn.share():
+                fds, start = self._still_settled(fds[start:]), 0
 
-    def _overflowed(self, subscriber: Subscriber) -> None:
-        """The log has what found no room: a greenlet reads on from there, if its client is quick enough."""
+    def _still_settled(self, fds: Sequence[int]) -> Sequence[int]:
+        """While others had their turn, a descriptor may have been closed, and be somebody else's by now."""
+        return [fd for fd in fds if self.connections.settled(fd)]
+
+    def _failed(self, subscriber: Subscriber, reason: Reason) -> None:
+        """It found no room, or worse. The log has everything: a greenlet reads on from there, if its client is quick
+        enough; without one it is cut, and its client resumes."""
         if subscriber.outlet.detached:
-            self.end(subscriber, Reason.SLOW)
+            self.connections.end(subscriber, reason)
         else:
             subscriber.fall_behind()
 
-    def _all_behind(self, name: str, channel: Channel) -> None:
-        self._recovery.shelf.forget(name)
-        for subscriber in channel.subscribers:
-            subscriber.fall_behind()
-            if subscriber.outlet.detached:
-                self._recovery.heal(subscriber)
+    def _behind(self, subscriber: Subscriber, channel: str | None = None, known: EventId | None = None) -> None:
+        self.connections.unsettle(subscriber)
+        subscriber.fall_behind(channel, known)
+        if subscriber.outlet.detached:
+            self._recovery.heal(subscriber)
 
-    def _crowded(self, name: str) -> bool:
-        return len(self._channels[name].subscribers) > 1
-
-    # Time
-
-    def _turn(self, loop: Loop) -> None:
-        """One wheel for all connections: heartbeats to the silent, an end to the expired and the slow."""
+    def _tidy(self, loop: Loop) -> None:
         while True:
             loop.well()
-            gevent.sleep(min(TICK_SECONDS, self._heartbeat_seconds / 2))
-            turn = Turn()
-            for number, subscriber in enumerate(list(self._subscribers)):
-                self._look(subscriber, time.monotonic(), time.time())
-                if number % LOOK == 0:
-                    turn.share()
+            gevent.sleep(TIDY_SECONDS)
             self._recovery.shelf.tidy()
-            self._let_go(time.monotonic() - LINGER_SECONDS)
-
-    def _look(self, subscriber: Subscriber, now: float, wall: float) -> None:
-        outlet = subscriber.outlet
-        if outlet.stuck(now):
-            self._give_up(subscriber)
-        elif subscriber.reason is not None:
-            return
-        elif subscriber.expires is not None and subscriber.expires <= wall:
-            self.end(subscriber, Reason.EXPIRED)
-        elif now - subscriber.sent_at >= self._heartbeat_seconds and self._nothing_on_its_way(subscriber):
-            subscriber.sent_at = now
-            outlet.send(_HEARTBEAT)
-
-    @staticmethod
-    def _nothing_on_its_way(subscriber: Subscriber) -> bool:
-        return subscriber.outlet.clear if subscriber.outlet.detached else subscriber.catching is None
-
-    def _give_up(self, subscriber: Subscriber) -> None:
-        """Its hanging write, or the wait for its last bytes, would hold the connection for ever."""
-        subscriber.reason = subscriber.reason or Reason.SLOW
-        if subscriber.outlet.detached:
-            self._close(subscriber)
-        else:
-            subscriber.outlet.cut()
-
-    def _let_go(self, left_before: float) -> None:
-        idle = [name for name, entry in self._channels.items() if not entry.subscribers and entry.left_at < left_before]
-        for name in idle:
-            del self._channels[name]
-        self.bus.drop(idle)
+            self.bus.drop(self._channels.let_go(time.monotonic() - LINGER_SECONDS))
 
     def drain(self, seconds: float) -> None:
-        """Let all connections go, spread evenly over `seconds`; each is told when to come back."""
+        """Take no more connections, and let all go over `seconds`."""
         self.draining = True
-        subscribers = list(self._subscribers)
-        random.shuffle(subscribers)
-        for subscriber in subscribers:
-            self.end(subscriber, Reason.DRAINING)
-            gevent.sleep(seconds / len(subscribers))
+        self.connections.drain(seconds)

@@ -25,7 +25,7 @@ def events() -> ResponseReturnValue:
     wish = _wish()
     if svc.hub.draining and "text/event-stream" in request.accept_mimetypes.values():
         # An EventSource would give up for good at the 503 that others get; so it is told when to come back.
-        return Response(sse.retry(svc.hub.retry_ms()), headers=_STREAM_HEADERS)
+        return Response(sse.retry(svc.hub.connections.retry_ms()), headers=_STREAM_HEADERS)
     svc.hub.check_room()
     if request.method == "HEAD":
         identify()
@@ -78,7 +78,7 @@ class Connection:
         self._hang_up = HangUp(self._client)
         try:
             hub.join(subscriber)
-            self._hang_up.watch(lambda: hub.end(subscriber, Reason.GONE))
+            self._hang_up.watch(lambda: hub.connections.end(subscriber, Reason.GONE))
         except BaseException:
             self._hang_up.unwatch()
             raise
@@ -103,7 +103,7 @@ class Connection:
 
 
 def _stream(hub: Hub, connection: Connection, outlet: QueueOutlet, cursor: EventId | None) -> Iterator[bytes]:
-    yield sse.opening(hub.retry_ms(), cursor)
+    yield sse.opening(hub.connections.retry_ms(), cursor)
     yield from hub.listen(connection.subscriber, outlet, detach=connection.detachable)
     if connection.detachable and not outlet.ended:
         raise connection.hand_over()

@@ -63,9 +63,13 @@ class Turn:
 
     def __init__(self) -> None:
         self._began = time.monotonic()
+        self.shared = False  # others have run since it was made
 
-    def share(self) -> None:
-        """Let the other greenlets run, if this one has had its time. What they change has then changed."""
-        if time.monotonic() - self._began > TURN_SECONDS:
-            gevent.sleep(0)
-            self._began = time.monotonic()
+    def share(self) -> bool:
+        """Let the other greenlets run, if this one has had its time: True, and what they change has changed."""
+        if time.monotonic() - self._began <= TURN_SECONDS:
+            return False
+        gevent.sleep(0)
+        self._began = time.monotonic()
+        self.shared = True
+        return True

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
-from typing import Final, Protocol
+from typing import Final
 
 import gevent
 import gevent.event
 
+from pushsvc.channels import Channel
 from pushsvc.errors import Unavailable
 from pushsvc.event import EventId
 from pushsvc.eventlog import EventLog
@@ -20,21 +21,16 @@ BATCH: Final = 500  # users in one script call, so that Redis is never held for 
 PAUSE_PER_USER: Final = 125e-6
 
 
-class Crowd(Protocol):
-    """Subscribers who were all sent the same."""
-
-    def positions(self) -> Iterator[tuple[str, EventId]]:
-        """Users, and up to where each has had everything."""
-
-
 class Positions:
     """Collects while a write is under way or spread out, so the rate of writes adapts to what Redis takes."""
 
-    def __init__(self, log: EventLog) -> None:
+    def __init__(self, log: EventLog, look: Callable[[Channel], Iterator[tuple[str, EventId]]]) -> None:
+        """`look` gives a channel's users, and up to where each has had everything."""
         self._log = log
+        self._look_at = look
         self._had: dict[str, EventId] = {}
-        self._moved: dict[Crowd, None] = {}
-        self._crowd: Crowd | None = None  # is being looked at
+        self._moved: dict[Channel, None] = {}
+        self._channel: Channel | None = None  # is being looked at
         self._looking: Iterator[tuple[str, EventId]] | None = None
         self._hurried = False
         self._wake = gevent.event.Event()
@@ -47,14 +43,14 @@ class Positions:
         self._note(user, event_id)
         self._work()
 
-    def moved(self, crowd: Crowd) -> None:
-        """Everybody in it has had something: looked at later, as they may have had more by then."""
-        self._moved[crowd] = None
+    def moved(self, channel: Channel) -> None:
+        """Everybody on it has had something: looked at later, as they may have had more by then."""
+        self._moved[channel] = None
         self._work()
 
-    def owes(self, crowd: Crowd) -> bool:
+    def owes(self, channel: Channel) -> bool:
         """It was moved, and may not have been looked at since."""
-        return crowd in self._moved or crowd is self._crowd
+        return channel in self._moved or channel is self._channel
 
     def flush(self, seconds: float) -> bool:
         """Write all without a pause; False if it was not done within `seconds`."""
@@ -78,20 +74,20 @@ class Positions:
             elif self._looking is not None:
                 self._look(self._looking)
             elif self._moved:
-                self._crowd = next(iter(self._moved))
-                del self._moved[self._crowd]
-                self._looking = self._crowd.positions()
+                self._channel = next(iter(self._moved))
+                del self._moved[self._channel]
+                self._looking = self._look_at(self._channel)
             else:
                 self._idle.set()
                 self._wake.clear()
                 self._wake.wait()
 
-    def _look(self, crowd: Iterator[tuple[str, EventId]]) -> None:
-        piece = list(islice(crowd, BATCH))
+    def _look(self, channel: Iterator[tuple[str, EventId]]) -> None:
+        piece = list(islice(channel, BATCH))
         for user, event_id in piece:
             self._note(user, event_id)
         if not piece:
-            self._crowd = self._looking = None
+            self._channel = self._looking = None
         self._pause(len(piece))
 
     def _write(self) -> None:

@@ -37,14 +37,16 @@ class Recovery:
         ask: Callable[[], None],
         crowded: Callable[[str], bool],
         clock_came: Callable[[Clock], None],
+        recovered: Callable[[Subscriber], None],
         failed: Callable[[Subscriber, Reason], None],
     ) -> None:
         """`ask` for a probe on the subscription; `crowded`: see Shelf; `clock_came` is told of each, in its place
-        among the announcements; `failed`: this subscriber can not go on."""
+        among the announcements; `recovered` and `failed` what became of a subscriber."""
         self.shelf = Shelf(log, crowded, time.monotonic)
         self._log = log
         self._ask = ask
         self._clock_came = clock_came
+        self._recovered = recovered
         self._failed = failed
         self._waiting: dict[CatchUp, gevent.event.Event] = {}  # for the next clock
         self._queue: deque[Subscriber] = deque()  # detached, and behind
@@ -84,11 +86,15 @@ class Recovery:
         assert catching is not None
         if catching.clock is None and not self.sync(catching, SYNC_SECONDS):
             raise Unavailable("Redis does not say where the log stands; try again.", retry_after=1)
-        replay = Replay(self.shelf, subscriber.channels, subscriber.last, catching.unasked, catching.clock)
+        replay = Replay(
+            self.shelf, subscriber.channels, subscriber.last, catching.unasked, catching.clock, dict(catching.late)
+        )
         for page in replay.pages():
             yield page
             subscriber.last = page.cursor or subscriber.last
-        if not subscriber.caught_up(replay.through, time.monotonic()):
+        if subscriber.caught_up(replay.through, time.monotonic()):
+            self._recovered(subscriber)
+        else:
             self._failed(subscriber, Reason.SLOW)
 
     @staticmethod

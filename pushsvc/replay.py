@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from pushsvc import sse
@@ -73,11 +73,14 @@ class Replay:
         after: EventId,
         unasked: Sequence[str] = (),
         clock: Clock | None = None,
+        late: Mapping[str, EventId] | None = None,
     ) -> None:
-        """`clock`: up to where to read, if that is known already."""
+        """`clock`: up to where to read, if that is known already. `late`: channels that are to be read from an
+        earlier event on, because the reader's cursor went past something it has not had."""
         self.through = after
         self._log = log
         self._clock = clock
+        self._late = late or {}
         self._channels = channels
         self._requested = after
         self._marks: dict[str, EventId | None] = dict.fromkeys(channels, after) | dict.fromkeys(unasked)
@@ -88,6 +91,8 @@ class Replay:
         if reset:
             self.through = BEGINNING
             self._marks = dict.fromkeys(self._channels)
+        for channel, known in self._late.items():
+            yield from self._read_late(channel, known, clock)
         looks = 0
         while self.through < clock.last:
             pieces = self._log.read(self._channels, self.through, clock, READ_EVENTS)
@@ -97,6 +102,16 @@ class Replay:
                 continue
             yield from self._turn(pieces, clock, reset)
             looks, reset = 0, False
+
+    def _read_late(self, channel: str, known: EventId, clock: Clock) -> Iterator[Page]:
+        """What lies before the cursor, which these pages do not move."""
+        while True:
+            [piece] = self._log.read([channel], known, clock, READ_EVENTS)
+            entries = [entry for entry in piece.entries if entry.id <= self.through]
+            known = self._marks[channel] = entries[-1].id if entries else known
+            yield from (Page(page.wire, None) for page in _pages(entry for entry in entries if entry.alive(clock.now)))
+            if len(entries) < READ_EVENTS:
+                return
 
     def _turn(self, pieces: Sequence[Slice], clock: Clock, reset: bool) -> Iterator[Page]:
         """What the pieces have in common: up to the clock, or to the end of the shortest that goes on."""

@@ -14,7 +14,6 @@ from pushsvc.event import Limits
 from pushsvc.eventlog import EventLog
 from pushsvc.hub import Hub
 from pushsvc.loops import Loop
-from pushsvc.positions import Positions
 from pushsvc.presence import Presence
 from pushsvc.store import Store
 from pushsvc.tickets import Tickets
@@ -33,7 +32,6 @@ class Service:
     store: Store
     log: EventLog
     hub: Hub
-    positions: Positions
     presence: Presence
     tickets: Tickets
 
@@ -45,7 +43,7 @@ class Service:
 
     def stop(self) -> None:
         """Write what is known, then end the loops."""
-        if not self.positions.flush(FLUSH_SECONDS):
+        if not self.hub.connections.positions.flush(FLUSH_SECONDS):
             logger.error("positions of some users could not be written; they may get events twice")
         for loop in self._loops():
             loop.stop()
@@ -67,7 +65,7 @@ class Service:
         return None
 
     def _loops(self) -> tuple[Loop, ...]:
-        return (self.hub.loop, self.positions.loop, self.presence.loop)
+        return (self.hub.loop, self.hub.connections.loop, self.hub.connections.positions.loop, self.presence.loop)
 
 
 def service() -> Service:

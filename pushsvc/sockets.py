@@ -40,6 +40,12 @@ class Sockets:
         self._poll: Any = None
         self._watcher: Any = None
 
+    def subscriber(self, fd: int) -> Subscriber:
+        return self._subscribers[fd]
+
+    def find(self, fd: int) -> Subscriber | None:
+        return self._subscribers.get(fd)
+
     def add(self, fd: int, subscriber: Subscriber) -> None:
         if self._poll is None:  # not before the process that serves has been forked
             self._poll = _epoll()
@@ -81,15 +87,15 @@ class _Backlog:
 class SocketOutlet:
     """Writes to the descriptor at once. What the kernel does not take waits here, up to a bound."""
 
-    __slots__ = ("_backlog", "_chunked", "_fd", "_sockets")
+    __slots__ = ("_backlog", "_sockets", "chunked", "fd")
 
     detached = True
 
     def __init__(self, fd: int, sockets: Sockets, *, chunked: bool) -> None:
         """`chunked`: the response's framing; a client of HTTP/1.0 gets the bytes as they are."""
-        self._fd = fd
+        self.fd = fd
         self._sockets = sockets
-        self._chunked = chunked
+        self.chunked = chunked
         self._backlog: _Backlog | None = None
 
     @property
@@ -97,7 +103,7 @@ class SocketOutlet:
         return self._backlog is None
 
     def send(self, burst: Burst) -> bool:
-        wire = burst.chunk if self._chunked else burst.wire
+        wire = burst.chunk if self.chunked else burst.wire
         if self._backlog is not None and len(self._backlog.data) + len(wire) > self._sockets.buffer_bytes:
             return False
         self._write(wire)
@@ -108,14 +114,18 @@ class SocketOutlet:
             self._backlog.data += wire
             return
         try:
-            sent = os.write(self._fd, wire)
+            sent = os.write(self.fd, wire)
         except BlockingIOError:
             sent = 0
         except OSError:
             return  # the connection is broken, and the epoll is about to say so
         if sent != len(wire):
-            self._backlog = _Backlog(wire[sent:])
-            self._sockets.await_room(self._fd, True)
+            self.keep(wire[sent:])
+
+    def keep(self, rest: bytes) -> None:
+        """What the kernel had no room for."""
+        self._backlog = _Backlog(rest)
+        self._sockets.await_room(self.fd, True)
 
     def flush(self) -> bool:
         """Write on what waits. True once it is all out."""
@@ -123,12 +133,12 @@ class SocketOutlet:
         if backlog is None:
             return False
         try:
-            del backlog.data[: os.write(self._fd, backlog.data)]
+            del backlog.data[: os.write(self.fd, backlog.data)]
         except OSError:  # no room after all, or broken, as above
             return False
         if backlog.data:
             return False
-        self._sockets.await_room(self._fd, False)
+        self._sockets.await_room(self.fd, False)
         self._forget_backlog()
         return True
 
@@ -144,13 +154,13 @@ class SocketOutlet:
             backlog.emptied = gevent.event.Event()
             if not backlog.emptied.wait(SLOW_SECONDS):
                 return False
-        return self._fd >= 0
+        return self.fd >= 0
 
     def wake(self) -> None:
         """Nobody sleeps on it."""
 
     def end(self, farewell: bytes) -> bool:
-        if self._chunked:
+        if self.chunked:
             farewell = Burst(farewell).chunk + LAST_CHUNK
         self._write(farewell)
         if self._backlog is not None:
@@ -158,7 +168,7 @@ class SocketOutlet:
         return self._backlog is None
 
     def cut(self) -> None:
-        fd, self._fd = self._fd, -1
+        fd, self.fd = self.fd, -1
         if fd >= 0:
             self._sockets.remove(fd)
             with _Socket(fileno=fd) as client:

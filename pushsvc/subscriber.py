@@ -53,10 +53,15 @@ class Outlet(Protocol):
 class CatchUp:
     """What a subscriber that is not live needs: up to where it must read, and what was announced since."""
 
-    __slots__ = ("clock", "held", "unasked")
+    __slots__ = ("clock", "held", "late", "live_until", "unasked")
 
-    def __init__(self, unasked: Sequence[str] = ()) -> None:
+    def __init__(self, unasked: Sequence[str] = (), live_until: EventId | None = None) -> None:
+        """`live_until`: it was live, and has had what was announced up to this."""
         self.unasked = unasked
+        self.live_until = live_until
+        # Channels, and the event after which an announcement was lost that lies before `live_until`: what came in
+        # the other channels has moved the cursor past it.
+        self.late: dict[str, EventId] = {}
         # Where the log stood at some moment; since then all that was announced is held. None: nobody knows yet, or
         # something announced since was lost.
         self.clock: Clock | None = None
@@ -75,7 +80,7 @@ class Subscriber:
     announced goes straight out, unless its id is at or below the last one handed over.
     """
 
-    __slots__ = ("ack", "catching", "channels", "expires", "last", "outlet", "reason", "sent_at", "user")
+    __slots__ = ("ack", "catching", "channels", "due", "expires", "last", "outlet", "read", "reason", "sent_at", "user")
 
     def __init__(
         self,
@@ -92,11 +97,13 @@ class Subscriber:
         self.user = user
         self.channels = tuple(channels)
         self.last = after
+        self.read = after  # up to here the log was read: whatever was lost before, it has had
         self.outlet = outlet
         self.ack = ack
         self.expires = expires
         self.catching: CatchUp | None = CatchUp(tuple(unasked))
-        self.sent_at = 0.0  # monotonic time of the last byte, set by the Hub
+        self.due = 0  # the Wheel's tick at which a settled one is looked at; 0: it is not settled
+        self.sent_at = 0.0  # monotonic time of the last byte; what settled ones get is not noted
         self.reason: Reason | None = None
 
     def offer(self, burst: Burst, now: float) -> bool:
@@ -121,19 +128,25 @@ class Subscriber:
         else:
             catching.restart()
 
-    def fall_behind(self) -> None:
-        """An announcement was lost, or may have been: only the log tells."""
+    def fall_behind(self, channel: str | None = None, known: EventId | None = None) -> None:
+        """An announcement was lost, or may have been: only the log tells. If it is known in which channel, then
+        that is complete up to `known`."""
         if self.catching is None:
-            self.catching = CatchUp()
+            self.catching = CatchUp(live_until=self.last)
         else:
             self.catching.restart()
+        if channel is not None and known is not None and self.catching.live_until is not None:
+            known = max(known, self.read)
+            if known < self.catching.live_until:
+                self.catching.late.setdefault(channel, known)
         self.outlet.wake()
 
     def caught_up(self, through: EventId, now: float) -> bool:
         """All up to `through` has gone out. Live from here on, unless a loss was noticed meanwhile. As `offer`."""
         assert self.catching is not None
-        self.last = through  # not the larger: a cursor from a lost future would swallow what comes
+        self.last = self.read = through  # not the larger: a cursor from a lost future would swallow what comes
         self.catching.unasked = ()
+        self.catching.late.clear()
         if self.catching.clock is None:
             return True
         held = self.catching.held

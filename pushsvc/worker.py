@@ -69,7 +69,7 @@ class PushWorker(GeventWorker):
         """Let the connections go, then wait for the requests under way, up to gunicorn's graceful timeout."""
         deadline = time.monotonic() + self.cfg.graceful_timeout
         draining = gevent.spawn(service.hub.drain, service.settings.drain_seconds)
-        while (len(service.hub) or any(server.pool for server in servers)) and time.monotonic() < deadline:
+        while (len(service.hub.connections) or any(server.pool for server in servers)) and time.monotonic() < deadline:
             self.notify()
             if draining.ready():
                 self._close_idle()

@@ -1,0 +1,130 @@
+"""The channels that subscribers here follow, and who follows them in which way.
+
+Most connections are alike: live, detached, with nothing waiting. Of these *settled* ones a channel knows just the
+descriptors, and sending to them touches no object of theirs: at ten thousand, reading and writing one each would cost
+a quarter of what the kernel takes for the send itself. What differs in any way is asked one by one.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Iterable, Iterator
+
+from pushsvc.event import BEGINNING, EventId
+from pushsvc.subscriber import Subscriber
+
+
+class Channel:
+    """`last`: the newest event known of; what is announced must follow on it."""
+
+    __slots__ = ("_fds", "last", "left_at", "others", "sent_at", "settled")
+
+    def __init__(self) -> None:
+        self.settled: dict[int, None] = {}
+        self.others: dict[Subscriber, None] = {}
+        self.last: EventId | None = None
+        self.sent_at = 0.0  # monotonic times
+        self.left_at = 0.0
+        self._fds: array[int] | None = None
+
+    def __len__(self) -> int:
+        return len(self.settled) + len(self.others)
+
+    def note(self, event_id: EventId, prev: EventId) -> bool:
+        """An event arrives. False: it is not known to follow on the last, so one may be lost."""
+        follows = self.last is not None and prev <= self.last
+        self.last = event_id if self.last is None else max(self.last, event_id)
+        return follows
+
+    def fds(self) -> array[int]:
+        """The settled ones' descriptors; not to be changed."""
+        if self._fds is None:
+            self._fds = array("i", self.settled)
+        return self._fds
+
+    def settle(self, fd: int) -> None:
+        self.settled[fd] = None
+        self._fds = None
+
+    def unsettle(self, fd: int) -> None:
+        del self.settled[fd]
+        self._fds = None
+
+
+class Channels:
+    """All of them, and `through`: every event up to it that was announced has been sent to the settled."""
+
+    def __init__(self, by_fd: Callable[[int], Subscriber]) -> None:
+        self.through = BEGINNING
+        self._by_fd = by_fd
+        self._channels: dict[str, Channel] = {}
+
+    def __getitem__(self, name: str) -> Channel:
+        return self._channels[name]
+
+    def get(self, name: str) -> Channel | None:
+        return self._channels.get(name)
+
+    def of(self, subscriber: Subscriber) -> Iterator[Channel]:
+        return map(self._channels.__getitem__, subscriber.channels)
+
+    def enter(self, subscriber: Subscriber) -> None:
+        for name in subscriber.channels:
+            channel = self._channels.get(name)
+            if channel is None:
+                channel = self._channels[name] = Channel()
+            channel.others[subscriber] = None
+
+    def leave(self, subscriber: Subscriber, now: float) -> None:
+        """It must not be settled."""
+        for channel in self.of(subscriber):
+            del channel.others[subscriber]
+            channel.left_at = now
+
+    def settle(self, subscriber: Subscriber, fd: int) -> None:
+        for channel in self.of(subscriber):
+            del channel.others[subscriber]
+            channel.settle(fd)
+
+    def unsettle(self, subscriber: Subscriber, fd: int) -> None:
+        """From here on its own `last` counts again."""
+        subscriber.last = max(subscriber.last, self.through)
+        for channel in self.of(subscriber):
+            channel.unsettle(fd)
+            channel.others[subscriber] = None
+
+    def followers(self, channel: Channel) -> list[Subscriber]:
+        return [*map(self._by_fd, channel.settled), *channel.others]
+
+    def positions(self, channel: Channel) -> Iterator[tuple[str, EventId]]:
+        """Users, and up to where each has had everything, as far as the Hub alone sends to them."""
+        for fd in list(channel.settled):
+            if fd in channel.settled:  # still
+                subscriber = self._by_fd(fd)
+                if subscriber.ack:
+                    yield subscriber.user, self.sent(channel)
+        for subscriber in list(channel.others):
+            if subscriber.ack and subscriber.outlet.clear and subscriber.catching is None:
+                yield subscriber.user, subscriber.last
+
+    def sent(self, channel: Channel) -> EventId:
+        """The newest event of the channel that all of its settled subscribers have."""
+        return self.through if channel.last is None else min(channel.last, self.through)
+
+    def crowded(self, name: str) -> bool:
+        """More than one here follows it."""
+        channel = self._channels.get(name)
+        return channel is not None and len(channel) > 1
+
+    def prove(self, names: Iterable[str], through: EventId) -> None:
+        """These channels' announcements are complete from `through` on."""
+        for name in names:
+            if name in self._channels:
+                self._channels[name].last = through
+
+    def let_go(self, left_before: float) -> list[str]:
+        """Forget the channels that nobody has followed since."""
+        idle = [name for name, channel in self._channels.items() if not len(channel) and channel.left_at < left_before]
+        for name in idle:
+            del self._channels[name]
+        return idle

@@ -1,0 +1,235 @@
+"""The connections of this worker, from their joining to their end, and what time does to them."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from typing import Final
+
+import gevent
+
+from pushsvc import sse
+from pushsvc.burst import Burst
+from pushsvc.channels import Channels
+from pushsvc.event import EventId
+from pushsvc.eventlog import EventLog
+from pushsvc.loops import Loop, Turn
+from pushsvc.outlet import QueueOutlet
+from pushsvc.positions import Positions
+from pushsvc.sockets import SocketOutlet, Sockets
+from pushsvc.subscriber import Reason, Subscriber
+from pushsvc.wheel import Wheel
+
+TICK_SECONDS: Final = 0.5
+LOOK: Final = 64  # connections handled between two looks at the time
+
+_HEARTBEAT: Final = Burst(sse.HEARTBEAT)
+
+
+class Connections:
+    """Settles those that can be, ends those that must end, and keeps a silent one alive."""
+
+    def __init__(
+        self,
+        log: EventLog,
+        left: Callable[[Subscriber], None],
+        *,
+        heartbeat_seconds: float,
+        retry_seconds: float,
+        send_buffer_bytes: int,
+    ) -> None:
+        """`left` is told of each that has ended."""
+        self.sockets = Sockets(send_buffer_bytes, lambda subscriber: self.end(subscriber, Reason.GONE), self._flushed)
+        self.channels = Channels(self.sockets.subscriber)
+        self.positions = Positions(log, self.channels.positions)
+        self._left = left
+        self._heartbeat_seconds = heartbeat_seconds
+        self._retry_seconds = retry_seconds
+        self._all: dict[Subscriber, None] = {}
+        self._unsettled: dict[Subscriber, None] = {}  # looked at with every tick
+        self._tick_seconds = min(TICK_SECONDS, heartbeat_seconds / 2)
+        self._wheel = Wheel(self._tick_seconds)
+        self.loop = Loop("wheel", self._turn, expected=())
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def retry_ms(self) -> int:
+        """A reconnection time for a client, spread so that those who leave together do not come back together."""
+        return int(self._retry_seconds * 1000 * random.uniform(0.5, 1.5))
+
+    def enter(self, subscriber: Subscriber) -> None:
+        subscriber.sent_at = time.monotonic()
+        self._all[subscriber] = self._unsettled[subscriber] = None
+        self.channels.enter(subscriber)
+
+    def all(self) -> list[Subscriber]:
+        return list(self._all)
+
+    def leave(self, subscriber: Subscriber) -> None:
+        """Forget one whose connection has ended. Harmless when repeated."""
+        if subscriber in self._all:
+            self.discard(subscriber)
+            self._left(subscriber)
+
+    def discard(self, subscriber: Subscriber) -> None:
+        """Forget one that nobody was told of."""
+        self.unsettle(subscriber)
+        del self._all[subscriber], self._unsettled[subscriber]
+        self.channels.leave(subscriber, time.monotonic())
+
+    def settled(self, fd: int) -> bool:
+        """Whether it is the descriptor of a settled one."""
+        subscriber = self.sockets.find(fd)
+        return subscriber is not None and subscriber.due > 0
+
+    def settle(self, subscriber: Subscriber) -> None:
+        """Treat it as the crowd, if it is in nothing different."""
+        outlet = subscriber.outlet
+        if (
+            isinstance(outlet, SocketOutlet)
+            and outlet.chunked
+            and outlet.clear
+            and subscriber.catching is None
+            and subscriber.reason is None
+            and subscriber.last <= self.channels.through  # else some announcements are behind what it has had
+            and not subscriber.due
+        ):
+            del self._unsettled[subscriber]
+            self.channels.settle(subscriber, outlet.fd)
+            self._come_back(subscriber)
+
+    def unsettle(self, subscriber: Subscriber) -> None:
+        """Treat it by itself. Harmless when repeated."""
+        outlet = subscriber.outlet
+        if subscriber.due and isinstance(outlet, SocketOutlet):
+            subscriber.sent_at = self._sent_at(subscriber)
+            self._wheel.take(subscriber)
+            self._unsettled[subscriber] = None
+            self.channels.unsettle(subscriber, outlet.fd)
+
+    def adopt(self, subscriber: Subscriber, outlet: SocketOutlet) -> None:
+        """From now on its bytes go to the socket directly; what waits in its queue is first."""
+        queue, subscriber.outlet = subscriber.outlet, outlet
+        assert isinstance(queue, QueueOutlet)
+        self.sockets.add(outlet.fd, subscriber)
+        wire, last = queue.take(wait=False)
+        if wire:
+            outlet.send(Burst(wire, last))
+        if subscriber.reason is not None:
+            if outlet.end(b""):
+                self._close(subscriber)
+        elif wire:
+            self._flushed(subscriber)
+        else:
+            self.settle(subscriber)
+
+    def end(self, subscriber: Subscriber, reason: Reason) -> None:
+        """Let a connection go: told when to come back, or cut. Harmless when repeated."""
+        if subscriber.reason is not None:
+            return
+        self.unsettle(subscriber)
+        subscriber.reason = reason
+        outlet = subscriber.outlet
+        if reason in (Reason.DRAINING, Reason.EXPIRED):
+            if not outlet.end(sse.retry(self.retry_ms())):
+                return  # when what waits there is out, it is closed
+        elif not outlet.detached:
+            outlet.cut()
+        if outlet.detached:
+            self._close(subscriber)
+
+    def _close(self, subscriber: Subscriber) -> None:
+        """Nobody else would: it is detached."""
+        owed = [self.channels.sent(c) for c in self.channels.of(subscriber) if self.positions.owes(c)]
+        if owed and subscriber.outlet.clear and subscriber.catching is None:
+            self._had(subscriber, min(subscriber.last, max(owed)))
+        subscriber.outlet.cut()
+        self.leave(subscriber)
+
+    def _flushed(self, subscriber: Subscriber) -> None:
+        """What waited for a detached one is out."""
+        if subscriber.reason is not None:
+            self._close(subscriber)
+        elif subscriber.outlet.clear and subscriber.catching is None:
+            self._had(subscriber, subscriber.last)
+            self.settle(subscriber)
+
+    def _had(self, subscriber: Subscriber, last: EventId) -> None:
+        if subscriber.ack:
+            self.positions.mark(subscriber.user, last)
+
+    def short(self, fd: int, rest: bytes, last: EventId) -> None:
+        """A settled one's client had no room for all that was sent, up to the event `last`."""
+        subscriber = self.sockets.subscriber(fd)
+        self.unsettle(subscriber)
+        subscriber.last = max(subscriber.last, last)
+        assert isinstance(subscriber.outlet, SocketOutlet)
+        subscriber.outlet.keep(rest)
+
+    # Time
+
+    def _turn(self, loop: Loop) -> None:
+        """One wheel for all: heartbeats to the silent, an end to the expired and the slow."""
+        while True:
+            loop.well()
+            gevent.sleep(self._tick_seconds)
+            turn = Turn()
+            for number, subscriber in enumerate([*self._wheel.turn(), *self._unsettled]):
+                if subscriber in self._all:
+                    self._look(subscriber, time.monotonic(), time.time())
+                if number % LOOK == 0:
+                    turn.share()
+
+    def _look(self, subscriber: Subscriber, now: float, wall: float) -> None:
+        if subscriber.outlet.stuck(now):
+            self._give_up(subscriber)
+        elif subscriber.reason is not None:
+            return
+        elif subscriber.expires is not None and subscriber.expires <= wall:
+            self.end(subscriber, Reason.EXPIRED)
+        else:
+            if self._silent_until(subscriber) <= now and self._nothing_on_its_way(subscriber):
+                subscriber.sent_at = now
+                subscriber.outlet.send(_HEARTBEAT)
+            if subscriber.due:
+                self._come_back(subscriber)
+            else:
+                self.settle(subscriber)
+
+    def _come_back(self, subscriber: Subscriber) -> None:
+        """To a settled one, when it is due for a heartbeat or its token expires."""
+        seconds = self._silent_until(subscriber) - time.monotonic()
+        if subscriber.expires is not None:
+            seconds = min(seconds, subscriber.expires - time.time())
+        self._wheel.put(subscriber, seconds)
+
+    def _silent_until(self, subscriber: Subscriber) -> float:
+        """Then it needs a heartbeat."""
+        return self._sent_at(subscriber) + self._heartbeat_seconds
+
+    def _sent_at(self, subscriber: Subscriber) -> float:
+        if not subscriber.due:
+            return subscriber.sent_at
+        return max(subscriber.sent_at, *(channel.sent_at for channel in self.channels.of(subscriber)))
+
+    @staticmethod
+    def _nothing_on_its_way(subscriber: Subscriber) -> bool:
+        return subscriber.outlet.clear if subscriber.outlet.detached else subscriber.catching is None
+
+    def _give_up(self, subscriber: Subscriber) -> None:
+        """Its hanging write, or the wait for its last bytes, would hold the connection for ever."""
+        subscriber.reason = subscriber.reason or Reason.SLOW
+        if subscriber.outlet.detached:
+            self._close(subscriber)
+        else:
+            subscriber.outlet.cut()
+
+    def drain(self, seconds: float) -> None:
+        """Let all go, spread evenly over `seconds`; each is told when to come back."""
+        subscribers = self.all()
+        random.shuffle(subscribers)
+        for subscriber in subscribers:
+            self.end(subscriber, Reason.DRAINING)
+            gevent.sleep(seconds / len(subscribers))
