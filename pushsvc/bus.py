@@ -24,8 +24,9 @@ from redis.maint_notifications import MaintNotificationsConfig
 
 from pushsvc import keys
 from pushsvc.errors import Unavailable
+from pushsvc.lane import Command
 from pushsvc.loops import Loop, Turn
-from pushsvc.store import Command, Store
+from pushsvc.store import Store
 
 logger = logging.getLogger(__name__)
 

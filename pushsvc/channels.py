@@ -56,6 +56,7 @@ class Channels:
 
     def __init__(self, by_fd: Callable[[int], Subscriber]) -> None:
         self.through = BEGINNING
+        self.unsettled = 0  # how often one has been; who shares a turn sees by it whether a descriptor may be stale
         self._by_fd = by_fd
         self._channels: dict[str, Channel] = {}
 
@@ -88,6 +89,7 @@ class Channels:
 
     def unsettle(self, subscriber: Subscriber, fd: int) -> None:
         """From here on its own `last` counts again."""
+        self.unsettled += 1
         subscriber.last = max(subscriber.last, self.through)
         for channel in self.of(subscriber):
             channel.unsettle(fd)

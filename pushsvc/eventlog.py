@@ -7,7 +7,8 @@ from typing import Any, Final, NamedTuple
 
 from pushsvc import keys, sse
 from pushsvc.event import BEGINNING, Event, EventId
-from pushsvc.store import Command, Script, Store
+from pushsvc.lane import Command
+from pushsvc.store import Script, Store
 
 _APPEND: Final = Script("append")
 _CLOCK: Final = Script("clock")
@@ -114,7 +115,7 @@ class EventLog:
 
     def _slices(self, channels: Sequence[str], ranges: Sequence[Command]) -> list[Slice]:
         """Tails first: what a tail names was in the log then, so a range that is read later shows it, or its loss."""
-        answers = self._store.execute([*(("GET", keys.tail(channel)) for channel in channels), *ranges])
+        answers = self._store.read([*(("GET", keys.tail(channel)) for channel in channels), *ranges])
         return [
             Slice([_entry(*raw) for raw in entries], EventId.from_redis(tail) if tail else BEGINNING)
             for tail, entries in zip(answers[: len(ranges)], answers[len(ranges) :], strict=True)
@@ -139,7 +140,8 @@ class EventLog:
         self._store.one(_ADVANCE.call(names, seconds, *map(str, positions.values())))
 
 
-def _entry(event_id: bytes, fields: Mapping[bytes, bytes]) -> Entry:
+def _entry(event_id: bytes, pairs: Sequence[bytes]) -> Entry:
+    fields = dict(zip(pairs[::2], pairs[1::2], strict=True))
     deadline = fields.get(b"x")
     return Entry(
         EventId.from_redis(event_id),

@@ -17,12 +17,12 @@ from pushsvc.delivery import Run, plan, runs
 from pushsvc.errors import Unavailable
 from pushsvc.event import EventId
 from pushsvc.eventlog import Clock, EventLog
+from pushsvc.lane import Command
 from pushsvc.loops import Loop, Turn
 from pushsvc.outlet import QueueOutlet
 from pushsvc.presence import Presence
 from pushsvc.recovery import Recovery
 from pushsvc.sockets import SocketOutlet
-from pushsvc.store import Command
 from pushsvc.subscriber import Reason, Subscriber
 
 CONFIRM_SECONDS: Final = 5.0  # how long a join waits for Redis to confirm the subscription
@@ -166,6 +166,7 @@ class Hub(Ear):
     def _send(self, found: Sequence[Run]) -> None:
         turn, now = Turn(), time.monotonic()
         sends = plan(found)
+        seen = self._channels.unsettled
         for run in found:  # before the first turn of others: who joins from now on has had these, or holds them
             run.channel.sent_at = now
             burst = Burst.of(run.events)
@@ -173,16 +174,19 @@ class Hub(Ear):
                 if not subscriber.offer(burst, now):
                     self._failed(subscriber, Reason.SLOW)
         for burst, fds in sends:
-            self._write(burst, fds, turn)
+            self._write(burst, fds, turn, seen)
         self._channels.through = max(self._channels.through, *(run.events[-1].id for run in found))
         for run in found:
             self.connections.positions.moved(run.channel)
 
-    def _write(self, burst: Burst, fds: Sequence[int], turn: Turn) -> None:
-        """The one loop that runs for each event and connection."""
+    def _write(self, burst: Burst, fds: Sequence[int], turn: Turn, seen: int) -> None:
+        """The one loop that runs for each event and connection. `seen`: unsettled when the descriptors were listed."""
         write, wire, size = os.write, burst.chunk, len(burst.chunk)
-        fds, start = self._still_settled(fds) if turn.shared else fds, 0
+        start = 0
         while start < len(fds):
+            if seen != self._channels.unsettled:  # a descriptor may have been closed, and be somebody else's by now
+                fds, start = [fd for fd in fds[start:] if self.connections.settled(fd)], 0
+                seen = self._channels.unsettled
             for fd in fds[start : start + LOOK]:
                 try:
                     sent = write(fd, wire)
@@ -193,12 +197,7 @@ class Hub(Ear):
                 if sent != size:
                     self.connections.short(fd, wire[sent:], burst.events[-1].id)
             start += LOOK
-            if turn.share():
-                fds, start = self._still_settled(fds[start:]), 0
-
-    def _still_settled(self, fds: Sequence[int]) -> Sequence[int]:
-        """While others had their turn, a descriptor may have been closed, and be somebody else's by now."""
-        return [fd for fd in fds if self.connections.settled(fd)]
+            turn.share()
 
     def _failed(self, subscriber: Subscriber, reason: Reason) -> None:
         """It found no room, or worse. The log has everything: a greenlet reads on from there, if its client is quick

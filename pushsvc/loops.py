@@ -13,7 +13,7 @@ logger = logging.getLogger(__name__)
 
 FIRST_PAUSE: Final = 0.1  # seconds before the first restart, doubled up to
 LONGEST_PAUSE: Final = 2.0
-TURN_SECONDS: Final = 0.005  # work that has more to do lets others have their turn after so long
+TURN_SECONDS: Final = 0.01  # work that has more to do lets others have their turn after so long
 
 
 class Loop:
@@ -63,13 +63,9 @@ class Turn:
 
     def __init__(self) -> None:
         self._began = time.monotonic()
-        self.shared = False  # others have run since it was made
 
-    def share(self) -> bool:
-        """Let the other greenlets run, if this one has had its time: True, and what they change has changed."""
-        if time.monotonic() - self._began <= TURN_SECONDS:
-            return False
-        gevent.sleep(0)
-        self._began = time.monotonic()
-        self.shared = True
-        return True
+    def share(self) -> None:
+        """Let the other greenlets run, if this one has had its time. What they change has then changed."""
+        if time.monotonic() - self._began > TURN_SECONDS:
+            gevent.sleep(0)
+            self._began = time.monotonic()

@@ -14,8 +14,9 @@ import gevent
 
 from pushsvc import keys
 from pushsvc.errors import TooManyConnections, Unavailable
+from pushsvc.lane import Command
 from pushsvc.loops import Loop
-from pushsvc.store import Command, Script, Store
+from pushsvc.store import Script, Store
 
 _ENTER: Final = Script("enter")
 

@@ -16,10 +16,10 @@ import gevent.event
 from pushsvc.burst import Burst
 from pushsvc.errors import Unavailable
 from pushsvc.eventlog import Clock, EventLog
+from pushsvc.lane import Command
 from pushsvc.replay import Page, Replay
 from pushsvc.shelf import Shelf
 from pushsvc.sockets import SocketOutlet
-from pushsvc.store import Command
 from pushsvc.subscriber import CatchUp, Reason, Subscriber
 
 logger = logging.getLogger(__name__)

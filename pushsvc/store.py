@@ -14,12 +14,11 @@ from redis.exceptions import NoScriptError, RedisError
 from redis.retry import Retry
 
 from pushsvc.errors import Unavailable
+from pushsvc.lane import Command, Lane
 
 logger = logging.getLogger(__name__)
 
-Command = tuple[Any, ...]
-
-POOL_CONNECTIONS: Final = 64  # per worker; requests past that wait for a connection
+POOL_CONNECTIONS: Final = 4  # per worker, beside those of the lanes and the bus
 ANSWER_SECONDS: Final = 2.0  # a Redis that is silent for longer counts as gone
 
 
@@ -54,15 +53,28 @@ class Store:
 
     def __init__(self, client: redis.Redis) -> None:
         self._client = client
+        self._lane = Lane(client)
+        self._reads = Lane(client)
 
     def execute(self, commands: Sequence[Command]) -> list[Any]:
         """Raises Unavailable when Redis does not answer or refuses."""
+        return self._run(self._lane, commands)
+
+    def read(self, commands: Sequence[Command]) -> list[Any]:
+        """As `execute`, for answers that may be large: nothing else waits behind them."""
+        return self._run(self._reads, commands)
+
+    def one(self, command: Command) -> Any:
+        """The answer to a single command."""
+        return self.execute([command])[0]
+
+    def _run(self, lane: Lane, commands: Sequence[Command]) -> list[Any]:
         try:
-            answers = self._send(commands)
+            answers = lane.run(commands)
             missing = [i for i, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
             if missing:  # a fresh or restarted Redis; what it did not know it did not run either
                 self.load_scripts()
-                for i, answer in zip(missing, self._send([commands[i] for i in missing]), strict=True):
+                for i, answer in zip(missing, lane.run([commands[i] for i in missing]), strict=True):
                     answers[i] = answer
             for answer in answers:
                 if isinstance(answer, Exception):
@@ -71,16 +83,6 @@ class Store:
         except RedisError as error:
             logger.warning("redis: %s: %s", type(error).__name__, error)
             raise Unavailable("Redis does not answer; try again.", retry_after=1) from error
-
-    def one(self, command: Command) -> Any:
-        """The answer to a single command."""
-        return self.execute([command])[0]
-
-    def _send(self, commands: Sequence[Command]) -> list[Any]:
-        pipeline = self._client.pipeline(transaction=False)
-        for command in commands:
-            pipeline.execute_command(*command)
-        return pipeline.execute(raise_on_error=False)
 
     def load_scripts(self) -> None:
         """Raises RedisError."""
