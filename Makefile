@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint clean
+.PHONY: help run test lint bench clean
 
 help:  ## What can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -20,6 +20,9 @@ lint: $(VENV)/.test  ## Style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+bench: $(VENV)/.bench  ## Measure the service against the least the kernel can do (bench/README.md)
+	@$(BIN)/python -m bench $(ARGS)
 
 clean:  ## Remove what was made, except data
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
@@ -40,4 +43,8 @@ $(VENV)/.run: requirements.txt $(VENV)/.python
 
 $(VENV)/.test: requirements-dev.txt requirements.txt $(VENV)/.python
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@ $(VENV)/.run
+
+$(VENV)/.bench: requirements-bench.txt requirements.txt $(VENV)/.python
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-bench.txt
 	@touch $@ $(VENV)/.run

@@ -1,0 +1,32 @@
+"""Compiles the C parts into a folder of the benchmark's own."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Final
+
+from bench.child import BenchError
+
+_HERE: Final = Path(__file__).resolve().parent
+_SOURCES: Final = {
+    "floor": ("floor.c",),
+    "load": ("load.c", "subscribers.c", "publishers.c", "stream.c", "latency.c"),
+}
+
+
+def build(folder: Path) -> dict[str, Path]:
+    """The programs by name. Raises BenchError."""
+    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+    if compiler is None:
+        raise BenchError("there is no C compiler (cc); on Debian: apt install gcc libc6-dev")
+    return {program: _compile(compiler, sources, folder / program) for program, sources in _SOURCES.items()}
+
+
+def _compile(compiler: str, sources: tuple[str, ...], target: Path) -> Path:
+    words = [compiler, "-O2", "-Wall", "-o", str(target), *(str(_HERE / source) for source in sources)]
+    done = subprocess.run(words, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise BenchError(f"{' '.join(sources)} did not compile: {done.stderr.strip()[:600]}")
+    return target

@@ -1,0 +1,21 @@
+"""A flow of events, and what it cost the server."""
+
+from __future__ import annotations
+
+import time
+
+from bench import proc
+from bench.load import Heard, Load
+from bench.plan import Faulty
+from bench.servers import Server
+
+
+def measured_flow(server: Server, load: Load, body: str, rate: float, seconds: float) -> tuple[Heard, float]:
+    """What was heard, and the CPU time of all the server's processes for each delivery, in µs."""
+    before = proc.cpu_seconds(server.pids())
+    heard = load.flow(body, rate, seconds)
+    time.sleep(0.3)  # what is done a moment later, such as keeping positions, belongs to it
+    used = proc.cpu_seconds(server.pids()) - before
+    if heard.faults():
+        raise Faulty(heard.faults())
+    return heard, used / heard.deliveries * 1e6

@@ -1,0 +1,56 @@
+/* What the parts of the load client share. One thread; everything waits in one epoll. */
+#ifndef LOAD_H
+#define LOAD_H
+#include <stddef.h>
+#include <stdint.h>
+
+/* Something that epoll watches: each kind of connection begins with one. */
+struct source {
+    int fd;
+    void (*ready)(struct source *source, uint32_t events);
+};
+
+struct options {
+    int port;
+    int blind;            /* a subscriber counts as up when its request is sent: the server answers at the first event */
+    const char *path;     /* of the stream; {} becomes the connection's number */
+    const char *publish;  /* path of POST */
+    const char *header;   /* a header line of the publishers */
+    char **lines;         /* header lines of the subscribers, one each, repeated if they are fewer */
+    int line_count;
+};
+extern struct options options;
+
+/* load.c */
+uint64_t now(void); /* ns, monotonic */
+void turn(int ms);  /* wait for what is ready, at most so long, and handle it */
+int dial(struct source *source, uint32_t events); /* gives an errno, 0 if the connection is under way */
+void watch(struct source *source, uint32_t events);
+void fail(const char *what);
+
+/* What was heard since `listen_for`. `deliveries` are events heard for the first time, `disorder` are ids that do not
+ * rise and, after a resume, numbers that do not; `stray` are events of an earlier phase. */
+struct tally {
+    long deliveries, repeated, disorder, stray, without_id, dropped, reconnects, bytes;
+    uint64_t last; /* when the last delivery came */
+};
+extern struct tally tally;
+extern int subscribers_up, subscribers_failed;
+extern char first_failure[160];
+
+/* subscribers.c */
+enum { MOST_EVENTS = 4096 }; /* of one phase */
+void listen_for(int phase);
+void subscribers_open(int count, int pace);
+long subscribers_resume(long events, int pace); /* gives how many there are */
+void subscribers_close(void);
+
+/* publishers.c */
+long flow(int phase, double rate, double seconds, int publishers, const char *template); /* gives the events due */
+extern long posts, refused;
+
+/* latency.c */
+void latency_clear(void);
+void latency_add(uint64_t ns);
+double latency_ms(double share); /* 0.5: the median, 1: the maximum */
+#endif

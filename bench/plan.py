@@ -1,0 +1,47 @@
+"""How large the scenarios are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+Figures = dict[str, float]
+
+
+class Faulty(Exception):
+    """A server lost, repeated or disordered events: its figures mean nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Connections of each scenario, `seconds` of flow, and how often every server has its turn."""
+
+    fanout: int = 4000
+    many: int = 8000
+    few: int = 400
+    latency: int = 1000
+    proxied: int = 2000
+    proxied_many: int = 4000
+    live: int = 100
+    seconds: float = 5.0
+    rounds: int = 5
+
+    def within(self, descriptors: int) -> Plan:
+        """Scaled down to what a process may open: a proxied stream takes two of them, and something is left over."""
+        room = descriptors - 500
+        return Plan(
+            fanout=min(self.fanout, room),
+            many=min(self.many, room),
+            few=min(self.few, room // 20),
+            latency=min(self.latency, room // 2),
+            proxied=min(self.proxied, room // 4),
+            proxied_many=min(self.proxied_many, room // 2),
+            live=self.live,
+            seconds=self.seconds,
+            rounds=self.rounds,
+        )
+
+
+QUICK: Final = Plan(
+    fanout=400, many=800, few=40, latency=100, proxied=200, proxied_many=400, live=20, seconds=1.0, rounds=2
+)

@@ -1,0 +1,55 @@
+"""What processes have used, from /proc (Linux; proc(5))."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Final
+
+_TICKS: Final = os.sysconf("SC_CLK_TCK")  # a second
+
+
+def family(pid: int) -> Iterator[int]:
+    """The process and every one below it, parents first."""
+    yield pid
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        try:
+            children = task.read_text().split()
+        except OSError:
+            continue
+        for child in children:
+            yield from family(int(child))
+
+
+def name(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
+
+
+def cpu_seconds(pids: Iterable[int]) -> float:
+    """User and system time, that of children which have ended included."""
+    return sum(_ticks(pid) for pid in pids) / _TICKS
+
+
+def _ticks(pid: int) -> int:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return 0
+    return sum(int(word) for word in stat.rpartition(")")[2].split()[11:15])
+
+
+def uss(pids: Iterable[int]) -> int:
+    """Bytes that only these processes hold, each for itself: unique set size."""
+    return sum(_private(pid) for pid in pids)
+
+
+def _private(pid: int) -> int:
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(("Private_Clean:", "Private_Dirty:")))

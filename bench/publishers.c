@@ -1,0 +1,167 @@
+/* The backends: kept-alive connections that POST events at a fixed rate, one request under way on each. */
+#define _GNU_SOURCE
+#include "load.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+/* With DATA bytes of data an event is 117 bytes on the wire: 6 for its chunk, 20 for the id line, 6 for "data: ",
+ * 2 for the line ends. */
+enum { DATA = 83, MOST_BODY = 1 << 18, MOST_ANSWER = 1 << 18, MOST_PUBLISHERS = 64, PATIENCE = 10 /* s */ };
+
+struct publisher {
+    struct source source;
+    int busy;
+    size_t got;
+    char answer[MOST_ANSWER];
+};
+
+long posts, refused;
+static struct publisher *publishers[MOST_PUBLISHERS];
+static long events;
+static int stopped;
+
+/* Whether the answer is there as a whole, by its Content-Length. */
+static int complete(const struct publisher *publisher) {
+    const char *end = strstr(publisher->answer, "\r\n\r\n");
+    if (end == NULL)
+        return 0;
+    const char *header = strcasestr(publisher->answer, "\r\nContent-Length:");
+    size_t body = header == NULL || header > end ? 0 : strtoul(header + 17, NULL, 10);
+    return publisher->got >= (size_t)(end + 4 - publisher->answer) + body;
+}
+
+/* Servers hang up on connections that are idle for some seconds. If an answer was due, the publish was refused. */
+static void redial(struct publisher *publisher) {
+    close(publisher->source.fd);
+    if (dial(&publisher->source, EPOLLIN) != 0)
+        fail("no socket for a publisher");
+    refused += publisher->busy;
+    publisher->busy = 0;
+}
+
+static void answered(struct source *source, uint32_t ready) {
+    struct publisher *publisher = (struct publisher *)source;
+    (void)ready;
+    ssize_t got = read(source->fd, publisher->answer + publisher->got, MOST_ANSWER - 1 - publisher->got);
+    if (got <= 0) {
+        if (got == 0 || errno != EAGAIN)
+            redial(publisher);
+        return;
+    }
+    publisher->got += (size_t)got;
+    publisher->answer[publisher->got] = 0;
+    if (!complete(publisher))
+        return;
+    publisher->busy = 0;
+    if (strncmp(publisher->answer + 9, "20", 2) != 0 && refused++ == 0)
+        snprintf(first_failure, sizeof first_failure, "publish status %.3s", publisher->answer + 9);
+}
+
+static void connect_publishers(int count) {
+    for (int i = 0; i < count && i < MOST_PUBLISHERS; i++) {
+        publishers[i] = calloc(1, sizeof *publishers[i]);
+        publishers[i]->source.ready = answered;
+        if (dial(&publishers[i]->source, EPOLLIN) != 0)
+            fail("no socket for a publisher");
+    }
+    turn(50); /* a loopback connection stands by then */
+}
+
+static void hang_up(int count) {
+    for (int i = 0; i < count && i < MOST_PUBLISHERS; i++) {
+        close(publishers[i]->source.fd);
+        free(publishers[i]);
+        publishers[i] = NULL;
+    }
+}
+
+/* The template with each @DATA@ replaced by the data of another event. */
+static size_t fill(char *body, const char *template, int phase) {
+    size_t length = 0;
+    for (const char *spot; (spot = strstr(template, "@DATA@")) != NULL; template = spot + 6) {
+        char data[DATA + 1];
+        int used = snprintf(data, sizeof data, "p=%02d n=%06ld t=%019llu ", phase, events++, (unsigned long long)now());
+        memset(data + used, 'x', (size_t)(DATA - used));
+        data[DATA] = 0;
+        length += (size_t)snprintf(body + length, MOST_BODY - length, "%.*s%s", (int)(spot - template), template, data);
+        if (length >= MOST_BODY - DATA)
+            fail("the body to publish is too large");
+    }
+    return length + (size_t)snprintf(body + length, MOST_BODY - length, "%s", template);
+}
+
+static void publish(struct publisher *publisher, const char *template, int phase) {
+    static char body[MOST_BODY], request[MOST_BODY + 4096];
+    size_t length = fill(body, template, phase);
+    int size = snprintf(request, sizeof request,
+                        "POST %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nContent-Type: application/json\r\n%s\r\n"
+                        "Content-Length: %zu\r\n\r\n%s",
+                        options.publish, options.port, options.header, length, body);
+    publisher->got = 0;
+    publisher->busy = 1;
+    posts++;
+    if (write(publisher->source.fd, request, (size_t)size) != size)
+        fail("a publish could not be sent whole");
+}
+
+static struct publisher *idle_one(int count) {
+    for (int i = 0; i < count; i++)
+        if (!publishers[i]->busy)
+            return publishers[i];
+    return NULL;
+}
+
+static int any_busy(int count) {
+    for (int i = 0; i < count; i++)
+        if (publishers[i]->busy)
+            return 1;
+    return 0;
+}
+
+static void a_line_came(struct source *source, uint32_t ready) {
+    char line[64];
+    (void)source, (void)ready;
+    if (fgets(line, sizeof line, stdin) == NULL)
+        exit(0);
+    stopped = 1;
+}
+
+/* Until every connection has every event of what was not refused; or nothing has come for PATIENCE, and the rest is
+ * lost. Gives the events that should have come to each. */
+static long wait_for_all(int count, long of_each, long connections) {
+    uint64_t began = now();
+    for (;;) {
+        uint64_t progress = tally.last > began ? tally.last : began;
+        long accepted = events - refused * of_each;
+        if ((tally.deliveries >= accepted * connections && !any_busy(count)) || now() - progress > PATIENCE * 1000000000ull)
+            return accepted;
+        turn(10);
+    }
+}
+
+long flow(int phase, double rate, double seconds, int count, const char *template) {
+    static struct source terminal = {.fd = STDIN_FILENO, .ready = a_line_came};
+    long connections = subscribers_up, total = (long)(rate * seconds + 0.5), of_each = 0;
+    for (const char *spot = template; (spot = strstr(spot, "@DATA@")) != NULL; spot += 6)
+        of_each++;
+    posts = refused = events = stopped = 0;
+    connect_publishers(count);
+    watch(&terminal, seconds > 0 ? 0 : EPOLLIN);
+    uint64_t start = now();
+    while (seconds > 0 ? posts < total : !stopped) {
+        struct publisher *publisher = idle_one(count);
+        int due = (double)(now() - start) / 1e9 * rate >= (double)posts;
+        if (due && publisher != NULL && events < MOST_EVENTS)
+            publish(publisher, template, phase);
+        turn(publisher == NULL ? 10 : 1);
+    }
+    long expected = wait_for_all(count, of_each, connections);
+    watch(&terminal, 0);
+    hang_up(count);
+    return expected;
+}

@@ -1,0 +1,91 @@
+"""What is measured: each scenario gives figures for one server, freshly started."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from bench import proc
+from bench.flow import measured_flow
+from bench.nchan import Nchan
+from bench.plan import Figures, Plan
+from bench.servers import FlaskSse, Floor, FloorBehindNginx, Pushsvc, PushsvcUp, Server
+from bench.storm import storm
+
+
+def fanout(server: Server, plan: Plan) -> Figures:
+    """One event to all, 20 a second; then ten at a time, twice a second."""
+    with server.load() as load:
+        opened = load.open(int(plan.fanout * server.share))
+        server.settle(opened.up)
+        rate = 20 if server.share == 1 else 4
+        heard, cpu_us = measured_flow(server, load, server.body, rate, plan.seconds)
+        figures = {
+            "connections": opened.up,
+            "cpu_us": cpu_us,
+            "bytes": heard.bytes / heard.deliveries,
+            "events_per_second": heard.deliveries / opened.up / heard.seconds,
+        }
+        if not server.blind:
+            figures["connects_per_second"] = opened.up / opened.seconds
+        if server.batches:
+            ten = f"[{','.join([server.body] * 10)}]"
+            heard, figures["batch_cpu_us"] = measured_flow(server, load, ten, 2, plan.seconds * 0.8)
+            figures["batch_bytes"] = heard.bytes / heard.deliveries
+    return figures
+
+
+def latency(server: Server, plan: Plan) -> Figures:
+    """Ten events a second to all."""
+    with server.load() as load:
+        server.settle(load.open(plan.latency).up)
+        heard, cpu_us = measured_flow(server, load, server.body, 10, plan.seconds * 0.5)
+    return {"p50_ms": heard.p50_ms, "p99_ms": heard.p99_ms, "max_ms": heard.max_ms, "cpu_us": cpu_us}
+
+
+def size(server: Server, plan: Plan) -> Figures:
+    """Memory of idle connections; then the same number of deliveries to many, and to few."""
+    figures: Figures = {}
+    before = proc.uss(server.pids())
+    with server.load() as load:
+        figures["connections"] = load.open(int(plan.many * min(1, 2 * server.share))).up
+        server.settle(int(figures["connections"]))
+        figures["memory"] = (proc.uss(server.pids()) - before) / figures["connections"]
+        if not isinstance(server, Pushsvc | Floor):
+            return figures
+        _, figures["many_cpu_us"] = measured_flow(server, load, server.body, 5, plan.seconds * 0.6)
+    time.sleep(1.0)  # until those have left
+    with server.load() as load:
+        server.settle(load.open(plan.few).up)
+        rate = 5 * plan.many / plan.few
+        _, figures["few_cpu_us"] = measured_flow(server, load, server.body, rate, plan.seconds * 0.6)
+    return figures
+
+
+def proxied(server: Server, plan: Plan) -> Figures:
+    """Ten events a second to all through nginx; then its memory for more of them."""
+    before = proc.uss(server.pids("nginx"))
+    with server.load() as load:
+        server.settle(load.open(plan.proxied).up)
+        _, cpu_us = measured_flow(server, load, server.body, 10, plan.seconds * 0.6)
+        opened = load.open(plan.proxied_many)
+        server.settle(opened.up)
+        memory = (proc.uss(server.pids("nginx")) - before) / opened.up
+    return {"cpu_us": cpu_us, "nginx_memory": memory, "connections": opened.up}
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    servers: tuple[type[Server], ...]
+    measure: Callable[..., Figures]
+
+
+SCENARIOS: Final = {
+    "fanout": Scenario((Pushsvc, Floor, Nchan, FlaskSse), fanout),
+    "latency": Scenario((Pushsvc, Floor, Nchan, FlaskSse), latency),
+    "size": Scenario((Pushsvc, Floor, Nchan, FlaskSse), size),
+    "storm": Scenario((Pushsvc,), storm),
+    "nginx": Scenario((PushsvcUp, FloorBehindNginx), proxied),
+}
