@@ -8,6 +8,7 @@ import secrets
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -69,6 +70,14 @@ def encode(claims: Mapping[str, Any], secret: str, *, ttl: float | None) -> str:
 
 def decode(token: str, secret: str) -> Identity:
     """Verify a token. Raises Unauthorized, never saying more than the caller may know."""
+    identity = _verified(token, secret)
+    if identity.expires is not None and identity.expires <= time.time():
+        raise Unauthorized("The token has expired.")
+    return identity
+
+
+@lru_cache(maxsize=256)  # a backend sends the same token with every request
+def _verified(token: str, secret: str) -> Identity:
     try:
         claims = jwt.decode(token, secret, algorithms=[ALGORITHM])
     except jwt.ExpiredSignatureError as error:

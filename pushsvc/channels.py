@@ -9,9 +9,13 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterable, Iterator
+from typing import Final
 
 from pushsvc.event import BEGINNING, EventId
 from pushsvc.subscriber import Subscriber
+
+
+_NOBODY: Final[dict[Subscriber, None]] = {}  # most channels are one settled user's: an empty dict each would add up
 
 
 class Channel:
@@ -21,7 +25,7 @@ class Channel:
 
     def __init__(self) -> None:
         self.settled: dict[int, None] = {}
-        self.others: dict[Subscriber, None] = {}
+        self.others = _NOBODY
         self.last: EventId | None = None
         self.sent_at = 0.0  # monotonic times
         self.left_at = 0.0
@@ -41,6 +45,16 @@ class Channel:
         if self._fds is None:
             self._fds = array("i", self.settled)
         return self._fds
+
+    def add(self, subscriber: Subscriber) -> None:
+        if self.others is _NOBODY:
+            self.others = {}
+        self.others[subscriber] = None
+
+    def remove(self, subscriber: Subscriber) -> None:
+        del self.others[subscriber]
+        if not self.others:
+            self.others = _NOBODY
 
     def settle(self, fd: int) -> None:
         self.settled[fd] = None
@@ -74,17 +88,17 @@ class Channels:
             channel = self._channels.get(name)
             if channel is None:
                 channel = self._channels[name] = Channel()
-            channel.others[subscriber] = None
+            channel.add(subscriber)
 
     def leave(self, subscriber: Subscriber, now: float) -> None:
         """It must not be settled."""
         for channel in self.of(subscriber):
-            del channel.others[subscriber]
+            channel.remove(subscriber)
             channel.left_at = now
 
     def settle(self, subscriber: Subscriber, fd: int) -> None:
         for channel in self.of(subscriber):
-            del channel.others[subscriber]
+            channel.remove(subscriber)
             channel.settle(fd)
 
     def unsettle(self, subscriber: Subscriber, fd: int) -> None:
@@ -93,7 +107,7 @@ class Channels:
         subscriber.last = max(subscriber.last, self.through)
         for channel in self.of(subscriber):
             channel.unsettle(fd)
-            channel.others[subscriber] = None
+            channel.add(subscriber)
 
     def followers(self, channel: Channel) -> list[Subscriber]:
         return [*map(self._by_fd, channel.settled), *channel.others]

@@ -11,6 +11,7 @@ bind = _settings.app
 workers = _settings.workers
 worker_class = "pushsvc.worker.PushWorker"
 worker_connections = _settings.max_connections + 1000  # the service itself refuses with 503 well before gunicorn stalls
+backlog = 16384  # where a crowd waits; the kernel makes it net.core.somaxconn if that is less
 timeout = 30  # seconds without a sign of life before a worker is killed
 graceful_timeout = int(_settings.drain_seconds) + 10
 keepalive = 75  # seconds; longer than nginx keeps an idle upstream connection, so that nginx closes first

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import sys
 from collections.abc import Sequence
 from typing import Final, Protocol
 
@@ -95,7 +96,7 @@ class Subscriber:
     ) -> None:
         """`after`: the cursor. `unasked`: channels whose lost beginning is no loss. `expires`: Unix time."""
         self.user = user
-        self.channels = tuple(channels)
+        self.channels = tuple(map(sys.intern, channels))  # thousands may name the same
         self.last = after
         self.read = after  # up to here the log was read: whatever was lost before, it has had
         self.outlet = outlet

@@ -5,6 +5,7 @@ Use: gunicorn -k pushsvc.worker.PushWorker app:app
 
 from __future__ import annotations
 
+import gc
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -22,6 +23,7 @@ from pushsvc.limits import raise_descriptor_limit
 if TYPE_CHECKING:
     from pushsvc.service import Service
 
+ACCEPT: Final = 2  # connections between two turns of the event loop
 STEP_SECONDS: Final = 0.1  # how often a stopping worker looks whether it is done
 
 
@@ -43,6 +45,7 @@ class PushWorker(GeventWorker):
         service = self._service
         service.hub.detaches = not self.cfg.is_ssl and self.cfg.protocol == "http"  # else bytes are not what they seem
         service.start()
+        gc.freeze()  # what is here by now stays; a collection need not look at it while events wait
         servers = [self._serve(listener) for listener in self.sockets]
         try:
             while self.alive:
@@ -60,8 +63,9 @@ class PushWorker(GeventWorker):
         server = StreamServer(
             listener, handle=partial(self.handle, listener), spawn=Pool(self.worker_connections), **tls
         )
-        if self.cfg.workers > 1:
-            server.max_accept = 1  # leave the next connection to a sibling
+        # At once: one leaves the next connection to a sibling, and a few keep a crowd that comes back waiting in the
+        # kernel, where it costs nothing, instead of in greenlets that hold everybody else up.
+        server.max_accept = 1 if self.cfg.workers > 1 else ACCEPT
         server.start()
         return server
 
