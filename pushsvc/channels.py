@@ -14,7 +14,6 @@ from typing import Final
 from pushsvc.event import BEGINNING, EventId
 from pushsvc.subscriber import Subscriber
 
-
 _NOBODY: Final[dict[Subscriber, None]] = {}  # most channels are one settled user's: an empty dict each would add up
 
 

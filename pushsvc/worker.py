@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import gevent
 import gevent.event
+import gevent.socket
 from gevent.pool import Pool
 from gevent.server import StreamServer
 from gunicorn.sock import ssl_context
@@ -19,11 +20,12 @@ from gunicorn.workers.ggevent import GeventWorker
 
 from pushsvc.handover import HandOver
 from pushsvc.limits import raise_descriptor_limit
+from pushsvc.turnstile import Turnstile
 
 if TYPE_CHECKING:
     from pushsvc.service import Service
 
-ACCEPT: Final = 2  # connections between two turns of the event loop
+NEWCOMERS: Final = 6  # connections accepted, and first requests begun, in one turn of the event loop
 STEP_SECONDS: Final = 0.1  # how often a stopping worker looks whether it is done
 
 
@@ -37,6 +39,7 @@ class PushWorker(GeventWorker):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._idle: dict[_KeepAlive, gevent.Greenlet] = {}
+        self._newcomers = Turnstile(NEWCOMERS)
         self._stopping: gevent.event.Event | None = None  # set when the worker serves
 
     def run(self) -> None:
@@ -64,8 +67,8 @@ class PushWorker(GeventWorker):
             listener, handle=partial(self.handle, listener), spawn=Pool(self.worker_connections), **tls
         )
         # At once: one leaves the next connection to a sibling, and a few keep a crowd that comes back waiting in the
-        # kernel, where it costs nothing, instead of in greenlets that hold everybody else up.
-        server.max_accept = 1 if self.cfg.workers > 1 else ACCEPT
+        # kernel, where it costs nothing, instead of in greenlets.
+        server.max_accept = 1 if self.cfg.workers > 1 else NEWCOMERS
         server.start()
         return server
 
@@ -80,6 +83,19 @@ class PushWorker(GeventWorker):
             gevent.sleep(STEP_SECONDS)
         for server in servers:
             server.stop(timeout=1)
+
+    def handle(self, listener: Any, client: Any, address: Any) -> None:
+        """Gunicorn serves a connection in here. A crowd's first requests may all arrive in one turn of the loop."""
+        spoken = self.cfg.is_ssl  # there the handshake comes first
+        if not spoken:
+            with self.timeout_ctx():
+                gevent.socket.wait_read(client.fileno())
+                spoken = True
+        if spoken:
+            self._newcomers.wait()
+            super().handle(listener, client, address)
+        else:
+            client.close()
 
     def handle_request(self, listener: Any, request: Any, client: Any, address: Any) -> None:
         """Gunicorn calls this for each request over HTTP/1."""

@@ -1,0 +1,39 @@
+"""Spreads a crowd over the turns of the event loop, so that nobody else waits for all of it."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+import gevent
+import gevent.event
+
+
+class Turnstile:
+    """Lets so many greenlets through with each turn of the loop, in the order in which they came."""
+
+    def __init__(self, at_once: int) -> None:
+        self._at_once = at_once
+        self._through = 0  # in this turn
+        self._waiting: deque[gevent.event.Event] = deque()
+        self._watcher: Any = None
+
+    def wait(self) -> None:
+        if self._watcher is None:
+            self._watcher = gevent.get_hub().loop.prepare()
+        if not self._watcher.active:
+            self._watcher.start(self._turn)
+        if self._through < self._at_once and not self._waiting:
+            self._through += 1
+            return
+        mine = gevent.event.Event()
+        self._waiting.append(mine)
+        mine.wait()
+
+    def _turn(self) -> None:
+        if not self._waiting and not self._through:
+            self._watcher.stop()
+        self._through = 0
+        while self._waiting and self._through < self._at_once:
+            self._waiting.popleft().set()
+            self._through += 1
