@@ -22,7 +22,7 @@ from pushsvc.subscriber import Reason, Subscriber
 from pushsvc.wheel import Wheel
 
 TICK_SECONDS: Final = 0.5
-LOOK: Final = 64  # connections handled between two looks at the time
+LOOK: Final = 128  # connections handled between two looks at the time
 
 _HEARTBEAT: Final = Burst(sse.HEARTBEAT)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
@@ -22,7 +21,7 @@ from pushsvc.loops import Loop, Turn
 from pushsvc.outlet import QueueOutlet
 from pushsvc.presence import Presence
 from pushsvc.recovery import Recovery
-from pushsvc.sockets import SocketOutlet
+from pushsvc.sockets import SocketOutlet, write_all
 from pushsvc.subscriber import Reason, Subscriber
 
 CONFIRM_SECONDS: Final = 5.0  # how long a join waits for Redis to confirm the subscription
@@ -181,21 +180,17 @@ class Hub(Ear):
 
     def _write(self, burst: Burst, fds: Sequence[int], turn: Turn, seen: int) -> None:
         """The one loop that runs for each event and connection. `seen`: unsettled when the descriptors were listed."""
-        write, wire, size = os.write, burst.chunk, len(burst.chunk)
         start = 0
         while start < len(fds):
             if seen != self._channels.unsettled:  # a descriptor may have been closed, and be somebody else's by now
                 fds, start = [fd for fd in fds[start:] if self.connections.settled(fd)], 0
                 seen = self._channels.unsettled
-            for fd in fds[start : start + LOOK]:
-                try:
-                    sent = write(fd, wire)
-                except BlockingIOError:
-                    sent = 0
-                except OSError:
-                    continue  # the connection is broken, and the epoll is about to say so
-                if sent != size:
-                    self.connections.short(fd, wire[sent:], burst.events[-1].id)
+            some = fds[start : start + LOOK]
+            sent = write_all(some, burst.chunk)
+            if sent.count(len(burst.chunk)) != len(some):
+                for fd, size in zip(some, sent, strict=True):
+                    if size < len(burst.chunk):
+                        self.connections.short(fd, burst.chunk[size:], burst.events[-1].id)
             start += LOOK
             turn.share()
 

@@ -7,7 +7,8 @@ import select
 import socket
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import repeat
 from typing import Any, Final
 
 import gevent
@@ -71,6 +72,23 @@ class Sockets:
                 self._left(subscriber)
             elif isinstance(subscriber.outlet, SocketOutlet) and subscriber.outlet.flush():
                 self._flushed(subscriber)
+
+
+def write_all(fds: Sequence[int], wire: bytes) -> list[int]:
+    """Write the same to each; how much of it each took. One that is broken counts as having taken all: the epoll is
+    about to say what became of it.
+
+    The loop itself runs in C, as the interpreter would cost as much again as all of Python's part in a write.
+    """
+    sent: list[int] = []
+    while len(sent) < len(fds):
+        try:
+            sent.extend(map(os.write, fds[len(sent) :], repeat(wire)))  # keeps what it has when a write raises
+        except BlockingIOError:
+            sent.append(0)
+        except OSError:
+            sent.append(len(wire))
+    return sent
 
 
 class _Backlog:
