@@ -34,6 +34,9 @@ CANARY_SECONDS: Final = 0.5  # how often the worker announces something to itsel
 SILENCE_SECONDS: Final = 2.0  # a canary that has not come back for so long: the subscription is not proven
 DEAF_SECONDS: Final = 30.0  # nor behind a burst of announcements, which it only queues in: the subscription is deaf
 BATCH: Final = 500  # channels in one SUBSCRIBE
+# After so many commands for channels, so that a crowd that joins or leaves shares the next one; one user waits little.
+PAUSE_PER_CHANNEL: Final = 0.005  # seconds
+LONGEST_PAUSE: Final = 0.1
 READ_BYTES: Final = 262144  # how much is taken from the socket at once; what comes together leaves together
 
 Announcement = tuple[str, bytes]  # channel, payload
@@ -197,6 +200,7 @@ class Bus:
             self._queued.wait()
             self._queued.clear()
             queue, self._queue = self._queue, []
+            count = len(queue)
             connection = self._connection
             while queue and connection is not None and connection is self._connection:
                 command = queue[0][0]
@@ -210,6 +214,7 @@ class Bus:
                 self._asked = False
                 probe, self._probing = self._ear.probe()
                 connection.send_command(*probe, check_health=False)
+            gevent.sleep(min(LONGEST_PAUSE, count * PAUSE_PER_CHANNEL))
 
     def _sing(self, loop: Loop) -> None:
         while True:

@@ -90,7 +90,7 @@ class Hub(Ear):
         """What a connection's greenlet sends: the replay, then the live events, in one order. Ends when the
         connection shall end, or, if it is to be detached, when it is live."""
         while True:
-            wire, last = outlet.take(wait=subscriber.catching is None and not detach)
+            wire, last = outlet.take(wait=subscriber.catching is None and not detach and not outlet.ended)
             if wire:
                 with outlet.writing():
                     yield wire

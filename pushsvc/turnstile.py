@@ -16,13 +16,13 @@ class Turnstile:
         self._at_once = at_once
         self._through = 0  # in this turn
         self._waiting: deque[gevent.event.Event] = deque()
-        self._watcher: Any = None
+        self._next_turn: Any = None  # a timer of no time fires with the loop's next turn
 
     def wait(self) -> None:
-        if self._watcher is None:
-            self._watcher = gevent.get_hub().loop.prepare()
-        if not self._watcher.active:
-            self._watcher.start(self._turn)
+        if self._next_turn is None:
+            self._next_turn = gevent.get_hub().loop.timer(0)
+        if not self._next_turn.active:
+            self._next_turn.start(self._turn)
         if self._through < self._at_once and not self._waiting:
             self._through += 1
             return
@@ -31,9 +31,9 @@ class Turnstile:
         mine.wait()
 
     def _turn(self) -> None:
-        if not self._waiting and not self._through:
-            self._watcher.stop()
         self._through = 0
         while self._waiting and self._through < self._at_once:
             self._waiting.popleft().set()
             self._through += 1
+        if self._through:
+            self._next_turn.start(self._turn)

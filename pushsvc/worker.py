@@ -6,6 +6,7 @@ Use: gunicorn -k pushsvc.worker.PushWorker app:app
 from __future__ import annotations
 
 import gc
+import logging
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -19,11 +20,14 @@ from gunicorn.sock import ssl_context
 from gunicorn.workers.ggevent import GeventWorker
 
 from pushsvc.handover import HandOver
-from pushsvc.limits import raise_descriptor_limit
+from pushsvc.limits import most_connections, raise_descriptor_limit
 from pushsvc.turnstile import Turnstile
 
 if TYPE_CHECKING:
+    from pushsvc.hub import Hub
     from pushsvc.service import Service
+
+logger = logging.getLogger(__name__)
 
 NEWCOMERS: Final = 6  # connections accepted, and first requests begun, in one turn of the event loop
 STEP_SECONDS: Final = 0.1  # how often a stopping worker looks whether it is done
@@ -43,9 +47,9 @@ class PushWorker(GeventWorker):
         self._stopping: gevent.event.Event | None = None  # set when the worker serves
 
     def run(self) -> None:
-        raise_descriptor_limit()
         self._stopping = stopping = gevent.event.Event()
         service = self._service
+        self._limit_connections(service.hub)
         service.hub.detaches = not self.cfg.is_ssl and self.cfg.protocol == "http"  # else bytes are not what they seem
         service.start()
         gc.freeze()  # what is here by now stays; a collection need not look at it while events wait
@@ -59,6 +63,19 @@ class PushWorker(GeventWorker):
             self._finish(service, servers)
         finally:
             service.stop()
+
+    @staticmethod
+    def _limit_connections(hub: Hub) -> None:
+        descriptors = raise_descriptor_limit()
+        wanted, hub.max_connections = hub.max_connections, most_connections(hub.max_connections, descriptors)
+        if hub.max_connections < wanted:
+            logger.warning(
+                "PUSHSVC_MAX_CONNECTIONS is %d, but this process may open %d files: it will take %d connections; "
+                "raise the limit (ulimit -n, LimitNOFILE=)",
+                wanted,
+                descriptors,
+                hub.max_connections,
+            )
 
     def _serve(self, listener: Any) -> StreamServer:
         listener.setblocking(1)

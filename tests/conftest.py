@@ -1,16 +1,17 @@
 from __future__ import annotations
 
 import itertools
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import settings as hypothesis_settings
 
-from tests.stack import Stack
+from tests.stack import Stack, free_port
 
-settings.register_profile("patient", deadline=None)  # a busy machine is no failure
-settings.load_profile("patient")
+hypothesis_settings.register_profile("patient", deadline=None)  # a busy machine is no failure
+hypothesis_settings.load_profile("patient")
 
 Start = Callable[..., Stack]
 
@@ -46,7 +47,44 @@ def user() -> str:
     return f"user{next(_numbers)}"
 
 
-@pytest.fixture(params=["nginx", "gunicorn"])
+@pytest.fixture(scope="session")
+def other_server(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The same application and Redis under a server that gives no socket away: connections keep their greenlets."""
+    folder = tmp_path_factory.mktemp("other")
+    settings = stack.settings | {
+        "worker": "gevent",
+        "redis_url": f"unix://{stack.data_dir}/valkey.sock",
+        "http": f"127.0.0.1:{free_port()}",
+        "app": f"127.0.0.1:{free_port()}",
+    }
+    del settings["data_dir"]
+    running = Stack(folder, **settings)
+    yield running.app_url
+    running.stop(signal.SIGKILL)  # gunicorn's own worker would wait for its streams
+    assert "Traceback" not in running.output, running.output
+
+
+@pytest.fixture(params=["nginx", "gunicorn", "queue"])
 def base(request: pytest.FixtureRequest, stack: Stack) -> str:
-    """The same behaviour with nginx in front and without."""
+    """The same behaviour with nginx in front and without, and of connections that keep their greenlets."""
+    return address(request, stack)
+
+
+@pytest.fixture(params=["gunicorn", "queue"])
+def server(request: pytest.FixtureRequest, stack: Stack) -> str:
+    """The same behaviour of connections that are detached, and of those that keep their greenlets."""
+    return address(request, stack)
+
+
+def address(request: pytest.FixtureRequest, stack: Stack) -> str:
+    if request.param == "queue":
+        other: str = request.getfixturevalue("other_server")
+        return other
     return stack.url if request.param == "nginx" else stack.app_url
+
+
+@pytest.fixture(params=["", "gevent"], ids=["detached", "queue"])
+def worker(request: pytest.FixtureRequest) -> str:
+    """For a stack of one's own: our worker class, and gunicorn's."""
+    name: str = request.param
+    return name

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import random
+import resource
 import signal
 import socket
 import subprocess
@@ -18,7 +19,7 @@ from typing import Any
 import httpx
 import redis
 
-from pushsvc import auth
+from pushsvc import auth, keys
 from tests.eventsource import DEADLINE, EventSource, until
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -46,7 +47,11 @@ class Stack:
     """`python -m pushsvc up`. Its parts die with it, and it dies with the tests (prctl, see supervisor.py)."""
 
     def __init__(self, data_dir: Path, **settings: object) -> None:
+        """Settings of the service, and `worker`: another of gunicorn's classes instead of ours; `files`: how many
+        each process may open."""
         self.data_dir = data_dir
+        self.worker = settings.pop("worker", "")
+        self.files = settings.pop("files", 0)
         self.settings: dict[str, object] = {
             "data_dir": data_dir,
             "secret": SECRET,
@@ -61,9 +66,11 @@ class Stack:
 
     def start(self) -> None:
         words, environ = command("up", **self.settings)
+        if self.worker:
+            environ["GUNICORN_CMD_ARGS"] = f"--worker-class {self.worker}"
         self.process = subprocess.Popen(
             words, cwd=ROOT, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
-            preexec_fn=dies_with_the_tests(signal.SIGKILL),
+            preexec_fn=dies_with_the_tests(signal.SIGKILL, self.files),
         )  # fmt: skip
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -175,10 +182,28 @@ def alive(pid: int) -> bool:
         return False
 
 
-def dies_with_the_tests(number: signal.Signals) -> Callable[[], None]:
+def dies_with_the_tests(number: signal.Signals, files: object = 0) -> Callable[[], None]:
     """For a child, before exec: no test leaves a process behind, also when the tests are killed."""
 
     def prepare() -> None:
+        if isinstance(files, int) and files:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
         ctypes.CDLL(None).prctl(1, int(number))  # PR_SET_PDEATHSIG
 
     return prepare
+
+
+def connections(stack: Stack, user: str) -> int:
+    """How many the workers have counted in Redis."""
+    return sum(map(int, stack.redis.hvals(keys.connections(user))))
+
+
+def read_to_the_end(client: socket.socket) -> bytes:
+    """What came before the connection was closed, or reset."""
+    taken = b""
+    try:
+        while piece := client.recv(65536):
+            taken += piece
+    except ConnectionResetError:
+        pass
+    return taken

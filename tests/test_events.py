@@ -9,11 +9,10 @@ import threading
 import httpx
 import pytest
 
-from pushsvc import keys
 from pushsvc.event import EventId
 from tests.conftest import Start
 from tests.eventsource import EventSource, Message, until
-from tests.stack import Stack
+from tests.stack import Stack, connections, read_to_the_end
 
 
 def of(user: str, messages: list[Message]) -> list[Message]:
@@ -269,23 +268,8 @@ def test_head_request_ends(stack: Stack, base: str, user: str) -> None:
     assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
 
 
-def connections(stack: Stack, user: str) -> int:
-    return sum(map(int, stack.redis.hvals(keys.connections(user))))
-
-
-def read_to_the_end(client: socket.socket) -> bytes:
-    """What came before the connection was closed, or reset."""
-    taken = b""
-    try:
-        while piece := client.recv(65536):
-            taken += piece
-    except ConnectionResetError:
-        pass
-    return taken
-
-
-def test_a_slow_reader_is_cut_and_resumes_from_the_log(start: Start, user: str) -> None:
-    stack = start(workers=1, send_buffer_bytes=100_000, keep_events=2000)
+def test_a_slow_reader_is_cut_and_resumes_from_the_log(start: Start, worker: str, user: str) -> None:
+    stack = start(worker=worker, workers=1, send_buffer_bytes=100_000, keep_events=2000)
     host, port = str(stack.settings["app"]).split(":")
     with socket.socket() as slow, stack.listen(user, base=stack.app_url) as quick:
         slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)

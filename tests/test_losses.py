@@ -32,8 +32,8 @@ def append_unannounced(stack: Stack, user: str, data: str) -> str:
     return event_id.decode()
 
 
-def test_a_lost_announcement_is_found_by_the_next(stack: Stack, user: str) -> None:
-    with stack.listen(user) as source:
+def test_a_lost_announcement_is_found_by_the_next(stack: Stack, server: str, user: str) -> None:
+    with stack.listen(user, base=server) as source:
         ids = [stack.publish(user=user, data="1")]
         source.wait_ids(*ids)
         ids += [append_unannounced(stack, user, "2"), append_unannounced(stack, user, "3")]
@@ -42,8 +42,25 @@ def test_a_lost_announcement_is_found_by_the_next(stack: Stack, user: str) -> No
         assert [message.id for message in source.messages if message.id in ids] == ids
 
 
-def test_a_join_does_not_hide_a_loss_from_those_who_listen(start: Start, user: str) -> None:
-    stack = start(workers=1)
+def test_an_announcement_lost_behind_a_later_one_of_another_channel(stack: Stack, server: str, user: str) -> None:
+    """Its id lies below what the listener has had by then, so that it must be read from where its channel was whole."""
+    with stack.listen(user, f"?since=now&topics={user}", base=server) as source:
+        ids = [stack.publish(user=user, data="1")]
+        source.wait_ids(*ids)
+        lost = append_unannounced(stack, user, "lost")
+        ids.append(stack.publish(topic=user, data="2"))
+        source.wait_ids(*ids)
+        with stack.listen(user, f"?topics={user}", base=server, headers={"Last-Event-ID": ids[0]}) as other:
+            other.wait_ids(lost, ids[1])
+            ids.append(stack.publish(user=user, data="3"))
+            source.wait_ids(*ids, lost)
+            assert source.data == ["1", "2", "lost", "3"]
+            other.wait_ids(ids[2])
+            assert other.data == ["lost", "2", "3"], "who has read it from the log does not get it twice"
+
+
+def test_a_join_does_not_hide_a_loss_from_those_who_listen(start: Start, worker: str, user: str) -> None:
+    stack = start(worker=worker, workers=1)
     with stack.listen(user) as source:
         ids = [stack.publish(user=user, data="1")]
         source.wait_ids(*ids)
@@ -56,8 +73,8 @@ def test_a_join_does_not_hide_a_loss_from_those_who_listen(start: Start, user: s
                 assert each.ids == ids
 
 
-def test_a_subscription_that_is_cut_in_silence_is_made_again(start: Start, user: str) -> None:
-    stack = start(workers=1)
+def test_a_subscription_that_is_cut_in_silence_is_made_again(start: Start, worker: str, user: str) -> None:
+    stack = start(worker=worker, workers=1)
     with stack.listen(user) as source:
         ids = [stack.publish(user=user, data="1")]
         source.wait_ids(*ids)

@@ -1,0 +1,275 @@
+"""Who gets which bytes: the parts of the hub that need no server."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import gevent
+import pytest
+
+from pushsvc.burst import Burst, Live
+from pushsvc.channels import Channels
+from pushsvc.delivery import plan, runs
+from pushsvc.event import BEGINNING, EventId
+from pushsvc.eventlog import Clock, Entry, Slice
+from pushsvc.shelf import SHELF_SECONDS, Shelf
+from pushsvc.sockets import write_all
+from pushsvc.subscriber import HELD_EVENTS, Subscriber
+from pushsvc.turnstile import Turnstile
+from pushsvc.wheel import Wheel
+
+
+def at(number: int) -> EventId:
+    return EventId(1000, number)
+
+
+def live(*numbers: int) -> list[Live]:
+    return [Live(at(number), b"%d;" % number) for number in numbers]
+
+
+class Taken:
+    """An outlet that keeps what it gets, as long as it has room."""
+
+    detached = False
+    clear = True
+
+    def __init__(self, room: bool = True) -> None:
+        self.room = room
+        self.wires: list[bytes] = []
+
+    def send(self, burst: Burst) -> bool:
+        if self.room:
+            self.wires.append(burst.wire)
+        return self.room
+
+    def wake(self) -> None: ...
+
+    def end(self, farewell: bytes) -> bool:
+        return True
+
+    def cut(self) -> None: ...
+
+    def stuck(self, now: float) -> bool:
+        return False
+
+
+def subscriber(*channels: str, after: EventId = BEGINNING) -> tuple[Subscriber, Taken]:
+    outlet = Taken()
+    return Subscriber("u", channels, after, outlet), outlet
+
+
+CLOCK = Clock(BEGINNING, at(5), 2_000, 0)
+
+
+def test_a_burst_is_framed_as_one_chunk() -> None:
+    burst = Burst.of(live(1, 2))
+    assert (burst.wire, burst.chunk, burst.last) == (b"1;2;", b"4\r\n1;2;\r\n", at(2))
+    assert Burst(b"").chunk == b"", "an empty chunk would end the response"
+    assert burst.after(at(0)) is burst
+    later = burst.after(at(1))
+    assert later is not None
+    assert later.wire == b"2;"
+    assert burst.after(at(2)) is None
+
+
+def test_what_is_announced_during_a_replay_is_sent_once_after_it() -> None:
+    who, outlet = subscriber("a")
+    assert who.catching is not None
+    who.offer(Burst.of(live(4)), 0)  # before the clock: the log has it
+    who.catching.clock = CLOCK
+    who.offer(Burst.of(live(5, 6)), 0)
+    who.offer(Burst.of(live(7)), 0)
+    assert outlet.wires == []
+    assert who.caught_up(at(5), 0)
+    assert outlet.wires == [b"6;7;"]
+    who.offer(Burst.of(live(7, 8)), 0)
+    assert outlet.wires == [b"6;7;", b"8;"]
+
+
+def test_more_than_may_be_held_is_read_instead() -> None:
+    who, outlet = subscriber("a")
+    assert who.catching is not None
+    who.catching.clock = CLOCK
+    for number in range(10, 11 + HELD_EVENTS):
+        who.offer(Burst.of(live(number)), 0)
+    assert who.caught_up(at(5), 0)
+    assert outlet.wires == []
+    assert who.catching is not None, "not live: another clock is due"
+
+
+def test_what_finds_no_room_was_not_had() -> None:
+    who, outlet = subscriber("a")
+    who.go_live()
+    outlet.room = False
+    assert not who.offer(Burst.of(live(1)), 0)
+    assert who.last == BEGINNING
+
+
+@pytest.fixture
+def channels() -> Channels:
+    """Descriptors 1 and 2 follow a, 2 and 3 follow b, all settled."""
+    found: dict[int, Subscriber] = {}
+    result = Channels(found.__getitem__)
+    for fd, names in {1: "a", 2: "ab", 3: "b"}.items():
+        found[fd], _ = subscriber(*names)
+        result.enter(found[fd])
+        result.settle(found[fd], fd)
+    result.prove(["a", "b"], at(0))
+    return result
+
+
+def announcement(channel: str, number: int, prev: int) -> tuple[str, bytes]:
+    return channel, f"{at(number)} {at(prev)} data: {number}\n\n".encode()
+
+
+def sent(channels: Channels, *batch: tuple[str, bytes]) -> dict[int, list[str]]:
+    found, torn = runs(batch, channels)
+    assert not torn
+    return {fd: [str(event.id.seq) for event in burst.events] for burst, fds in plan(found) for fd in fds}
+
+
+def test_events_of_several_channels_leave_in_one_order(channels: Channels) -> None:
+    batch = [announcement("a", 1, 0), announcement("b", 2, 0), announcement("a", 3, 1), announcement("c", 4, 0)]
+    assert sent(channels, *batch) == {1: ["1", "3"], 2: ["1", "2", "3"], 3: ["2"]}
+    assert sent(channels, announcement("a", 5, 3), announcement("a", 6, 5)) == {1: ["5", "6"], 2: ["5", "6"]}
+
+
+def test_a_torn_chain_is_said_with_what_was_whole(channels: Channels) -> None:
+    assert runs([announcement("a", 1, 0), announcement("a", 4, 3), announcement("b", 5, 0)], channels)[1] == {
+        "a": at(1)
+    }
+    assert runs([announcement("a", 6, 4)], channels)[1] == {}, "once is enough"
+
+
+@pytest.fixture
+def pairs() -> Iterator[list[tuple[socket.socket, socket.socket]]]:
+    with ExitStack() as stack:
+        made = [socket.socketpair() for _ in range(5)]
+        for pair in made:
+            for end in pair:
+                stack.enter_context(end)
+                end.setblocking(False)
+        yield made
+
+
+def test_one_full_and_one_broken_socket_harm_no_other(pairs: list[tuple[socket.socket, socket.socket]]) -> None:
+    full, broken = pairs[1][0], pairs[3]
+    filled = 0
+    try:
+        while True:
+            filled += full.send(b"x" * 65536)
+    except BlockingIOError:
+        pass
+    broken[1].close()
+    wire = b"hello"
+    assert write_all([ours.fileno() for ours, _ in pairs], wire) == [5, 0, 5, 5, 5]
+    assert [pairs[number][1].recv(10) for number in (0, 2, 4)] == [wire] * 3
+    taken = 0
+    while taken < filled:
+        taken += len(os.read(pairs[1][1].fileno(), 1 << 20))
+    assert taken == filled
+
+
+class Log:
+    """As much of an EventLog as a shelf needs: one event a second, and a count of the reads."""
+
+    def __init__(self) -> None:
+        self.reads = 0
+        self.entries = [Entry(at(number), at(number - 1), b"", None) for number in range(1, 6)]
+
+    def read(self, names: list[str], after: EventId, clock: Clock, count: int) -> list[Slice]:
+        self.reads += len(names)
+        gevent.sleep(0)
+        return [Slice([entry for entry in self.entries if entry.id > after], self.entries[-1].id) for _ in names]
+
+
+@pytest.fixture
+def log() -> Log:
+    return Log()
+
+
+@pytest.fixture
+def shelf(log: Log) -> Shelf:
+    return Shelf(log, lambda name: name != "lonely", lambda: 0.0)  # type: ignore[arg-type]
+
+
+def numbers(pieces: list[Slice]) -> list[list[int]]:
+    return [[entry.id.seq for entry in piece.entries] for piece in pieces]
+
+
+def test_a_crowd_shares_reads_also_while_they_are_under_way(log: Log, shelf: Shelf) -> None:
+    readers = [gevent.spawn(shelf.read, ["a", "b"], at(2), CLOCK, 100) for _ in range(50)]
+    assert all(numbers(reader.get()) == [[3, 4, 5]] * 2 for reader in readers)
+    assert log.reads == 2
+    assert numbers(shelf.read(["a"], at(4), CLOCK, 100)) == [[5]]
+    assert log.reads == 2, "a later cursor wants a part of it"
+    assert numbers(shelf.read(["a"], at(1), CLOCK, 100)) == [[2, 3, 4, 5]]
+    assert log.reads == 3, "an earlier one more"
+    for _ in range(2):
+        shelf.read(["lonely"], at(1), CLOCK, 100)
+    assert log.reads == 5, "what nobody shares is not kept"
+
+
+def test_a_later_clock_needs_the_tails_to_be_the_same(log: Log, shelf: Shelf) -> None:
+    later = CLOCK._replace(last=at(9))
+    shelf.read(["a", "b"], at(2), CLOCK, 100)
+    shelf.vouch(later, {"a": at(5), "b": at(8)})
+    assert numbers(shelf.read(["a"], at(2), later, 100)) == [[3, 4, 5]]
+    assert log.reads == 2
+    log.entries.append(Entry(at(8), at(5), b"", None))
+    assert numbers(shelf.read(["b"], at(2), later, 100)) == [[3, 4, 5, 8]], "its announcement was lost"
+    assert numbers(shelf.read(["a"], at(2), later._replace(last=at(10)), 100)) == [[3, 4, 5, 8]], "nobody vouched"
+
+
+def test_an_announcement_takes_a_channel_off_the_shelf(log: Log, shelf: Shelf) -> None:
+    shelf.read(["a"], at(2), CLOCK, 100)
+    shelf.forget("a")
+    shelf.read(["a"], at(2), CLOCK, 100)
+    assert log.reads == 2
+
+
+def test_what_stood_on_the_shelf_for_long_is_read_again(log: Log) -> None:
+    now = [0.0]
+    shelf = Shelf(log, lambda name: True, lambda: now[0])  # type: ignore[arg-type]
+    shelf.read(["a"], at(2), CLOCK, 100)
+    now[0] = SHELF_SECONDS + 1
+    shelf.tidy()
+    shelf.read(["a"], at(2), CLOCK, 100)
+    assert log.reads == 2
+
+
+def test_a_read_that_fails_fails_for_all_who_wait_and_is_tried_again(log: Log, shelf: Shelf) -> None:
+    good, log.read = log.read, lambda *_: 1 / 0  # type: ignore[assignment, method-assign]
+    readers = [gevent.spawn(shelf.read, ["a"], at(2), CLOCK, 100) for _ in range(2)]
+    gevent.joinall(readers)
+    assert all(isinstance(reader.exception, ZeroDivisionError) for reader in readers)
+    log.read = good  # type: ignore[method-assign]
+    assert numbers(shelf.read(["a"], at(2), CLOCK, 100)) == [[3, 4, 5]]
+
+
+def test_the_wheel_has_each_at_one_place() -> None:
+    wheel = Wheel(0.5)
+    (first, _), (second, _), (third, _) = subscriber("a"), subscriber("a"), subscriber("a")
+    wheel.put(first, 1.0)
+    wheel.put(second, 0.1)
+    wheel.put(third, 0.6)
+    wheel.put(first, 1.5)
+    wheel.take(third)
+    assert [wheel.turn() for _ in range(4)] == [[second], [], [first], []]
+
+
+def test_a_turnstile_lets_a_crowd_through_bit_by_bit_and_in_order() -> None:
+    turnstile, through = Turnstile(3), []
+
+    def walk(number: int) -> None:
+        turnstile.wait()
+        through.append(number)
+
+    crowd = [gevent.spawn(walk, number) for number in range(20)]
+    gevent.sleep(0)
+    assert len(through) <= 6
+    gevent.joinall(crowd, timeout=10)
+    assert through == list(range(20))
