@@ -113,11 +113,12 @@ class Channels:
 
     def positions(self, channel: Channel) -> Iterator[tuple[str, EventId]]:
         """Users, and up to where each has had everything, as far as the Hub alone sends to them."""
-        for fd in list(channel.settled):
-            if fd in channel.settled:  # still
+        settled, sent = channel.settled, self.sent(channel)
+        for fd in list(settled):
+            if fd in settled:  # still: who asks takes pauses
                 subscriber = self._by_fd(fd)
                 if subscriber.ack:
-                    yield subscriber.user, self.sent(channel)
+                    yield subscriber.user, sent
         for subscriber in list(channel.others):
             if subscriber.ack and subscriber.outlet.clear and subscriber.catching is None:
                 yield subscriber.user, subscriber.last
