@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Sequence
 from typing import Final
 
 import gevent
@@ -23,6 +24,7 @@ _ENTER: Final = Script("enter")
 BEAT_SECONDS: Final = 1.0  # how often counts that changed, and the sign of life, are written
 LEASE_SECONDS: Final = 5  # a worker that was silent for so long is dead
 EVERYTHING_SECONDS: Final = 60.0  # how often all counts are written, in case others took this worker for dead
+BATCH: Final = 200  # users in one round trip: when a crowd leaves at once, nobody waits for all of it
 FORGET_SECONDS: Final = 7 * 86400
 
 
@@ -84,17 +86,21 @@ class Presence:
 
     def write(self) -> None:
         """Write the sign of life and the counts that changed. Raises Unavailable; nothing is forgotten then."""
-        changed = set(self._changed)
-        commands: list[Command] = [("SET", keys.worker(self._worker_id), "", "EX", LEASE_SECONDS)]
-        for user in changed:
-            key = keys.connections(user)
-            if user in self._here:
-                commands += [("HSET", key, self._worker_id, self._here[user]), ("EXPIRE", key, FORGET_SECONDS)]
-            else:
-                commands.append(("HDEL", key, self._worker_id))
-        self._changed.clear()
+        self._store.one(("SET", keys.worker(self._worker_id), "", "EX", LEASE_SECONDS))
+        changed = list(self._changed)
+        for start in range(0, len(changed), BATCH):
+            self._write_counts(changed[start : start + BATCH])
+
+    def _write_counts(self, users: Sequence[str]) -> None:
+        self._changed.difference_update(users)
         try:
-            self._store.execute(commands)
+            self._store.execute([command for user in users for command in self._count(user)])
         except Unavailable:
-            self._changed |= changed
+            self._changed.update(users)
             raise
+
+    def _count(self, user: str) -> list[Command]:
+        key = keys.connections(user)
+        if user in self._here:
+            return [("HSET", key, self._worker_id, self._here[user]), ("EXPIRE", key, FORGET_SECONDS)]
+        return [("HDEL", key, self._worker_id)]
