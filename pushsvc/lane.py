@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import gevent
+import gevent.event
 import redis
 from gevent.event import AsyncResult
 from redis.connection import ConnectionInterface
@@ -27,7 +28,8 @@ class Lane:
     def __init__(self, client: redis.Redis) -> None:
         self._pool = client.connection_pool
         self._queue: deque[tuple[Sequence[Command], AsyncResult[list[Any]]]] = deque()
-        self._under_way = False
+        self._wake = gevent.event.Event()
+        self._worker: gevent.Greenlet | None = None
         self._connection: ConnectionInterface | None = None
         self._used = 0.0  # monotonic time
 
@@ -35,18 +37,18 @@ class Lane:
         """The answers in order; one that Redis refused is an exception among them. Raises RedisError."""
         place: AsyncResult[list[Any]] = AsyncResult()
         self._queue.append((commands, place))
-        if not self._under_way:
-            self._under_way = True
-            gevent.spawn(self._work)  # not in this greenlet, which may be killed halfway
+        if self._worker is None or self._worker.dead:
+            self._worker = gevent.spawn(self._work)  # not in this greenlet, which may be killed halfway
+        self._wake.set()
         answers: list[Any] = place.get()
         return answers
 
     def _work(self) -> None:
-        try:
+        while True:
+            self._wake.wait()
+            self._wake.clear()
             while self._queue:
                 self._trip()
-        finally:
-            self._under_way = False
 
     def _trip(self) -> None:
         batch = [self._queue.popleft()]
