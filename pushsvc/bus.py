@@ -185,10 +185,11 @@ class Bus:
                 self._ear.confirmed(keys.channel_of(key))
 
     def _answered(self, answer: Any) -> None:
-        if isinstance(answer, Exception):
-            raise redis.ResponseError(str(answer))
         probing, self._probing = self._probing, None
-        if probing is not None:
+        if isinstance(answer, Exception):
+            logger.error("redis does not tell the clock: %s", answer)
+            gevent.spawn_later(LONGEST_PAUSE, self.ask)
+        elif probing is not None:
             probing(answer)
         if self._asked:
             self._queued.set()

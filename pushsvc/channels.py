@@ -65,7 +65,8 @@ class Channel:
 
 
 class Channels:
-    """All of them, and `through`: every event up to it that was announced has been sent to the settled."""
+    """All of them, and `through`: every event up to it that was announced has been sent to the settled. It falls back
+    when Redis does."""
 
     def __init__(self, by_fd: Callable[[int], Subscriber]) -> None:
         self.through = BEGINNING
@@ -137,6 +138,13 @@ class Channels:
         for name in names:
             if name in self._channels:
                 self._channels[name].last = through
+
+    def rewind(self, last: EventId) -> None:
+        """Redis has lost what came after `last`."""
+        self.through = last
+        for channel in self._channels.values():
+            if channel.last is not None:
+                channel.last = min(channel.last, last)
 
     def let_go(self, left_before: float) -> list[str]:
         """Forget the channels that nobody has followed since."""

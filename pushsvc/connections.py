@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
+import os
 import random
 import time
 from collections.abc import Callable
@@ -20,6 +23,8 @@ from pushsvc.positions import Positions
 from pushsvc.sockets import SocketOutlet, Sockets
 from pushsvc.subscriber import Reason, Subscriber
 from pushsvc.wheel import Wheel
+
+logger = logging.getLogger(__name__)
 
 TICK_SECONDS: Final = 0.5
 LOOK: Final = 128  # connections handled between two looks at the time
@@ -40,7 +45,11 @@ class Connections:
         send_buffer_bytes: int,
     ) -> None:
         """`left` is told of each that has ended."""
-        self.sockets = Sockets(send_buffer_bytes, lambda subscriber: self.end(subscriber, Reason.GONE), self._flushed)
+        self.sockets = Sockets(
+            send_buffer_bytes,
+            lambda subscriber: self.guard(subscriber, lambda each: self.end(each, Reason.GONE)),
+            lambda subscriber: self.guard(subscriber, self._flushed),
+        )
         self.channels = Channels(self.sockets.subscriber)
         self.positions = Positions(log, self.channels.positions)
         self._left = left
@@ -113,7 +122,12 @@ class Connections:
         """From now on its bytes go to the socket directly; what waits in its queue is first."""
         queue, subscriber.outlet = subscriber.outlet, outlet
         assert isinstance(queue, QueueOutlet)
-        self.sockets.add(outlet.fd, subscriber)
+        try:
+            self.sockets.add(outlet.fd, subscriber)
+        except OSError:  # no more watches to be had
+            os.close(outlet.fd)
+            self.leave(subscriber)
+            raise
         wire, last = queue.take(wait=False)
         if wire:
             outlet.send(Burst(wire, last))
@@ -160,6 +174,13 @@ class Connections:
         if subscriber.ack:
             self.positions.mark(subscriber.user, last)
 
+    def recovered(self, subscriber: Subscriber, missed: bool) -> None:
+        """It is live, after it got what it had `missed`."""
+        if missed:
+            self._flushed(subscriber)
+        else:
+            self.settle(subscriber)
+
     def short(self, fd: int, rest: bytes, last: EventId) -> None:
         """A settled one's client had no room for all that was sent, up to the event `last`."""
         subscriber = self.sockets.subscriber(fd)
@@ -178,11 +199,21 @@ class Connections:
             turn = Turn()
             for number, subscriber in enumerate([*self._wheel.turn(), *self._unsettled]):
                 if subscriber in self._all:
-                    self._look(subscriber, time.monotonic(), time.time())
+                    self.guard(subscriber, self._look)
                 if number % LOOK == 0:
                     turn.share()
 
-    def _look(self, subscriber: Subscriber, now: float, wall: float) -> None:
+    def guard(self, subscriber: Subscriber, work: Callable[[Subscriber], object]) -> None:
+        """A mistake of ours with one connection costs that one; it will resume."""
+        try:
+            work(subscriber)
+        except Exception:
+            logger.exception("a connection is cut because of an error of the service")
+            with contextlib.suppress(Exception):
+                self.end(subscriber, Reason.BROKEN)
+
+    def _look(self, subscriber: Subscriber) -> None:
+        now, wall = time.monotonic(), time.time()
         if subscriber.outlet.stuck(now):
             self._give_up(subscriber)
         elif subscriber.reason is not None:
@@ -193,6 +224,8 @@ class Connections:
             if self._silent_until(subscriber) <= now and self._nothing_on_its_way(subscriber):
                 subscriber.sent_at = now
                 subscriber.outlet.send(_HEARTBEAT)
+                if not subscriber.outlet.clear:
+                    self.unsettle(subscriber)
             if subscriber.due:
                 self._come_back(subscriber)
             else:
@@ -231,5 +264,5 @@ class Connections:
         subscribers = self.all()
         random.shuffle(subscribers)
         for subscriber in subscribers:
-            self.end(subscriber, Reason.DRAINING)
+            self.guard(subscriber, lambda each: self.end(each, Reason.DRAINING))
             gevent.sleep(seconds / len(subscribers))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 
 from pushsvc import sse
 from pushsvc.burst import Burst, Live
 from pushsvc.channels import Channel, Channels
 from pushsvc.event import EventId
+
+logger = logging.getLogger(__name__)
 
 
 class Run:
@@ -35,7 +38,11 @@ def runs(batch: Iterable[tuple[str, bytes]], channels: Channels) -> tuple[list[R
         channel = channels.get(name)
         if channel is None:
             continue
-        event_id, prev, wire = parse(payload)
+        try:
+            event_id, prev, wire = parse(payload)
+        except ValueError:
+            logger.warning("something that is no event was published on the Redis channel of %s", name)
+            continue
         known = channel.last
         if not channel.note(event_id, prev):
             torn.setdefault(name, channels.through if known is None else known)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 import gevent
+from gevent.monkey import is_module_patched
 
 from pushsvc import sse
 from pushsvc.burst import Burst
@@ -52,7 +53,7 @@ class Hub(Ear):
         self._channels = connections.channels
         self._unproven: set[str] = set()  # channels confirmed since the last clock
         self._recovery = Recovery(
-            log, self.bus.ask, self._channels.crowded, self._clock_came, connections.settle, self._failed
+            log, self.bus.ask, self._channels.crowded, self._clock_came, connections.recovered, self._failed
         )
 
     def check_room(self) -> None:
@@ -68,6 +69,8 @@ class Hub(Ear):
         Raises Unavailable, or TooManyConnections.
         """
         self.check_room()
+        if not is_module_patched("socket"):
+            raise Unavailable("This server cannot hold streams: it needs gunicorn's gevent worker.", retry_after=60)
         self.connections.enter(subscriber)
         try:
             self._presence.enter(subscriber.user)
@@ -105,6 +108,8 @@ class Hub(Ear):
     def _replay(self, subscriber: Subscriber, outlet: QueueOutlet) -> Iterator[bytes]:
         try:
             for page in self._recovery.pages(subscriber):
+                if outlet.ended:
+                    return
                 with outlet.writing():
                     yield page.wire
                 self._written(subscriber, page.cursor)
@@ -147,18 +152,28 @@ class Hub(Ear):
             self._unproven.add(channel)
 
     def _clock_came(self, clock: Clock) -> None:
+        if clock.last < self._channels.through:
+            self._lost_future(clock)
+        self._channels.through = clock.last
         self._channels.prove(self._unproven, clock.last)
-        self._channels.through = max(self._channels.through, clock.last)
         self._unproven.clear()
+
+    def _lost_future(self, clock: Clock) -> None:
+        """Redis came back with less than it had: what was heard since is of another life of the data."""
+        self._channels.rewind(clock.last)
+        for subscriber in self.connections.all():
+            self._behind(subscriber)
 
     def announced(self, batch: Sequence[Announcement]) -> None:
         """Events arrive: encoded once, sent to all whom they concern."""
         found, torn = runs(batch, self._channels)
         for name, _ in batch:
             self._recovery.shelf.forget(name)
+        turn = Turn()
         for name, known in torn.items():
             for subscriber in self._channels.followers(self._channels[name]):
                 self._behind(subscriber, name, known)
+                turn.share()
         if found:
             self._send(found)
 
@@ -191,6 +206,7 @@ class Hub(Ear):
                 for fd, size in zip(some, sent, strict=True):
                     if size < len(burst.chunk):
                         self.connections.short(fd, burst.chunk[size:], burst.events[-1].id)
+                seen = self._channels.unsettled  # by ourselves, and behind us
             start += LOOK
             turn.share()
 

@@ -4,17 +4,25 @@ round trip. So a crowd of publishers or joiners costs Redis and this process a f
 
 from __future__ import annotations
 
+import logging
+import threading
 import time
 from collections import deque
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import gevent
 import gevent.event
+import hiredis
 import redis
 from gevent.event import AsyncResult
+from gevent.monkey import is_module_patched
 from redis.connection import ConnectionInterface
 from redis.exceptions import ResponseError
+
+from pushsvc.loops import Turn
+
+logger = logging.getLogger(__name__)
 
 Command = tuple[Any, ...]
 
@@ -22,26 +30,46 @@ MOST_COMMANDS: Final = 1000  # in one round trip, unless a single request brings
 IDLE_SECONDS: Final = 0.05  # a connection unused for so long is looked at before it is trusted
 
 
+class _Request(NamedTuple):
+    packed: bytes
+    commands: int
+    place: AsyncResult[list[Any]]
+
+
 class Lane:
-    """Answers reach exactly who asked: a connection on which anything went wrong is never used again."""
+    """Answers reach exactly who asked: a connection on which anything went wrong is never used again. What was asked
+    first is run first."""
 
     def __init__(self, client: redis.Redis) -> None:
         self._pool = client.connection_pool
-        self._queue: deque[tuple[Sequence[Command], AsyncResult[list[Any]]]] = deque()
+        self._queue: deque[_Request] = deque()
         self._wake = gevent.event.Event()
         self._worker: gevent.Greenlet | None = None
         self._connection: ConnectionInterface | None = None
         self._used = 0.0  # monotonic time
+        self._lock = threading.Lock()
 
     def run(self, commands: Sequence[Command]) -> list[Any]:
         """The answers in order; one that Redis refused is an exception among them. Raises RedisError."""
+        packed = b"".join([hiredis.pack_command(command) for command in commands])
+        if not is_module_patched("socket"):
+            return self._run_in_thread(packed, len(commands))
         place: AsyncResult[list[Any]] = AsyncResult()
-        self._queue.append((commands, place))
+        self._queue.append(_Request(packed, len(commands), place))
         if self._worker is None or self._worker.dead:
             self._worker = gevent.spawn(self._work)  # not in this greenlet, which may be killed halfway
         self._wake.set()
         answers: list[Any] = place.get()
         return answers
+
+    def _run_in_thread(self, packed: bytes, count: int) -> list[Any]:
+        """Under a server of threads there are no greenlets to share with."""
+        with self._lock:
+            try:
+                return self._exchange(packed, count)
+            except BaseException:
+                self._drop()
+                raise
 
     def _work(self) -> None:
         while True:
@@ -52,33 +80,34 @@ class Lane:
 
     def _trip(self) -> None:
         batch = [self._queue.popleft()]
-        count = len(batch[0][0])
-        while self._queue and count + len(self._queue[0][0]) <= MOST_COMMANDS:
+        count = batch[0].commands
+        while self._queue and count + self._queue[0].commands <= MOST_COMMANDS:
             batch.append(self._queue.popleft())
-            count += len(batch[-1][0])
+            count += batch[-1].commands
         try:
-            answers = self._exchange([command for commands, _ in batch for command in commands])
+            answers = self._exchange(b"".join([request.packed for request in batch]), count)
         except BaseException as error:
             self._drop()
-            for _, place in batch:
-                place.set_exception(error if isinstance(error, redis.RedisError) else redis.ConnectionError(str(error)))
-            if not isinstance(error, (redis.RedisError, OSError)):
+            for request in batch:
+                request.place.set_exception(_translated(error))
+            if not isinstance(error, Exception):
                 raise
             return
         at = 0
-        for commands, place in batch:
-            place.set(answers[at : at + len(commands)])
-            at += len(commands)
+        for request in batch:
+            request.place.set(answers[at : at + request.commands])
+            at += request.commands
 
-    def _exchange(self, commands: Sequence[Command]) -> list[Any]:
+    def _exchange(self, packed: bytes, count: int) -> list[Any]:
         connection = self._connected()
-        connection.send_packed_command(connection.pack_commands(commands), check_health=False)
-        answers = []
-        for _ in commands:
+        connection.send_packed_command([packed], check_health=False)
+        answers, turn = [], Turn()
+        for _ in range(count):
             try:
                 answers.append(connection.read_response())
             except ResponseError as refusal:
                 answers.append(refusal)
+            turn.share()  # reading what is there already never yields by itself
         self._used = time.monotonic()
         return answers
 
@@ -103,3 +132,11 @@ class Lane:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.disconnect()
+
+
+def _translated(error: BaseException) -> redis.RedisError:
+    if isinstance(error, redis.RedisError):
+        return error
+    if not isinstance(error, OSError):
+        logger.error("an exchange with Redis failed", exc_info=error)
+    return redis.ConnectionError(str(error))

@@ -80,7 +80,7 @@ class Connection:
             hub.join(subscriber)
             self._hang_up.watch(lambda: hub.connections.end(subscriber, Reason.GONE))
         except BaseException:
-            self._hang_up.unwatch()
+            self.leave()
             raise
 
     @property

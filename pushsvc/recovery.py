@@ -18,7 +18,7 @@ from pushsvc.errors import Unavailable
 from pushsvc.event import BEGINNING
 from pushsvc.eventlog import Clock, EventLog
 from pushsvc.lane import Command
-from pushsvc.replay import Page, Replay
+from pushsvc.replay import Late, Page, Replay
 from pushsvc.shelf import Shelf
 from pushsvc.sockets import SocketOutlet
 from pushsvc.subscriber import CatchUp, Reason, Subscriber
@@ -38,11 +38,12 @@ class Recovery:
         ask: Callable[[], None],
         crowded: Callable[[str], bool],
         clock_came: Callable[[Clock], None],
-        recovered: Callable[[Subscriber], None],
+        recovered: Callable[[Subscriber, bool], None],
         failed: Callable[[Subscriber, Reason], None],
     ) -> None:
         """`ask` for a probe on the subscription; `crowded`: see Shelf; `clock_came` is told of each, in its place
-        among the announcements; `recovered` and `failed` what became of a subscriber."""
+        among the announcements; `recovered` and `failed` what became of a subscriber, the first also whether it had
+        missed anything."""
         self.shelf = Shelf(log, crowded, time.monotonic)
         self._log = log
         self._ask = ask
@@ -56,14 +57,14 @@ class Recovery:
         self._last = BEGINNING
 
     def sync(self, catching: CatchUp, seconds: float) -> bool:
-        """Wait for a clock; False if none comes."""
+        """Wait for a clock; False if none comes. A flood of announcements may have outdated it already."""
         came = self._waiting[catching] = gevent.event.Event()
         self._ask()
         try:
             came.wait(seconds)
         finally:
             self._waiting.pop(catching, None)
-        return catching.clock is not None
+        return bool(came.is_set())
 
     def probe(self) -> tuple[Command, Callable[[Any], None]]:
         """See `Ear`. Whoever waits by now gets this clock."""
@@ -91,14 +92,27 @@ class Recovery:
         assert catching is not None
         if catching.clock is None and not self.sync(catching, SYNC_SECONDS):
             raise Unavailable("Redis does not say where the log stands; try again.", retry_after=1)
+        if catching.clock is None:
+            return
+        missed = False
         replay = Replay(
-            self.shelf, subscriber.channels, subscriber.last, catching.unasked, catching.clock, dict(catching.late)
+            self.shelf,
+            subscriber.channels,
+            subscriber.last,
+            catching.unasked,
+            catching.clock,
+            Late(catching.late, catching.live_until) if catching.live_until else None,
         )
-        for page in replay.pages():
-            yield page
-            subscriber.last = page.cursor or subscriber.last
+        try:
+            for page in replay.pages():
+                yield page
+                subscriber.last, missed = page.cursor or subscriber.last, True
+        except Unavailable:
+            catching.restart()  # the replay may have gone past this clock
+            raise
+        missed = missed or bool(catching.held)
         if subscriber.caught_up(replay.through, time.monotonic()):
-            self._recovered(subscriber)
+            self._recovered(subscriber, missed)
         else:
             self._failed(subscriber, Reason.SLOW)
 
@@ -113,7 +127,10 @@ class Recovery:
             return  # whose hands it is in sees it
         self._patients.add(subscriber)
         self._queue.append(subscriber)
-        if self._healers < HEALERS:
+        self._hire()
+
+    def _hire(self) -> None:
+        if self._queue and self._healers < HEALERS:
             self._healers += 1
             gevent.spawn(self._work)
 
@@ -137,8 +154,19 @@ class Recovery:
         assert isinstance(outlet, SocketOutlet)
         try:
             for page in self.pages(subscriber):
-                if not (outlet.drain() and outlet.send(Burst(page.wire, page.cursor)) and outlet.drain()):
+                if not (self._drained(outlet) and outlet.send(Burst(page.wire, page.cursor)) and self._drained(outlet)):
                     self._failed(subscriber, Reason.SLOW)
                     return
         except Unavailable:
             self.pause()
+
+    def _drained(self, outlet: SocketOutlet) -> bool:
+        """Wait for a slow client, while another healer goes on with the others."""
+        if outlet.clear:
+            return outlet.drain()
+        self._healers -= 1
+        self._hire()
+        try:
+            return outlet.drain()
+        finally:
+            self._healers += 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from pushsvc import sse
@@ -27,6 +27,14 @@ class Page(NamedTuple):
 
     wire: bytes
     cursor: EventId | None
+
+
+class Late(NamedTuple):
+    """Channels whose events up to `until` the reader has had only up to the one named: its cursor went past others.
+    A channel is taken out once it was read."""
+
+    channels: dict[str, EventId]
+    until: EventId
 
 
 class Loss(NamedTuple):
@@ -73,14 +81,13 @@ class Replay:
         after: EventId,
         unasked: Sequence[str] = (),
         clock: Clock | None = None,
-        late: Mapping[str, EventId] | None = None,
+        late: Late | None = None,
     ) -> None:
-        """`clock`: up to where to read, if that is known already. `late`: channels that are to be read from an
-        earlier event on, because the reader's cursor went past something it has not had."""
+        """`clock`: up to where to read, if that is known already."""
         self.through = after
         self._log = log
         self._clock = clock
-        self._late = late or {}
+        self._late = late
         self._channels = channels
         self._requested = after
         self._marks: dict[str, EventId | None] = dict.fromkeys(channels, after) | dict.fromkeys(unasked)
@@ -91,8 +98,8 @@ class Replay:
         if reset:
             self.through = BEGINNING
             self._marks = dict.fromkeys(self._channels)
-        for channel, known in self._late.items():
-            yield from self._read_late(channel, known, clock)
+        if self._late is not None and self._late.channels and not reset:
+            yield from self._read_late(self._late, clock)
         looks = 0
         while self.through < clock.last:
             pieces = self._log.read(self._channels, self.through, clock, READ_EVENTS)
@@ -103,15 +110,23 @@ class Replay:
             yield from self._turn(pieces, clock, reset)
             looks, reset = 0, False
 
-    def _read_late(self, channel: str, known: EventId, clock: Clock) -> Iterator[Page]:
-        """What lies before the cursor, which these pages do not move."""
-        while True:
+    def _read_late(self, late: Late, clock: Clock) -> Iterator[Page]:
+        """What lies before the cursor; each page puts the browser's cursor back to where it was."""
+        cursor = sse.cursor(self.through)
+        while late.channels:
+            channel, known = next(iter(late.channels.items()))
             [piece] = self._log.read([channel], known, clock, READ_EVENTS)
-            entries = [entry for entry in piece.entries if entry.id <= self.through]
-            known = self._marks[channel] = entries[-1].id if entries else known
-            yield from (Page(page.wire, None) for page in _pages(entry for entry in entries if entry.alive(clock.now)))
+            entries = [entry for entry in piece.entries if entry.id <= late.until]
+            # One more shows, by its predecessor, whether the range was whole at its end.
+            lost = list(losses(known, Slice(piece.entries[: len(entries) + 1], piece.tail), whole=False))
+            if lost:
+                yield Page(_gap(self._requested, entries, lost, clock, False).wire + cursor, None)
+            for page in _pages(entry for entry in entries if entry.alive(clock.now)):
+                yield Page(page.wire + cursor, None)
+            passed = [entry.id for entry in entries[-1:]] + [loss.lost for loss in lost]
+            self._marks[channel] = late.channels[channel] = max(passed, default=known)
             if len(entries) < READ_EVENTS:
-                return
+                del late.channels[channel]
 
     def _turn(self, pieces: Sequence[Slice], clock: Clock, reset: bool) -> Iterator[Page]:
         """What the pieces have in common: up to the clock, or to the end of the shortest that goes on."""

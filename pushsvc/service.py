@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from flask import current_app
+from gevent.monkey import is_module_patched
 
 from pushsvc.config import Settings
 from pushsvc.errors import Unavailable
@@ -36,7 +37,10 @@ class Service:
     tickets: Tickets
 
     def start(self) -> None:
-        """Start the background loops; harmless when repeated. Needs the process that will serve."""
+        """Start the background loops; harmless when repeated. Needs the process that will serve, and greenlets: where
+        gevent has not patched the standard library there are none, and streams are refused."""
+        if not is_module_patched("socket"):
+            return
         self.hub.bus.start()
         for loop in self._loops():
             loop.start()

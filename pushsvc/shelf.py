@@ -2,7 +2,8 @@
 
 What was read of a channel stays on the shelf for a moment. It is right for a reader whose clock is later as long as
 nothing was appended to the channel in between: an announcement takes the channel off the shelf, and each clock that
-comes brings the tails of the channels on the shelf along, so that an announcement that got lost does so too.
+comes brings the tails of the channels on the shelf along, so that an announcement that got lost does so too. A read
+that is under way when a clock comes may serve those whose clock it is: the log runs reads in the order of their asking.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pushsvc.eventlog import Clock, EventLog, Slice
 
 MOST_CHANNELS: Final = 64  # each is a lookup with every clock
 MOST_SLICES: Final = 64  # of one channel, for crowds whose cursors differ
+MOST_BYTES: Final = 16 * 2**20  # on the whole shelf
 SHELF_SECONDS: Final = 2.0  # then what was trimmed or deleted since is noticed
 
 
@@ -26,7 +28,7 @@ class _Channel:
     They hold all that the channel had when the clock stood at `vouched`; `tail` was its last event's id.
     """
 
-    __slots__ = ("since", "slices", "tail", "vouched", "widest")
+    __slots__ = ("bytes", "since", "slices", "tail", "vouched", "widest")
 
     def __init__(self, vouched: EventId, now: float) -> None:
         self.vouched = vouched
@@ -34,12 +36,14 @@ class _Channel:
         self.tail: EventId | None = None
         self.widest: tuple[EventId, Slice] | None = None  # to the end of the channel, from the earliest cursor
         self.slices: dict[EventId, AsyncResult[Slice]] = {}
+        self.bytes = 0
 
     def put(self, after: EventId, piece: Slice, count: int) -> bool:
         """False if it contradicts what was read before."""
         if self.tail is not None and self.tail != piece.tail:
             return False
         self.tail = piece.tail
+        self.bytes += sum(len(entry.wire) for entry in piece.entries)
         if len(piece.entries) < count and (self.widest is None or after < self.widest[0]):
             self.widest = (after, piece)
         return True
@@ -127,5 +131,7 @@ class Shelf:
         for (name, place), piece in zip(missing.items(), read, strict=True):
             place.set(piece)
             channel = self._channels.get(name)
-            if channel is not None and channel.slices.get(after) is place and not channel.put(after, piece, count):
-                self.forget(name)
+            if channel is not None and channel.slices.get(after) is place:
+                fits = channel.put(after, piece, count)
+                if not fits or sum(each.bytes for each in self._channels.values()) > MOST_BYTES:
+                    self.forget(name)

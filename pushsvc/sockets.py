@@ -52,8 +52,8 @@ class Sockets:
             self._poll = _epoll()
             self._watcher = gevent.get_hub().loop.io(self._poll.fileno(), _READABLE)
             self._watcher.start(self._look)
-        self._subscribers[fd] = subscriber
         self._poll.register(fd, _SAYS)
+        self._subscribers[fd] = subscriber
 
     def await_room(self, fd: int, wanted: bool) -> None:
         self._poll.modify(fd, _SAYS | select.EPOLLOUT if wanted else _SAYS)
@@ -142,6 +142,9 @@ class SocketOutlet:
 
     def keep(self, rest: bytes) -> None:
         """What the kernel had no room for."""
+        if self._backlog is not None:
+            self._backlog.data += rest
+            return
         self._backlog = _Backlog(rest)
         self._sockets.await_room(self.fd, True)
 

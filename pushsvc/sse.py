@@ -58,6 +58,11 @@ def opening(retry_ms: int, cursor: EventId | None = None) -> bytes:
     return b"retry: %d\n%s: open\n\n" % (retry_ms, start)
 
 
+def cursor(event_id: EventId) -> bytes:
+    """Puts the browser's cursor there, and dispatches nothing (as in `opening`)."""
+    return b"id: %s\n\n" % str(event_id).encode()
+
+
 def retry(retry_ms: int) -> bytes:
     """A new reconnection time, for a connection that is about to be let go."""
     return b"retry: %d\n\n" % retry_ms

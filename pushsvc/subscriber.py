@@ -147,7 +147,6 @@ class Subscriber:
         assert self.catching is not None
         self.last = self.read = through  # not the larger: a cursor from a lost future would swallow what comes
         self.catching.unasked = ()
-        self.catching.late.clear()
         if self.catching.clock is None:
             return True
         held = self.catching.held

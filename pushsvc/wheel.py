@@ -28,4 +28,5 @@ class Wheel:
     def turn(self) -> list[Subscriber]:
         """A tick later: who is due."""
         self._tick += 1
-        return [subscriber for subscriber in self._places.pop(self._tick, ()) if subscriber.due == self._tick]
+        here = dict.fromkeys(self._places.pop(self._tick, ()))  # who was taken and put back stands here twice
+        return [subscriber for subscriber in here if subscriber.due == self._tick]

@@ -81,7 +81,7 @@ class PushWorker(GeventWorker):
         listener.setblocking(1)
         tls = {"ssl_context": ssl_context(self.cfg)} if self.cfg.is_ssl else {}
         server = StreamServer(
-            listener, handle=partial(self.handle, listener), spawn=Pool(self.worker_connections), **tls
+            listener, handle=partial(self.handle, _Name(listener)), spawn=Pool(self.worker_connections), **tls
         )
         # At once: one leaves the next connection to a sibling, and a few keep a crowd that comes back waiting in the
         # kernel, where it costs nothing, instead of in greenlets.
@@ -103,16 +103,18 @@ class PushWorker(GeventWorker):
 
     def handle(self, listener: Any, client: Any, address: Any) -> None:
         """Gunicorn serves a connection in here. A crowd's first requests may all arrive in one turn of the loop."""
-        spoken = self.cfg.is_ssl  # there the handshake comes first
-        if not spoken:
-            with self.timeout_ctx():
-                gevent.socket.wait_read(client.fileno())
-                spoken = True
-        if spoken:
-            self._newcomers.wait()
-            super().handle(listener, client, address)
-        else:
+        if not self.cfg.is_ssl and not self._spoken(client):
             client.close()
+            return
+        self._newcomers.wait()
+        super().handle(listener, client, address)
+
+    def _spoken(self, client: Any) -> bool:
+        """Wait for the first byte of a request, as long as for a next one."""
+        with self.timeout_ctx():
+            gevent.socket.wait_read(client.fileno())
+            return True
+        return False
 
     def handle_request(self, listener: Any, request: Any, client: Any, address: Any) -> None:
         """Gunicorn calls this for each request over HTTP/1."""
@@ -148,6 +150,17 @@ class PushWorker(GeventWorker):
 
         service: Service = self.wsgi.extensions[EXTENSION]
         return service
+
+
+class _Name:
+    """All that gunicorn wants of a listener while it serves: the listener itself is closed when the worker stops, and
+    connections accepted before that may yet bring a request."""
+
+    def __init__(self, listener: Any) -> None:
+        self._name = listener.getsockname()
+
+    def getsockname(self) -> Any:
+        return self._name
 
 
 class _KeepAlive(gevent.Timeout):

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import httpx
 import pytest
 
+from pushsvc import keys
 from tests.conftest import Start
 from tests.eventsource import until
 from tests.stack import Stack
@@ -147,3 +151,48 @@ def test_a_stopping_worker_loses_nobody(start: Start, user: str) -> None:
             assert each.data == acked
             assert len(each.statuses) >= 2, "let go, and back"
             assert set(each.statuses) == {200}, "a browser gives up for good at any other status"
+
+
+def test_a_connection_that_brings_its_request_after_the_stop_is_answered(start: Start) -> None:
+    stack = start(workers=1, drain_seconds=2)
+    host, port = str(stack.settings["app"]).split(":")
+    with (
+        socket.create_connection((host, int(port)), timeout=15) as early,
+        stack.listen("u", base=stack.app_url) as source,
+    ):
+        until(
+            lambda: httpx.get(f"{stack.app_url}/readyz", trust_env=False).status_code == 200, "the accept of all before"
+        )
+        os.kill(stack.pids()["gunicorn"][1], signal.SIGTERM)
+        source.wait(lambda source: source.closed, "the end of the stream")
+        early.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert early.recv(12) == b"HTTP/1.1 200"
+
+
+def test_what_was_healed_counts_as_had(start: Start, worker: str, user: str) -> None:
+    stack = start(worker=worker, workers=1)
+    with stack.listen(user, base=stack.app_url) as source:
+        for number in range(5):
+            stack.redis.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+            last = stack.publish(user=user, data=str(number))
+            source.wait_ids(last)
+        until(lambda: stack.get("/unread", stack.bearer(user)).json() == {"unread": 0, "id": last}, "the position")
+        assert source.data == ["0", "1", "2", "3", "4"]
+
+
+def test_a_redis_that_comes_back_with_less_is_said_once(start: Start, worker: str, user: str) -> None:
+    """As after a failover to a replica that was behind: the clock stands before ids that were given out."""
+    stack = start(worker=worker, workers=1)
+    with stack.listen(user, base=stack.app_url) as source:
+        stack.redis.execute_command("XADD", keys.CLOCK, f"{int(time.time() * 1000) + 3_600_000}-0", "", "")
+        source.wait_ids(stack.publish(user=user, data="lost later"))
+        stack.redis.flushall()
+        stack.redis.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+        source.wait(lambda source: [message.event for message in source.messages] == ["message", "gap"], "the gap")
+        for number in range(3):
+            source.wait_ids(stack.publish(user=user, data=str(number)))
+            stack.redis.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+        source.wait_ids(stack.publish(user=user, data="3"))
+        assert [message.data for message in source.messages if message.event != "gap"] == ["lost later", *"0123"]
+        assert sum(message.event == "gap" for message in source.messages) == 1
+        assert json.loads(source.messages[1].data)["reason"] == "reset"

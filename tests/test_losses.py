@@ -59,6 +59,23 @@ def test_an_announcement_lost_behind_a_later_one_of_another_channel(stack: Stack
             assert other.data == ["lost", "2", "3"], "who has read it from the log does not get it twice"
 
 
+def test_a_late_event_that_was_trimmed_is_said(start: Start, user: str) -> None:
+    stack = start(workers=1, keep_events=2)
+    with stack.listen(user, f"?since=now&topics={user}") as source:
+        ids = [stack.publish(user=user, data="1")]
+        source.wait_ids(*ids)
+        append_unannounced(stack, user, "trimmed")
+        append_unannounced(stack, user, "late")
+        ids.append(stack.publish(topic=user, data="2"))
+        source.wait_ids(*ids)
+        stack.redis.xtrim(keys.log(f"user:{user}"), maxlen=1)
+        ids.append(stack.publish(user=user, data="3"))
+        source.wait_ids(*ids)
+        assert [message.data for message in source.messages if message.event != "gap"] == ["1", "2", "late", "3"]
+        assert [message.event for message in source.messages].count("gap") == 1
+        assert source.parser.last_event_id == ids[-1]
+
+
 def test_a_join_does_not_hide_a_loss_from_those_who_listen(start: Start, worker: str, user: str) -> None:
     stack = start(worker=worker, workers=1)
     with stack.listen(user) as source:

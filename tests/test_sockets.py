@@ -26,11 +26,11 @@ def listening(stack: Stack, url: str, user: str, *, version: str = "1.1", more: 
         client.settimeout(15)
         client.connect((host, int(port)))
         bearer = stack.bearer(user)["Authorization"]
-        head = f"GET /events HTTP/{version}\r\nHost: x\r\nAuthorization: {bearer}\r\n\r\n"
+        head = f"GET /events?since=now HTTP/{version}\r\nHost: x\r\nAuthorization: {bearer}\r\n\r\n"
         client.sendall(head.encode() + more)
         if not more:
             taken = b""
-            while b": open\n\n" not in taken:
+            while b": open\n" not in taken or not taken.endswith(b"\n\n"):
                 piece = client.recv(1)  # not a byte of what follows
                 assert piece, taken
                 taken += piece
