@@ -101,7 +101,7 @@ class Recovery:
             subscriber.last,
             catching.unasked,
             catching.clock,
-            Late(catching.late, catching.live_until) if catching.live_until else None,
+            None if catching.live_until is None else Late(catching.late, catching.live_until),
         )
         try:
             for page in replay.pages():
