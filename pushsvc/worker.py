@@ -5,8 +5,10 @@ Use: gunicorn -k pushsvc.worker.PushWorker app:app
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import logging
+import socket
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -29,7 +31,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-NEWCOMERS: Final = 6  # connections accepted, and first requests begun, in one turn of the event loop
+NEWCOMERS: Final = 5  # connections accepted, and streams begun, in one turn of the event loop
+_STREAM: Final = b"GET /events"
 STEP_SECONDS: Final = 0.1  # how often a stopping worker looks whether it is done
 
 
@@ -106,8 +109,15 @@ class PushWorker(GeventWorker):
         if not self.cfg.is_ssl and not self._spoken(client):
             client.close()
             return
-        self._newcomers.wait()
+        if self._wants_stream(client):
+            self._newcomers.wait()
         super().handle(listener, client, address)
+
+    def _wants_stream(self, client: Any) -> bool:
+        """Others, such as publishers, do not wait behind a crowd of listeners that comes back."""
+        with contextlib.suppress(OSError):  # reset already: who reads on notices
+            return not self.cfg.is_ssl and client.recv(len(_STREAM), socket.MSG_PEEK) == _STREAM
+        return False
 
     def _spoken(self, client: Any) -> bool:
         """Wait for the first byte of a request, as long as for a next one."""
