@@ -102,7 +102,7 @@ def test_clients_that_leave_take_their_descriptors_along(start: Start, worker: s
 
 def test_one_who_reads_a_byte_now_and_then_gets_everything(stack: Stack, server: str, user: str) -> None:
     count = 60
-    with listening(stack, server, user) as client, stack.listen(user, base=server) as quick:
+    with listening(stack, server, user) as client, stack.listen(user, "?since=now", base=server) as quick:
         taken, ids = b"", []
         for number in range(count):
             ids.append(stack.publish(user=user, data=f"{number} " + "x" * 2000))
