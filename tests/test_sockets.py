@@ -136,7 +136,7 @@ def test_an_old_client_gets_no_chunks(stack: Stack, server: str, user: str) -> N
         taken = b""
         while len(taken) < len(expected):
             taken += client.recv(1)
-        assert taken.replace(b":\n\n", b"") == expected[: len(taken)]
+        assert expected.startswith(taken.replace(b":\n\n", b"")), "but for heartbeats"
         ids = stack.publish_many([{"user": user, "data": "two"}, {"user": user, "data": "three"}])
         while f"id: {ids[-1]}\ndata: three\n\n".encode() not in taken:
             taken += client.recv(4096)
