@@ -71,7 +71,7 @@ class PushWorker(GeventWorker):
     def _limit_connections(hub: Hub) -> None:
         descriptors = raise_descriptor_limit()
         wanted, hub.max_connections = hub.max_connections, most_connections(hub.max_connections, descriptors)
-        if hub.max_connections < wanted:
+        if descriptors < wanted:
             logger.warning(
                 "PUSHSVC_MAX_CONNECTIONS is %d, but this process may open %d files: it will take %d connections; "
                 "raise the limit (ulimit -n, LimitNOFILE=)",
