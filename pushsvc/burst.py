@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from pushsvc.event import EventId
 
@@ -40,4 +40,4 @@ class Burst:
         return Burst.of(new) if new else None
 
 
-LAST_CHUNK = b"0\r\n\r\n"  # the proper end of a chunked response (RFC 9112 section 7.1)
+LAST_CHUNK: Final = b"0\r\n\r\n"  # the proper end of a chunked response (RFC 9112 section 7.1)

@@ -175,8 +175,8 @@ class Connections:
             self.positions.mark(subscriber.user, last)
 
     def recovered(self, subscriber: Subscriber, missed: bool) -> None:
-        """It is live, after it got what it had `missed`."""
-        if missed:
+        """It is live, after it got what it had `missed`. One with a greenlet says what it wrote, and ends, itself."""
+        if missed and subscriber.outlet.detached:
             self._flushed(subscriber)
         else:
             self.settle(subscriber)

@@ -6,18 +6,24 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
+from types import SimpleNamespace
+from typing import Any
 
 import gevent
 import pytest
 
 from pushsvc.burst import Burst, Live
 from pushsvc.channels import Channels
+from pushsvc.connections import Connections
 from pushsvc.delivery import plan, runs
 from pushsvc.event import BEGINNING, EventId
 from pushsvc.eventlog import Clock, Entry, Slice
+from pushsvc.hub import Hub
+from pushsvc.loops import Turn
+from pushsvc.outlet import QueueOutlet
 from pushsvc.shelf import SHELF_SECONDS, Shelf
-from pushsvc.sockets import write_all
-from pushsvc.subscriber import HELD_EVENTS, Subscriber
+from pushsvc.sockets import SocketOutlet, write_all
+from pushsvc.subscriber import HELD_EVENTS, Reason, Subscriber
 from pushsvc.turnstile import Turnstile
 from pushsvc.wheel import Wheel
 
@@ -171,6 +177,64 @@ def test_one_full_and_one_broken_socket_harm_no_other(pairs: list[tuple[socket.s
     while taken < filled:
         taken += len(os.read(pairs[1][1].fileno(), 1 << 20))
     assert taken == filled
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Hub:
+    """Without a bus; it looks up after each connection."""
+    monkeypatch.setattr("pushsvc.hub.LOOK", 1)
+    nothing: Any = SimpleNamespace(ask=lambda: None)
+    connections = Connections(
+        nothing, lambda subscriber: None, heartbeat_seconds=15, retry_seconds=2, send_buffer_bytes=65536
+    )
+    return Hub(nothing, connections, nothing, lambda ear: nothing, max_connections=10)
+
+
+def settled(hub: Hub, end: socket.socket) -> tuple[int, Subscriber]:
+    fd = os.dup(end.fileno())
+    who, _ = subscriber("a")
+    hub.connections.enter(who)
+    who.go_live()
+    who.outlet = SocketOutlet(fd, hub.connections.sockets, chunked=True)
+    hub.connections.sockets.add(fd, who)
+    hub.connections.settle(who)
+    assert who.due
+    return fd, who
+
+
+def test_a_descriptor_that_changed_hands_hears_nothing(
+    hub: Hub, pairs: list[tuple[socket.socket, socket.socket]]
+) -> None:
+    """While a fan-out shares its turn, a client leaves, and its descriptor's number goes to somebody else."""
+    followers = [settled(hub, ours) for ours, _ in pairs[:3]]
+    fd, leaver = followers[1]
+    stranger, heard = pairs[4]
+
+    class Theft(Turn):
+        def share(self) -> None:
+            if leaver.reason is None:
+                hub.connections.end(leaver, Reason.GONE)
+                os.dup2(stranger.fileno(), fd)
+
+    channels = hub.connections.channels
+    hub._write(Burst.of(live(1)), channels["a"].fds(), Theft(), channels.unsettled)
+    os.close(fd)
+    assert [pairs[number][1].recv(20) for number in (0, 2)] == [b"2\r\n1;\r\n"] * 2
+    with pytest.raises(BlockingIOError):
+        heard.recv(20)
+    for _, who in (followers[0], followers[2]):
+        hub.connections.end(who, Reason.GONE)
+
+
+def test_one_that_ends_during_its_replay_gets_its_farewell(hub: Hub) -> None:
+    """A queue's own greenlet writes it; being up to date must not cut the connection before."""
+    who, _ = subscriber("a")
+    who.outlet = outlet = QueueOutlet(65536)
+    hub.connections.enter(who)
+    hub.connections.end(who, Reason.DRAINING)
+    hub.connections.recovered(who, True)
+    assert outlet.take(wait=False)[0].startswith(b"retry: ")
+    assert len(hub.connections) == 1, "until the request ends"
 
 
 class Log:
