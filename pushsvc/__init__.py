@@ -23,32 +23,55 @@ def create_app(settings: Settings) -> Flask:
     from flask.json.provider import DefaultJSONProvider
     from flask_cors import CORS
 
-    from pushsvc import arguments, auth, problems, views
+    from pushsvc import answering, arguments, auth, pages, problems, views
     from pushsvc.bus import Bus
     from pushsvc.connections import Connections
     from pushsvc.embedded import redis_url
     from pushsvc.event import Limits
     from pushsvc.eventlog import EventLog
+    from pushsvc.generation import Limits as TimeLimits
+    from pushsvc.generations import Generations
     from pushsvc.hub import Hub
+    from pushsvc.mock import Mock
     from pushsvc.presence import Presence
+    from pushsvc.records import Records
+    from pushsvc.scribe import Scribe
     from pushsvc.service import EXTENSION, Service
     from pushsvc.store import Store, connect
+    from pushsvc.subscriber import Subscriber
     from pushsvc.tickets import Tickets
+    from pushsvc.upstream import Upstream
 
     worker_id = secrets.token_hex(6)
     secret = auth.load_secret(settings.secret, settings.data_dir)
     client = connect(redis_url(settings))
     store = Store(client)
-    log = EventLog(
-        store,
-        keep_events=settings.keep_events,
-        keep_seconds=settings.keep_seconds,
-        dedupe_seconds=settings.dedupe_seconds,
-    )
+    kept = {
+        "keep_events": settings.keep_events,
+        "keep_seconds": settings.keep_seconds,
+        "dedupe_seconds": settings.dedupe_seconds,
+    }
+    log = EventLog(store, **kept)
     presence = Presence(store, worker_id, settings.max_connections_per_user)
+    generations = Generations(
+        Records(store, log, worker_id, **kept),
+        Scribe(store),
+        Upstream(settings.llm_base_url, settings.llm_api_key, settings.llm_connect_seconds)
+        if settings.llm_base_url
+        else Mock(),
+        TimeLimits(settings.llm_first_token_seconds, settings.llm_between_tokens_seconds, settings.llm_total_seconds),
+        worker_id,
+        presence,
+        most=settings.llm_max_generations,
+    )
+
+    def left(subscriber: Subscriber) -> None:
+        presence.leave(subscriber.user)
+        generations.left(subscriber)
+
     connections = Connections(
         log,
-        lambda subscriber: presence.leave(subscriber.user),
+        left,
         heartbeat_seconds=settings.heartbeat_seconds,
         retry_seconds=settings.retry_seconds,
         send_buffer_bytes=settings.send_buffer_bytes,
@@ -58,6 +81,7 @@ def create_app(settings: Settings) -> Flask:
         connections,
         presence,
         lambda ear: Bus(client, store, worker_id, ear),
+        called=generations.look_at,
         max_connections=settings.max_connections,
     )
 
@@ -74,9 +98,11 @@ def create_app(settings: Settings) -> Flask:
         hub=hub,
         presence=presence,
         tickets=Tickets(store, secret),
+        generations=generations,
     )
     problems.install(app)
-    app.register_blueprint(views.blueprint)
+    for each in (views, answering, pages):
+        app.register_blueprint(each.blueprint)
     if settings.allowed_origins:
         CORS(app, origins=list(settings.allowed_origins), supports_credentials=True, expose_headers=["Retry-After"])
     return app

@@ -54,6 +54,9 @@ class Ear(Protocol):
     def announced(self, batch: Sequence[Announcement]) -> None:
         """What arrived together. A payload is `<id> <id of the channel's event before> <frame>`."""
 
+    def called(self, word: str) -> None:
+        """Another worker has something to tell this one."""
+
     def probe(self) -> tuple[Command, Callable[[Any], None]]:
         """A command to run between the announcements, and who takes its answer. Asked for again if that gets lost."""
 
@@ -65,7 +68,7 @@ class Bus:
         self._client = client
         self._store = store
         self._ear = ear
-        self._canary = keys.canary(worker_id)
+        self._own = keys.ear(worker_id)
         self._wanted: set[str] = set()
         self._queue: list[tuple[str, str]] = []  # (SUBSCRIBE or UNSUBSCRIBE, key) yet to be sent
         self._unanswered: Counter[str] = Counter()  # SUBSCRIBEs sent or queued and not confirmed, by key
@@ -131,7 +134,7 @@ class Bus:
         try:
             connection.connect()
             self._store.load_scripts()
-            connection.send_command("SUBSCRIBE", self._canary)
+            connection.send_command("SUBSCRIBE", self._own)
             self._heard = time.monotonic()
             self._ear.begun()
             self._connection = connection
@@ -159,7 +162,7 @@ class Bus:
             if isinstance(message, hiredis.PushNotification):
                 kind, raw_key, payload = message
                 key = raw_key.decode()
-                if kind == b"message" and key != self._canary:
+                if kind == b"message" and key != self._own:
                     announced.append((keys.channel_of(key), payload))
                     continue
             if announced:
@@ -167,10 +170,12 @@ class Bus:
                 announced = []
             if not isinstance(message, hiredis.PushNotification):
                 self._answered(message)
-            elif key == self._canary:
+            elif key == self._own:
                 self._heard = time.monotonic()
                 if kind == b"message":
                     loop.well()
+                    if payload:
+                        self._ear.called(payload.decode())
             elif kind == b"subscribe":
                 self._confirmed(key)
         if announced:
@@ -219,7 +224,7 @@ class Bus:
 
     def _sing(self, loop: Loop) -> None:
         while True:
-            self._store.one(("PUBLISH", self._canary, ""))
+            self._store.one(("PUBLISH", self._own, ""))
             loop.well()
             gevent.sleep(CANARY_SECONDS)
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Final, Literal
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -35,6 +36,14 @@ def _address(value: str) -> str:
             raise ValueError("should be unix:/an/absolute/path without blanks, quotes and any of ; { } $ : \\")
         return value
     return _host_port(value)
+
+
+def _port(parts: SplitResult) -> int | None:
+    """The port that an address names, or the usual one of its scheme; None: it names one that cannot be."""
+    try:
+        return parts.port or {"https": 443}.get(parts.scheme, 80)
+    except ValueError:
+        return None
 
 
 HostPort = Annotated[str, AfterValidator(_host_port)]
@@ -67,6 +76,13 @@ class Settings(BaseModel):
     send_buffer_bytes: Count = 262144
     durability: Literal["everysec", "always"] = "everysec"
     allowed_origins: tuple[str, ...] = ()
+    llm_base_url: str = ""
+    llm_api_key: str = Field("", repr=False)
+    llm_connect_seconds: Seconds = 5.0
+    llm_first_token_seconds: Seconds = 60.0
+    llm_between_tokens_seconds: Seconds = 30.0
+    llm_total_seconds: Seconds = 600.0
+    llm_max_generations: Count = 1000
     demo: bool = True
     demo_key: str = Field("", repr=False)  # set by the supervisor alone; nginx says it for who connects to it directly
 
@@ -75,6 +91,22 @@ class Settings(BaseModel):
     def _known_scheme(cls, value: str) -> str:
         if value and not value.startswith(REDIS_SCHEMES):
             raise ValueError(f"should start with one of {' '.join(REDIS_SCHEMES)}")
+        return value
+
+    @field_validator("llm_base_url")
+    @classmethod
+    def _base_url(cls, value: str) -> str:
+        parts = urlsplit(value)
+        plain = not (parts.query or parts.fragment or parts.username or parts.password)
+        if value and not (parts.scheme in ("http", "https") and parts.hostname and plain and _port(parts) is not None):
+            raise ValueError("should be an address such as https://api.openai.com/v1")
+        return value
+
+    @field_validator("llm_api_key")
+    @classmethod
+    def _header_value(cls, value: str) -> str:
+        if not re.fullmatch(r"[!-~]*", value):  # a line break would end the header it is sent in
+            raise ValueError("should be visible ASCII characters")
         return value
 
     @field_validator("secret")
@@ -111,6 +143,6 @@ def _one_line(error: ValidationError) -> str:
     """The first problem: the name, the value (unless it is a secret), what it should be."""
     first = error.errors(include_url=False)[0]
     field = str(first["loc"][0])
-    value = "" if field in ("secret", "redis_url") else f" is {first['input']!r}:"
+    value = "" if field in ("secret", "redis_url", "llm_api_key") else f" is {first['input']!r}:"
     what = first["msg"].removeprefix("Value error, ")
     return f"{PREFIX}{field.upper()}{value} {what[0].lower()}{what[1:]}"

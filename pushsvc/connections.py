@@ -12,7 +12,6 @@ from typing import Final
 
 import gevent
 
-from pushsvc import sse
 from pushsvc.burst import Burst
 from pushsvc.channels import Channels
 from pushsvc.event import EventId
@@ -21,15 +20,13 @@ from pushsvc.loops import Loop, Turn
 from pushsvc.outlet import QueueOutlet
 from pushsvc.positions import Positions
 from pushsvc.sockets import SocketOutlet, Sockets
-from pushsvc.subscriber import Reason, Subscriber
+from pushsvc.subscriber import Listener, Reason, Subscriber
 from pushsvc.wheel import Wheel
 
 logger = logging.getLogger(__name__)
 
 TICK_SECONDS: Final = 0.5
 LOOK: Final = 128  # connections handled between two looks at the time
-
-_HEARTBEAT: Final = Burst(sse.HEARTBEAT)
 
 
 class Connections:
@@ -146,8 +143,8 @@ class Connections:
         self.unsettle(subscriber)
         subscriber.reason = reason
         outlet = subscriber.outlet
-        if reason in (Reason.DRAINING, Reason.EXPIRED):
-            if not outlet.end(sse.retry(self.retry_ms())):
+        if reason in (Reason.DRAINING, Reason.EXPIRED, Reason.ENDED):
+            if not outlet.end(b"" if reason is Reason.ENDED else subscriber.farewell(self.retry_ms())):
                 return  # when what waits there is out, it is closed
         elif not outlet.detached:
             outlet.cut()
@@ -176,7 +173,9 @@ class Connections:
 
     def recovered(self, subscriber: Subscriber, missed: bool) -> None:
         """It is live, after it got what it had `missed`. One with a greenlet says what it wrote, and ends, itself."""
-        if missed and subscriber.outlet.detached:
+        if isinstance(subscriber, Listener) and subscriber.told:
+            self.end(subscriber, Reason.ENDED)
+        elif missed and subscriber.outlet.detached:
             self._flushed(subscriber)
         else:
             self.settle(subscriber)
@@ -223,7 +222,7 @@ class Connections:
         else:
             if self._silent_until(subscriber) <= now and self._nothing_on_its_way(subscriber):
                 subscriber.sent_at = now
-                subscriber.outlet.send(_HEARTBEAT)
+                subscriber.outlet.send(subscriber.heartbeat)
                 if not subscriber.outlet.clear:
                     self.unsettle(subscriber)
             if subscriber.due:
@@ -260,8 +259,8 @@ class Connections:
             subscriber.outlet.cut()
 
     def drain(self, seconds: float) -> None:
-        """Let all go, spread evenly over `seconds`; each is told when to come back."""
-        subscribers = self.all()
+        """Let go those who can come back, spread evenly over `seconds`; each is told when."""
+        subscribers = [subscriber for subscriber in self._all if not subscriber.stays]
         random.shuffle(subscribers)
         for subscriber in subscribers:
             self.guard(subscriber, lambda each: self.end(each, Reason.DRAINING))

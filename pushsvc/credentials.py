@@ -29,16 +29,16 @@ def admit() -> Admission:
         return Admission(auth.decode(token.strip(), service().secret))
     ticket = request.args.get("ticket")
     if ticket is not None:
-        _same_site()
+        same_site()
         return service().tickets.admit(ticket, request.cookies)
     cookie = request.cookies.get(auth.COOKIE)
     if cookie is not None:
-        _same_site()
+        same_site()
         return Admission(auth.decode(cookie, service().secret))
     raise Unauthorized("Send a token: Authorization: Bearer, a ticket, or the cookie pushsvc_token.")
 
 
-def _same_site() -> None:
+def same_site() -> None:
     """A browser sends cookies also for pages of other sites; only those named in ALLOWED_ORIGINS may use them.
 
     Origin is absent where another site merely links or embeds; Sec-Fetch-Site tells then (W3C Fetch Metadata).

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pushsvc import sse
 from pushsvc.burst import Burst, Live
 from pushsvc.channels import Channel, Channels
-from pushsvc.event import EventId
+from pushsvc.event import EventId, is_answer
 
 logger = logging.getLogger(__name__)
 
@@ -16,10 +16,11 @@ logger = logging.getLogger(__name__)
 class Run:
     """Events of one channel that came one after the other."""
 
-    __slots__ = ("channel", "events")
+    __slots__ = ("channel", "events", "last")
 
     def __init__(self, channel: Channel) -> None:
         self.channel = channel
+        self.last = False  # no more will come: they are the end of an answer
         self.events: list[Live] = []
 
 
@@ -49,6 +50,7 @@ def runs(batch: Iterable[tuple[str, bytes]], channels: Channels) -> tuple[list[R
         if not found or found[-1].channel is not channel:
             found.append(Run(channel))
         found[-1].events.append(Live(event_id, wire))
+        found[-1].last = wire.endswith(sse.DONE) and is_answer(name)
     return found, torn
 
 

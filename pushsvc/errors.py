@@ -108,6 +108,20 @@ class TooManyConnections(_Later):
     title = "Too many connections"
 
 
+class TooManyGenerations(_Later):
+    """A worker makes as many answers as it may."""
+
+    status = 429
+    title = "Too many answers at a time"
+
+
+class NotFound(PushError):
+    """There is no such thing, or it is not the caller's to know of."""
+
+    status = 404
+    title = "Not found"
+
+
 class Unavailable(_Later):
     """Full, draining, or Redis does not answer."""
 

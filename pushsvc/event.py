@@ -17,6 +17,7 @@ _LINE_BREAK_OR_NUL: Final = re.compile(r"[\r\n\0]")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _UINT64_MAX: Final = 2**64 - 1
 
+_ANSWER: Final = "answer:"
 ALL: Final = "all"  # the channel that everybody hears
 GAP: Final = "gap"  # the event name the service speaks itself; a publisher that could use it could fake a loss
 MAX_EVENT_NAME: Final = 128  # characters
@@ -70,6 +71,25 @@ class Event:
     data: str
     key: str | None = None
     ttl: int | None = None
+
+
+def answer_channel(generation_id: str) -> str:
+    """Where a generation says what it says; not for publishers."""
+    return f"{_ANSWER}{generation_id}"
+
+
+def generation_of(channel: str) -> str:
+    """Whose answer channel this is."""
+    return channel.removeprefix(_ANSWER)
+
+
+def is_answer(channel: str) -> bool:
+    return channel.startswith(_ANSWER)
+
+
+def answers_channel(user: str) -> str:
+    """Where it is said that a generation of the user began or ended; not for publishers."""
+    return f"answers:{user}"
 
 
 def user_channel(user: object, field: str = "user") -> str:
@@ -203,11 +223,14 @@ def _data(item: Mapping[str, Any], limits: Limits) -> str:
 
 def _key(key: object, header_key: str | None) -> str | None:
     if key is None:
-        key, field = header_key, "Idempotency-Key"
-    else:
-        field = "key"
-        if header_key is not None and header_key != key:
-            raise Invalid.field("key", "differs from the header Idempotency-Key.")
+        return checked_key(header_key, "Idempotency-Key")
+    if header_key is not None and header_key != key:
+        raise Invalid.field("key", "differs from the header Idempotency-Key.")
+    return checked_key(key, "key")
+
+
+def checked_key(key: object, field: str) -> str | None:
+    """An idempotency key, if there is one; raises Invalid, naming `field`."""
     if key is None:
         return None
     if not isinstance(key, str) or not 1 <= len(key) <= MAX_KEY or _CONTROL.search(key):

@@ -10,7 +10,7 @@ from pushsvc.event import BEGINNING, Event, EventId
 from pushsvc.lane import Command
 from pushsvc.store import Script, Store
 
-_APPEND: Final = Script("append")
+_APPEND: Final = Script("append", after="log")
 _CLOCK: Final = Script("clock")
 _COUNT: Final = Script("count")
 _ADVANCE: Final = Script("advance")

@@ -12,6 +12,7 @@ from gevent.monkey import is_module_patched
 from pushsvc import sse
 from pushsvc.burst import Burst
 from pushsvc.bus import Announcement, Bus, Ear
+from pushsvc.channels import Channel
 from pushsvc.connections import LOOK, Connections
 from pushsvc.delivery import Run, plan, runs
 from pushsvc.errors import Unavailable
@@ -23,7 +24,7 @@ from pushsvc.outlet import QueueOutlet
 from pushsvc.presence import Presence
 from pushsvc.recovery import Recovery
 from pushsvc.sockets import SocketOutlet, write_all
-from pushsvc.subscriber import Reason, Subscriber
+from pushsvc.subscriber import Listener, Reason, Subscriber
 
 CONFIRM_SECONDS: Final = 5.0  # how long a join waits for Redis to confirm the subscription
 LINGER_SECONDS: Final = 5.0  # a channel nobody listens to stays subscribed so long: a page reload costs nothing
@@ -41,8 +42,11 @@ class Hub(Ear):
         presence: Presence,
         make_bus: Callable[[Ear], Bus],
         *,
+        called: Callable[[str], None],
         max_connections: int,
     ) -> None:
+        """`called` with what another worker has to tell this one."""
+        self._called = called
         self.max_connections = max_connections
         self.draining = False
         self.detaches = False  # set by a server that gives its sockets away
@@ -133,6 +137,9 @@ class Hub(Ear):
 
     # What the Bus says
 
+    def called(self, word: str) -> None:
+        self._called(word)
+
     def begun(self) -> None:
         """Whatever was announced since the subscription before was lost."""
         turn = Turn()
@@ -176,6 +183,19 @@ class Hub(Ear):
                 turn.share()
         if found:
             self._send(found)
+        for run in found:
+            if run.last:
+                self._finish(run.channel)
+
+    def _finish(self, channel: Channel) -> None:
+        """The answer that it carried is complete. Who has not had all of it yet ends when they have."""
+        turn = Turn()
+        for subscriber in self._channels.followers(channel):
+            if isinstance(subscriber, Listener):
+                subscriber.told = True
+                if subscriber.catching is None:
+                    self.connections.guard(subscriber, lambda each: self.connections.end(each, Reason.ENDED))
+                turn.share()
 
     def _send(self, found: Sequence[Run]) -> None:
         turn, now = Turn(), time.monotonic()

@@ -59,6 +59,29 @@ def worker(worker_id: str) -> str:
     return f"{_PREFIX}worker:{worker_id}"
 
 
-def canary(worker_id: str) -> str:
-    """Pub/sub channel on which a worker hears itself."""
-    return f"{_PREFIX}canary:{worker_id}"
+def ear(worker_id: str) -> str:
+    """Pub/sub channel on which a worker hears itself, and what other workers have to tell it."""
+    return f"{_PREFIX}ear:{worker_id}"
+
+
+def generation(generation_id: str) -> str:
+    """Hash: what is known of a generation beside what it said."""
+    return f"{_PREFIX}gen:{generation_id}"
+
+
+def generations(user: str) -> str:
+    """Sorted set: ids of the user's generations, by the ms in which they began."""
+    return f"{_PREFIX}gens:{user}"
+
+
+def generation_key(user: str, key: str) -> str:
+    """String: id of the generation that the user began with this idempotency key."""
+    return f"{_PREFIX}gen-key:{user}:{key}"
+
+
+def generating(worker_id: str) -> str:
+    """Set: ids of the generations that a worker runs."""
+    return f"{_PREFIX}generating:{worker_id}"
+
+
+GENERATING: Final = _PREFIX + "generating"  # set: ids of the workers that run any, or died while they did

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from flask import Response, request
@@ -24,12 +24,11 @@ def events() -> ResponseReturnValue:
     svc = service()
     wish = _wish()
     if svc.hub.draining and "text/event-stream" in request.accept_mimetypes.values():
-        # An EventSource would give up for good at the 503 that others get; so it is told when to come back.
-        return Response(sse.retry(svc.hub.connections.retry_ms()), headers=_STREAM_HEADERS)
+        return come_back(svc.hub)
     svc.hub.check_room()
     if request.method == "HEAD":
         identify()
-        return Response(headers=_STREAM_HEADERS)
+        return Response(headers=STREAM_HEADERS)
     admission = admit()
     user = admission.identity.need_user()
     channels = [user_channel(user), ALL, *(admission.topics if wish.topics is None else wish.topics)]
@@ -46,18 +45,21 @@ def events() -> ResponseReturnValue:
         expires=admission.identity.expires,
     )
     connection = Connection(svc.hub, subscriber)
-    response = Response(_stream(svc.hub, connection, outlet, start.told), headers=_STREAM_HEADERS)
-    # A client that is gone before the first byte never starts the generator, so that cannot clean up.
-    response.call_on_close(connection.leave)
+    response = stream(svc.hub, connection, outlet, sse.opening(svc.hub.connections.retry_ms(), start.told))
     try:
-        _spend(svc, admission, response)
+        spend(svc, admission, response)
     except BaseException:
         connection.leave()
         raise
     return response
 
 
-_STREAM_HEADERS: Final = {
+def come_back(hub: Hub) -> Response:
+    """For an EventSource at a worker that stops: at the 503 that others get it would give up for good."""
+    return Response(sse.retry(hub.connections.retry_ms()), headers=STREAM_HEADERS)
+
+
+STREAM_HEADERS: Final = {
     "Content-Type": "text/event-stream; charset=utf-8",
     "Cache-Control": "no-store",
     "X-Accel-Buffering": "no",
@@ -68,20 +70,26 @@ _CHUNKED: Final = {"HTTP/1.0": False, "HTTP/1.1": True}  # how responses without
 class Connection:
     """A subscriber that has joined the Hub, and the watch on its client, for as long as a request holds them."""
 
-    def __init__(self, hub: Hub, subscriber: Subscriber) -> None:
-        """Raises Unavailable, or TooManyConnections."""
+    def __init__(self, hub: Hub, subscriber: Subscriber, left: Callable[[], None] | None = None) -> None:
+        """`left` is called when the client leaves. Raises Unavailable, or TooManyConnections."""
         self._hub = hub
         self.subscriber = subscriber
         self._client = request.environ.get("gunicorn.socket")
         self._chunked = _CHUNKED.get(request.environ.get("SERVER_PROTOCOL", ""))
         self._held = True
+        self._left = left
         self._hang_up = HangUp(self._client)
         try:
             hub.join(subscriber)
-            self._hang_up.watch(lambda: hub.connections.end(subscriber, Reason.GONE))
+            self._hang_up.watch(self._gone)
         except BaseException:
             self.leave()
             raise
+
+    def _gone(self) -> None:
+        self._hub.connections.end(self.subscriber, Reason.GONE)
+        if self._left is not None:
+            self._left()
 
     @property
     def detachable(self) -> bool:
@@ -102,14 +110,22 @@ class Connection:
             self._hub.leave(self.subscriber)
 
 
-def _stream(hub: Hub, connection: Connection, outlet: QueueOutlet, cursor: EventId | None) -> Iterator[bytes]:
-    yield sse.opening(hub.connections.retry_ms(), cursor)
+def stream(hub: Hub, connection: Connection, outlet: QueueOutlet, head: bytes) -> Response:
+    """A response that begins with `head`, and goes on for as long as the connection is held."""
+    response = Response(_stream(hub, connection, outlet, head), headers=STREAM_HEADERS)
+    # A client that is gone before the first byte never starts the generator, so that cannot clean up.
+    response.call_on_close(connection.leave)
+    return response
+
+
+def _stream(hub: Hub, connection: Connection, outlet: QueueOutlet, head: bytes) -> Iterator[bytes]:
+    yield head
     yield from hub.listen(connection.subscriber, outlet, detach=connection.detachable)
     if connection.detachable and not outlet.ended:
         raise connection.hand_over()
 
 
-def _spend(svc: Service, admission: Admission, response: Response) -> None:
+def spend(svc: Service, admission: Admission, response: Response) -> None:
     """Only now that the connection stands: a ticket must not be lost on a refusal. Raises Unauthorized."""
     if admission.ticket is None:
         return

@@ -22,7 +22,7 @@ from pushsvc.store import Script, Store
 _ENTER: Final = Script("enter")
 
 BEAT_SECONDS: Final = 1.0  # how often counts that changed, and the sign of life, are written
-LEASE_SECONDS: Final = 5  # a worker that was silent for so long is dead
+LEASE_SECONDS: Final = 3  # a worker that was silent for so long is dead
 EVERYTHING_SECONDS: Final = 60.0  # how often all counts are written, in case others took this worker for dead
 BATCH: Final = 200  # users in one round trip: when a crowd leaves at once, nobody waits for all of it
 FORGET_SECONDS: Final = 7 * 86400
@@ -64,6 +64,12 @@ class Presence:
             raise TooManyConnections(
                 f"This user already has {self._max_per_user} connections; close one first.", retry_after=5
             )
+
+    def total(self, user: str) -> int:
+        """How many connections the user has now. Raises Unavailable."""
+        held = self._store.one(("HGETALL", keys.connections(user)))
+        others = zip(held[::2], held[1::2], strict=True)
+        return self._here[user] + sum(int(n) for worker, n in others if worker.decode() != self._worker_id)
 
     def leave(self, user: str) -> None:
         """Count a connection out; Redis learns it with the next beat."""

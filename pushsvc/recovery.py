@@ -13,6 +13,7 @@ from typing import Any, Final
 import gevent
 import gevent.event
 
+from pushsvc import sse
 from pushsvc.burst import Burst
 from pushsvc.errors import Unavailable
 from pushsvc.event import BEGINNING
@@ -21,7 +22,7 @@ from pushsvc.lane import Command
 from pushsvc.replay import Late, Page, Replay
 from pushsvc.shelf import Shelf
 from pushsvc.sockets import SocketOutlet
-from pushsvc.subscriber import CatchUp, Reason, Subscriber
+from pushsvc.subscriber import CatchUp, Listener, Reason, Subscriber
 
 logger = logging.getLogger(__name__)
 
@@ -107,6 +108,8 @@ class Recovery:
             for page in replay.pages():
                 yield page
                 subscriber.last, missed = page.cursor or subscriber.last, True
+                if isinstance(subscriber, Listener) and page.wire.endswith(sse.DONE):
+                    subscriber.told = True
         except Unavailable:
             catching.restart()  # the replay may have gone past this clock
             raise

@@ -13,6 +13,7 @@ from pushsvc.config import Settings
 from pushsvc.errors import Unavailable
 from pushsvc.event import Limits
 from pushsvc.eventlog import EventLog
+from pushsvc.generations import Generations
 from pushsvc.hub import Hub
 from pushsvc.loops import Loop
 from pushsvc.presence import Presence
@@ -35,6 +36,7 @@ class Service:
     hub: Hub
     presence: Presence
     tickets: Tickets
+    generations: Generations
 
     def start(self) -> None:
         """Start the background loops; harmless when repeated. Needs the process that will serve, and greenlets: where
@@ -47,6 +49,8 @@ class Service:
 
     def stop(self) -> None:
         """Write what is known, then end the loops."""
+        if not self.generations.stop(FLUSH_SECONDS):
+            logger.error("the ends of some answers could not be written; another worker will")
         if not self.hub.connections.positions.flush(FLUSH_SECONDS):
             logger.error("positions of some users could not be written; they may get events twice")
         for loop in self._loops():
@@ -69,7 +73,13 @@ class Service:
         return None
 
     def _loops(self) -> tuple[Loop, ...]:
-        return (self.hub.loop, self.hub.connections.loop, self.hub.connections.positions.loop, self.presence.loop)
+        return (
+            self.hub.loop,
+            self.hub.connections.loop,
+            self.hub.connections.positions.loop,
+            self.presence.loop,
+            *self.generations.loops,
+        )
 
 
 def service() -> Service:

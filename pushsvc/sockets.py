@@ -9,26 +9,23 @@ import struct
 import time
 from collections.abc import Callable, Sequence
 from itertools import repeat
-from typing import Any, Final
+from typing import Final
 
-import gevent
 import gevent.event
 from gevent.monkey import get_original
 
 from pushsvc.burst import LAST_CHUNK, Burst
 from pushsvc.outlet import SLOW_SECONDS
+from pushsvc.poll import Poll
 from pushsvc.subscriber import Subscriber
 
-_epoll: Final = get_original("select", "epoll")
 _Socket: Final = get_original("socket", "socket")
-_READABLE: Final = 1  # libev's EV_READ
 _SAYS: Final = select.EPOLLIN | select.EPOLLRDHUP  # bytes from a client that has nothing to say, or its end
 _ABORT: Final = struct.pack("ii", 1, 0)  # struct linger: closing discards what was not sent, and resets
-_AT_ONCE: Final = 512  # descriptors in one look, so that a crowd that leaves does not hold the loop
 
 
 class Sockets:
-    """Every detached socket of the worker. The epoll is itself watched by gevent's loop, as one descriptor."""
+    """Every detached socket of the worker."""
 
     def __init__(
         self, buffer_bytes: int, left: Callable[[Subscriber], None], flushed: Callable[[Subscriber], None]
@@ -38,8 +35,7 @@ class Sockets:
         self._left = left
         self._flushed = flushed
         self._subscribers: dict[int, Subscriber] = {}
-        self._poll: Any = None
-        self._watcher: Any = None
+        self._poll = Poll(self._look)
 
     def subscriber(self, fd: int) -> Subscriber:
         return self._subscribers[fd]
@@ -48,30 +44,25 @@ class Sockets:
         return self._subscribers.get(fd)
 
     def add(self, fd: int, subscriber: Subscriber) -> None:
-        if self._poll is None:  # not before the process that serves has been forked
-            self._poll = _epoll()
-            self._watcher = gevent.get_hub().loop.io(self._poll.fileno(), _READABLE)
-            self._watcher.start(self._look)
-        self._poll.register(fd, _SAYS)
+        self._poll.add(fd, _SAYS)
         self._subscribers[fd] = subscriber
 
     def await_room(self, fd: int, wanted: bool) -> None:
-        self._poll.modify(fd, _SAYS | select.EPOLLOUT if wanted else _SAYS)
+        self._poll.change(fd, _SAYS | select.EPOLLOUT if wanted else _SAYS)
 
     def remove(self, fd: int) -> None:
         """Before the descriptor is closed."""
         del self._subscribers[fd]
-        self._poll.unregister(fd)
+        self._poll.remove(fd)
 
-    def _look(self) -> None:
-        for fd, events in self._poll.poll(0, _AT_ONCE):
-            subscriber = self._subscribers.get(fd)
-            if subscriber is None:
-                continue  # closed by one of those before it
-            if events & ~select.EPOLLOUT:
-                self._left(subscriber)
-            elif isinstance(subscriber.outlet, SocketOutlet) and subscriber.outlet.flush():
-                self._flushed(subscriber)
+    def _look(self, fd: int, events: int) -> None:
+        subscriber = self._subscribers.get(fd)
+        if subscriber is None:
+            return  # closed by one that was looked at before it
+        if events & ~select.EPOLLOUT:
+            self._left(subscriber)
+        elif isinstance(subscriber.outlet, SocketOutlet) and subscriber.outlet.flush():
+            self._flushed(subscriber)
 
 
 def write_all(fds: Sequence[int], wire: bytes) -> list[int]:

@@ -15,8 +15,11 @@ from pushsvc.event import GAP, EventId
 
 # The parser of a browser ends a line at CR LF, LF or CR; a lone CR left in the data would start a field.
 _LINE_END: Final = re.compile(r"\r\n|\n|\r")
+_BYTES_LINE_END: Final = re.compile(_LINE_END.pattern.encode())
 
 HEARTBEAT: Final = b":\n\n"
+DONE: Final = b"data: [DONE]\n\n"  # the last event of an answer, as OpenAI's API has it
+COMMENT: Final = b":\n"  # a heartbeat for clients that take every blank line for an event, as OpenAI's do after an id
 
 
 def frame(name: str, data: str) -> bytes:
@@ -78,6 +81,55 @@ def gap(requested: EventId, oldest: EventId | None, reason: str, event_id: Event
     )
     event = frame(GAP, data.decode())
     return event if event_id is None else with_id(str(event_id).encode(), event)
+
+
+class TooLong(ValueError):
+    """An event that does not end."""
+
+
+class Reader:
+    """The data of the events in a stream that comes in any pieces (WHATWG HTML section 9.2.6); all else is skipped."""
+
+    __slots__ = ("_after_cr", "_most", "_rest")
+
+    def __init__(self, most: int) -> None:
+        """`most`: bytes of one event."""
+        self._most = most
+        self._rest = b""
+        self._after_cr = False
+
+    def feed(self, piece: bytes) -> list[bytes]:
+        """What is complete with this piece. Raises TooLong."""
+        if self._after_cr:  # which was taken for a line end; this LF belongs to it
+            piece, self._after_cr = piece.removeprefix(b"\n"), not piece
+        if b"\r" in piece:
+            self._after_cr = piece.endswith(b"\r")
+            piece = piece.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        *blocks, self._rest = (self._rest + piece).split(b"\n\n")
+        if len(self._rest) > self._most or any(len(block) > self._most for block in blocks):
+            raise TooLong(f"an event is longer than {self._most} bytes")
+        return [data for data in map(_data, blocks) if data is not None]
+
+    def finish(self) -> list[bytes]:
+        """The stream ended: its last event, if only the blank line after it is missing."""
+        last, self._rest = _data(self._rest), b""
+        return [] if last is None else [last]
+
+
+def _data(block: bytes) -> bytes | None:
+    if block.startswith(b"data: ") and b"\n" not in block:
+        return block[6:]
+    lines = []
+    for line in block.removeprefix(b"\xef\xbb\xbf").split(b"\n"):
+        field, _, value = line.partition(b":")
+        if field == b"data":
+            lines.append(value.removeprefix(b" "))
+    return b"\n".join(lines) if lines else None
+
+
+def data_frame(data: bytes) -> bytes:
+    """As `frame`, for data that is bytes already and of an event without a name."""
+    return b"data: " + _BYTES_LINE_END.sub(b"\ndata: ", data) + b"\n\n"
 
 
 def last_event_id(header: str | None, parameter: str | None) -> EventId | None:

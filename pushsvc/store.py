@@ -6,7 +6,7 @@ import hashlib
 import logging
 from collections.abc import Sequence
 from importlib import resources
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import redis
 from redis.backoff import NoBackoff
@@ -25,13 +25,21 @@ ANSWER_SECONDS: Final = 2.0  # a Redis that is silent for longer counts as gone
 class Script:
     """One file of `lua/`, whose header names KEYS, ARGV and what comes back."""
 
-    def __init__(self, name: str) -> None:
-        self.source = resources.files("pushsvc").joinpath("lua", f"{name}.lua").read_bytes()
+    all: ClassVar[list[Script]] = []
+
+    def __init__(self, name: str, *, after: str | None = None) -> None:
+        """`after`: a file whose functions it uses."""
+        self.source = b"".join(_lua(each) for each in (after, name) if each)
+        self.all.append(self)
         self.sha = hashlib.sha1(self.source, usedforsecurity=False).hexdigest()  # EVALSHA names scripts by SHA-1
 
     def call(self, keys: Sequence[str], *args: Any) -> Command:
         """The command that runs the script."""
         return ("EVALSHA", self.sha, len(keys), *keys, *args)
+
+
+def _lua(name: str) -> bytes:
+    return resources.files("pushsvc").joinpath("lua", f"{name}.lua").read_bytes()
 
 
 def connect(url: str) -> redis.Redis:
@@ -64,11 +72,15 @@ class Store:
         """As `execute`, for answers that may be large: nothing else waits behind them."""
         return self._run(self._reads, commands)
 
+    def each(self, commands: Sequence[Command]) -> list[Any]:
+        """As `execute`, but what Redis refused is an exception among the answers."""
+        return self._run(self._lane, commands, refusals=True)
+
     def one(self, command: Command) -> Any:
         """The answer to a single command."""
         return self.execute([command])[0]
 
-    def _run(self, lane: Lane, commands: Sequence[Command]) -> list[Any]:
+    def _run(self, lane: Lane, commands: Sequence[Command], *, refusals: bool = False) -> list[Any]:
         try:
             answers = lane.run(commands)
             missing = [i for i, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
@@ -77,7 +89,7 @@ class Store:
                 for i, answer in zip(missing, lane.run([commands[i] for i in missing]), strict=True):
                     answers[i] = answer
             for answer in answers:
-                if isinstance(answer, Exception):
+                if isinstance(answer, Exception) and not refusals:
                     raise answer
             return answers
         except RedisError as error:
@@ -87,7 +99,6 @@ class Store:
     def load_scripts(self) -> None:
         """Raises RedisError."""
         pipeline = self._client.pipeline(transaction=False)
-        for path in resources.files("pushsvc").joinpath("lua").iterdir():
-            if path.name.endswith(".lua"):
-                pipeline.execute_command("SCRIPT LOAD", path.read_bytes())
+        for script in Script.all:
+            pipeline.execute_command("SCRIPT LOAD", script.source)
         pipeline.execute()

@@ -5,8 +5,9 @@ from __future__ import annotations
 import enum
 import sys
 from collections.abc import Sequence
-from typing import Final, Protocol
+from typing import ClassVar, Final, Protocol
 
+from pushsvc import sse
 from pushsvc.burst import Burst, Live
 from pushsvc.event import EventId
 from pushsvc.eventlog import Clock
@@ -20,6 +21,7 @@ class Reason(enum.Enum):
     GONE = "the client left"
     SLOW = "the client reads too slowly"
     EXPIRED = "the token expired"
+    ENDED = "the answer is complete"
     BROKEN = "an error of the service"
     DRAINING = "the worker is stopping"
 
@@ -81,6 +83,9 @@ class Subscriber:
     announced goes straight out, unless its id is at or below the last one handed over.
     """
 
+    heartbeat: ClassVar[Burst] = Burst(sse.HEARTBEAT)
+    stays: ClassVar[bool] = False  # while the worker drains: its client could not come back
+
     __slots__ = ("ack", "catching", "channels", "due", "expires", "last", "outlet", "read", "reason", "sent_at", "user")
 
     def __init__(
@@ -106,6 +111,10 @@ class Subscriber:
         self.due = 0  # the Wheel's tick at which a settled one is looked at; 0: it is not settled
         self.sent_at = 0.0  # monotonic time of the last byte; what settled ones get is not noted
         self.reason: Reason | None = None
+
+    def farewell(self, retry_ms: int) -> bytes:
+        """The last bytes for a client that is let go."""
+        return sse.retry(retry_ms)
 
     def offer(self, burst: Burst, now: float) -> bool:
         """Events were announced. False: the outlet has no room; they were not taken."""
@@ -156,3 +165,35 @@ class Subscriber:
     def go_live(self) -> None:
         """For one that reads the log by itself whenever something is announced."""
         self.catching = None
+
+
+class Listener(Subscriber):
+    """Follows one answer, and ends with it."""
+
+    heartbeat = Burst(sse.COMMENT)  # see there
+
+    __slots__ = ("cancels", "told")
+
+    def __init__(
+        self,
+        channel: str,
+        after: EventId,
+        outlet: Outlet,
+        *,
+        cancels: bool,
+        expires: float | None = None,
+    ) -> None:
+        """`cancels`: the answer is for nobody else. Listeners count for the answer and not for a user: it may have
+        any number of tabs, and a user any number of answers."""
+        super().__init__(channel, [channel], after, outlet, ack=False, expires=expires)
+        self.cancels = cancels
+        self.told = False  # the answer's last event was announced, or read
+
+
+class Asker(Listener):
+    """The one whose request asked for the answer. It cannot ask again, so it stays as long as the worker can."""
+
+    stays = True
+
+    def farewell(self, retry_ms: int) -> bytes:
+        return b""  # its client knows nothing of reconnecting

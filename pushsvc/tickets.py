@@ -80,6 +80,13 @@ class Tickets:
             raise Unauthorized("The ticket was used already.")
         return self._cookie_name(user), auth.encode({"sub": user}, self._key, ttl=SESSION_SECONDS)
 
+    def reading(self, generation_id: str) -> str:
+        """What opens one answer for reading, as often as one likes: for its URL. Nothing of it is stored."""
+        return hmac.digest(self._key.encode(), f"reading:{generation_id}".encode(), "sha256").hex()[:48]
+
+    def opens(self, ticket: str, generation_id: str) -> bool:
+        return hmac.compare_digest(ticket.encode("utf-8", "surrogateescape"), self.reading(generation_id).encode())
+
     def _cookie_name(self, user: str) -> str:
         return _COOKIE_PREFIX + hmac.digest(self._key.encode(), user.encode(), "sha256").hex()[:16]
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import hmac
-import secrets
 from typing import Final
-from urllib.parse import urlsplit
 
-from flask import Blueprint, Response, render_template, request
+from flask import Blueprint, request
 from flask.typing import ResponseReturnValue
 
-from pushsvc import auth, history, publishing
+from pushsvc import history, publishing
 from pushsvc.arguments import id_argument, json_body, json_object, number
 from pushsvc.credentials import identify
 from pushsvc.errors import Invalid, Unavailable
@@ -18,7 +15,7 @@ from pushsvc.event import ALL, BEGINNING, EventId, checked_channel, checked_name
 from pushsvc.listening import Connection, events
 from pushsvc.service import service
 from pushsvc.subscriber import Subscriber
-from pushsvc.tickets import DEFAULT_TTL, MAX_TTL, SESSION_SECONDS
+from pushsvc.tickets import DEFAULT_TTL, MAX_TTL
 
 ANONYMOUS: Final = "-"  # whom the long polls of tokens without a user count for
 
@@ -120,25 +117,3 @@ def readyz() -> ResponseReturnValue:
     if why_not is not None:
         raise Unavailable(why_not, retry_after=1)
     return {"status": "ready"}
-
-
-@blueprint.get("/")
-def index() -> ResponseReturnValue:
-    """The demo page. Under `pushsvc up` on a loopback address it brings its own token, as a cookie."""
-    svc = service()
-    # The Host check keeps out pages of other sites that made their name resolve to this machine, the key everybody
-    # who came through another proxy.
-    key = svc.settings.demo_key
-    direct = key != "" and hmac.compare_digest(request.headers.get("X-Pushsvc-Demo", "").encode(), key.encode())
-    demo = direct and urlsplit(f"//{request.host}").hostname in ("localhost", "127.0.0.1", "::1")
-    nonce = secrets.token_urlsafe(16)
-    response = Response(render_template("index.html", demo=demo, nonce=nonce))
-    response.headers["Cache-Control"] = "no-store"
-    response.headers["Content-Security-Policy"] = (
-        f"default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; connect-src 'self'; "
-        "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    )
-    if demo:
-        token = auth.encode(auth.DEMO_CLAIMS, svc.secret, ttl=SESSION_SECONDS)
-        response.set_cookie(auth.COOKIE, token, max_age=SESSION_SECONDS, httponly=True, samesite="Strict")
-    return response

@@ -33,6 +33,7 @@ logger = logging.getLogger(__name__)
 
 NEWCOMERS: Final = 5  # connections accepted, and streams begun, in one turn of the event loop
 _STREAM: Final = b"GET /events"
+LAST_SECONDS: Final = 3  # before gunicorn kills a worker that has not stopped, to write the ends of its answers
 STEP_SECONDS: Final = 0.1  # how often a stopping worker looks whether it is done
 
 
@@ -94,15 +95,19 @@ class PushWorker(GeventWorker):
 
     def _finish(self, service: Service, servers: list[StreamServer]) -> None:
         """Let the connections go, then wait for the requests under way, up to gunicorn's graceful timeout."""
-        deadline = time.monotonic() + self.cfg.graceful_timeout
+        deadline = time.monotonic() + self.cfg.graceful_timeout - LAST_SECONDS
         draining = gevent.spawn(service.hub.drain, service.settings.drain_seconds)
-        while (len(service.hub.connections) or any(server.pool for server in servers)) and time.monotonic() < deadline:
+        while self._busy(service, servers) and time.monotonic() < deadline:
             self.notify()
             if draining.ready():
                 self._close_idle()
             gevent.sleep(STEP_SECONDS)
         for server in servers:
             server.stop(timeout=1)
+
+    @staticmethod
+    def _busy(service: Service, servers: list[StreamServer]) -> bool:
+        return bool(len(service.hub.connections) or len(service.generations) or any(server.pool for server in servers))
 
     def handle(self, listener: Any, client: Any, address: Any) -> None:
         """Gunicorn serves a connection in here. A crowd's first requests may all arrive in one turn of the loop."""

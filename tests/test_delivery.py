@@ -187,7 +187,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Hub:
     connections = Connections(
         nothing, lambda subscriber: None, heartbeat_seconds=15, retry_seconds=2, send_buffer_bytes=65536
     )
-    return Hub(nothing, connections, nothing, lambda ear: nothing, max_connections=10)
+    return Hub(nothing, connections, nothing, lambda ear: nothing, called=print, max_connections=10)
 
 
 def settled(hub: Hub, end: socket.socket) -> tuple[int, Subscriber]:

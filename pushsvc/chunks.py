@@ -1,0 +1,240 @@
+"""Answers in the words of OpenAI's API: chunks of one that is streamed, and the completion that they make together
+(API reference, "Chat Completions"). What is not known here is passed on as it came. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import orjson
+
+from pushsvc import sse
+
+Json = dict[str, Any]
+
+_SAID_ONCE: Final = frozenset({"role", "id", "type", "name"})  # in deltas; some servers repeat them
+_CHARACTERS_PER_TOKEN: Final = 4  # a rule of thumb for English
+
+
+class Malformed(ValueError):
+    """Not what this API says an answer looks like."""
+
+
+class Chunk(NamedTuple):
+    """As it came, and as it reads."""
+
+    raw: bytes
+    value: Json
+
+
+def parse(raw: bytes) -> Chunk:
+    """Raises Malformed."""
+    try:
+        value = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise Malformed(f"a chunk is not valid JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise Malformed("a chunk is no JSON object")
+    choices = value.get("choices")
+    if not (choices is None or (isinstance(choices, list) and all(map(_is_choice, choices)))):
+        raise Malformed("the choices of a chunk are not what they should be")
+    return Chunk(raw, value)
+
+
+def _is_choice(choice: Any) -> bool:
+    if not isinstance(choice, dict) or not isinstance(choice.get("index", 0), int):
+        return False
+    said = choice.get("delta", choice.get("message"))
+    return said is None or isinstance(said, dict)
+
+
+def error_of(value: Json) -> Json | None:
+    """What servers send in the middle of a stream when they fail."""
+    error = value.get("error")
+    if not error:
+        return None
+    return error if isinstance(error, dict) else {"message": str(error)}
+
+
+def frames(chunks: Sequence[Chunk]) -> list[bytes]:
+    """Their events. Text that came together is joined into one."""
+    runs: list[list[Chunk]] = []
+    for chunk in chunks:
+        if runs and _continues(runs[-1][0].value, chunk.value):
+            runs[-1].append(chunk)
+        else:
+            runs.append([chunk])
+    return [sse.data_frame(run[0].raw if len(run) == 1 else _as_one(run)) for run in runs]
+
+
+def _continues(first: Json, value: Json) -> bool:
+    return _only_text(first) is not None and _only_text(value) is not None and _envelope(first) == _envelope(value)
+
+
+def _only_text(value: Json) -> str | None:
+    """The text of a chunk that carries nothing else."""
+    choices: list[Json] = value.get("choices") or []
+    if len(choices) != 1 or value.get("usage") is not None:
+        return None
+    delta = choices[0].get("delta") or {}
+    rest = (item for key, item in choices[0].items() if key not in ("delta", "index"))
+    if not delta.keys() <= {"role", "content"} or any(item is not None for item in rest):
+        return None
+    content = delta.get("content")
+    return content if isinstance(content, str) else None
+
+
+def _envelope(value: Json) -> tuple[Json, Any]:
+    members = {key: item for key, item in value.items() if key not in ("choices", "obfuscation")}
+    return members, value["choices"][0].get("index")
+
+
+def _as_one(run: Sequence[Chunk]) -> bytes:
+    first = run[0].value
+    choice = first["choices"][0]
+    delta = choice["delta"] | {"content": "".join([_only_text(chunk.value) or "" for chunk in run])}
+    return orjson.dumps(first | {"choices": [choice | {"delta": delta}]})
+
+
+class _Text(list[str]):
+    """A string that grows; adding to a str would copy all of it each time."""
+
+
+def joined(values: Iterable[Json]) -> Json:
+    """One chunk that says what these say one after the other; {} if there are none."""
+    whole: Json = {}
+    choices: dict[int, Json] = {}
+    for value in values:
+        for key, item in value.items():
+            if key == "choices":
+                for choice in item or ():
+                    _join(choices.setdefault(choice.get("index", 0), {}), choice)
+            elif item is not None and key != "obfuscation":  # the last word on usage counts, the first on the rest
+                whole[key] = item if key == "usage" else whole.get(key, item)
+    if whole or choices:
+        whole["choices"] = [_finished(choices[index]) for index in sorted(choices)]
+    return whole
+
+
+def _join(whole: Json, piece: Mapping[str, Any]) -> None:
+    for key, item in piece.items():
+        held = whole.get(key)
+        if item is None and held is not None:
+            continue
+        if isinstance(item, str) and key not in _SAID_ONCE and key != "finish_reason":
+            if isinstance(held, _Text):
+                held.append(item)
+            else:
+                whole[key] = _Text([item])
+        elif isinstance(item, dict):
+            if not isinstance(held, dict):
+                held = whole[key] = {}
+            _join(held, item)
+        elif isinstance(item, list):
+            if not isinstance(held, list):
+                held = whole[key] = []
+            _join_list(held, item)
+        elif held is None or key == "finish_reason":
+            whole[key] = item
+
+
+def _join_list(whole: list[Any], piece: list[Any]) -> None:
+    """Those with an index (tool calls) grow, others (log probabilities) follow."""
+    for item in piece:
+        index = _index(item)
+        same = None if index is None else next((each for each in whole if _index(each) == index), None)
+        if same is not None:
+            _join(same, item)
+        elif index is not None:
+            whole.append({})
+            _join(whole[-1], item)
+        else:
+            whole.append(item)
+
+
+def _index(item: Any) -> Any:
+    return item.get("index") if isinstance(item, dict) else None
+
+
+def _finished(value: Any) -> Any:
+    if isinstance(value, _Text):
+        return "".join(value)
+    if isinstance(value, dict):
+        return {key: _finished(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_finished(item) for item in value]
+    return value
+
+
+def completion(chunk: Json) -> Json:
+    """What the API answers without streaming, made of a joined chunk."""
+    choices = []
+    for choice in chunk.get("choices", ()):
+        delta = choice.get("delta") or {}
+        message = {"role": "assistant", "content": None} | delta
+        if isinstance(delta.get("tool_calls"), list):
+            calls = [call for call in delta["tool_calls"] if isinstance(call, dict)]
+            message["tool_calls"] = [{k: v for k, v in call.items() if k != "index"} for call in calls]
+        choices.append({"index": 0, "finish_reason": None} | {k: v for k, v in choice.items() if k != "delta"})
+        choices[-1]["message"] = message
+    return chunk | {"object": "chat.completion", "choices": choices}
+
+
+def chunk_of(whole: Json) -> Json:
+    """The other way: one chunk that says all of a completion."""
+    choices = []
+    for choice in whole.get("choices") or ():
+        message = dict(choice.get("message") or {})
+        if isinstance(message.get("tool_calls"), list):
+            calls = [call for call in message["tool_calls"] if isinstance(call, dict)]
+            message["tool_calls"] = [{"index": number} | call for number, call in enumerate(calls)]
+        choices.append({k: v for k, v in choice.items() if k != "message"} | {"delta": message})
+    return whole | {"object": "chat.completion.chunk", "choices": choices}
+
+
+def text(whole: Json) -> str:
+    """What the first choice of a completion says."""
+    for choice in whole.get("choices") or ():
+        return said_in(choice["message"])
+    return ""
+
+
+def finish_reason(whole: Json) -> str | None:
+    for choice in whole.get("choices") or ():
+        reason: str | None = choice.get("finish_reason")
+        return reason
+    return None
+
+
+def usage(whole: Json, messages: Sequence[Any]) -> Json:
+    """What the server counted; else an estimate, which says so."""
+    given = whole.get("usage")
+    if isinstance(given, dict):
+        return given
+    prompt = _tokens(_characters(messages))
+    said = _tokens(_characters([choice["message"] for choice in whole.get("choices") or ()]))
+    return {"prompt_tokens": prompt, "completion_tokens": said, "total_tokens": prompt + said, "estimated": True}
+
+
+def _tokens(characters: int) -> int:
+    return -(-characters // _CHARACTERS_PER_TOKEN)
+
+
+def _characters(messages: Iterable[Any]) -> int:
+    count = 0
+    for message in messages:
+        count += len(said_in(message))
+        calls = message.get("tool_calls")
+        for call in calls if isinstance(calls, list) else ():
+            function = call.get("function") if isinstance(call, dict) else None
+            arguments = function.get("arguments") if isinstance(function, dict) else None
+            count += len(arguments) if isinstance(arguments, str) else 0
+    return count
+
+
+def said_in(message: Mapping[str, Any]) -> str:
+    """The text of a message, which may be one of several parts."""
+    content = message.get("content")
+    parts = content if isinstance(content, list) else [{"text": content}]
+    texts = [part.get("text") for part in parts if isinstance(part, dict)]
+    return "".join(each for each in texts if isinstance(each, str))

@@ -1,0 +1,196 @@
+"""The answers that this worker has made by its model. They belong to the service: no request has to last for them.
+
+Each has exactly one ending, which is written by whoever is first: its own worker, somebody who cancels it, or, when the
+worker has died, any other.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from typing import Final
+
+import gevent
+import gevent.event
+import orjson
+
+from pushsvc import chunks, sse
+from pushsvc.chunks import Json
+from pushsvc.ending import CANCELLED, PRODUCER_LOST, RUNNING, Ending
+from pushsvc.errors import TooManyGenerations, Unavailable
+from pushsvc.event import generation_of
+from pushsvc.generation import Generation, Limits
+from pushsvc.lane import Command
+from pushsvc.loops import Loop
+from pushsvc.presence import Presence
+from pushsvc.question import Question
+from pushsvc.records import Record, Records
+from pushsvc.scribe import Scribe
+from pushsvc.subscriber import Asker, Listener, Subscriber
+from pushsvc.upstream import Model
+
+logger = logging.getLogger(__name__)
+
+LOOK_SECONDS: Final = 0.25  # how often limits of time are looked at
+GRACE_SECONDS: Final = 5.0  # for a browser that reconnects, before its answer is taken for nobody's
+ROUND_SECONDS: Final = 1.0  # how often this worker looks for the generations of others that died
+
+
+class Generations:
+    """Begins generations, watches those that run here, and ends those whose worker has died."""
+
+    def __init__(
+        self,
+        records: Records,
+        scribe: Scribe,
+        model: Model,
+        limits: Limits,
+        worker_id: str,
+        presence: Presence,
+        *,
+        most: int,
+    ) -> None:
+        """`most`: how many may run here at a time."""
+        self.records = records
+        self._scribe = scribe
+        self._model = model
+        self._limits = limits
+        self._worker_id = worker_id
+        self._presence = presence
+        self._most = most
+        self._running: dict[str, Generation] = {}
+        self._suspects: set[str] = set()  # workers that gave no sign of life when this one looked last
+        self.loops = (
+            scribe.loop,
+            Loop("generations", self._watch, expected=()),
+            Loop("lost generations", self._find_lost, expected=(Unavailable,)),
+        )
+
+    def __len__(self) -> int:
+        return len(self._running)
+
+    def begin(self, question: Question, user: str, key: str | None) -> tuple[str, Generation | None]:
+        """Ask the model. With a key that was used before: the id of what was begun then, and nothing is asked.
+
+        Raises TooManyGenerations, or Unavailable.
+        """
+        if len(self._running) >= self._most:
+            raise TooManyGenerations("This worker makes as many answers as it may; try again later.", retry_after=2)
+        found, new = self.records.begin(user, question.body, cancels=question.cancels, key=key)
+        if not new:
+            return found, None
+        generation = self._running[found] = Generation(found, user, self, stream=question.stream)
+        generation.ask(self._model, question.body)
+        return found, generation
+
+    def running(self, generation_id: str) -> Generation | None:
+        return self._running.get(generation_id)
+
+    # What a generation asks of its Desk
+
+    def waits(self, generation: Generation) -> None:
+        self._scribe.add(generation)
+
+    def saying(self, generation: Generation, number: int, frames: list[bytes], ending: Ending | None) -> Command:
+        return self.records.say(generation.id, generation.user, self._worker_id, number, frames, ending)
+
+    def ended(self, generation: Generation) -> None:
+        if self._running.pop(generation.id, None) is not None:
+            gevent.spawn(self._keep_answer, generation.id)
+
+    def _keep_answer(self, generation_id: str) -> None:
+        try:
+            record = self.records.find(generation_id)
+            if record is not None and record.answer is None:
+                self.records.keep_answer(generation_id, orjson.dumps(self.answer(record)))
+        except Unavailable:
+            logger.warning("the answer of %s could not be put together; whoever asks for it does so", generation_id)
+
+    def answer(self, record: Record) -> Json:
+        """What it said so far, as one completion."""
+        if record.answer is not None:
+            whole: Json = orjson.loads(record.answer)
+            return whole
+        return chunks.completion(chunks.joined(self._said(record.id)))
+
+    def _said(self, generation_id: str) -> Iterator[Json]:
+        """Its chunks so far."""
+        for entry in self.records.entries(generation_id):
+            if not entry.wire.endswith(sse.DONE):
+                value = orjson.loads(sse.read_event(entry.wire)[1])
+                if chunks.error_of(value) is None:
+                    yield value
+
+    def has_said(self, record: Record) -> bool:
+        return next(self._said(record.id), None) is not None
+
+    def cancel(self, record: Record) -> str:
+        """End it, whichever worker runs it. The state it has then."""
+        state = self.records.end(record, CANCELLED)
+        self.look_at(record.id)
+        if record.worker != self._worker_id:
+            self.records.tell(record.worker, record.id)
+        return state
+
+    def left(self, subscriber: Subscriber) -> None:
+        """Somebody who listened has left. Who asked for the answer cannot come back, others do."""
+        if isinstance(subscriber, Listener) and subscriber.cancels and not subscriber.told:
+            gevent.spawn_later(0 if isinstance(subscriber, Asker) else GRACE_SECONDS, self._left_alone, subscriber)
+
+    def _left_alone(self, listener: Listener) -> None:
+        [channel] = listener.channels
+        try:
+            record = self.records.find(generation_of(channel))
+            if record is not None and record.ending is None and not self._presence.total(channel):
+                self.cancel(record)
+        except Unavailable:
+            logger.warning("%s could not be cancelled, though nobody listens any more", channel)
+
+    def look_at(self, generation_id: str) -> None:
+        """It may have ended elsewhere. If it runs here, its model is no longer listened to."""
+        generation = self._running.get(generation_id)
+        if generation is not None:
+            gevent.spawn(self._look_at_all, [generation_id])
+
+    def _look_at_all(self, ids: list[str]) -> None:
+        for generation_id, state in zip(ids, self.records.states(ids), strict=True):
+            generation = self._running.get(generation_id)
+            if generation is not None and state != RUNNING:
+                generation.end(CANCELLED)
+
+    def _watch(self, loop: Loop) -> None:
+        while True:
+            loop.well()
+            gevent.sleep(LOOK_SECONDS)
+            now = time.monotonic()
+            for generation in list(self._running.values()):
+                generation.look(now, self._limits)
+
+    def _find_lost(self, loop: Loop) -> None:
+        """A worker is lost if it is silent twice: after a Redis that stood still, all are silent once."""
+        while True:
+            self._look_at_all(list(self._running))
+            silent = set(self.records.silent()) - {self._worker_id}
+            for worker in silent & self._suspects:
+                self._end_lost(worker)
+            self._suspects = silent
+            loop.well()
+            gevent.sleep(ROUND_SECONDS)
+
+    def _end_lost(self, worker: str) -> None:
+        for generation_id in self.records.of_worker(worker):
+            record = self.records.find(generation_id)
+            if record is not None and self.records.end(record, PRODUCER_LOST) == PRODUCER_LOST.state:
+                logger.warning("generation %s was lost with its worker", generation_id)
+                self._keep_answer(generation_id)
+        self.records.forget_worker(worker)
+
+    def stop(self, seconds: float) -> bool:
+        """End all that still runs. False if that could not be written in time."""
+        deadline = time.monotonic() + seconds
+        for generation in list(self._running.values()):
+            generation.end(PRODUCER_LOST)
+        while self._running and time.monotonic() < deadline:
+            gevent.sleep(0.01)
+        return not self._running

@@ -1,0 +1,34 @@
+-- Appending to a channel's log: comes before the scripts that do.
+--
+-- One clock for all channels: ids rise in commit order, even when the wall clock steps back.
+local function draw(clock, epoch)
+  local id = redis.call('XADD', clock, 'NOMKSTREAM', 'MAXLEN', 1, '*', '', '')
+  if not id then -- the clock's first id is its birth; the event gets the next, so that every event is after it
+    redis.call('SET', epoch, redis.call('XADD', clock, '*', '', ''))
+    id = redis.call('XADD', clock, 'MAXLEN', 1, '*', '', '')
+  end
+  return id
+end
+
+-- Append one event and announce it. `kept` is how many events the log may hold, nil for all; `ttl` is in seconds, '0'
+-- for none. Returns the event's id.
+--
+-- Each entry carries the id of its predecessor in the channel. That chain is how any reader, of the log or of
+-- the announcements, finds that something between two events is missing.
+local function append(clock, epoch, log, tail, frame, kept, seconds, tail_seconds, ttl)
+  local id = draw(clock, epoch)
+  local before = redis.call('SET', tail, id, 'EX', tail_seconds, 'GET') or '0-0'
+  local ms = tonumber(string.match(id, '^%d+'))
+  if ttl == '0' then
+    redis.call('XADD', log, id, 'f', frame, 'p', before)
+  else
+    redis.call('XADD', log, id, 'f', frame, 'p', before, 'x', string.format('%.0f', ms + ttl * 1000))
+  end
+  if kept then
+    redis.call('XTRIM', log, 'MAXLEN', kept)
+    redis.call('XTRIM', log, 'MINID', string.format('%.0f', math.max(0, ms - seconds * 1000)))
+  end
+  redis.call('EXPIRE', log, seconds)
+  redis.call('PUBLISH', log, id .. ' ' .. before .. ' ' .. frame)
+  return id
+end

@@ -1,0 +1,176 @@
+"""What Redis knows of generations: a record each, whose they are, and which worker runs them. What they said is in the
+log, in a channel each."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import orjson
+
+from pushsvc import keys, sse
+from pushsvc.chunks import Json
+from pushsvc.ending import RUNNING, Ending
+from pushsvc.event import BEGINNING, answer_channel, answers_channel
+from pushsvc.eventlog import Entry, EventLog
+from pushsvc.lane import Command
+from pushsvc.store import Script, Store
+
+_BEGIN: Final = Script("begin", after="log")
+_SAY: Final = Script("say", after="log")
+
+FEED_SECONDS: Final = 3600  # a page that was away for longer reads the list again anyway
+READ_EVENTS: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A generation as it is kept. `request`: what was asked; `answer`: what was said, as a completion, once
+    that is put together."""
+
+    id: str
+    user: str
+    state: str
+    worker: str
+    created: int  # Unix time, ms
+    request: Json
+    cancels: bool  # when nobody listens
+    ending: Ending | None
+    answer: bytes | None
+
+
+class Records:
+    """Every change of a generation is one script, so that each has one beginning and one ending, whoever asks."""
+
+    def __init__(
+        self, store: Store, log: EventLog, worker_id: str, *, keep_events: int, keep_seconds: int, dedupe_seconds: int
+    ) -> None:
+        self._store = store
+        self._log = log
+        self._worker_id = worker_id
+        self._keep_events = keep_events
+        self._keep_seconds = keep_seconds
+        self._dedupe_seconds = dedupe_seconds
+
+    def begin(self, user: str, request: bytes, *, cancels: bool, key: str | None) -> tuple[str, bool]:
+        """A new generation of this worker's, as (id, True); or with a key that was used before (that one, False)."""
+        new = f"gen_{secrets.token_hex(12)}"
+        names = [*_log_keys(answers_channel(user)), keys.generation(new), keys.generations(user)]
+        names += [keys.generating(self._worker_id), keys.GENERATING]
+        if key is not None:
+            names.append(keys.generation_key(user, key))
+        said = self._store.one(
+            _BEGIN.call(
+                names, new, self._worker_id, self._keep_seconds, self._keep_events, self._dedupe_seconds,
+                keys.generation(""), _news(new, RUNNING), FEED_SECONDS,
+                "user", user, "request", request, "cancels", int(cancels),
+            )
+        )  # fmt: skip
+        found = said.decode()
+        return found, found == new
+
+    def say(
+        self, generation_id: str, user: str, worker: str, number: int, frames: Sequence[bytes], ending: Ending | None
+    ) -> Command:
+        """The command that appends frames, and the ending if there is one; repeated with the same number it does
+        nothing. `number` 0: from another than the worker that runs it. Its answer is for `state`."""
+        names = [*_log_keys(answer_channel(generation_id)), keys.generation(generation_id)]
+        if ending is None:
+            return _SAY.call(names, number, self._keep_seconds, "", len(frames), *frames)
+        names += [keys.generating(worker), *_log_keys(answers_channel(user))[2:]]
+        frames = [*frames, *ending.frames()]
+        news = _news(generation_id, ending.state)
+        return _SAY.call(
+            names, number, self._keep_seconds, ending.state, len(frames), *frames,
+            generation_id, news, FEED_SECONDS, "worker", worker, *ending.fields(),
+        )  # fmt: skip
+
+    def end(self, record: Record, ending: Ending) -> str:
+        """End one that any worker may run. The state it has then: another ending may have been first."""
+        return str(self._store.one(self.say(record.id, record.user, record.worker, 0, (), ending)).decode())
+
+    def states(self, ids: Sequence[str]) -> list[str]:
+        """'' for one that there is no more."""
+        found = self._store.execute([("HGET", keys.generation(each), "state") for each in ids])
+        return [(state or b"").decode() for state in found]
+
+    def find(self, generation_id: str) -> Record | None:
+        return self._records([generation_id])[0]
+
+    def _records(self, ids: Sequence[str]) -> list[Record | None]:
+        found = self._store.read([("HGETALL", keys.generation(each)) for each in ids])
+        return [
+            _record(each, dict(zip(raw[::2], raw[1::2], strict=True))) if raw else None
+            for each, raw in zip(ids, found, strict=True)
+        ]
+
+    def newest(self, user: str, limit: int, after: str | None) -> tuple[list[Record], bool]:
+        """The user's, newest first, those that began before `after`; and whether there are more.
+
+        Raises LookupError if that is none of the user's."""
+        start = 0
+        if after is not None:
+            rank = self._store.one(("ZREVRANK", keys.generations(user), after))
+            if rank is None:
+                raise LookupError(after)
+            start = rank + 1
+        ids = self._store.one(("ZREVRANGE", keys.generations(user), start, start + limit))
+        records = self._records([each.decode() for each in ids[:limit]])
+        return [record for record in records if record is not None], len(ids) > limit
+
+    def entries(self, generation_id: str) -> list[Entry]:
+        """All that was said so far."""
+        clock, found = self._log.clock(), []
+        after = BEGINNING
+        while True:
+            [piece] = self._log.read([answer_channel(generation_id)], after, clock, READ_EVENTS)
+            found += piece.entries
+            if len(piece.entries) < READ_EVENTS:
+                return found
+            after = found[-1].id
+
+    def keep_answer(self, generation_id: str, answer: bytes) -> None:
+        """What it said, put together: nobody has to read all its events for it again."""
+        if self.states([generation_id])[0]:
+            self._store.one(("HSET", keys.generation(generation_id), "answer", answer))
+
+    def tell(self, worker: str, generation_id: str) -> None:
+        """Have another worker look at a generation."""
+        self._store.one(("PUBLISH", keys.ear(worker), generation_id))
+
+    def silent(self) -> list[str]:
+        """The workers that run generations, as far as Redis knows, and give no sign of life."""
+        workers = [each.decode() for each in self._store.one(("SMEMBERS", keys.GENERATING))]
+        alive = self._store.execute([("EXISTS", keys.worker(worker)) for worker in workers]) if workers else []
+        return [worker for worker, lives in zip(workers, alive, strict=True) if not lives]
+
+    def of_worker(self, worker: str) -> list[str]:
+        """What it runs, as far as Redis knows."""
+        return [each.decode() for each in self._store.one(("SMEMBERS", keys.generating(worker)))]
+
+    def forget_worker(self, worker: str) -> None:
+        """It died, and all that it ran has ended."""
+        self._store.execute([("DEL", keys.generating(worker)), ("SREM", keys.GENERATING, worker)])
+
+
+def _log_keys(name: str) -> list[str]:
+    return [keys.CLOCK, keys.EPOCH, keys.log(name), keys.tail(name)]
+
+
+def _news(generation_id: str, state: str) -> bytes:
+    return sse.frame("generation", orjson.dumps({"id": generation_id, "state": state}).decode())
+
+
+def _record(generation_id: str, raw: dict[bytes, bytes]) -> Record | None:
+    try:
+        state = raw[b"state"].decode()
+        return Record(
+            generation_id, raw[b"user"].decode(), state, raw[b"worker"].decode(), int(raw[b"created"]),
+            orjson.loads(raw[b"request"]), raw[b"cancels"] == b"1",
+            None if state == RUNNING else Ending.of(state, raw),
+            raw.get(b"answer"),
+        )  # fmt: skip
+    except KeyError:  # written to after it expired, or by hand
+        return None
