@@ -104,5 +104,6 @@ def create_app(settings: Settings) -> Flask:
     for each in (views, answering, pages):
         app.register_blueprint(each.blueprint)
     if settings.allowed_origins:
-        CORS(app, origins=list(settings.allowed_origins), supports_credentials=True, expose_headers=["Retry-After"])
+        exposed = ["Retry-After", "X-Generation-Id"]
+        CORS(app, origins=list(settings.allowed_origins), supports_credentials=True, expose_headers=exposed)
     return app

@@ -11,12 +11,12 @@ from flask.typing import ResponseReturnValue
 
 from pushsvc import chunks, question, sse
 from pushsvc.arguments import json_body, number
+from pushsvc.burst import Live
 from pushsvc.chunks import Json
 from pushsvc.credentials import admit, identify, same_site
 from pushsvc.ending import Ending
-from pushsvc.errors import Invalid, NotFound
+from pushsvc.errors import Invalid, NotFound, Unavailable
 from pushsvc.event import BEGINNING, EventId, answer_channel, answers_channel, checked_key
-from pushsvc.eventlog import Entry
 from pushsvc.generation import Generation
 from pushsvc.history import Bell
 from pushsvc.listening import STREAM_HEADERS, Connection, come_back, spend, stream
@@ -24,9 +24,9 @@ from pushsvc.outlet import QueueOutlet
 from pushsvc.publishing import parse_json
 from pushsvc.question import Question
 from pushsvc.records import Record
-from pushsvc.replay import Replay
+from pushsvc.replay import is_reset
 from pushsvc.service import Service, service
-from pushsvc.subscriber import Asker, Listener, Subscriber
+from pushsvc.subscriber import Asker, Listener, Reason, Subscriber
 from pushsvc.tickets import Admission
 
 MOST_BODY_BYTES: Final = 8 * 2**20  # of a question; it is kept with the answer
@@ -109,25 +109,28 @@ def _at_once(svc: Service, generation_id: str, generation: Generation | None, ca
             bell.rung.clear()
             asker.go_live()  # before the record is read, so that nothing rings unheard
             record = _found(svc, generation_id)
-            if record.ending is not None or asker.reason is not None:
+            if record.ending is not None:
                 break
+            if asker.reason not in (None, Reason.ENDED):  # mostly the client left, and nobody reads this
+                raise Unavailable(f"This request is not waited for any more: {asker.reason.value}.", retry_after=1)
             bell.rung.wait()
     finally:
         connection.leave()
-    if record.ending is not None and record.ending.error is not None:
+    if record.ending.error is not None:
         return _not_answered(record.ending)
     answer = record.answer or orjson.dumps(svc.generations.answer(record))
     return Response(answer, content_type="application/json", headers={"Cache-Control": "no-store"})
 
 
-_STATUS: Final = {"upstream_error": 502, "timeout": 504, "cancelled": 409, "producer_lost": 503}
+# Clients of OpenAI's API ask again by themselves after 409, 429 and 5xx; not what somebody cancelled.
+_STATUS: Final = {"upstream_error": 502, "timeout": 504, "cancelled": 499, "producer_lost": 503}
 
 
 def _not_answered(ending: Ending) -> Response:
     """The upstream's own words, or ours."""
     if ending.refusal is not None and ending.refusal[0] >= 400:
-        status, media_type, body = ending.refusal
-        return Response(body, status, content_type=media_type or "application/octet-stream")
+        status, headers, body = ending.refusal
+        return Response(body, status, headers)
     return Response(orjson.dumps({"error": ending.error}), _STATUS[ending.state], content_type="application/json")
 
 
@@ -144,10 +147,8 @@ def listen(generation_id: str) -> ResponseReturnValue:
     reader = _reader(svc, generation_id)
     if request.method == "HEAD":
         return Response(headers=STREAM_HEADERS)
-    if reader.record.ending is None:
-        response = _follow(svc, reader, cursor)
-    else:
-        response = _retell(svc, reader.record, svc.generations.records.entries(generation_id), cursor)
+    over = reader.record.ending is not None
+    response = _retell(svc, reader.record, cursor) if over else _follow(svc, reader, cursor)
     if reader.admission is not None:
         spend(svc, reader.admission, response)
     return response
@@ -190,36 +191,41 @@ def _follow(svc: Service, reader: _Reader, cursor: EventId | None) -> Response:
     record = reader.record
     head = sse.opening(svc.hub.connections.retry_ms())
     if cursor is None:
-        entries = svc.generations.records.entries(record.id)
-        if entries and entries[-1].wire.endswith(sse.DONE):
-            return _retell(svc, _found(svc, record.id), entries, cursor)  # it has ended just now
-        head += _snapshot(entries)
-        cursor = entries[-1].id if entries else BEGINNING
+        said = svc.generations.records.said(record.id)
+        if said and said[-1].wire.endswith(sse.DONE):
+            return _retell(svc, _found(svc, record.id), cursor)  # it has ended just now
+        head += _snapshot(said)
+        cursor = said[-1].id if said else BEGINNING
     outlet = QueueOutlet(svc.settings.send_buffer_bytes, request.environ.get("gunicorn.socket"))
     listener = Listener(answer_channel(record.id), cursor, outlet, cancels=record.cancels, expires=reader.expires)
     return stream(svc.hub, Connection(svc.hub, listener), outlet, head)
 
 
-def _retell(svc: Service, record: Record, entries: list[Entry], cursor: EventId | None) -> Response:
+def _retell(svc: Service, record: Record, cursor: EventId | None) -> Response:
     """Of one that has ended: all, or what the browser has not had; and if that is nothing, that it need not ask."""
-    if cursor is not None and entries and cursor >= entries[-1].id:
-        return Response(status=204)  # an EventSource does not come back after this (WHATWG HTML section 9.2.3)
-    body = sse.opening(svc.hub.connections.retry_ms())
-    if cursor is not None:
-        body += b"".join(page.wire for page in Replay(svc.log, [answer_channel(record.id)], cursor).pages())
+    said, told = svc.generations.records.said(record.id), b""
+    if cursor is not None and is_reset(cursor, clock := svc.log.clock()):
+        told = sse.gap(cursor, said[0].id if said else None, "reset", clock.epoch)
+        cursor = None
+    if cursor is None:
+        endings = 1 if record.ending is None or record.ending.error is None else 2
+        told += _snapshot(said[:-endings])
+        said = said[-endings:]
     else:
-        said = len(entries) - (1 if record.ending is None or record.ending.error is None else 2)
-        body += _snapshot(entries[:said]) + b"".join(entry.wire for entry in entries[said:])
-    return Response(body, headers=STREAM_HEADERS)
+        said = [event for event in said if event.id > cursor]
+    if not said:
+        return Response(status=204)  # an EventSource does not come back after this (WHATWG HTML section 9.2.3)
+    told += b"".join([event.wire for event in said])
+    return Response(sse.opening(svc.hub.connections.retry_ms()) + told, headers=STREAM_HEADERS)
 
 
-def _snapshot(entries: list[Entry]) -> bytes:
+def _snapshot(said: list[Live]) -> bytes:
     """One chunk that says what they said, under the id of the last."""
-    if not entries:
+    if not said:
         return b""
-    whole = chunks.joined(orjson.loads(sse.read_event(entry.wire)[1]) for entry in entries)
+    whole = chunks.joined(orjson.loads(sse.read_event(event.wire)[1]) for event in said)
     frame = sse.data_frame(orjson.dumps(whole | {"snapshot": True}))
-    return sse.with_id(str(entries[-1].id).encode(), frame)
+    return sse.with_id(str(said[-1].id).encode(), frame)
 
 
 @blueprint.get("/generations/events")
@@ -290,12 +296,13 @@ def kept() -> ResponseReturnValue:
 
 def _described(svc: Service, record: Record) -> Json:
     whole = svc.generations.answer(record)
-    messages: list[Any] = record.request["messages"]
+    asked: Json = orjson.loads(record.request)
+    messages: list[Any] = asked["messages"]
     return {
         "id": record.id,
         "object": "generation",
         "state": record.state,
-        "model": whole.get("model") or record.request.get("model"),
+        "model": whole.get("model") or asked.get("model"),
         "created": record.created // 1000,
         "messages": messages,
         "text": chunks.text(whole),

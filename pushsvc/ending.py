@@ -17,11 +17,11 @@ RUNNING: Final = "running"  # the state of a generation without an ending
 @dataclass(frozen=True, slots=True)
 class Ending:
     """How a generation ended. `error`: what is told to who listens; `refusal`: the upstream's own answer, if it was
-    one: status, type and body; `answer`: all that was said, if it came at once."""
+    one: status, headers and body; `answer`: all that was said, if it came at once."""
 
     state: str
     error: Json | None = None
-    refusal: tuple[int, str, bytes] | None = None
+    refusal: tuple[int, dict[str, str], bytes] | None = None
     answer: bytes | None = None
 
     def frames(self) -> list[bytes]:
@@ -33,8 +33,8 @@ class Ending:
         if self.error is not None:
             found += ["error", orjson.dumps(self.error)]
         if self.refusal is not None:
-            status, media_type, body = self.refusal
-            found += ["refusal-status", status, "refusal-type", media_type, "refusal", body]
+            status, headers, body = self.refusal
+            found += ["refusal-status", status, "refusal-headers", orjson.dumps(headers), "refusal", body]
         if self.answer is not None:
             found += ["answer", self.answer]
         return found
@@ -44,7 +44,7 @@ class Ending:
         """The ending that has these fields."""
         refusal = None
         if b"refusal" in raw:
-            refusal = (int(raw[b"refusal-status"]), raw[b"refusal-type"].decode(), raw[b"refusal"])
+            refusal = (int(raw[b"refusal-status"]), orjson.loads(raw[b"refusal-headers"]), raw[b"refusal"])
         return cls(state, orjson.loads(raw[b"error"]) if b"error" in raw else None, refusal)
 
 
@@ -69,7 +69,7 @@ def upstream_error(message: str, code: str, said: Json | None = None) -> Ending:
     return Ending(ending.state, (ending.error or {}) | (said or {}))
 
 
-def refused(status: int, media_type: str, body: bytes) -> Ending:
+def refused(status: int, headers: dict[str, str], body: bytes) -> Ending:
     """The upstream did not begin to answer."""
     try:
         given = orjson.loads(body)
@@ -78,4 +78,4 @@ def refused(status: int, media_type: str, body: bytes) -> Ending:
     error = given.get("error") if isinstance(given, dict) else None
     ours = upstream_error(f"The model refused with status {status}.", "upstream_refused")
     told = (ours.error or {}) | (error if isinstance(error, dict) else {}) | {"status": status}
-    return Ending(ours.state, told, (status, media_type, body))
+    return Ending(ours.state, told, (status, headers, body))

@@ -65,7 +65,7 @@ class Generation:
         self._call: Call | None = None
         self._reader: sse.Reader | None = None
         self._whole: list[bytes] | None = None  # pieces of a body that is no stream
-        self._refused: tuple[int, str] | None = None  # status and media type of an answer that is none
+        self._refused: tuple[int, dict[str, str]] | None = None  # status and headers of an answer that is none
         self._bytes = 0
         self._pending: list[Chunk] = []
         self._pending_bytes = 0
@@ -88,10 +88,10 @@ class Generation:
 
     # What the model says
 
-    def began(self, status: int, media_type: str) -> None:
-        kind = media_type.partition(";")[0].strip().lower()
+    def began(self, status: int, headers: dict[str, str]) -> None:
+        kind = headers.get("content-type", "").partition(";")[0].strip().lower()
         if status != 200:
-            self._refused, self._whole = (status, media_type), []
+            self._refused, self._whole = (status, headers), []
         elif kind == "application/json":
             self._whole = []
         elif not self.stream or (kind and kind != "text/event-stream"):
@@ -155,8 +155,7 @@ class Generation:
     def _answered(self, body: bytes) -> None:
         """With a document: a refusal, or all of an answer at once."""
         if self._refused is not None:
-            status, media_type = self._refused
-            self.end(refused(status, media_type, body))
+            self.end(refused(*self._refused, body))
             return
         try:
             whole = chunks.parse(body).value
@@ -222,6 +221,10 @@ class Generation:
             self._heard_at = time.monotonic()
             self._call.resume()
         return bool(self._pending) or self._ending is not None
+
+    def broken(self) -> None:
+        self._pending, self._pending_bytes = [], 0
+        self.end(upstream_error("The service made an error; it was logged.", "internal_error"))
 
     def _over(self, state: str) -> None:
         """It has ended, by this worker or by another."""

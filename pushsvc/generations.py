@@ -34,6 +34,7 @@ logger = logging.getLogger(__name__)
 
 LOOK_SECONDS: Final = 0.25  # how often limits of time are looked at
 GRACE_SECONDS: Final = 5.0  # for a browser that reconnects, before its answer is taken for nobody's
+PACK_SECONDS: Final = 60.0  # after an ending; the slowest listener has had all of it, or comes back
 ROUND_SECONDS: Final = 1.0  # how often this worker looks for the generations of others that died
 
 
@@ -98,6 +99,7 @@ class Generations:
     def ended(self, generation: Generation) -> None:
         if self._running.pop(generation.id, None) is not None:
             gevent.spawn(self._keep_answer, generation.id)
+            gevent.spawn_later(PACK_SECONDS, self._pack, generation.id)
 
     def _keep_answer(self, generation_id: str) -> None:
         try:
@@ -106,6 +108,12 @@ class Generations:
                 self.records.keep_answer(generation_id, orjson.dumps(self.answer(record)))
         except Unavailable:
             logger.warning("the answer of %s could not be put together; whoever asks for it does so", generation_id)
+
+    def _pack(self, generation_id: str) -> None:
+        try:
+            self.records.pack(generation_id)
+        except Unavailable:
+            logger.warning("what %s said stays as large as it is", generation_id)
 
     def answer(self, record: Record) -> Json:
         """What it said so far, as one completion."""
@@ -116,9 +124,9 @@ class Generations:
 
     def _said(self, generation_id: str) -> Iterator[Json]:
         """Its chunks so far."""
-        for entry in self.records.entries(generation_id):
-            if not entry.wire.endswith(sse.DONE):
-                value = orjson.loads(sse.read_event(entry.wire)[1])
+        for event in self.records.said(generation_id):
+            if not event.wire.endswith(sse.DONE):
+                value = orjson.loads(sse.read_event(event.wire)[1])
                 if chunks.error_of(value) is None:
                     yield value
 

@@ -66,6 +66,8 @@ class Hub(Ear):
             raise Unavailable("This worker is stopping; connect again.", retry_after=1)
         if len(self.connections) >= self.max_connections:
             raise Unavailable("This worker is full; try again later.", retry_after=5)
+        if not is_module_patched("socket"):
+            raise Unavailable("This server cannot hold streams: it needs gunicorn's gevent worker.", retry_after=60)
 
     def join(self, subscriber: Subscriber) -> None:
         """Count in, subscribe, and wait until Redis confirms: from then on nothing is missed.
@@ -73,8 +75,6 @@ class Hub(Ear):
         Raises Unavailable, or TooManyConnections.
         """
         self.check_room()
-        if not is_module_patched("socket"):
-            raise Unavailable("This server cannot hold streams: it needs gunicorn's gevent worker.", retry_after=60)
         self.connections.enter(subscriber)
         try:
             self._presence.enter(subscriber.user)

@@ -84,7 +84,7 @@ class _Streaming(_Call):
             event([{"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}])
 
         said, finish_reason = _answer(request)
-        hearer.began(200, "text/event-stream")
+        hearer.began(200, {"content-type": "text/event-stream"})
         yield
         step({"role": "assistant", "content": ""})
         for character in said:
@@ -106,7 +106,7 @@ class _Whole(_Call):
         message = {"role": "assistant", "content": said, "refusal": None}
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish_reason}
         usage = _usage(request, said)
-        hearer.began(200, "application/json")
+        hearer.began(200, {"content-type": "application/json"})
         hearer.heard(orjson.dumps(_head(request, "chat.completion") | {"choices": [choice], "usage": usage}))
         return
         yield

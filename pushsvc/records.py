@@ -4,6 +4,7 @@ log, in a channel each."""
 from __future__ import annotations
 
 import secrets
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -11,10 +12,10 @@ from typing import Final
 import orjson
 
 from pushsvc import keys, sse
-from pushsvc.chunks import Json
+from pushsvc.burst import Live
 from pushsvc.ending import RUNNING, Ending
-from pushsvc.event import BEGINNING, answer_channel, answers_channel
-from pushsvc.eventlog import Entry, EventLog
+from pushsvc.event import BEGINNING, EventId, answer_channel, answers_channel
+from pushsvc.eventlog import EventLog
 from pushsvc.lane import Command
 from pushsvc.store import Script, Store
 
@@ -35,7 +36,7 @@ class Record:
     state: str
     worker: str
     created: int  # Unix time, ms
-    request: Json
+    request: bytes
     cancels: bool  # when nobody listens
     ending: Ending | None
     answer: bytes | None
@@ -100,11 +101,8 @@ class Records:
         return self._records([generation_id])[0]
 
     def _records(self, ids: Sequence[str]) -> list[Record | None]:
-        found = self._store.read([("HGETALL", keys.generation(each)) for each in ids])
-        return [
-            _record(each, dict(zip(raw[::2], raw[1::2], strict=True))) if raw else None
-            for each, raw in zip(ids, found, strict=True)
-        ]
+        found = self._store.read([("HMGET", keys.generation(each), *_FIELDS) for each in ids])
+        return [_record(each, dict(zip(_FIELDS, raw, strict=True))) for each, raw in zip(ids, found, strict=True)]
 
     def newest(self, user: str, limit: int, after: str | None) -> tuple[list[Record], bool]:
         """The user's, newest first, those that began before `after`; and whether there are more.
@@ -120,16 +118,29 @@ class Records:
         records = self._records([each.decode() for each in ids[:limit]])
         return [record for record in records if record is not None], len(ids) > limit
 
-    def entries(self, generation_id: str) -> list[Entry]:
+    def said(self, generation_id: str) -> list[Live]:
         """All that was said so far."""
-        clock, found = self._log.clock(), []
-        after = BEGINNING
+        clock, found = self._log.clock(), list[Live]()
         while True:
+            after = found[-1].id if found else BEGINNING
             [piece] = self._log.read([answer_channel(generation_id)], after, clock, READ_EVENTS)
-            found += piece.entries
+            found += [Live(entry.id, entry.wire) for entry in piece.entries]
             if len(piece.entries) < READ_EVENTS:
-                return found
-            after = found[-1].id
+                return found or self._packed(generation_id)
+
+    def pack(self, generation_id: str) -> None:
+        """Keep what was said by one that has ended in a tenth of the room: its events are much alike. It can be
+        resumed from any of them all the same."""
+        said = b"".join([event.wire for event in self.said(generation_id)])
+        if said and self.states([generation_id])[0]:
+            record, log = keys.generation(generation_id), keys.log(answer_channel(generation_id))
+            self._store.execute([("HSET", record, "said", zlib.compress(said)), ("DEL", log)])
+
+    def _packed(self, generation_id: str) -> list[Live]:
+        """Looked for after the log, which is deleted after this is there."""
+        packed = self._store.one(("HGET", keys.generation(generation_id), "said"))
+        wires = [] if packed is None else [wire + b"\n\n" for wire in zlib.decompress(packed).split(b"\n\n")[:-1]]
+        return [Live(EventId.from_redis(wire[4 : wire.index(b"\n")]), wire) for wire in wires]
 
     def keep_answer(self, generation_id: str, answer: bytes) -> None:
         """What it said, put together: nobody has to read all its events for it again."""
@@ -163,14 +174,20 @@ def _news(generation_id: str, state: str) -> bytes:
     return sse.frame("generation", orjson.dumps({"id": generation_id, "state": state}).decode())
 
 
-def _record(generation_id: str, raw: dict[bytes, bytes]) -> Record | None:
+_FIELDS: Final = (
+    b"state", b"user", b"worker", b"created", b"request", b"cancels", b"answer",
+    b"error", b"refusal-status", b"refusal-headers", b"refusal",
+)  # fmt: skip
+
+
+def _record(generation_id: str, raw: dict[bytes, bytes | None]) -> Record | None:
+    held = {name: value for name, value in raw.items() if value is not None}
     try:
-        state = raw[b"state"].decode()
+        state = held[b"state"].decode()
         return Record(
-            generation_id, raw[b"user"].decode(), state, raw[b"worker"].decode(), int(raw[b"created"]),
-            orjson.loads(raw[b"request"]), raw[b"cancels"] == b"1",
-            None if state == RUNNING else Ending.of(state, raw),
-            raw.get(b"answer"),
+            generation_id, held[b"user"].decode(), state, held[b"worker"].decode(), int(held[b"created"]),
+            held[b"request"], held[b"cancels"] == b"1",
+            None if state == RUNNING else Ending.of(state, held), held.get(b"answer"),
         )  # fmt: skip
-    except KeyError:  # written to after it expired, or by hand
+    except KeyError:  # there is none, or one that was written to after it expired
         return None

@@ -3,6 +3,7 @@ generations share the next one, and what one of them says in that time is joined
 
 from __future__ import annotations
 
+import logging
 from typing import Final, Protocol
 
 import gevent
@@ -12,6 +13,8 @@ from pushsvc.errors import Unavailable
 from pushsvc.lane import Command
 from pushsvc.loops import Loop
 from pushsvc.store import Store
+
+logger = logging.getLogger(__name__)
 
 FIRST_PAUSE: Final = 0.05  # seconds before a write that failed is tried again, doubled up to
 LONGEST_PAUSE: Final = 1.0
@@ -24,6 +27,9 @@ class Speaker(Protocol):
 
     def written(self, answer: bytes) -> bool:
         """The command was run. True: there is more to write."""
+
+    def broken(self) -> None:
+        """What it wants to write cannot be written; an error of the service."""
 
 
 class Scribe:
@@ -56,11 +62,20 @@ class Scribe:
 
     def _write(self, speakers: list[Speaker]) -> bool:
         """False: Redis did not take everything; it will be asked again."""
+        commands = [(speaker, command) for speaker in speakers if (command := self._command(speaker)) is not None]
         try:
-            answers = self._store.each([speaker.command() for speaker in speakers])
+            answers = self._store.each([command for _, command in commands])
         except Unavailable:
-            answers = [None] * len(speakers)
-        for speaker, answer in zip(speakers, answers, strict=True):
+            answers = [None] * len(commands)
+        for (speaker, _), answer in zip(commands, answers, strict=True):
             if not isinstance(answer, bytes) or speaker.written(answer):
                 self.add(speaker)
         return all(isinstance(answer, bytes) for answer in answers)
+
+    def _command(self, speaker: Speaker) -> Command | None:
+        try:
+            return speaker.command()
+        except Exception:
+            logger.exception("an answer is cut because of an error of the service")
+            speaker.broken()
+            return None

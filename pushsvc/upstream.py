@@ -28,8 +28,9 @@ logger = logging.getLogger(__name__)
 
 _poll: Final = get_original("select", "poll")
 _SAYS: Final = select.EPOLLIN | select.EPOLLRDHUP
+HEADERS: Final = ("content-type", "retry-after")
 READ_BYTES: Final = 65536
-IDLE_SECONDS: Final = 20.0  # a kept connection that nobody used for so long; many servers close it after 60
+IDLE_SECONDS: Final = 4.0  # how long a connection is kept unused; many servers close theirs after five
 TRAILING_SECONDS: Final = 1.0  # how long the end of a response may take after its last event
 MOST_IDLE: Final = 100
 
@@ -45,8 +46,8 @@ class Fault(Exception):
 class Hearer(Protocol):
     """Who hears what an upstream answers. Nothing is heard after `complete` or `failed`, or once the call is closed."""
 
-    def began(self, status: int, media_type: str) -> None:
-        """The head came."""
+    def began(self, status: int, headers: dict[str, str]) -> None:
+        """The head came, with those of the headers that matter here (HEADERS)."""
 
     def heard(self, body: bytes) -> None:
         """A piece of the body."""
@@ -181,15 +182,15 @@ class Upstream:
 class _HttpCall:
     """One request, and the parser of its response: httptools calls the methods whose names begin with `on_`."""
 
-    __slots__ = ("_ends_itself", "_hearer", "_media_type", "_parser", "_upstream", "_whole", "line", "sending")
+    __slots__ = ("_ends_itself", "_headers", "_hearer", "_keeps", "_parser", "_upstream", "_whole", "line", "sending")
 
     def __init__(self, upstream: Upstream, hearer: Hearer) -> None:
         self._upstream = upstream
         self._hearer: Hearer | None = hearer
         self._parser: Any = httptools.HttpResponseParser(self)
-        self._media_type = ""
+        self._headers: dict[str, str] = {}
         self._ends_itself = False  # else its end is that of the connection (RFC 9112 section 6.3)
-        self._whole = False
+        self._whole = self._keeps = False
         self.line: Any = None  # the socket, or its descriptor
         self.sending: gevent.Greenlet | None = None
 
@@ -254,12 +255,14 @@ class _HttpCall:
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            if isinstance(error, httptools.HttpParserCallbackError):
+                logger.exception("an answer could not be heard because of an error of the service")
             if not self._whole:
                 message = f"The model's server does not speak HTTP as it should: {error}."
                 self.fail(Fault("upstream_malformed", message))
                 return
         if self._whole:
-            self._finish(keep=self._parser is not None and self._parser.should_keep_alive())
+            self._finish(keep=self._keeps)
         elif self._hearer is None and self.line is not None:  # released: its end should be at hand
             gevent.spawn_later(TRAILING_SECONDS, self.close)
 
@@ -280,31 +283,33 @@ class _HttpCall:
     # The response
 
     def on_message_begin(self) -> None:
-        self._media_type = ""
+        self._headers = {}
         self._ends_itself = self._whole = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        name = name.lower()
-        if name == b"content-type":
-            self._media_type = value.decode("latin-1")
-        elif name in (b"content-length", b"transfer-encoding"):
+        known = name.decode("latin-1").lower()
+        if known in HEADERS:
+            self._headers[known] = value.decode("latin-1")
+        elif known in ("content-length", "transfer-encoding"):
             self._ends_itself = True
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
         if status >= 200 and self._hearer is not None:  # others come before the response (RFC 9110 section 15.2)
-            self._hearer.began(status, self._media_type)
+            self._hearer.began(status, self._headers)
 
     def on_body(self, body: bytes) -> None:
         if self._hearer is not None:
             self._hearer.heard(body)
 
     def on_message_complete(self) -> None:
-        self._whole = self._parser is not None and self._parser.get_status_code() >= 200
+        if self._parser is not None and self._parser.get_status_code() >= 200:
+            self._whole, self._keeps = True, self._parser.should_keep_alive()  # which is not known any more afterwards
 
 
 def _connect_fault(error: Exception) -> Fault:
-    if isinstance(error, TimeoutError | urllib3.exceptions.TimeoutError):
+    refused = isinstance(error, urllib3.exceptions.NewConnectionError)
+    if isinstance(error, TimeoutError | urllib3.exceptions.TimeoutError) and not refused:
         return Fault("connect_timeout", "The model's server did not take the request in time.")
     return Fault("upstream_unreachable", "The model's server cannot be reached.")
 

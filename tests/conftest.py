@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 import itertools
+import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings as hypothesis_settings
+from playwright.sync_api import Browser, Page, sync_playwright
 
+from tests import chromium
+from tests.model import Model, plain
 from tests.stack import Stack, free_port
 
 hypothesis_settings.register_profile("patient", deadline=None)  # a busy machine is no failure
@@ -50,7 +54,10 @@ def user() -> str:
 @pytest.fixture(scope="session")
 def other_server(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The same application and Redis under a server that gives no socket away: connections keep their greenlets."""
-    folder = tmp_path_factory.mktemp("other")
+    yield from _other_server(stack, tmp_path_factory.mktemp("other"))
+
+
+def _other_server(stack: Stack, folder: Path) -> Iterator[str]:
     settings = stack.settings | {
         "worker": "gevent",
         "redis_url": f"unix://{stack.data_dir}/valkey.sock",
@@ -62,6 +69,43 @@ def other_server(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iter
     yield running.app_url
     running.stop(signal.SIGKILL)  # gunicorn's own worker would wait for its streams
     assert "Traceback" not in running.output, running.output
+
+
+@pytest.fixture(scope="session")
+def _model() -> Iterator[Model]:
+    running = Model()
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def model(_model: Model) -> Model:
+    """The model's server behind `answering`, as if nobody had asked it anything."""
+    _model.script = plain
+    _model.conversations = []
+    return _model
+
+
+@pytest.fixture(scope="session")
+def answering(_model: Model, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A stack whose answers come from a model that a test has in its hands."""
+    running = Stack(
+        tmp_path_factory.mktemp("answering"), llm_base_url=_model.url, llm_api_key="a-test-key", heartbeat_seconds=0.5
+    )
+    yield running
+    running.stop()
+    assert "Traceback" not in running.output, running.output
+
+
+@pytest.fixture(scope="session")
+def other_answering(answering: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    yield from _other_server(answering, tmp_path_factory.mktemp("other"))
+
+
+@pytest.fixture(params=["nginx", "gunicorn", "queue"])
+def door(request: pytest.FixtureRequest, answering: Stack) -> str:
+    """As `base`, to `answering`."""
+    return address(request, answering, "other_answering")
 
 
 @pytest.fixture(params=["nginx", "gunicorn", "queue"])
@@ -76,9 +120,9 @@ def server(request: pytest.FixtureRequest, stack: Stack) -> str:
     return address(request, stack)
 
 
-def address(request: pytest.FixtureRequest, stack: Stack) -> str:
+def address(request: pytest.FixtureRequest, stack: Stack, other_server: str = "other_server") -> str:
     if request.param == "queue":
-        other: str = request.getfixturevalue("other_server")
+        other: str = request.getfixturevalue(other_server)
         return other
     return stack.url if request.param == "nginx" else stack.app_url
 
@@ -88,3 +132,27 @@ def worker(request: pytest.FixtureRequest) -> str:
     """For a stack of one's own: our worker class, and gunicorn's."""
     name: str = request.param
     return name
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    path = chromium.find()
+    if path is None:
+        if os.environ.get("CI"):
+            pytest.fail("there is no Chromium, and a page that was not tested is not done")
+        pytest.skip("there is no Chromium on PATH")
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=path, args=chromium.FLAGS)
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    faults: list[str] = []
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    yield page
+    assert not faults
+    context.close()

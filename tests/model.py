@@ -45,6 +45,9 @@ class Conversation:
         head = [f"HTTP/1.1 {status}", f"Content-Type: {media_type}", f"Content-Length: {len(body)}", *headers]
         self.send("\r\n".join([*head, "", ""]).encode() + body)
 
+    def close(self) -> None:
+        self.sock.close()
+
     def wait_for_hang_up(self) -> None:
         """The service closed the connection."""
         self.sock.settimeout(15)

@@ -47,10 +47,11 @@ class Stack:
     """`python -m pushsvc up`. Its parts die with it, and it dies with the tests (prctl, see supervisor.py)."""
 
     def __init__(self, data_dir: Path, **settings: object) -> None:
-        """Settings of the service, and `worker`: another of gunicorn's classes instead of ours; `files`: how many
-        each process may open."""
+        """Settings of the service, and `worker`: another of gunicorn's classes instead of ours; `gunicorn`: its
+        options; `files`: how many each process may open."""
         self.data_dir = data_dir
         self.worker = settings.pop("worker", "")
+        self.gunicorn = settings.pop("gunicorn", f"--worker-class {self.worker}" if self.worker else "")
         self.files = settings.pop("files", 0)
         self.settings: dict[str, object] = {
             "data_dir": data_dir,
@@ -66,8 +67,8 @@ class Stack:
 
     def start(self) -> None:
         words, environ = command("up", **self.settings)
-        if self.worker:
-            environ["GUNICORN_CMD_ARGS"] = f"--worker-class {self.worker}"
+        if self.gunicorn:
+            environ["GUNICORN_CMD_ARGS"] = str(self.gunicorn)
         self.process = subprocess.Popen(
             words, cwd=ROOT, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
             preexec_fn=dies_with_the_tests(signal.SIGKILL, self.files),
