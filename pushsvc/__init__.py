@@ -23,7 +23,7 @@ def create_app(settings: Settings) -> Flask:
     from flask.json.provider import DefaultJSONProvider
     from flask_cors import CORS
 
-    from pushsvc import answering, arguments, auth, pages, problems, views
+    from pushsvc import answering, arguments, asking, auth, pages, problems, views
     from pushsvc.bus import Bus
     from pushsvc.connections import Connections
     from pushsvc.embedded import redis_url
@@ -101,7 +101,7 @@ def create_app(settings: Settings) -> Flask:
         generations=generations,
     )
     problems.install(app)
-    for each in (views, answering, pages):
+    for each in (views, asking, answering, pages):
         app.register_blueprint(each.blueprint)
     if settings.allowed_origins:
         exposed = ["Retry-After", "X-Generation-Id"]

@@ -1,137 +1,32 @@
-"""/v1: a model's answers, to the request that asks for one and to whoever listens to it later."""
+"""/v1/generations: who listens to an answer, now or later, and what is kept of it."""
 
 from __future__ import annotations
 
 from typing import Any, Final, NamedTuple
 
-import gevent.event
 import orjson
 from flask import Blueprint, Response, request
 from flask.typing import ResponseReturnValue
 
-from pushsvc import chunks, question, sse
-from pushsvc.arguments import json_body, number
+from pushsvc import chunks, sse
+from pushsvc.arguments import number
 from pushsvc.burst import Live
 from pushsvc.chunks import Json
 from pushsvc.credentials import admit, identify, same_site
-from pushsvc.ending import Ending
-from pushsvc.errors import Invalid, NotFound, Unavailable
-from pushsvc.event import BEGINNING, EventId, answer_channel, answers_channel, checked_key
-from pushsvc.generation import Generation
-from pushsvc.history import Bell
+from pushsvc.errors import Invalid
+from pushsvc.event import BEGINNING, EventId, answer_channel, answers_channel
 from pushsvc.listening import STREAM_HEADERS, Connection, come_back, spend, stream
 from pushsvc.outlet import QueueOutlet
-from pushsvc.publishing import parse_json
-from pushsvc.question import Question
-from pushsvc.records import Record
+from pushsvc.records import Record, unknown
 from pushsvc.replay import is_reset
 from pushsvc.service import Service, service
-from pushsvc.subscriber import Asker, Listener, Reason, Subscriber
+from pushsvc.subscriber import Listener, Subscriber
 from pushsvc.tickets import Admission
 
-MOST_BODY_BYTES: Final = 8 * 2**20  # of a question; it is kept with the answer
 DEFAULT_LIMIT: Final = 20
 MOST_LIMIT: Final = 100
 
 blueprint = Blueprint("answering", __name__, url_prefix="/v1")
-
-
-# Asking
-
-
-@blueprint.post("/chat/completions")
-def completions() -> ResponseReturnValue:
-    svc = service()
-    asked, user, key = _asked()
-    svc.hub.check_room()
-    generation_id, generation = svc.generations.begin(asked, user, key)
-    answer = _streamed if asked.stream else _at_once
-    response = answer(svc, generation_id, generation, asked.cancels)
-    response.headers["X-Generation-Id"] = generation_id
-    return response
-
-
-@blueprint.post("/generations")
-def generations() -> ResponseReturnValue:
-    svc = service()
-    asked, user, key = _asked(stream=True)
-    svc.hub.check_room()
-    generation_id, _ = svc.generations.begin(asked, user, key)
-    url = f"{request.script_root}/v1/generations/{generation_id}/events?ticket={svc.tickets.reading(generation_id)}"
-    return {"id": generation_id, "url": url}, 202, {"X-Generation-Id": generation_id}
-
-
-def _asked(*, stream: bool | None = None) -> tuple[Question, str, str | None]:
-    user = identify().need_user()
-    request.max_content_length = MOST_BODY_BYTES
-    body = json_body()
-    asked = question.parse(parse_json(body), raw=body, stream=stream)
-    return asked, user, checked_key(request.headers.get("Idempotency-Key"), "Idempotency-Key")
-
-
-def _streamed(svc: Service, generation_id: str, generation: Generation | None, cancels: bool) -> Response:
-    """As it is made; but if the model refuses, its refusal."""
-    outlet = QueueOutlet(svc.settings.send_buffer_bytes, request.environ.get("gunicorn.socket"))
-    begun = gevent.event.Event()
-    asker = Asker(answer_channel(generation_id), BEGINNING, outlet, cancels=cancels)
-    connection = Connection(svc.hub, asker, begun.set)
-    try:
-        if generation is not None:
-            generation.begun = begun
-            if not generation.answering:
-                begun.wait(svc.settings.heartbeat_seconds)  # then the client must hear that it is being served
-            generation.begun = None
-        refusal = None if generation is not None and generation.streams else _refusal(svc, generation_id)
-    except BaseException:
-        connection.leave()
-        raise
-    if refusal is not None:
-        connection.leave()
-        return refusal
-    return stream(svc.hub, connection, outlet, sse.COMMENT)
-
-
-def _refusal(svc: Service, generation_id: str) -> Response | None:
-    """Nothing was said before it ended: then that is no stream."""
-    record = _found(svc, generation_id)
-    if record.ending is None or record.ending.error is None or svc.generations.has_said(record):
-        return None
-    return _not_answered(record.ending)
-
-
-def _at_once(svc: Service, generation_id: str, generation: Generation | None, cancels: bool) -> Response:
-    """When it is complete."""
-    bell = Bell()
-    asker = Asker(answer_channel(generation_id), BEGINNING, bell, cancels=cancels)
-    connection = Connection(svc.hub, asker)
-    try:
-        while True:
-            bell.rung.clear()
-            asker.go_live()  # before the record is read, so that nothing rings unheard
-            record = _found(svc, generation_id)
-            if record.ending is not None:
-                break
-            if asker.reason not in (None, Reason.ENDED):  # mostly the client left, and nobody reads this
-                raise Unavailable(f"This request is not waited for any more: {asker.reason.value}.", retry_after=1)
-            bell.rung.wait()
-    finally:
-        connection.leave()
-    if record.ending.error is not None:
-        return _not_answered(record.ending)
-    answer = record.answer or orjson.dumps(svc.generations.answer(record))
-    return Response(answer, content_type="application/json", headers={"Cache-Control": "no-store"})
-
-
-# Clients of OpenAI's API ask again by themselves after 409, 429 and 5xx; not what somebody cancelled.
-_STATUS: Final = {"upstream_error": 502, "timeout": 504, "cancelled": 499, "producer_lost": 503}
-
-
-def _not_answered(ending: Ending) -> Response:
-    """The upstream's own words, or ours."""
-    if ending.refusal is not None and ending.refusal[0] >= 400:
-        status, headers, body = ending.refusal
-        return Response(body, status, headers)
-    return Response(orjson.dumps({"error": ending.error}), _STATUS[ending.state], content_type="application/json")
 
 
 # Listening
@@ -167,23 +62,12 @@ def _reader(svc: Service, generation_id: str) -> _Reader:
     ticket = request.args.get("ticket", "")
     if "Authorization" not in request.headers and svc.tickets.opens(ticket, generation_id):
         same_site()
-        return _Reader(_found(svc, generation_id))
+        return _Reader(svc.generations.records.get(generation_id))
     admission = admit()
-    record = _found(svc, generation_id)
+    record = svc.generations.records.get(generation_id)
     if record.user != admission.identity.user and not admission.identity.admin:
-        raise _unknown(generation_id)
+        raise unknown(generation_id)
     return _Reader(record, admission.identity.expires, admission)
-
-
-def _found(svc: Service, generation_id: str) -> Record:
-    record = svc.generations.records.find(generation_id)
-    if record is None:
-        raise _unknown(generation_id)
-    return record
-
-
-def _unknown(generation_id: str) -> NotFound:
-    return NotFound(f"There is no generation {generation_id[:80]!r}.")
 
 
 def _follow(svc: Service, reader: _Reader, cursor: EventId | None) -> Response:
@@ -193,7 +77,7 @@ def _follow(svc: Service, reader: _Reader, cursor: EventId | None) -> Response:
     if cursor is None:
         said = svc.generations.records.said(record.id)
         if said and said[-1].wire.endswith(sse.DONE):
-            return _retell(svc, _found(svc, record.id), cursor)  # it has ended just now
+            return _retell(svc, svc.generations.records.get(record.id), cursor)  # it has ended just now
         head += _snapshot(said)
         cursor = said[-1].id if said else BEGINNING
     outlet = QueueOutlet(svc.settings.send_buffer_bytes, request.environ.get("gunicorn.socket"))
@@ -262,14 +146,14 @@ def cancel(generation_id: str) -> ResponseReturnValue:
     record = _owned(svc, generation_id)
     if record.ending is None:
         svc.generations.cancel(record)
-    return _described(svc, _found(svc, generation_id))
+    return _described(svc, svc.generations.records.get(generation_id))
 
 
 def _owned(svc: Service, generation_id: str) -> Record:
     identity = identify()
-    record = _found(svc, generation_id)
+    record = svc.generations.records.get(generation_id)
     if record.user != identity.user and not identity.admin:
-        raise _unknown(generation_id)
+        raise unknown(generation_id)
     return record
 
 

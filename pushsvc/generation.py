@@ -12,7 +12,7 @@ from pushsvc import chunks, sse
 from pushsvc.chunks import Chunk
 from pushsvc.ending import COMPLETED, PRODUCER_LOST, RUNNING, Ending, refused, timeout, upstream_error
 from pushsvc.lane import Command
-from pushsvc.upstream import Call, Fault, Model
+from pushsvc.model import Call, Fault, Model
 
 MOST_EVENT_BYTES: Final = 2**20  # of a chunk
 MOST_ANSWER_BYTES: Final = 16 * 2**20

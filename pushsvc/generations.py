@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 import gevent
@@ -23,12 +23,12 @@ from pushsvc.event import generation_of
 from pushsvc.generation import Generation, Limits
 from pushsvc.lane import Command
 from pushsvc.loops import Loop
+from pushsvc.model import Model
 from pushsvc.presence import Presence
 from pushsvc.question import Question
 from pushsvc.records import Record, Records
 from pushsvc.scribe import Scribe
 from pushsvc.subscriber import Asker, Listener, Subscriber
-from pushsvc.upstream import Model
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +61,7 @@ class Generations:
         self._presence = presence
         self._most = most
         self._running: dict[str, Generation] = {}
+        self._orphans: set[str] = set()  # begun here as far as Redis knows, but its answer to that was lost
         self._suspects: set[str] = set()  # workers that gave no sign of life when this one looked last
         self.loops = (
             scribe.loop,
@@ -84,9 +85,6 @@ class Generations:
         generation = self._running[found] = Generation(found, user, self, stream=question.stream)
         generation.ask(self._model, question.body)
         return found, generation
-
-    def running(self, generation_id: str) -> Generation | None:
-        return self._running.get(generation_id)
 
     # What a generation asks of its Desk
 
@@ -176,23 +174,27 @@ class Generations:
                 generation.look(now, self._limits)
 
     def _find_lost(self, loop: Loop) -> None:
-        """A worker is lost if it is silent twice: after a Redis that stood still, all are silent once."""
+        """Each time twice: after a Redis that stood still all workers are silent once, and a generation that begins
+        is in Redis a moment before it runs here."""
         while True:
             self._look_at_all(list(self._running))
+            mine = set(self.records.of_worker(self._worker_id)) - self._running.keys()
+            self._end_lost(mine & self._orphans)
+            self._orphans = mine
             silent = set(self.records.silent()) - {self._worker_id}
             for worker in silent & self._suspects:
-                self._end_lost(worker)
+                self._end_lost(self.records.of_worker(worker))
+                self.records.forget_worker(worker)
             self._suspects = silent
             loop.well()
             gevent.sleep(ROUND_SECONDS)
 
-    def _end_lost(self, worker: str) -> None:
-        for generation_id in self.records.of_worker(worker):
+    def _end_lost(self, ids: Iterable[str]) -> None:
+        for generation_id in ids:
             record = self.records.find(generation_id)
             if record is not None and self.records.end(record, PRODUCER_LOST) == PRODUCER_LOST.state:
                 logger.warning("generation %s was lost with its worker", generation_id)
                 self._keep_answer(generation_id)
-        self.records.forget_worker(worker)
 
     def stop(self, seconds: float) -> bool:
         """End all that still runs. False if that could not be written in time."""

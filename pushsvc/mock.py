@@ -12,7 +12,7 @@ import orjson
 
 from pushsvc import chunks, sse
 from pushsvc.chunks import Json
-from pushsvc.upstream import Call, Hearer
+from pushsvc.model import Call, Hearer
 
 CHARACTER_SECONDS: Final = 0.012
 MOST_QUOTED: Final = 200  # characters of the question

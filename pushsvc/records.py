@@ -14,6 +14,7 @@ import orjson
 from pushsvc import keys, sse
 from pushsvc.burst import Live
 from pushsvc.ending import RUNNING, Ending
+from pushsvc.errors import NotFound
 from pushsvc.event import BEGINNING, EventId, answer_channel, answers_channel
 from pushsvc.eventlog import EventLog
 from pushsvc.lane import Command
@@ -40,6 +41,11 @@ class Record:
     cancels: bool  # when nobody listens
     ending: Ending | None
     answer: bytes | None
+
+
+def unknown(generation_id: str) -> NotFound:
+    """Also where it is not the caller's to know of."""
+    return NotFound(f"There is no generation {generation_id[:80]!r}.")
 
 
 class Records:
@@ -99,6 +105,13 @@ class Records:
 
     def find(self, generation_id: str) -> Record | None:
         return self._records([generation_id])[0]
+
+    def get(self, generation_id: str) -> Record:
+        """Raises NotFound."""
+        record = self.find(generation_id)
+        if record is None:
+            raise unknown(generation_id)
+        return record
 
     def _records(self, ids: Sequence[str]) -> list[Record | None]:
         found = self._store.read([("HMGET", keys.generation(each), *_FIELDS) for each in ids])

@@ -52,6 +52,8 @@ def refusal(**given: str) -> str:
         ("SEND_BUFFER_BYTES", 262144),
         ("DURABILITY", "everysec"),
         ("ALLOWED_ORIGINS", ()),
+        ("LLM_BASE_URL", ""),
+        ("LLM_API_KEY", ""),
     ],
 )
 def test_defaults_are_those_of_the_contract(name: str, default: object) -> None:
@@ -75,6 +77,11 @@ def test_defaults_are_those_of_the_contract(name: str, default: object) -> None:
         ("DRAIN_SECONDS", "0", 0.0),
         ("DURABILITY", "always", "always"),
         ("ALLOWED_ORIGINS", "https://a.example, http://b:8080,", ("https://a.example", "http://b:8080")),
+        *(
+            ("LLM_BASE_URL", value, value)
+            for value in ("https://api.openai.com/v1", "http://[::1]:8001", "http://m/v1/")
+        ),
+        ("LLM_FIRST_TOKEN_SECONDS", "0.5", 0.5),
     ],
 )
 def test_good_values_are_taken(name: str, value: str, meaning: object) -> None:
@@ -103,6 +110,12 @@ def test_good_values_are_taken(name: str, value: str, meaning: object) -> None:
         ("DURABILITY", "no", "'everysec' or 'always'"),
         *(("ALLOWED_ORIGINS", value, "origins such as") for value in ("*", "https://a.example,*", "https://*.example")),
         *(("ALLOWED_ORIGINS", value, "origins such as") for value in ("null", "a.example", "https://a.example/path")),
+        *(("LLM_BASE_URL", value, "an address such as") for value in ("api.openai.com", "ftp://a/v1", "http://", "x")),
+        *(
+            ("LLM_BASE_URL", value, "an address such as")
+            for value in ("http://a:0x", "http://a:99999", "http://a/?b", "http://u:p@a")
+        ),
+        *((name, "0", "greater") for name in ("LLM_CONNECT_SECONDS", "LLM_TOTAL_SECONDS", "LLM_MAX_GENERATIONS")),
     ],
 )
 def test_a_bad_value_is_one_line_with_name_value_and_what_it_should_be(name: str, value: str, should: str) -> None:
@@ -126,8 +139,15 @@ def test_a_bad_redis_url_is_refused_and_never_repeated(value: str) -> None:
     assert "hunter2" not in line
 
 
+@pytest.mark.parametrize("value", ["hunter2\nX-Evil: 1", "hunter2 ", "hunter2ü"])
+def test_an_api_key_that_is_no_header_is_refused_and_never_repeated(value: str) -> None:
+    line = refusal(LLM_API_KEY=value)
+    assert line.startswith("PUSHSVC_LLM_API_KEY should be visible ASCII")
+    assert "hunter2" not in line
+
+
 def test_neither_secret_nor_password_stands_in_the_settings_own_text() -> None:
-    text = repr(settings(SECRET=GOOD_SECRET, REDIS_URL="redis://:hunter2@127.0.0.1"))
+    text = repr(settings(SECRET=GOOD_SECRET, REDIS_URL="redis://:hunter2@127.0.0.1", LLM_API_KEY="hunter2"))
     assert GOOD_SECRET not in text
     assert "hunter2" not in text
 

@@ -10,7 +10,9 @@
 -- Returns the id, or that of the generation begun before.
 if KEYS[9] then
   local first = redis.call('GET', KEYS[9])
-  if first and redis.call('EXISTS', ARGV[6] .. first) == 1 then return first end
+  local had = first and redis.call('HMGET', ARGV[6] .. first, 'state', 'seq') or {}
+  -- one that was lost before anybody had asked the model does not count
+  if had[1] and not (had[1] == 'producer_lost' and had[2] == '0') then return first end
 end
 local time = redis.call('TIME')
 local ms = time[1] * 1000 + math.floor(time[2] / 1000)

@@ -1,0 +1,159 @@
+"""One request to a model's server, from the head of its response on: the socket, and a parser in C."""
+
+from __future__ import annotations
+
+import logging
+import os
+import ssl
+from typing import Any, Final, Protocol
+
+import gevent
+import httptools
+
+from pushsvc.model import HEADERS, Fault, Hearer
+
+logger = logging.getLogger(__name__)
+
+READ_BYTES: Final = 65536
+TRAILING_SECONDS: Final = 1.0  # how long the end of a response may take after its last event
+
+
+class Watch(Protocol):
+    """Who says when there is something to read, and keeps connections for the next request."""
+
+    def watch(self, call: HttpCall) -> None: ...
+
+    def watches(self, fd: int) -> bool: ...
+
+    def unwatch(self, fd: int) -> None: ...
+
+    def keep(self, line: Any) -> None:
+        """A connection on which the response is complete."""
+
+
+class HttpCall:
+    """One request, and the parser of its response: httptools calls the methods whose names begin with `on_`."""
+
+    __slots__ = ("_ends_itself", "_headers", "_hearer", "_keeps", "_parser", "_upstream", "_whole", "line", "sending")
+
+    def __init__(self, upstream: Watch, hearer: Hearer) -> None:
+        self._upstream = upstream
+        self._hearer: Hearer | None = hearer
+        self._parser: Any = httptools.HttpResponseParser(self)
+        self._headers: dict[str, str] = {}
+        self._ends_itself = False  # else its end is that of the connection (RFC 9112 section 6.3)
+        self._whole = self._keeps = False
+        self.line: Any = None  # the socket, or its descriptor
+        self.sending: gevent.Greenlet | None = None
+
+    @property
+    def fd(self) -> int:
+        return self.line if isinstance(self.line, int) else int(self.line.fileno())
+
+    def pause(self) -> None:
+        if self.line is not None:
+            self._upstream.unwatch(self.fd)
+
+    def resume(self) -> None:
+        if self.line is not None:
+            self._upstream.watch(self)
+            self.read()
+
+    def release(self) -> None:
+        self._hearer = None
+
+    def close(self) -> None:
+        self._hearer = self._parser = None
+        sending, self.sending = self.sending, None
+        if sending is not None:
+            sending.kill(block=False)
+        line = self._let_go()
+        if isinstance(line, int):
+            os.close(line)
+        elif line is not None:
+            line.close()
+
+    def _let_go(self) -> Any:
+        if self.line is not None:
+            self._upstream.unwatch(self.fd)
+        line, self.line = self.line, None
+        return line
+
+    def fail(self, fault: Fault) -> None:
+        hearer = self._hearer
+        self.close()
+        if hearer is not None:
+            hearer.failed(fault)
+
+    def read(self) -> None:
+        """What is there. Of what is encrypted all of it: the epoll does not see what is decrypted already."""
+        while self.line is not None and self._upstream.watches(self.fd):
+            plain = isinstance(self.line, int)
+            try:
+                data = os.read(self.line, READ_BYTES) if plain else self.line.recv(READ_BYTES)
+            except (BlockingIOError, ssl.SSLWantReadError):
+                return
+            except OSError as error:
+                self.fail(Fault("upstream_closed", f"The connection to the model broke: {error.strerror or error}."))
+                return
+            self._feed(data)
+            if plain:
+                return
+
+    def _feed(self, data: bytes) -> None:
+        if not data:
+            self._hung_up()
+            return
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            if isinstance(error, httptools.HttpParserCallbackError):
+                logger.exception("an answer could not be heard because of an error of the service")
+            if not self._whole:
+                message = f"The model's server does not speak HTTP as it should: {error}."
+                self.fail(Fault("upstream_malformed", message))
+                return
+        if self._whole:
+            self._finish(keep=self._keeps)
+        elif self._hearer is None and self.line is not None:  # released: its end should be at hand
+            gevent.spawn_later(TRAILING_SECONDS, self.close)
+
+    def _hung_up(self) -> None:
+        if self._parser.get_status_code() == 0 or self._ends_itself:
+            self.fail(Fault("upstream_closed", "The model's server closed the connection in the middle of its answer."))
+        else:
+            self._finish(keep=False)
+
+    def _finish(self, *, keep: bool) -> None:
+        hearer = self._hearer
+        if keep and self.line is not None:
+            self._upstream.keep(self._let_go())
+        self.close()
+        if hearer is not None:
+            hearer.complete()
+
+    # The response
+
+    def on_message_begin(self) -> None:
+        self._headers = {}
+        self._ends_itself = self._whole = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        known = name.decode("latin-1").lower()
+        if known in HEADERS:
+            self._headers[known] = value.decode("latin-1")
+        elif known in ("content-length", "transfer-encoding"):
+            self._ends_itself = True
+
+    def on_headers_complete(self) -> None:
+        status = self._parser.get_status_code()
+        if status >= 200 and self._hearer is not None:  # others come before the response (RFC 9110 section 15.2)
+            self._hearer.began(status, self._headers)
+
+    def on_body(self, body: bytes) -> None:
+        if self._hearer is not None:
+            self._hearer.heard(body)
+
+    def on_message_complete(self) -> None:
+        if self._parser is not None and self._parser.get_status_code() >= 200:
+            self._whole, self._keeps = True, self._parser.should_keep_alive()  # which is not known any more afterwards
