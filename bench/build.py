@@ -10,9 +10,11 @@ from typing import Final
 from bench.child import BenchError
 
 _HERE: Final = Path(__file__).resolve().parent
-_SOURCES: Final = {
+_PARTS: Final = {
     "floor": ("floor.c",),
-    "load": ("load.c", "subscribers.c", "publishers.c", "stream.c", "latency.c"),
+    "load": ("load.c", "subscribers.c", "publishers.c", "stream.c", "latency.c", "loop.c"),
+    "model": ("model.c", "loop.c"),
+    "ask": ("-DLINE=16384", "ask.c", "stream.c", "latency.c", "loop.c"),
 }
 
 
@@ -21,12 +23,14 @@ def build(folder: Path) -> dict[str, Path]:
     compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     if compiler is None:
         raise BenchError("there is no C compiler (cc); on Debian: apt install gcc libc6-dev")
-    return {program: _compile(compiler, sources, folder / program) for program, sources in _SOURCES.items()}
+    return {program: _compile(compiler, parts, folder / program) for program, parts in _PARTS.items()}
 
 
-def _compile(compiler: str, sources: tuple[str, ...], target: Path) -> Path:
-    words = [compiler, "-O2", "-Wall", "-o", str(target), *(str(_HERE / source) for source in sources)]
+def _compile(compiler: str, parts: tuple[str, ...], target: Path) -> Path:
+    """`parts`: options, and sources."""
+    words = [compiler, "-O2", "-Wall", "-o", str(target)]
+    words += [part if part.startswith("-") else str(_HERE / part) for part in parts]
     done = subprocess.run(words, capture_output=True, text=True)
     if done.returncode != 0:
-        raise BenchError(f"{' '.join(sources)} did not compile: {done.stderr.strip()[:600]}")
+        raise BenchError(f"{' '.join(parts)} did not compile: {done.stderr.strip()[:600]}")
     return target

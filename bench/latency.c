@@ -1,5 +1,7 @@
-/* Every latency is kept, so that percentiles are exact. */
-#include "load.h"
+/* See latency.h. */
+#include "latency.h"
+
+#include "loop.h"
 
 #include <stdlib.h>
 

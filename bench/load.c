@@ -16,78 +16,11 @@
 #define _GNU_SOURCE
 #include "load.h"
 
-#include <arpa/inet.h>
-#include <errno.h>
-#include <netinet/tcp.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
-#include <sys/resource.h>
-#include <sys/socket.h>
-#include <time.h>
-#include <unistd.h>
 
 struct options options;
-static int epoll;
-
-void fail(const char *what) {
-    fprintf(stderr, "load: %s\n", what);
-    exit(1);
-}
-
-uint64_t now(void) {
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
-}
-
-void turn(int ms) {
-    struct epoll_event ready[512];
-    int found = epoll_wait(epoll, ready, 512, ms);
-    for (int i = 0; i < found; i++) {
-        struct source *source = ready[i].data.ptr;
-        source->ready(source, ready[i].events);
-    }
-}
-
-void watch(struct source *source, uint32_t events) {
-    struct epoll_event wish = {.events = events, .data.ptr = source};
-    if (epoll_ctl(epoll, EPOLL_CTL_MOD, source->fd, &wish) < 0 && epoll_ctl(epoll, EPOLL_CTL_ADD, source->fd, &wish) < 0)
-        fail("epoll does not take a connection");
-}
-
-int dial(struct source *source, uint32_t events) {
-    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((unsigned short)options.port)};
-    int on = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return errno;
-    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    if (connect(fd, (struct sockaddr *)&to, sizeof to) < 0 && errno != EINPROGRESS) {
-        int error = errno;
-        close(fd);
-        return error;
-    }
-    source->fd = fd;
-    watch(source, events);
-    return 0;
-}
-
-static char *whole_file(const char *path) {
-    FILE *file = fopen(path, "r");
-    size_t room = 1 << 16, length = 0, got;
-    char *text = malloc(room);
-    if (file == NULL || text == NULL)
-        fail("cannot read a file it was given");
-    while ((got = fread(text + length, 1, room - 1 - length, file)) > 0)
-        if ((length += got) == room - 1 && (text = realloc(text, room *= 2)) == NULL)
-            fail("no memory for a file it was given");
-    fclose(file);
-    text[length] = 0;
-    return text;
-}
 
 static void read_lines(const char *path) {
     size_t room = 0;
@@ -145,13 +78,8 @@ static void obey(const char *line) {
 int main(int count, char **words) {
     if (count < 6)
         fail("usage: load PORT STREAM_PATH HEADER_FILE PUBLISH_PATH PUBLISH_HEADER [blind]");
-    struct rlimit files;
-    getrlimit(RLIMIT_NOFILE, &files);
-    files.rlim_cur = files.rlim_max;
-    setrlimit(RLIMIT_NOFILE, &files);
-    signal(SIGPIPE, SIG_IGN);
+    loop_begin();
     setvbuf(stdin, NULL, _IONBF, 0); /* epoll must see the line that ends a flow */
-    epoll = epoll_create1(EPOLL_CLOEXEC);
     options = (struct options){.port = atoi(words[1]), .path = words[2], .publish = words[4], .header = words[5]};
     options.blind = count > 6;
     read_lines(words[3]);

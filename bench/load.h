@@ -1,14 +1,8 @@
-/* What the parts of the load client share. One thread; everything waits in one epoll. */
+/* What the parts of the load client share. */
 #ifndef LOAD_H
 #define LOAD_H
-#include <stddef.h>
-#include <stdint.h>
-
-/* Something that epoll watches: each kind of connection begins with one. */
-struct source {
-    int fd;
-    void (*ready)(struct source *source, uint32_t events);
-};
+#include "latency.h"
+#include "loop.h"
 
 struct options {
     int port;
@@ -20,13 +14,6 @@ struct options {
     int line_count;
 };
 extern struct options options;
-
-/* load.c */
-uint64_t now(void); /* ns, monotonic */
-void turn(int ms);  /* wait for what is ready, at most so long, and handle it */
-int dial(struct source *source, uint32_t events); /* gives an errno, 0 if the connection is under way */
-void watch(struct source *source, uint32_t events);
-void fail(const char *what);
 
 /* What was heard since `listen_for`. `deliveries` are events heard for the first time, `disorder` are ids that do not
  * rise and, after a resume, numbers that do not; `stray` are events of an earlier phase. */
@@ -48,9 +35,4 @@ void subscribers_close(void);
 /* publishers.c */
 long flow(int phase, double rate, double seconds, int publishers, const char *template); /* gives the events due */
 extern long posts, refused;
-
-/* latency.c */
-void latency_clear(void);
-void latency_add(uint64_t ns);
-double latency_ms(double share); /* 0.5: the median, 1: the maximum */
 #endif

@@ -14,7 +14,8 @@ class Faulty(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Connections of each scenario, `seconds` of flow, and how often every server has its turn."""
+    """Connections of each scenario, `answers` that are heard at a time and `unsaid` ones that wait for their model,
+    `seconds` of flow, and how often every server has its turn."""
 
     fanout: int = 4000
     many: int = 8000
@@ -23,6 +24,8 @@ class Plan:
     proxied: int = 2000
     proxied_many: int = 4000
     live: int = 100
+    answers: int = 200
+    unsaid: int = 1000
     seconds: float = 5.0
     rounds: int = 5
 
@@ -37,11 +40,14 @@ class Plan:
             proxied=min(self.proxied, room // 4),
             proxied_many=min(self.proxied_many, room // 2),
             live=self.live,
+            answers=min(self.answers, room // 4),
+            unsaid=min(self.unsaid, room // 2),
             seconds=self.seconds,
             rounds=self.rounds,
         )
 
 
 QUICK: Final = Plan(
-    fanout=400, many=800, few=40, latency=100, proxied=200, proxied_many=400, live=20, seconds=1.0, rounds=2
-)
+    fanout=400, many=800, few=40, latency=100, proxied=200, proxied_many=400, live=20, answers=20, unsaid=100,
+    seconds=1.0, rounds=2,
+)  # fmt: skip

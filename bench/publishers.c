@@ -38,7 +38,7 @@ static int complete(const struct publisher *publisher) {
 /* Servers hang up on connections that are idle for some seconds. If an answer was due, the publish was refused. */
 static void redial(struct publisher *publisher) {
     close(publisher->source.fd);
-    if (dial(&publisher->source, EPOLLIN) != 0)
+    if (dial(&publisher->source, options.port, EPOLLIN) != 0)
         fail("no socket for a publisher");
     refused += publisher->busy;
     publisher->busy = 0;
@@ -66,10 +66,10 @@ static void connect_publishers(int count) {
     for (int i = 0; i < count && i < MOST_PUBLISHERS; i++) {
         publishers[i] = calloc(1, sizeof *publishers[i]);
         publishers[i]->source.ready = answered;
-        if (dial(&publishers[i]->source, EPOLLIN) != 0)
+        if (dial(&publishers[i]->source, options.port, EPOLLIN) != 0)
             fail("no socket for a publisher");
     }
-    turn(50); /* a loopback connection stands by then */
+    turn(50 * MS); /* a loopback connection stands by then */
 }
 
 static void hang_up(int count) {
@@ -140,7 +140,7 @@ static long wait_for_all(int count, long of_each, long connections) {
         long accepted = events - refused * of_each;
         if ((tally.deliveries >= accepted * connections && !any_busy(count)) || now() - progress > PATIENCE * 1000000000ull)
             return accepted;
-        turn(10);
+        turn(10 * MS);
     }
 }
 
@@ -158,7 +158,7 @@ long flow(int phase, double rate, double seconds, int count, const char *templat
         int due = (double)(now() - start) / 1e9 * rate >= (double)posts;
         if (due && publisher != NULL && events < MOST_EVENTS)
             publish(publisher, template, phase);
-        turn(publisher == NULL ? 10 : 1);
+        turn(publisher == NULL ? 10 * MS : MS);
     }
     long expected = wait_for_all(count, of_each, connections);
     watch(&terminal, 0);

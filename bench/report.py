@@ -45,6 +45,7 @@ class Row:
 def rows(results: Results) -> list[Row]:
     """Those for which something was measured."""
     found = [*_costs(results), *_connections(results), *_latencies(results), *_storm(results), *_proxied(results)]
+    found += _tokens(results)
     return [row for row in found if row.values]
 
 
@@ -108,10 +109,33 @@ def _proxied(results: Results) -> list[Row]:
     ]
 
 
+def _tokens(results: Results) -> list[Row]:
+    def given(name: str, server: str = "pushsvc") -> list[float]:
+        return _given(results, "tokens", server, name)
+
+    wrong = zip(given("lost"), given("repeated"), strict=True)
+    return [
+        Row("Token, added latency p50", difference(results, "tokens", "p50_ms", "pushsvc", "direct"), "ms", 2, True),
+        Row("  added latency p99", difference(results, "tokens", "p99_ms", "pushsvc", "direct"), "ms", 10, True),
+        Row("  from the model itself p99", given("p99_ms", "direct"), "ms"),
+        Row("  lost, repeated", [sum(turn) for turn in wrong], "", 0),
+        Row("  CPU in the worker", given("cpu_us"), "µs", 60),
+        Row("  CPU in Valkey", given("valkey_cpu_us"), "µs"),
+        Row("Memory per answer that waits", given("memory", "pushsvc, pauses"), "B", 2048, True),
+        Row("  without a response's head yet", given("memory", "pushsvc, silent"), "B"),
+    ]
+
+
 def ratio(results: Results, scenario: str, figure: str, ours: str, other: str) -> list[float]:
     """Round by round, where both have the figure."""
     both = zip(results.values(scenario, ours, figure), results.values(scenario, other, figure), strict=True)
     return [mine / theirs for mine, theirs in both if mine is not None and theirs]
+
+
+def difference(results: Results, scenario: str, figure: str, ours: str, other: str) -> list[float]:
+    """As ratio."""
+    both = zip(results.values(scenario, ours, figure), results.values(scenario, other, figure), strict=True)
+    return [mine - theirs for mine, theirs in both if mine is not None and theirs is not None]
 
 
 def growth(results: Results, server: str) -> list[float]:

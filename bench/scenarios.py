@@ -9,10 +9,12 @@ from typing import Final
 
 from bench import proc
 from bench.flow import measured_flow
+from bench.models import Answering, Direct, Pauses, Silent
 from bench.nchan import Nchan
 from bench.plan import Figures, Plan
 from bench.servers import FlaskSse, Floor, FloorBehindNginx, Pushsvc, PushsvcUp, Server
 from bench.storm import storm
+from bench.tokens import tokens
 
 
 def fanout(server: Server, plan: Plan) -> Figures:
@@ -88,4 +90,5 @@ SCENARIOS: Final = {
     "size": Scenario((Pushsvc, Floor, Nchan, FlaskSse), size),
     "storm": Scenario((Pushsvc,), storm),
     "nginx": Scenario((PushsvcUp, FloorBehindNginx), proxied),
+    "tokens": Scenario((Answering, Direct, Pauses, Silent), tokens),
 }

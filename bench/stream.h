@@ -3,7 +3,11 @@
 #define STREAM_H
 #include <stddef.h>
 
-enum { LINE = 256, ID = 48 };
+#ifndef LINE
+#define LINE 256 /* bytes that are kept of a line, and of an event's data */
+#endif
+
+enum { ID = 48 };
 
 enum stream_state { HEAD, CHUNK_SIZE, CHUNK, CHUNK_END, UNTIL_CLOSE, ENDED, BROKEN };
 

@@ -159,7 +159,7 @@ static void ready(struct source *source, uint32_t events) {
 
 static void start(struct subscriber *subscriber) {
     stream_begin(&subscriber->in);
-    int error = dial(&subscriber->source, EPOLLOUT);
+    int error = dial(&subscriber->source, options.port, EPOLLOUT);
     become(subscriber, CONNECTING);
     if (error != 0) {
         subscriber->source.fd = -1;
@@ -188,7 +188,7 @@ void subscribers_open(int count, int pace) {
         for (; idle < opened && under_way < pace; idle++)
             if (all[idle]->state == IDLE)
                 start(all[idle]);
-        turn(100);
+        turn(100 * MS);
         if (subscribers_up + subscribers_failed != settled) {
             settled = subscribers_up + subscribers_failed;
             progress = now();
@@ -214,10 +214,10 @@ long subscribers_resume(long events, int pace) {
         if (tally.deliveries >= events * (opened - subscribers_failed) || now() - progress > PATIENCE * 1000000000ull)
             break;
         start_those_due(pace);
-        turn(10);
+        turn(10 * MS);
     }
     for (uint64_t end = now() + 200000000u; now() < end;) /* what should not come would come now */
-        turn(10);
+        turn(10 * MS);
     resuming = 0;
     return opened;
 }

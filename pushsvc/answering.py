@@ -49,6 +49,11 @@ def listen(generation_id: str) -> ResponseReturnValue:
     return response
 
 
+def answer_url(svc: Service, generation_id: str) -> str:
+    """For an EventSource, which can bring no token: a ticket in it opens this answer."""
+    return f"{request.script_root}/v1/generations/{generation_id}/events?ticket={svc.tickets.reading(generation_id)}"
+
+
 class _Reader(NamedTuple):
     """A generation, and with what somebody may read it. `admission`: with a ticket that is yet to be spent."""
 
@@ -186,8 +191,10 @@ def _described(svc: Service, record: Record) -> Json:
         "id": record.id,
         "object": "generation",
         "state": record.state,
+        "url": answer_url(svc, record.id),
         "model": whole.get("model") or asked.get("model"),
         "created": record.created // 1000,
+        "seconds": None if record.ended is None else (record.ended - record.created) / 1000,
         "messages": messages,
         "text": chunks.text(whole),
         "choices": whole.get("choices") or [],

@@ -10,6 +10,7 @@ from flask import Blueprint, Response, request
 from flask.typing import ResponseReturnValue
 
 from pushsvc import question, sse
+from pushsvc.answering import answer_url
 from pushsvc.arguments import json_body
 from pushsvc.credentials import identify
 from pushsvc.ending import Ending
@@ -47,7 +48,7 @@ def generations() -> ResponseReturnValue:
     asked, user, key = _asked(stream=True)
     svc.hub.check_room()
     generation_id, _ = svc.generations.begin(asked, user, key)
-    url = f"{request.script_root}/v1/generations/{generation_id}/events?ticket={svc.tickets.reading(generation_id)}"
+    url = answer_url(svc, generation_id)
     return {"id": generation_id, "url": url}, 202, {"X-Generation-Id": generation_id}
 
 
@@ -55,7 +56,7 @@ def _asked(*, stream: bool | None = None) -> tuple[Question, str, str | None]:
     user = identify().need_user()
     request.max_content_length = MOST_BODY_BYTES
     body = json_body()
-    asked = question.parse(parse_json(body), raw=body, stream=stream)
+    asked = question.parse(parse_json(body), raw=body, model=service().settings.llm_model, stream=stream)
     return asked, user, checked_key(request.headers.get("Idempotency-Key"), "Idempotency-Key")
 
 

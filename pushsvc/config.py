@@ -78,6 +78,7 @@ class Settings(BaseModel):
     allowed_origins: tuple[str, ...] = ()
     llm_base_url: str = ""
     llm_api_key: str = Field("", repr=False)
+    llm_model: str = ""  # for questions that name none
     llm_connect_seconds: Seconds = 5.0
     llm_first_token_seconds: Seconds = 60.0
     llm_between_tokens_seconds: Seconds = 30.0

@@ -14,7 +14,7 @@ from pushsvc import chunks, sse
 from pushsvc.chunks import Json
 from pushsvc.model import Call, Hearer
 
-CHARACTER_SECONDS: Final = 0.012
+CHARACTER_SECONDS: Final = 0.01
 MOST_QUOTED: Final = 200  # characters of the question
 
 _ANSWER: Final = """\

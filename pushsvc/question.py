@@ -19,8 +19,9 @@ class Question:
     cancels: bool
 
 
-def parse(body: Any, *, raw: bytes, stream: bool | None = None) -> Question:
-    """Check a request in OpenAI's schema, and our own `on_disconnect`. `stream`: in place of what it says.
+def parse(body: Any, *, raw: bytes, model: str, stream: bool | None = None) -> Question:
+    """Check a request in OpenAI's schema, and our own `on_disconnect`. `model`: if it names none; `stream`: in place
+    of what it says.
 
     Raises Invalid, naming the field.
     """
@@ -35,8 +36,12 @@ def parse(body: Any, *, raw: bytes, stream: bool | None = None) -> Question:
         raise Invalid.field("on_disconnect", "must be continue or cancel.")
     asked = bool(body.get("stream"))
     streams = asked if stream is None else stream
-    if "on_disconnect" in body or streams != asked:
-        passed = {name: value for name, value in body.items() if name != "on_disconnect"} | {"stream": streams}
+    passed = {name: value for name, value in body.items() if name != "on_disconnect"}
+    if streams != asked:
+        passed["stream"] = streams
+    if model and "model" not in body:
+        passed["model"] = model
+    if passed != body:
         raw = orjson.dumps(passed)
     return Question(raw, streams, body.get("on_disconnect") == "cancel")
 

@@ -37,6 +37,7 @@ class Record:
     state: str
     worker: str
     created: int  # Unix time, ms
+    ended: int | None
     request: bytes
     cancels: bool  # when nobody listens
     ending: Ending | None
@@ -188,7 +189,7 @@ def _news(generation_id: str, state: str) -> bytes:
 
 
 _FIELDS: Final = (
-    b"state", b"user", b"worker", b"created", b"request", b"cancels", b"answer",
+    b"state", b"user", b"worker", b"created", b"ended", b"request", b"cancels", b"answer",
     b"error", b"refusal-status", b"refusal-headers", b"refusal",
 )  # fmt: skip
 
@@ -199,6 +200,7 @@ def _record(generation_id: str, raw: dict[bytes, bytes | None]) -> Record | None
         state = held[b"state"].decode()
         return Record(
             generation_id, held[b"user"].decode(), state, held[b"worker"].decode(), int(held[b"created"]),
+            int(held[b"ended"]) if b"ended" in held else None,
             held[b"request"], held[b"cancels"] == b"1",
             None if state == RUNNING else Ending.of(state, held), held.get(b"answer"),
         )  # fmt: skip

@@ -90,8 +90,9 @@ def model(_model: Model) -> Model:
 def answering(_model: Model, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A stack whose answers come from a model that a test has in its hands."""
     running = Stack(
-        tmp_path_factory.mktemp("answering"), llm_base_url=_model.url, llm_api_key="a-test-key", heartbeat_seconds=0.5
-    )
+        tmp_path_factory.mktemp("answering"), heartbeat_seconds=0.5,
+        llm_base_url=_model.url, llm_api_key="a-test-key", llm_model="the-default",
+    )  # fmt: skip
     yield running
     running.stop()
     assert "Traceback" not in running.output, running.output

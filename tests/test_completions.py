@@ -116,6 +116,11 @@ def test_what_is_unknown_here_passes_untouched(answering: Stack, user: str, mode
     assert kept["choices"][0]["message"]["tool_calls"] == [{k: v for k, v in call.items() if k != "index"}]
 
 
+def test_a_question_that_names_no_model(answering: Stack, user: str, model: Model) -> None:
+    answering.post(PATH, {"messages": ASK["messages"], "stream": True}, answering.bearer(user))
+    assert model.asked().json == {"messages": ASK["messages"], "stream": True, "model": "the-default"}
+
+
 def test_the_mock_needs_nobody(stack: Stack, user: str) -> None:
     client = sdk(stack, user)
     options: dict[str, Any] = {"messages": ASK["messages"], "model": "mock", "max_tokens": 30}

@@ -492,6 +492,7 @@ def test_a_state_says_everything(answering: Stack, user: str, model: Model) -> N
     until(lambda: state(answering, user, begun["id"])["text"] == "Hel", "the first token")
     described = state(answering, user, begun["id"])
     assert (described["state"], described["finish_reason"], described["error"]) == ("running", None, None)
+    assert described["seconds"] is None
     conversation.say("lo").done("length")
     described = ended(answering, user, begun["id"])
     assert described["choices"] == [
@@ -499,7 +500,8 @@ def test_a_state_says_everything(answering: Stack, user: str, model: Model) -> N
     ]
     assert described["usage"] == {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3, "estimated": True}
     assert (described["messages"], described["model"], described["text"]) == (ASK["messages"], "fake", "Hello")
-    assert described["id"] == begun["id"]
+    assert (described["id"], described["url"]) == (begun["id"], begun["url"])
+    assert described["seconds"] >= 0
 
 
 def test_a_history_in_pages(answering: Stack, user: str) -> None:

@@ -23,7 +23,9 @@ end
 if ARGV[3] == '' then return record[1] end
 if not record[1] then return '' end
 local at = 5 + frames
-redis.call('HSET', KEYS[5], 'state', ARGV[3], unpack(ARGV, at + 3))
+local time = redis.call('TIME')
+local ms = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
+redis.call('HSET', KEYS[5], 'state', ARGV[3], 'ended', ms, unpack(ARGV, at + 3))
 redis.call('EXPIRE', KEYS[5], ARGV[2])
 redis.call('SREM', KEYS[6], ARGV[at])
 append(KEYS[1], KEYS[2], KEYS[7], KEYS[8], ARGV[at + 1], 100, ARGV[at + 2], ARGV[at + 2], '0')
