@@ -53,9 +53,10 @@ def create_app(settings: Settings) -> Flask:
     }
     log = EventLog(store, **kept)
     presence = Presence(store, worker_id, settings.max_connections_per_user)
+    records = Records(store, log, worker_id, **kept)
     generations = Generations(
-        Records(store, log, worker_id, **kept),
-        Scribe(store),
+        records,
+        Scribe(store, records, worker_id),
         Upstream(settings.llm_base_url, settings.llm_api_key, settings.llm_connect_seconds)
         if settings.llm_base_url
         else Mock(),

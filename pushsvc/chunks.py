@@ -36,8 +36,11 @@ def parse(raw: bytes) -> Chunk:
     if not isinstance(value, dict):
         raise Malformed("a chunk is no JSON object")
     choices = value.get("choices")
-    if not (choices is None or (isinstance(choices, list) and all(map(_is_choice, choices)))):
-        raise Malformed("the choices of a chunk are not what they should be")
+    if choices is not None and not isinstance(choices, list):
+        raise Malformed("the choices of a chunk are no list")
+    for choice in choices or ():
+        if not _is_choice(choice):
+            raise Malformed("a choice of a chunk is not what it should be")
     return Chunk(raw, value)
 
 
@@ -58,6 +61,8 @@ def error_of(value: Json) -> Json | None:
 
 def frames(chunks: Sequence[Chunk]) -> list[bytes]:
     """Their events. Text that came together is joined into one."""
+    if len(chunks) == 1:
+        return [sse.data_frame(chunks[0].raw)]
     runs: list[list[Chunk]] = []
     for chunk in chunks:
         if runs and _continues(runs[-1][0].value, chunk.value):

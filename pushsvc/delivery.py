@@ -16,10 +16,11 @@ logger = logging.getLogger(__name__)
 class Run:
     """Events of one channel that came one after the other."""
 
-    __slots__ = ("channel", "events", "last")
+    __slots__ = ("answer", "channel", "events", "last")
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: Channel, *, answer: bool) -> None:
         self.channel = channel
+        self.answer = answer  # of a model's; nobody has an unread position there
         self.last = False  # no more will come: they are the end of an answer
         self.events: list[Live] = []
 
@@ -48,9 +49,10 @@ def runs(batch: Iterable[tuple[str, bytes]], channels: Channels) -> tuple[list[R
         if not channel.note(event_id, prev):
             torn.setdefault(name, channels.through if known is None else known)
         if not found or found[-1].channel is not channel:
-            found.append(Run(channel))
-        found[-1].events.append(Live(event_id, wire))
-        found[-1].last = wire.endswith(sse.DONE) and is_answer(name)
+            found.append(Run(channel, answer=is_answer(name)))
+        run = found[-1]
+        run.events.append(Live(event_id, wire))
+        run.last = run.answer and wire.endswith(sse.DONE)
     return found, torn
 
 
@@ -69,4 +71,9 @@ def plan(found: Sequence[Run]) -> list[tuple[Burst, Sequence[int]]]:
 
 
 def _joined(found: Sequence[Run], mask: int) -> Burst:
-    return Burst.of([event for number, run in enumerate(found) if mask >> number & 1 for event in run.events])
+    events: list[Live] = []
+    while mask:
+        number = mask.bit_length() - 1
+        events[:0] = found[number].events
+        mask ^= 1 << number
+    return Burst.of(events)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import Final, NamedTuple, Protocol
 
@@ -11,8 +12,10 @@ import orjson
 from pushsvc import chunks, sse
 from pushsvc.chunks import Chunk
 from pushsvc.ending import COMPLETED, PRODUCER_LOST, RUNNING, Ending, refused, timeout, upstream_error
-from pushsvc.lane import Command
 from pushsvc.model import Call, Fault, Model
+from pushsvc.records import Words
+
+logger = logging.getLogger(__name__)
 
 MOST_EVENT_BYTES: Final = 2**20  # of a chunk
 MOST_ANSWER_BYTES: Final = 16 * 2**20
@@ -33,10 +36,7 @@ class Desk(Protocol):
     """Who has written down what a generation says."""
 
     def waits(self, generation: Generation) -> None:
-        """It has something to say; its `command` is asked for in its turn."""
-
-    def saying(self, generation: Generation, number: int, frames: list[bytes], ending: Ending | None) -> Command:
-        """The command that writes these frames, and does so once whoever repeats it."""
+        """It has something to say; its `words` are asked for in its turn."""
 
     def ended(self, generation: Generation) -> None:
         """Its ending is written."""
@@ -71,7 +71,7 @@ class Generation:
         self._pending_bytes = 0
         self._paused = False
         self._number = 0
-        self._saying: Command | None = None  # as it was sent, and was not answered yet
+        self._saying: tuple[Words, Ending | None] | None = None  # asked to be written, and not answered yet
         self._ending: Ending | None = None
 
     def ask(self, model: Model, body: bytes) -> None:
@@ -132,7 +132,9 @@ class Generation:
         if failure is not None:
             self.end(upstream_error("The model failed.", "upstream_failed", failure))
             return
-        self._finished = self._finished or any(c.get("finish_reason") for c in chunk.value.get("choices") or ())
+        for choice in chunk.value.get("choices") or ():
+            if choice.get("finish_reason"):
+                self._finished = True
         self._heard_at = time.monotonic()
         self._pending.append(chunk)
         self._pending_bytes += len(data)
@@ -199,22 +201,22 @@ class Generation:
         elif self.stream and now - self._asked_at > limits.first_token:
             self.end(timeout("The model did not begin to answer in time.", "first_token_timeout"))
 
-    def command(self) -> Command:
+    def words(self) -> tuple[Words, Ending | None]:
         """See Speaker."""
         if self._saying is None:
             self._number += 1
             frames = chunks.frames(self._pending) if self._pending else []
             self._pending, self._pending_bytes = [], 0
-            self._saying = self._desk.saying(self, self._number, frames, self._ending)
+            self._saying = Words(self.id, self._number, frames), self._ending
         return self._saying
 
-    def written(self, answer: bytes) -> bool:
+    def written(self, state: str) -> bool:
         self._saying = None
-        if not answer and self._ending is None:  # Redis lost it; who listens is told
+        if not state and self._ending is None:  # Redis lost it; who listens is told
             self.end(PRODUCER_LOST)
             return True
-        if answer != RUNNING.encode():
-            self._over(answer.decode())
+        if state != RUNNING:
+            self._over(state)
             return False
         if self._paused and self._call is not None:
             self._paused = False
@@ -223,7 +225,10 @@ class Generation:
         return bool(self._pending) or self._ending is not None
 
     def broken(self) -> None:
-        self._pending, self._pending_bytes = [], 0
+        self._pending, self._pending_bytes, self._saying = [], 0, None
+        if self._ending is not None:
+            logger.error("the ending of generation %s cannot be written", self.id)
+            self._over("")
         self.end(upstream_error("The service made an error; it was logged.", "internal_error"))
 
     def _over(self, state: str) -> None:

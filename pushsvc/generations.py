@@ -17,11 +17,10 @@ import orjson
 
 from pushsvc import chunks, sse
 from pushsvc.chunks import Json
-from pushsvc.ending import CANCELLED, PRODUCER_LOST, RUNNING, Ending
+from pushsvc.ending import CANCELLED, PRODUCER_LOST, RUNNING
 from pushsvc.errors import TooManyGenerations, Unavailable
 from pushsvc.event import generation_of
 from pushsvc.generation import Generation, Limits
-from pushsvc.lane import Command
 from pushsvc.loops import Loop
 from pushsvc.model import Model
 from pushsvc.presence import Presence
@@ -90,9 +89,6 @@ class Generations:
 
     def waits(self, generation: Generation) -> None:
         self._scribe.add(generation)
-
-    def saying(self, generation: Generation, number: int, frames: list[bytes], ending: Ending | None) -> Command:
-        return self.records.say(generation.id, generation.user, self._worker_id, number, frames, ending)
 
     def ended(self, generation: Generation) -> None:
         if self._running.pop(generation.id, None) is not None:

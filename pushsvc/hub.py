@@ -203,15 +203,20 @@ class Hub(Ear):
         seen = self._channels.unsettled
         for run in found:  # before the first turn of others: who joins from now on has had these, or holds them
             run.channel.sent_at = now
-            burst = Burst.of(run.events)
-            for subscriber in list(run.channel.others):
-                if not subscriber.offer(burst, now):
-                    self._failed(subscriber, Reason.SLOW)
+            if run.channel.others:
+                self._offer(Burst.of(run.events), run.channel, now)
         for burst, fds in sends:
             self._write(burst, fds, turn, seen)
         self._channels.through = max(self._channels.through, *(run.events[-1].id for run in found))
         for run in found:
-            self.connections.positions.moved(run.channel)
+            if not run.answer:
+                self.connections.positions.moved(run.channel)
+
+    def _offer(self, burst: Burst, channel: Channel, now: float) -> None:
+        """To those who are treated by themselves."""
+        for subscriber in list(channel.others):
+            if not subscriber.offer(burst, now):
+                self._failed(subscriber, Reason.SLOW)
 
     def _write(self, burst: Burst, fds: Sequence[int], turn: Turn, seen: int) -> None:
         """The one loop that runs for each event and connection. `seen`: unsettled when the descriptors were listed."""

@@ -7,7 +7,7 @@ import secrets
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 
@@ -22,6 +22,7 @@ from pushsvc.store import Script, Store
 
 _BEGIN: Final = Script("begin", after="log")
 _SAY: Final = Script("say", after="log")
+_FINISH: Final = Script("finish", after="log")
 
 FEED_SECONDS: Final = 3600  # a page that was away for longer reads the list again anyway
 READ_EVENTS: Final = 1000
@@ -42,6 +43,14 @@ class Record:
     cancels: bool  # when nobody listens
     ending: Ending | None
     answer: bytes | None
+
+
+class Words(NamedTuple):
+    """What a generation says at a time, and the how-manieth time that is."""
+
+    id: str
+    number: int
+    frames: list[bytes]
 
 
 def unknown(generation_id: str) -> NotFound:
@@ -79,25 +88,29 @@ class Records:
         found = said.decode()
         return found, found == new
 
-    def say(
-        self, generation_id: str, user: str, worker: str, number: int, frames: Sequence[bytes], ending: Ending | None
-    ) -> Command:
-        """The command that appends frames, and the ending if there is one; repeated with the same number it does
-        nothing. `number` 0: from another than the worker that runs it. Its answer is for `state`."""
-        names = [*_log_keys(answer_channel(generation_id)), keys.generation(generation_id)]
-        if ending is None:
-            return _SAY.call(names, number, self._keep_seconds, "", len(frames), *frames)
+    def say(self, words: Sequence[Words]) -> Command:
+        """The command that appends what generations say. It answers the state that each has now; a repeated write does
+        nothing."""
+        said: list[Any] = []
+        for each in words:
+            said += (each.id, each.number, len(each.frames), *each.frames)
+        prefixes = keys.generation(""), keys.log(answer_channel("")), keys.tail(answer_channel(""))
+        return _SAY.call([keys.CLOCK, keys.EPOCH], self._keep_seconds, *prefixes, *said)
+
+    def finish(self, last: Words, user: str, ending: Ending, worker: str, *, ours: bool) -> Command:
+        """The command that appends the last words and the ending. It answers the state that the generation has now."""
+        names = [*_log_keys(answer_channel(last.id)), keys.generation(last.id)]
         names += [keys.generating(worker), *_log_keys(answers_channel(user))[2:]]
-        frames = [*frames, *ending.frames()]
-        news = _news(generation_id, ending.state)
-        return _SAY.call(
-            names, number, self._keep_seconds, ending.state, len(frames), *frames,
-            generation_id, news, FEED_SECONDS, "worker", worker, *ending.fields(),
+        frames = [*last.frames, *ending.frames()]
+        return _FINISH.call(
+            names, int(ours), self._keep_seconds, ending.state, last.id, _news(last.id, ending.state), FEED_SECONDS,
+            len(frames), *frames, "worker", worker, *ending.fields(),
         )  # fmt: skip
 
     def end(self, record: Record, ending: Ending) -> str:
         """End one that any worker may run. The state it has then: another ending may have been first."""
-        return str(self._store.one(self.say(record.id, record.user, record.worker, 0, (), ending)).decode())
+        command = self.finish(Words(record.id, 0, []), record.user, ending, record.worker, ours=False)
+        return str(self._store.one(command).decode())
 
     def states(self, ids: Sequence[str]) -> list[str]:
         """'' for one that there is no more."""

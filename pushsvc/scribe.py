@@ -4,43 +4,50 @@ generations share the next one, and what one of them says in that time is joined
 from __future__ import annotations
 
 import logging
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import gevent
 import gevent.event
+from redis.exceptions import ResponseError
 
+from pushsvc.ending import Ending
 from pushsvc.errors import Unavailable
 from pushsvc.lane import Command
 from pushsvc.loops import Loop
+from pushsvc.records import Records, Words
 from pushsvc.store import Store
 
 logger = logging.getLogger(__name__)
 
 FIRST_PAUSE: Final = 0.05  # seconds before a write that failed is tried again, doubled up to
 LONGEST_PAUSE: Final = 1.0
+AT_ONCE: Final = 100  # generations in one script, which holds Redis up for as long as it takes
+BROKEN: Final = b"broken"  # what a script answers for a generation whose keys are not what they should be
 
 
 class Speaker(Protocol):
-    """Who has something to write. The same command is asked for again until it was answered: it must bear that."""
+    """Who has something to write. The same is asked for again until it was written: it must bear that."""
 
-    def command(self) -> Command: ...
+    user: str
 
-    def written(self, answer: bytes) -> bool:
-        """The command was run. True: there is more to write."""
+    def words(self) -> tuple[Words, Ending | None]:
+        """What there is to say; with an ending it is the last."""
+
+    def written(self, state: str) -> bool:
+        """That was done, and left this state. True: there is more to say."""
 
     def broken(self) -> None:
-        """What it wants to write cannot be written; an error of the service."""
+        """What it wants to write cannot be written."""
 
 
 class Scribe:
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, records: Records, worker_id: str) -> None:
         self._store = store
+        self._records = records
+        self._worker_id = worker_id
         self._waiting: dict[Speaker, None] = {}
         self._wake = gevent.event.Event()
         self.loop = Loop("scribe", self._work, expected=())
-
-    def __len__(self) -> int:
-        return len(self._waiting)
 
     def add(self, speaker: Speaker) -> None:
         """It has something to say; harmless when repeated."""
@@ -62,20 +69,46 @@ class Scribe:
 
     def _write(self, speakers: list[Speaker]) -> bool:
         """False: Redis did not take everything; it will be asked again."""
-        commands = [(speaker, command) for speaker in speakers if (command := self._command(speaker)) is not None]
-        try:
-            answers = self._store.each([command for _, command in commands])
-        except Unavailable:
-            answers = [None] * len(commands)
-        for (speaker, _), answer in zip(commands, answers, strict=True):
-            if not isinstance(answer, bytes) or speaker.written(answer):
-                self.add(speaker)
-        return all(isinstance(answer, bytes) for answer in answers)
+        going: list[Speaker] = []
+        said: list[Words] = []
+        ending: list[Speaker] = []
+        last: list[Command] = []
+        for speaker in speakers:
+            try:
+                words, end = speaker.words()
+            except Exception:
+                logger.exception("an answer is cut because of an error of the service")
+                speaker.broken()
+                continue
+            if end is None:
+                going.append(speaker)
+                said.append(words)
+            else:
+                ending.append(speaker)
+                last.append(self._records.finish(words, speaker.user, end, self._worker_id, ours=True))
+        states = self._run(said, last)
+        done = [self._told(*each) for each in zip([*going, *ending], states, strict=True)]
+        return all(done)
 
-    def _command(self, speaker: Speaker) -> Command | None:
+    def _run(self, said: list[Words], last: list[Command]) -> list[Any]:
+        """The state of each; of what was not done, None or why."""
+        groups = [said[start : start + AT_ONCE] for start in range(0, len(said), AT_ONCE)]
         try:
-            return speaker.command()
-        except Exception:
-            logger.exception("an answer is cut because of an error of the service")
+            answers = self._store.each([*map(self._records.say, groups), *last])
+        except Unavailable:
+            return [None] * (len(said) + len(last))
+        states: list[Any] = []
+        for group, answer in zip(groups, answers, strict=False):
+            states += answer if isinstance(answer, list) else [answer] * len(group)
+        return states + answers[len(groups) :]
+
+    def _told(self, speaker: Speaker, state: Any) -> bool:
+        if isinstance(state, bytes) and state != BROKEN:
+            if speaker.written(state.decode()):
+                self.add(speaker)
+            return True
+        if state == BROKEN or (isinstance(state, ResponseError) and str(state).startswith("WRONGTYPE")):
             speaker.broken()
-            return None
+            return True
+        self.add(speaker)
+        return False

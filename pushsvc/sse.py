@@ -100,6 +100,8 @@ class Reader:
 
     def feed(self, piece: bytes) -> list[bytes]:
         """What is complete with this piece. Raises TooLong."""
+        if piece.startswith(b"data: ") and piece.find(b"\n") == len(piece) - 2 and self._plain(piece):
+            return [piece[6:-2]]  # mostly it is one event, and all of it
         if self._after_cr:  # which was taken for a line end; this LF belongs to it
             piece, self._after_cr = piece.removeprefix(b"\n"), not piece
         if b"\r" in piece:
@@ -109,6 +111,11 @@ class Reader:
         if len(self._rest) > self._most or any(len(block) > self._most for block in blocks):
             raise TooLong(f"an event is longer than {self._most} bytes")
         return [data for data in map(_data, blocks) if data is not None]
+
+    def _plain(self, piece: bytes) -> bool:
+        return (
+            not (self._rest or self._after_cr or b"\r" in piece) and piece.endswith(b"\n") and len(piece) <= self._most
+        )
 
     def finish(self) -> list[bytes]:
         """The stream ended: its last event, if only the blank line after it is missing."""
@@ -129,7 +136,9 @@ def _data(block: bytes) -> bytes | None:
 
 def data_frame(data: bytes) -> bytes:
     """As `frame`, for data that is bytes already and of an event without a name."""
-    return b"data: " + _BYTES_LINE_END.sub(b"\ndata: ", data) + b"\n\n"
+    if b"\n" in data or b"\r" in data:
+        data = _BYTES_LINE_END.sub(b"\ndata: ", data)
+    return b"data: %b\n\n" % data
 
 
 def last_event_id(header: str | None, parameter: str | None) -> EventId | None:

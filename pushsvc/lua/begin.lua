@@ -11,7 +11,7 @@
 if KEYS[9] then
   local first = redis.call('GET', KEYS[9])
   local had = first and redis.call('HMGET', ARGV[6] .. first, 'state', 'seq') or {}
-  -- one that was lost before anybody had asked the model does not count
+  -- one that was lost before it said anything does not count
   if had[1] and not (had[1] == 'producer_lost' and had[2] == '0') then return first end
 end
 local time = redis.call('TIME')

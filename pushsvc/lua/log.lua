@@ -10,8 +10,9 @@ local function draw(clock, epoch)
   return id
 end
 
--- Append one event and announce it. `kept` is how many events the log may hold, nil for all; `ttl` is in seconds, '0'
--- for none. Returns the event's id.
+-- Append one event and announce it. `kept` is how many events the log may hold, nil for all; `seconds` how long the
+-- log is kept from now on, nil or false for as long as it is already; `ttl` is in seconds, '0' for none. Returns the
+-- event's id.
 --
 -- Each entry carries the id of its predecessor in the channel. That chain is how any reader, of the log or of
 -- the announcements, finds that something between two events is missing.
@@ -28,7 +29,7 @@ local function append(clock, epoch, log, tail, frame, kept, seconds, tail_second
     redis.call('XTRIM', log, 'MAXLEN', kept)
     redis.call('XTRIM', log, 'MINID', string.format('%.0f', math.max(0, ms - seconds * 1000)))
   end
-  redis.call('EXPIRE', log, seconds)
+  if seconds then redis.call('EXPIRE', log, seconds) end
   redis.call('PUBLISH', log, id .. ' ' .. before .. ' ' .. frame)
   return id
 end
