@@ -63,17 +63,20 @@ def frames(chunks: Sequence[Chunk]) -> list[bytes]:
     """Their events. Text that came together is joined into one."""
     if len(chunks) == 1:
         return [sse.data_frame(chunks[0].raw)]
-    runs: list[list[Chunk]] = []
+    found: list[bytes] = []
+    first, texts = chunks[0], list[str]()
     for chunk in chunks:
-        if runs and _continues(runs[-1][0].value, chunk.value):
-            runs[-1].append(chunk)
-        else:
-            runs.append([chunk])
-    return [sse.data_frame(run[0].raw if len(run) == 1 else _as_one(run)) for run in runs]
-
-
-def _continues(first: Json, value: Json) -> bool:
-    return _only_text(first) is not None and _only_text(value) is not None and _envelope(first) == _envelope(value)
+        text = _only_text(chunk.value)
+        if texts and (text is None or not _alike(first.value, chunk.value)):
+            found.append(_said(first, texts))
+            texts = []
+        if text is None:
+            found.append(sse.data_frame(chunk.raw))
+            continue
+        if not texts:
+            first = chunk
+        texts.append(text)
+    return [*found, _said(first, texts)] if texts else found
 
 
 def _only_text(value: Json) -> str | None:
@@ -81,24 +84,28 @@ def _only_text(value: Json) -> str | None:
     choices: list[Json] = value.get("choices") or []
     if len(choices) != 1 or value.get("usage") is not None:
         return None
+    for key, item in choices[0].items():
+        if item is not None and key not in ("delta", "index"):
+            return None
     delta = choices[0].get("delta") or {}
-    rest = (item for key, item in choices[0].items() if key not in ("delta", "index"))
-    if not delta.keys() <= {"role", "content"} or any(item is not None for item in rest):
-        return None
     content = delta.get("content")
-    return content if isinstance(content, str) else None
+    return content if isinstance(content, str) and delta.keys() <= {"role", "content"} else None
 
 
-def _envelope(value: Json) -> tuple[Json, Any]:
-    members = {key: item for key, item in value.items() if key not in ("choices", "obfuscation")}
-    return members, value["choices"][0].get("index")
+def _alike(one: Json, other: Json) -> bool:
+    """But for their text. What pads OpenAI's chunks to a common length may differ."""
+    if one["choices"][0].get("index") != other["choices"][0].get("index") or len(one) != len(other):
+        return False
+    return all(key in ("choices", "obfuscation") or other.get(key) == item for key, item in one.items())
 
 
-def _as_one(run: Sequence[Chunk]) -> bytes:
-    first = run[0].value
-    choice = first["choices"][0]
-    delta = choice["delta"] | {"content": "".join([_only_text(chunk.value) or "" for chunk in run])}
-    return orjson.dumps(first | {"choices": [choice | {"delta": delta}]})
+def _said(first: Chunk, texts: Sequence[str]) -> bytes:
+    """All of the texts in the words of the first."""
+    if len(texts) == 1:
+        return sse.data_frame(first.raw)
+    choice = first.value["choices"][0]
+    delta = choice["delta"] | {"content": "".join(texts)}
+    return sse.data_frame(orjson.dumps(first.value | {"choices": [choice | {"delta": delta}]}))
 
 
 class _Text(list[str]):

@@ -18,6 +18,9 @@ READ_BYTES: Final = 65536
 TRAILING_SECONDS: Final = 1.0  # how long the end of a response may take after its last event
 
 
+_NONE: Final[dict[str, str]] = {}  # thousands of calls wait behind their heads
+
+
 class Watch(Protocol):
     """Who says when there is something to read, and keeps connections for the next request."""
 
@@ -40,7 +43,7 @@ class HttpCall:
         self._upstream = upstream
         self._hearer: Hearer | None = hearer
         self._parser: Any = httptools.HttpResponseParser(self)
-        self._headers: dict[str, str] = {}
+        self._headers = _NONE
         self._ends_itself = False  # else its end is that of the connection (RFC 9112 section 6.3)
         self._whole = self._keeps = False
         self.line: Any = None  # the socket, or its descriptor
@@ -139,6 +142,8 @@ class HttpCall:
         self._ends_itself = self._whole = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        if self._headers is _NONE:
+            return  # a trailer
         known = name.decode("latin-1").lower()
         if known in HEADERS:
             self._headers[known] = value.decode("latin-1")
@@ -149,6 +154,7 @@ class HttpCall:
         status = self._parser.get_status_code()
         if status >= 200 and self._hearer is not None:  # others come before the response (RFC 9110 section 15.2)
             self._hearer.began(status, self._headers)
+        self._headers = _NONE
 
     def on_body(self, body: bytes) -> None:
         if self._hearer is not None:
