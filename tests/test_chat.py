@@ -16,7 +16,6 @@ from tests.model import HEAD, Conversation, Model, plain, silent
 from tests.stack import Stack
 
 DEMO = "demo"  # the user of every page that brings its own token
-LONG = 20_000  # ms, for the mock: it types as slowly as a model
 
 Ask = Callable[[str], Conversation]
 
@@ -44,8 +43,8 @@ def answer(page: Page) -> Locator:
     return page.locator('.message[data-role="assistant"]').last
 
 
-def ends(page: Page, state: str = "completed", timeout: float | None = None) -> None:
-    expect(answer(page)).to_have_attribute("data-state", state, timeout=timeout)
+def ends(page: Page, state: str = "completed") -> None:
+    expect(answer(page)).to_have_attribute("data-state", state)
 
 
 def text(page: Page) -> str:
@@ -82,7 +81,7 @@ def test_a_question_is_answered_by_what_comes_with_the_service(stack: Stack, pag
     expect(page.locator("#welcome")).to_be_hidden()
     ends(page, "running")
     expect(page.locator("#rate")).to_contain_text("tokens/s")
-    ends(page, timeout=LONG)
+    ends(page)
     kept = generation(page, stack)
     assert kept["state"] == "completed"
     assert text(page) == kept["text"]
@@ -103,7 +102,7 @@ def test_a_reload_in_the_middle_goes_on_where_it_was(stack: Stack, page: Page, u
     expect(answer(page)).to_contain_text("I type well")
     ends(page, "running")
     expect(page.locator("#resumes")).to_have_text("1")
-    ends(page, timeout=LONG)
+    ends(page)
     kept = generation(page, stack)
     assert text(page) == kept["text"]
     assert f"{user} 🚀\n\n  and  more" in text(page)
@@ -171,9 +170,8 @@ def test_a_broken_connection_loses_nothing(start: Start, model: Model, page: Pag
     expect(answer(page)).to_contain_text("before, ")
     os.kill(stack.pids()["nginx"][0], signal.SIGKILL)
     conversation.say("meanwhile, ")
-    expect(page.locator("#state")).to_have_attribute("data-state", "connecting")
-    expect(answer(page)).to_contain_text("meanwhile, ", timeout=LONG)
-    expect(page.locator("#resumes")).to_have_text("1")
+    expect(answer(page)).to_contain_text("meanwhile, ")
+    expect(page.locator("#resumes")).not_to_have_text("0")
     conversation.say("after").done()
     ends(page)
     assert text(page) == "before, meanwhile, after" == generation(page, stack)["text"]
