@@ -44,6 +44,7 @@ class Answering(Pushsvc):
             "llm_between_tokens_seconds": "3600",
             "llm_total_seconds": "3600",
             "llm_max_generations": "100000",
+            "llm_max_generations_per_user": "100000",
         }
         return super().settings() | {PREFIX + name.upper(): value for name, value in given.items()}
 

@@ -53,7 +53,7 @@ def create_app(settings: Settings) -> Flask:
     }
     log = EventLog(store, **kept)
     presence = Presence(store, worker_id, settings.max_connections_per_user)
-    records = Records(store, log, worker_id, **kept)
+    records = Records(store, log, worker_id, **kept, most_per_user=settings.llm_max_generations_per_user)
     generations = Generations(
         records,
         Scribe(store, records, worker_id),

@@ -44,8 +44,12 @@ def listen(generation_id: str) -> ResponseReturnValue:
         return Response(headers=STREAM_HEADERS)
     over = reader.record.ending is not None
     response = _retell(svc, reader.record, cursor) if over else _follow(svc, reader, cursor)
-    if reader.admission is not None:
-        spend(svc, reader.admission, response)
+    try:
+        if reader.admission is not None:
+            spend(svc, reader.admission, response)
+    except BaseException:
+        response.close()  # which leaves the hub
+        raise
     return response
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable
+from typing import Final, NamedTuple
 
 import gevent.event
 import orjson
@@ -13,17 +14,18 @@ from pushsvc import question, sse
 from pushsvc.answering import answer_url
 from pushsvc.arguments import json_body
 from pushsvc.credentials import identify
-from pushsvc.ending import Ending
+from pushsvc.ending import CANCELLED, RUNNING, Ending
 from pushsvc.errors import Unavailable
 from pushsvc.event import BEGINNING, answer_channel, checked_key
 from pushsvc.generation import Generation
 from pushsvc.history import Bell
-from pushsvc.listening import Connection, stream
+from pushsvc.listening import STREAM_HEADERS, Connection, stream
 from pushsvc.outlet import QueueOutlet
 from pushsvc.publishing import parse_json
 from pushsvc.question import Question
+from pushsvc.records import Record
 from pushsvc.service import Service, service
-from pushsvc.subscriber import Asker, Reason
+from pushsvc.subscriber import Asker, Outlet, Reason
 
 MOST_BODY_BYTES: Final = 8 * 2**20  # of a question; it is kept with the answer
 
@@ -36,8 +38,11 @@ def completions() -> ResponseReturnValue:
     asked, user, key = _asked()
     svc.hub.check_room()
     generation_id, generation = svc.generations.begin(asked, user, key)
-    answer = _streamed if asked.stream else _at_once
-    response = answer(svc, generation_id, generation, asked.cancels)
+    if generation is not None:
+        begun = _Begun(generation_id, generation, asked.cancels, again=key is not None)
+        response = _streamed(svc, begun) if asked.stream else _at_once(svc, begun)
+    else:
+        response = _repeated(svc, svc.generations.records.get(generation_id), stream=asked.stream)
     response.headers["X-Generation-Id"] = generation_id
     return response
 
@@ -60,19 +65,43 @@ def _asked(*, stream: bool | None = None) -> tuple[Question, str, str | None]:
     return asked, user, checked_key(request.headers.get("Idempotency-Key"), "Idempotency-Key")
 
 
-def _streamed(svc: Service, generation_id: str, generation: Generation | None, cancels: bool) -> Response:
+class _Begun(NamedTuple):
+    """What was begun for a request. `generation`: if it was begun by this one; `again`: who asks can ask again, with
+    the same key."""
+
+    id: str
+    generation: Generation | None
+    cancels: bool
+    again: bool = True
+
+
+def _repeated(svc: Service, record: Record, *, stream: bool) -> Response:
+    """The key was used before: that answer, from its beginning."""
+    if record.ending is None:
+        begun = _Begun(record.id, None, record.cancels)
+        return _streamed(svc, begun) if stream else _at_once(svc, begun)
+    if not stream:
+        return _complete(svc, record)
+    refusal = _refusal(svc, record)
+    if refusal is not None:
+        return refusal
+    said = svc.generations.records.said(record.id)
+    return Response(b"".join([event.wire for event in said]), headers=STREAM_HEADERS)
+
+
+def _streamed(svc: Service, begun: _Begun) -> Response:
     """As it is made; but if the model refuses, its refusal."""
     outlet = QueueOutlet(svc.settings.send_buffer_bytes, request.environ.get("gunicorn.socket"))
-    begun = gevent.event.Event()
-    asker = Asker(answer_channel(generation_id), BEGINNING, outlet, cancels=cancels)
-    connection = Connection(svc.hub, asker, begun.set)
+    generation, known = begun.generation, gevent.event.Event()
+    connection = _joined(svc, begun, outlet, known.set)
     try:
         if generation is not None:
-            generation.begun = begun
+            generation.begun = known
             if not generation.answering:
-                begun.wait(svc.settings.heartbeat_seconds)  # then the client must hear that it is being served
+                known.wait(svc.settings.heartbeat_seconds)  # then the client must hear that it is being served
             generation.begun = None
-        refusal = None if generation is not None and generation.streams else _refusal(svc, generation_id)
+        streams = generation is not None and generation.streams
+        refusal = None if streams else _refusal(svc, svc.generations.records.get(begun.id))
     except BaseException:
         connection.leave()
         raise
@@ -82,32 +111,46 @@ def _streamed(svc: Service, generation_id: str, generation: Generation | None, c
     return stream(svc.hub, connection, outlet, sse.COMMENT)
 
 
-def _refusal(svc: Service, generation_id: str) -> Response | None:
+def _joined(svc: Service, begun: _Begun, outlet: Outlet, left: Callable[[], None] | None = None) -> Connection:
+    """Raises what Connection does; then nobody hears the answer, nor can ask for it, and it is not made."""
+    asker = Asker(answer_channel(begun.id), BEGINNING, outlet, cancels=begun.cancels)
+    try:
+        return Connection(svc.hub, asker, left)
+    except BaseException:
+        if begun.generation is not None and not begun.again:
+            begun.generation.end(CANCELLED)
+        raise
+
+
+def _refusal(svc: Service, record: Record) -> Response | None:
     """Nothing was said before it ended: then that is no stream."""
-    record = svc.generations.records.get(generation_id)
     if record.ending is None or record.ending.error is None or svc.generations.has_said(record):
         return None
     return _not_answered(record.ending)
 
 
-def _at_once(svc: Service, generation_id: str, generation: Generation | None, cancels: bool) -> Response:
+def _at_once(svc: Service, begun: _Begun) -> Response:
     """When it is complete."""
     bell = Bell()
-    asker = Asker(answer_channel(generation_id), BEGINNING, bell, cancels=cancels)
-    connection = Connection(svc.hub, asker)
+    connection = _joined(svc, begun, bell)
+    asker, records = connection.subscriber, svc.generations.records
     try:
         while True:
             bell.rung.clear()
-            asker.go_live()  # before the record is read, so that nothing rings unheard
-            record = svc.generations.records.get(generation_id)
-            if record.ending is not None:
+            asker.go_live()  # before the state is read, so that nothing rings unheard
+            if records.states([begun.id]) != [RUNNING]:
                 break
             if asker.reason not in (None, Reason.ENDED):  # mostly the client left, and nobody reads this
                 raise Unavailable(f"This request is not waited for any more: {asker.reason.value}.", retry_after=1)
             bell.rung.wait()
     finally:
         connection.leave()
-    if record.ending.error is not None:
+    return _complete(svc, records.get(begun.id))
+
+
+def _complete(svc: Service, record: Record) -> Response:
+    """All of one that has ended."""
+    if record.ending is not None and record.ending.error is not None:
         return _not_answered(record.ending)
     answer = record.answer or orjson.dumps(svc.generations.answer(record))
     return Response(answer, content_type="application/json", headers={"Cache-Control": "no-store"})

@@ -14,6 +14,7 @@ Json = dict[str, Any]
 
 _SAID_ONCE: Final = frozenset({"role", "id", "type", "name"})  # in deltas; some servers repeat them
 _CHARACTERS_PER_TOKEN: Final = 4  # a rule of thumb for English
+_MOST_DEPTH: Final = 100  # of lists and objects in each other: what is read must also be written, and by recursion
 
 
 class Malformed(ValueError):
@@ -33,6 +34,8 @@ def parse(raw: bytes) -> Chunk:
         value = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
         raise Malformed(f"a chunk is not valid JSON: {error}") from error
+    if is_deep(raw, value):
+        raise Malformed("a chunk is nested too deeply")
     if not isinstance(value, dict):
         raise Malformed("a chunk is no JSON object")
     choices = value.get("choices")
@@ -47,8 +50,19 @@ def parse(raw: bytes) -> Chunk:
 def _is_choice(choice: Any) -> bool:
     if not isinstance(choice, dict) or not isinstance(choice.get("index", 0), int):
         return False
-    said = choice.get("delta", choice.get("message"))
-    return said is None or isinstance(said, dict)
+    return all(isinstance(choice.get(name), dict | None) for name in ("delta", "message"))
+
+
+def is_deep(raw: bytes, value: Any) -> bool:
+    """Whether JSON is nested too deeply to be worked with. `value`: what `raw` says."""
+    return raw.count(b"[") + raw.count(b"{") > _MOST_DEPTH and _is_deeper(value, _MOST_DEPTH)
+
+
+def _is_deeper(value: Any, most: int) -> bool:
+    if not isinstance(value, dict | list):
+        return False
+    inner = value.values() if isinstance(value, dict) else value
+    return most == 0 or any(_is_deeper(each, most - 1) for each in inner)
 
 
 def error_of(value: Json) -> Json | None:
@@ -112,6 +126,20 @@ class _Text(list[str]):
     """A string that grows; adding to a str would copy all of it each time."""
 
 
+class _Items(list[Any]):
+    """A list that grows, and finds those of its items that have an index."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._by_index: dict[int, Json] = {}
+
+    def at(self, index: int) -> Json:
+        if index not in self._by_index:
+            self._by_index[index] = {}
+            self.append(self._by_index[index])
+        return self._by_index[index]
+
+
 def joined(values: Iterable[Json]) -> Json:
     """One chunk that says what these say one after the other; {} if there are none."""
     whole: Json = {}
@@ -143,29 +171,21 @@ def _join(whole: Json, piece: Mapping[str, Any]) -> None:
                 held = whole[key] = {}
             _join(held, item)
         elif isinstance(item, list):
-            if not isinstance(held, list):
-                held = whole[key] = []
+            if not isinstance(held, _Items):
+                held = whole[key] = _Items()
             _join_list(held, item)
         elif held is None or key == "finish_reason":
             whole[key] = item
 
 
-def _join_list(whole: list[Any], piece: list[Any]) -> None:
+def _join_list(whole: _Items, piece: list[Any]) -> None:
     """Those with an index (tool calls) grow, others (log probabilities) follow."""
     for item in piece:
-        index = _index(item)
-        same = None if index is None else next((each for each in whole if _index(each) == index), None)
-        if same is not None:
-            _join(same, item)
-        elif index is not None:
-            whole.append({})
-            _join(whole[-1], item)
+        index = item.get("index") if isinstance(item, dict) else None
+        if isinstance(index, int):
+            _join(whole.at(index), item)
         else:
             whole.append(item)
-
-
-def _index(item: Any) -> Any:
-    return item.get("index") if isinstance(item, dict) else None
 
 
 def _finished(value: Any) -> Any:
@@ -196,7 +216,7 @@ def chunk_of(whole: Json) -> Json:
     """The other way: one chunk that says all of a completion."""
     choices = []
     for choice in whole.get("choices") or ():
-        message = dict(choice.get("message") or {})
+        message = dict(_message(choice))
         if isinstance(message.get("tool_calls"), list):
             calls = [call for call in message["tool_calls"] if isinstance(call, dict)]
             message["tool_calls"] = [{"index": number} | call for number, call in enumerate(calls)]
@@ -207,8 +227,13 @@ def chunk_of(whole: Json) -> Json:
 def text(whole: Json) -> str:
     """What the first choice of a completion says."""
     for choice in whole.get("choices") or ():
-        return said_in(choice["message"])
+        return said_in(_message(choice))
     return ""
+
+
+def _message(choice: Json) -> Json:
+    """Of a completion that came as one document; some servers leave it out, or say null."""
+    return choice.get("message") or {}
 
 
 def finish_reason(whole: Json) -> str | None:
@@ -224,7 +249,7 @@ def usage(whole: Json, messages: Sequence[Any]) -> Json:
     if isinstance(given, dict):
         return given
     prompt = _tokens(_characters(messages))
-    said = _tokens(_characters([choice["message"] for choice in whole.get("choices") or ()]))
+    said = _tokens(_characters([_message(choice) for choice in whole.get("choices") or ()]))
     return {"prompt_tokens": prompt, "completion_tokens": said, "total_tokens": prompt + said, "estimated": True}
 
 

@@ -84,6 +84,7 @@ class Settings(BaseModel):
     llm_between_tokens_seconds: Seconds = 30.0
     llm_total_seconds: Seconds = 600.0
     llm_max_generations: Count = 1000
+    llm_max_generations_per_user: Count = 1000
     demo: bool = True
     demo_key: str = Field("", repr=False)  # set by the supervisor alone; nginx says it for who connects to it directly
 

@@ -8,7 +8,7 @@ from typing import Any, Final, Self
 
 import orjson
 
-from pushsvc import sse
+from pushsvc import chunks, sse
 from pushsvc.chunks import Json
 
 RUNNING: Final = "running"  # the state of a generation without an ending
@@ -75,7 +75,7 @@ def refused(status: int, headers: dict[str, str], body: bytes) -> Ending:
         given = orjson.loads(body)
     except orjson.JSONDecodeError:
         given = None
-    error = given.get("error") if isinstance(given, dict) else None
+    error = given.get("error") if isinstance(given, dict) and not chunks.is_deep(body, given) else None
     ours = upstream_error(f"The model refused with status {status}.", "upstream_refused")
     told = (ours.error or {}) | (error if isinstance(error, dict) else {}) | {"status": status}
     return Ending(ours.state, told, (status, headers, body))

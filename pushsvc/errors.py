@@ -109,7 +109,7 @@ class TooManyConnections(_Later):
 
 
 class TooManyGenerations(_Later):
-    """A worker makes as many answers as it may."""
+    """A worker makes as many answers as it may, or a user has as many made."""
 
     status = 429
     title = "Too many answers at a time"

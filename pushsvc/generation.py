@@ -19,6 +19,7 @@ logger = logging.getLogger(__name__)
 
 MOST_EVENT_BYTES: Final = 2**20  # of a chunk
 MOST_ANSWER_BYTES: Final = 16 * 2**20
+EVENT_BYTES: Final = 64  # what an event takes in the log, beside what it says: so many empty ones are too long as well
 MOST_UNWRITTEN_BYTES: Final = 2**18  # then the model has to wait for Redis
 MOST_REFUSAL_BYTES: Final = 2**18
 
@@ -114,6 +115,7 @@ class Generation:
                 self.end(upstream_error(f"The model sent what is no event: {error}.", "upstream_malformed"))
 
     def _say(self, events: list[bytes]) -> None:
+        self._bytes += EVENT_BYTES * len(events)
         for data in events:
             if self._ending is not None:
                 return
@@ -226,10 +228,11 @@ class Generation:
 
     def broken(self) -> None:
         self._pending, self._pending_bytes, self._saying = [], 0, None
-        if self._ending is not None:
+        if self._ending is None:
+            self.end(upstream_error("The service made an error; it was logged.", "internal_error"))
+        else:  # who looks for lost generations will write another
             logger.error("the ending of generation %s cannot be written", self.id)
             self._over("")
-        self.end(upstream_error("The service made an error; it was logged.", "internal_error"))
 
     def _over(self, state: str) -> None:
         """It has ended, by this worker or by another."""

@@ -19,11 +19,11 @@ from pushsvc import chunks, sse
 from pushsvc.chunks import Json
 from pushsvc.ending import CANCELLED, PRODUCER_LOST, RUNNING
 from pushsvc.errors import TooManyGenerations, Unavailable
-from pushsvc.event import generation_of
+from pushsvc.event import answer_channel, generation_of
 from pushsvc.generation import Generation, Limits
-from pushsvc.loops import Loop
+from pushsvc.loops import LONGEST_PAUSE, Loop
 from pushsvc.model import Model
-from pushsvc.presence import Presence
+from pushsvc.presence import BEAT_SECONDS, Presence
 from pushsvc.question import Question
 from pushsvc.records import Record, Records
 from pushsvc.scribe import Scribe
@@ -33,8 +33,12 @@ logger = logging.getLogger(__name__)
 
 LOOK_SECONDS: Final = 0.25  # how often limits of time are looked at
 GRACE_SECONDS: Final = 5.0  # for a browser that reconnects, before its answer is taken for nobody's
-PACK_SECONDS: Final = 60.0  # after an ending; the slowest listener has had all of it, or comes back
+PACK_SECONDS: Final = 60.0  # after an ending; by then hardly anybody still listens
 ROUND_SECONDS: Final = 1.0  # how often this worker looks for the generations of others that died
+# A Redis that was away, or stood still, took the others' signs of life with it. So they are judged only by who has
+# seen it answer for as long as a worker may need to give one again.
+ABSENCE_SECONDS: Final = 2.0
+STEADY_SECONDS: Final = LONGEST_PAUSE + BEAT_SECONDS + 0.5
 
 
 class Generations:
@@ -62,6 +66,9 @@ class Generations:
         self._running: dict[str, Generation] = {}
         self._orphans: set[str] = set()  # begun here as far as Redis knows, but its answer to that was lost
         self._suspects: set[str] = set()  # workers that gave no sign of life when this one looked last
+        self._answered_at = time.monotonic()  # when Redis did so last
+        self._steady_since = 0.0
+        self._unheard: dict[str, float] = {}  # since when nobody listens to those that are cancelled then
         self.loops = (
             scribe.loop,
             Loop("generations", self._watch, expected=()),
@@ -82,6 +89,8 @@ class Generations:
         if not new:
             return found, None
         generation = self._running[found] = Generation(found, user, self, stream=question.stream)
+        if question.cancels:
+            self._unheard[found] = float("inf")  # somebody has to have listened
         generation.ask(self._model, question.body)
         return found, generation
 
@@ -91,6 +100,7 @@ class Generations:
         self._scribe.add(generation)
 
     def ended(self, generation: Generation) -> None:
+        self._unheard.pop(generation.id, None)
         if self._running.pop(generation.id, None) is not None:
             gevent.spawn(self._keep_answer, generation.id)
             gevent.spawn_later(PACK_SECONDS, self._pack, generation.id)
@@ -105,7 +115,10 @@ class Generations:
 
     def _pack(self, generation_id: str) -> None:
         try:
-            self.records.pack(generation_id)
+            if self._presence.total(answer_channel(generation_id)):  # somebody still reads it
+                gevent.spawn_later(PACK_SECONDS, self._pack, generation_id)
+            else:
+                self.records.pack(generation_id)
         except Unavailable:
             logger.warning("what %s said stays as large as it is", generation_id)
 
@@ -170,20 +183,38 @@ class Generations:
                 generation.look(now, self._limits)
 
     def _find_lost(self, loop: Loop) -> None:
-        """Each time twice: after a Redis that stood still all workers are silent once, and a generation that begins
-        is in Redis a moment before it runs here."""
+        """Each time twice: a generation that begins is in Redis a moment before it runs here."""
         while True:
             self._look_at_all(list(self._running))
+            self._cancel_unheard()
             mine = set(self.records.of_worker(self._worker_id)) - self._running.keys()
             self._end_lost(mine & self._orphans)
             self._orphans = mine
             silent = set(self.records.silent()) - {self._worker_id}
-            for worker in silent & self._suspects:
-                self._end_lost(self.records.of_worker(worker))
-                self.records.forget_worker(worker)
+            if self._steady():
+                for worker in silent & self._suspects:
+                    self._end_lost(self.records.of_worker(worker))
+                    self.records.forget_worker(worker)
             self._suspects = silent
             loop.well()
             gevent.sleep(ROUND_SECONDS)
+
+    def _steady(self) -> bool:
+        """Redis has answered for long enough. Asked whenever it did."""
+        now = time.monotonic()
+        if now - self._answered_at > ROUND_SECONDS + ABSENCE_SECONDS:
+            self._steady_since = now
+        self._answered_at = now
+        return now - self._steady_since > STEADY_SECONDS
+
+    def _cancel_unheard(self) -> None:
+        """Also where the last two left two workers at once, or by one that died, or while Redis was away."""
+        now = time.monotonic()
+        for generation_id, since in list(self._unheard.items()):
+            if self._presence.total(answer_channel(generation_id)):
+                self._unheard[generation_id] = now
+            elif now - since > GRACE_SECONDS and generation_id in self._running:
+                self._running[generation_id].end(CANCELLED)
 
     def _end_lost(self, ids: Iterable[str]) -> None:
         for generation_id in ids:

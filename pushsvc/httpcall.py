@@ -15,6 +15,7 @@ from pushsvc.model import HEADERS, Fault, Hearer
 logger = logging.getLogger(__name__)
 
 READ_BYTES: Final = 65536
+MOST_HEAD_BYTES: Final = 65536  # of a response
 TRAILING_SECONDS: Final = 1.0  # how long the end of a response may take after its last event
 
 
@@ -33,17 +34,26 @@ class Watch(Protocol):
     def keep(self, line: Any) -> None:
         """A connection on which the response is complete."""
 
+    def ask_again(self, call: HttpCall, body: bytes) -> None:
+        """On another connection."""
+
 
 class HttpCall:
     """One request, and the parser of its response: httptools calls the methods whose names begin with `on_`."""
 
-    __slots__ = ("_ends_itself", "_headers", "_hearer", "_keeps", "_parser", "_upstream", "_whole", "line", "sending")
+    __slots__ = (
+        "_ends_itself", "_head", "_headers", "_hearer", "_keeps", "_parser", "_upstream", "_whole", "line", "question",
+        "sending",
+    )  # fmt: skip
 
     def __init__(self, upstream: Watch, hearer: Hearer) -> None:
         self._upstream = upstream
         self._hearer: Hearer | None = hearer
         self._parser: Any = httptools.HttpResponseParser(self)
         self._headers = _NONE
+        self._head: int | None = 0  # bytes that came of it; None: it is complete
+        # What was sent on a connection from before: if the server closed that in this moment, it is sent once more.
+        self.question: bytes | None = None
         self._ends_itself = False  # else its end is that of the connection (RFC 9112 section 6.3)
         self._whole = self._keeps = False
         self.line: Any = None  # the socket, or its descriptor
@@ -70,7 +80,10 @@ class HttpCall:
         sending, self.sending = self.sending, None
         if sending is not None:
             sending.kill(block=False)
-        line = self._let_go()
+        self._close(self._let_go())
+
+    @staticmethod
+    def _close(line: Any) -> None:
         if isinstance(line, int):
             os.close(line)
         elif line is not None:
@@ -97,7 +110,9 @@ class HttpCall:
             except (BlockingIOError, ssl.SSLWantReadError):
                 return
             except OSError as error:
-                self.fail(Fault("upstream_closed", f"The connection to the model broke: {error.strerror or error}."))
+                if not self._asked_again():
+                    message = f"The connection to the model broke: {error.strerror or error}."
+                    self.fail(Fault("upstream_closed", message))
                 return
             self._feed(data)
             if plain:
@@ -107,6 +122,7 @@ class HttpCall:
         if not data:
             self._hung_up()
             return
+        self.question = None
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
@@ -116,24 +132,43 @@ class HttpCall:
                 message = f"The model's server does not speak HTTP as it should: {error}."
                 self.fail(Fault("upstream_malformed", message))
                 return
-        if self._whole:
+        if self._head is not None:
+            self._head += len(data)
+            if self._head > MOST_HEAD_BYTES:
+                self.fail(Fault("upstream_malformed", "The head of the model's answer does not end."))
+        elif self._whole:
             self._finish(keep=self._keeps)
         elif self._hearer is None and self.line is not None:  # released: its end should be at hand
             gevent.spawn_later(TRAILING_SECONDS, self.close)
 
     def _hung_up(self) -> None:
-        if self._parser.get_status_code() == 0 or self._ends_itself:
+        if self._asked_again():
+            return
+        if self._head is not None or self._ends_itself:
             self.fail(Fault("upstream_closed", "The model's server closed the connection in the middle of its answer."))
         else:
             self._finish(keep=False)
+
+    def _asked_again(self) -> bool:
+        question, self.question = self.question, None
+        if question is None:
+            return False
+        self._close(self._let_go())
+        self._upstream.ask_again(self, question)
+        return True
 
     def _finish(self, *, keep: bool) -> None:
         hearer = self._hearer
         if keep and self.line is not None:
             self._upstream.keep(self._let_go())
         self.close()
-        if hearer is not None:
+        if hearer is None:
+            return
+        try:
             hearer.complete()
+        except Exception:
+            logger.exception("the end of an answer could not be heard because of an error of the service")
+            hearer.failed(Fault("internal_error", "The service made an error; it was logged."))
 
     # The response
 
@@ -152,8 +187,10 @@ class HttpCall:
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
-        if status >= 200 and self._hearer is not None:  # others come before the response (RFC 9110 section 15.2)
-            self._hearer.began(status, self._headers)
+        if status >= 200:  # others come before the response (RFC 9110 section 15.2)
+            self._head = None
+            if self._hearer is not None:
+                self._hearer.began(status, self._headers)
         self._headers = _NONE
 
     def on_body(self, body: bytes) -> None:

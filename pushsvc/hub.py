@@ -9,7 +9,6 @@ from typing import Any, Final
 import gevent
 from gevent.monkey import is_module_patched
 
-from pushsvc import sse
 from pushsvc.burst import Burst
 from pushsvc.bus import Announcement, Bus, Ear
 from pushsvc.channels import Channel
@@ -118,7 +117,7 @@ class Hub(Ear):
                     yield page.wire
                 self._written(subscriber, page.cursor)
         except Unavailable:
-            yield sse.HEARTBEAT
+            yield subscriber.heartbeat.wire
             self._recovery.pause()
 
     def _written(self, subscriber: Subscriber, last: EventId | None) -> None:

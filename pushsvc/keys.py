@@ -74,6 +74,11 @@ def generations(user: str) -> str:
     return f"{_PREFIX}gens:{user}"
 
 
+def running(user: str) -> str:
+    """Set: ids of those of them that run."""
+    return f"{_PREFIX}gens-running:{user}"
+
+
 def generation_key(user: str, key: str) -> str:
     """String: id of the generation that the user began with this idempotency key."""
     return f"{_PREFIX}gen-key:{user}:{key}"

@@ -68,8 +68,10 @@ class Presence:
     def total(self, user: str) -> int:
         """How many connections the user has now. Raises Unavailable."""
         held = self._store.one(("HGETALL", keys.connections(user)))
-        others = zip(held[::2], held[1::2], strict=True)
-        return self._here[user] + sum(int(n) for worker, n in others if worker.decode() != self._worker_id)
+        counts = {worker.decode(): int(n) for worker, n in zip(held[::2], held[1::2], strict=True)}
+        counts.pop(self._worker_id, None)
+        alive = self._store.execute([("EXISTS", keys.worker(worker)) for worker in counts]) if counts else []
+        return self._here[user] + sum(n for n, lives in zip(counts.values(), alive, strict=True) if lives)
 
     def leave(self, user: str) -> None:
         """Count a connection out; Redis learns it with the next beat."""

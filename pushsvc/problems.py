@@ -9,7 +9,7 @@ import orjson
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
-from pushsvc.errors import PushError
+from pushsvc.errors import PushError, TooLarge
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +36,8 @@ def _http(error: HTTPException) -> Response:
     }
     detail = details.get(status, error.description or "")
     kept = {name: value for name, value in response.headers.items() if name in ("Allow", "Retry-After", "Location")}
-    return _document({"type": "about:blank", "title": error.name, "status": status, "detail": detail}, status, kept)
+    title = TooLarge.title if status == TooLarge.status else error.name  # what nginx says, too
+    return _document({"type": "about:blank", "title": title, "status": status, "detail": detail}, status, kept)
 
 
 def _bug(error: Exception) -> Response:

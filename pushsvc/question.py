@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 
+from pushsvc import chunks
 from pushsvc.errors import Invalid
 
 
@@ -27,6 +28,8 @@ def parse(body: Any, *, raw: bytes, model: str, stream: bool | None = None) -> Q
     """
     if not isinstance(body, dict):
         raise Invalid("The body must be a JSON object.")
+    if chunks.is_deep(raw, body):
+        raise Invalid("The body is nested too deeply.")
     _check_messages(body.get("messages"))
     if not isinstance(body.get("model", ""), str):
         raise Invalid.field("model", "must be a string.")

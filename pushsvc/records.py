@@ -14,7 +14,7 @@ import orjson
 from pushsvc import keys, sse
 from pushsvc.burst import Live
 from pushsvc.ending import RUNNING, Ending
-from pushsvc.errors import NotFound
+from pushsvc.errors import NotFound, TooManyGenerations
 from pushsvc.event import BEGINNING, EventId, answer_channel, answers_channel
 from pushsvc.eventlog import EventLog
 from pushsvc.lane import Command
@@ -26,6 +26,7 @@ _FINISH: Final = Script("finish", after="log")
 
 FEED_SECONDS: Final = 3600  # a page that was away for longer reads the list again anyway
 READ_EVENTS: Final = 1000
+MOST_PAGE_BYTES: Final = 4 * 2**20  # of questions and answers that are listed together
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,30 +63,44 @@ class Records:
     """Every change of a generation is one script, so that each has one beginning and one ending, whoever asks."""
 
     def __init__(
-        self, store: Store, log: EventLog, worker_id: str, *, keep_events: int, keep_seconds: int, dedupe_seconds: int
+        self,
+        store: Store,
+        log: EventLog,
+        worker_id: str,
+        *,
+        keep_events: int,
+        keep_seconds: int,
+        dedupe_seconds: int,
+        most_per_user: int,
     ) -> None:
+        """`most_per_user`: how many of a user's may run at a time."""
         self._store = store
         self._log = log
         self._worker_id = worker_id
         self._keep_events = keep_events
         self._keep_seconds = keep_seconds
         self._dedupe_seconds = dedupe_seconds
+        self._most_per_user = most_per_user
 
     def begin(self, user: str, request: bytes, *, cancels: bool, key: str | None) -> tuple[str, bool]:
-        """A new generation of this worker's, as (id, True); or with a key that was used before (that one, False)."""
+        """A new generation of this worker's, as (id, True); or with a key that was used before (that one, False).
+
+        Raises TooManyGenerations."""
         new = f"gen_{secrets.token_hex(12)}"
-        names = [*_log_keys(answers_channel(user)), keys.generation(new), keys.generations(user)]
+        names = [*_log_keys(answers_channel(user)), keys.generation(new), keys.generations(user), keys.running(user)]
         names += [keys.generating(self._worker_id), keys.GENERATING]
         if key is not None:
             names.append(keys.generation_key(user, key))
         said = self._store.one(
             _BEGIN.call(
-                names, new, self._worker_id, self._keep_seconds, self._keep_events, self._dedupe_seconds,
-                keys.generation(""), _news(new, RUNNING), FEED_SECONDS,
+                names, new, self._worker_id, self._keep_seconds, self._keep_events, self._most_per_user,
+                self._dedupe_seconds, *_PREFIXES, _news(new, RUNNING), FEED_SECONDS,
                 "user", user, "request", request, "cancels", int(cancels),
             )
         )  # fmt: skip
         found = said.decode()
+        if not found:
+            raise TooManyGenerations("This user has as many answers made as one may; try again later.", retry_after=2)
         return found, found == new
 
     def say(self, words: Sequence[Words]) -> Command:
@@ -94,13 +109,12 @@ class Records:
         said: list[Any] = []
         for each in words:
             said += (each.id, each.number, len(each.frames), *each.frames)
-        prefixes = keys.generation(""), keys.log(answer_channel("")), keys.tail(answer_channel(""))
-        return _SAY.call([keys.CLOCK, keys.EPOCH], self._keep_seconds, *prefixes, *said)
+        return _SAY.call([keys.CLOCK, keys.EPOCH], self._keep_seconds, *_PREFIXES, *said)
 
     def finish(self, last: Words, user: str, ending: Ending, worker: str, *, ours: bool) -> Command:
         """The command that appends the last words and the ending. It answers the state that the generation has now."""
         names = [*_log_keys(answer_channel(last.id)), keys.generation(last.id)]
-        names += [keys.generating(worker), *_log_keys(answers_channel(user))[2:]]
+        names += [keys.generating(worker), *_log_keys(answers_channel(user))[2:], keys.running(user)]
         frames = [*last.frames, *ending.frames()]
         return _FINISH.call(
             names, int(ours), self._keep_seconds, ending.state, last.id, _news(last.id, ending.state), FEED_SECONDS,
@@ -132,7 +146,8 @@ class Records:
         return [_record(each, dict(zip(_FIELDS, raw, strict=True))) for each, raw in zip(ids, found, strict=True)]
 
     def newest(self, user: str, limit: int, after: str | None) -> tuple[list[Record], bool]:
-        """The user's, newest first, those that began before `after`; and whether there are more.
+        """The user's, newest first, those that began before `after`; and whether there are more. Fewer than `limit`
+        where these would be large.
 
         Raises LookupError if that is none of the user's."""
         start = 0
@@ -141,9 +156,22 @@ class Records:
             if rank is None:
                 raise LookupError(after)
             start = rank + 1
-        ids = self._store.one(("ZREVRANGE", keys.generations(user), start, start + limit))
-        records = self._records([each.decode() for each in ids[:limit]])
-        return [record for record in records if record is not None], len(ids) > limit
+        ids = [each.decode() for each in self._store.one(("ZREVRANGE", keys.generations(user), start, start + limit))]
+        page = ids[: min(limit, self._fitting(ids))]
+        records = self._records(page)
+        return [record for record in records if record is not None], len(ids) > len(page)
+
+    def _fitting(self, ids: Sequence[str]) -> int:
+        """How many of these are not too much for one page, but at least one."""
+        sizes = self._store.execute(
+            [("HSTRLEN", keys.generation(each), field) for each in ids for field in ("request", "answer")]
+        )
+        total = 0
+        for number in range(len(ids)):
+            total += sizes[2 * number] + sizes[2 * number + 1]
+            if total > MOST_PAGE_BYTES:
+                return max(1, number)
+        return len(ids)
 
     def said(self, generation_id: str) -> list[Live]:
         """All that was said so far."""
@@ -153,15 +181,17 @@ class Records:
             [piece] = self._log.read([answer_channel(generation_id)], after, clock, READ_EVENTS)
             found += [Live(entry.id, entry.wire) for entry in piece.entries]
             if len(piece.entries) < READ_EVENTS:
-                return found or self._packed(generation_id)
+                whole = 0 < len(found) < READ_EVENTS  # in one read; else it may have been packed in the middle
+                return found if whole else self._packed(generation_id) or found
 
     def pack(self, generation_id: str) -> None:
         """Keep what was said by one that has ended in a tenth of the room: its events are much alike. It can be
         resumed from any of them all the same."""
         said = b"".join([event.wire for event in self.said(generation_id)])
-        if said and self.states([generation_id])[0]:
-            record, log = keys.generation(generation_id), keys.log(answer_channel(generation_id))
-            self._store.execute([("HSET", record, "said", zlib.compress(said)), ("DEL", log)])
+        if said:
+            self._keep(generation_id, "said", zlib.compress(said))
+            # With its tail: to whom still reads it, slowly, the log is not to look like one that lost its end.
+            self._store.one(("DEL", *_log_keys(answer_channel(generation_id))[2:]))
 
     def _packed(self, generation_id: str) -> list[Live]:
         """Looked for after the log, which is deleted after this is there."""
@@ -171,8 +201,12 @@ class Records:
 
     def keep_answer(self, generation_id: str, answer: bytes) -> None:
         """What it said, put together: nobody has to read all its events for it again."""
-        if self.states([generation_id])[0]:
-            self._store.one(("HSET", keys.generation(generation_id), "answer", answer))
+        self._keep(generation_id, "answer", answer)
+
+    def _keep(self, generation_id: str, field: str, value: bytes) -> None:
+        """As long as its record. If that is gone by now, this must not stay for ever either."""
+        name = keys.generation(generation_id)
+        self._store.execute([("HSET", name, field, value), ("EXPIRE", name, self._keep_seconds, "NX")])
 
     def tell(self, worker: str, generation_id: str) -> None:
         """Have another worker look at a generation."""
@@ -191,6 +225,9 @@ class Records:
     def forget_worker(self, worker: str) -> None:
         """It died, and all that it ran has ended."""
         self._store.execute([("DEL", keys.generating(worker)), ("SREM", keys.GENERATING, worker)])
+
+
+_PREFIXES: Final = keys.generation(""), keys.log(answer_channel("")), keys.tail(answer_channel(""))
 
 
 def _log_keys(name: str) -> list[str]:

@@ -49,8 +49,7 @@ class Service:
 
     def stop(self) -> None:
         """Write what is known, then end the loops."""
-        if not self.generations.stop(FLUSH_SECONDS):
-            logger.error("the ends of some answers could not be written; another worker will")
+        self.end_answers()
         if not self.hub.connections.positions.flush(FLUSH_SECONDS):
             logger.error("positions of some users could not be written; they may get events twice")
         for loop in self._loops():
@@ -60,6 +59,11 @@ class Service:
             self.presence.write()
         except Unavailable:
             logger.warning("the end of this worker's connections could not be written; they run out by themselves")
+
+    def end_answers(self) -> None:
+        """Those that still run; they cannot go on elsewhere. Harmless when repeated."""
+        if not self.generations.stop(FLUSH_SECONDS):
+            logger.error("the ends of some answers could not be written; another worker will")
 
     def unready(self) -> str | None:
         """Why this worker should get no traffic; None: it should."""

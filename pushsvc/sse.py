@@ -95,7 +95,7 @@ class Reader:
     def __init__(self, most: int) -> None:
         """`most`: bytes of one event."""
         self._most = most
-        self._rest = b""
+        self._rest: bytes | bytearray = b""  # grows in place: an event may come byte by byte
         self._after_cr = False
 
     def feed(self, piece: bytes) -> list[bytes]:
@@ -107,7 +107,12 @@ class Reader:
         if b"\r" in piece:
             self._after_cr = piece.endswith(b"\r")
             piece = piece.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-        *blocks, self._rest = (self._rest + piece).split(b"\n\n")
+        rest, known = bytearray() if not self._rest else self._rest, len(self._rest)
+        rest += piece
+        blocks, self._rest = [], rest
+        if rest.find(b"\n\n", max(0, known - 1)) >= 0:
+            *blocks, last = bytes(rest).split(b"\n\n")
+            self._rest = bytearray(last) if last else b""
         if len(self._rest) > self._most or any(len(block) > self._most for block in blocks):
             raise TooLong(f"an event is longer than {self._most} bytes")
         return [data for data in map(_data, blocks) if data is not None]
@@ -119,7 +124,7 @@ class Reader:
 
     def finish(self) -> list[bytes]:
         """The stream ended: its last event, if only the blank line after it is missing."""
-        last, self._rest = _data(self._rest), b""
+        last, self._rest = _data(bytes(self._rest)), b""
         return [] if last is None else [last]
 
 

@@ -59,12 +59,15 @@ class Upstream:
         call.sending = gevent.spawn(self._send, call, body)  # runs when the caller waits for something
         return call
 
-    def _send(self, call: HttpCall, body: bytes) -> None:
-        """In a greenlet of its own, which `close` may kill."""
+    def ask_again(self, call: HttpCall, body: bytes) -> None:
+        call.sending = gevent.spawn(self._send, call, body, fresh=True)
+
+    def _send(self, call: HttpCall, body: bytes, *, fresh: bool = False) -> None:
+        """In a greenlet of its own, which `close` may kill. `fresh`: not on a connection from before."""
         connection = self._connection()
+        kept = None if fresh else self._kept()
         try:
             connection.timeout = self._connect_seconds
-            kept = self._kept()
             if kept is None:
                 connection.connect()
             else:
@@ -72,6 +75,9 @@ class Upstream:
             connection.request("POST", self._path, body=body, headers=self._headers)
             sock, connection.sock = connection.sock, None
         except (OSError, urllib3.exceptions.HTTPError, ValueError) as error:
+            if kept is not None:
+                self.ask_again(call, body)
+                return
             logger.warning("the model's server: %s: %s", type(error).__name__, error)
             call.sending = None
             call.fail(_connect_fault(error))
@@ -79,6 +85,7 @@ class Upstream:
         finally:
             connection.close()
         call.sending = None
+        call.question = None if kept is None else body
         self._listen(call, sock)
 
     def _connection(self) -> HTTPConnection:

@@ -102,6 +102,7 @@ class PushWorker(GeventWorker):
             if draining.ready():
                 self._close_idle()
             gevent.sleep(STEP_SECONDS)
+        service.end_answers()  # who waits for one is told, before its request is killed
         for server in servers:
             server.stop(timeout=1)
 

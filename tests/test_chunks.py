@@ -167,12 +167,20 @@ def test_a_completion_and_its_chunk_say_the_same() -> None:
     [
         b"", b"{", b"[]", b"3", b'"x"', b"null", b"\xff", b"<html>", b'{"choices": {}}', b'{"choices": [3]}',
         b'{"choices": [{"delta": "text"}]}', b'{"choices": [{"index": "0"}]}', b'{"choices": [{"message": 1}]}',
-        b'{"a": NaN}',
+        b'{"a": NaN}', b'{"choices": [{"delta": {}, "message": 1}]}', b'{"a":' * 101 + b"1" + b"}" * 101,
     ],
 )  # fmt: skip
 def test_what_no_server_should_send(raw: bytes) -> None:
     with pytest.raises(Malformed):
         chunks.parse(raw)
+
+
+@pytest.mark.parametrize("choice", [{}, {"message": None}, {"index": 0, "finish_reason": "stop"}])
+def test_choices_that_say_nothing(choice: dict[str, Any]) -> None:
+    whole = chunks.parse(json.dumps({"choices": [choice]}).encode()).value
+    assert chunks.text(whole) == ""
+    assert chunks.usage(whole, [])["completion_tokens"] == 0
+    assert chunks.chunk_of(whole)["choices"][0]["delta"] == {}
 
 
 def test_usage_is_the_server_s_or_an_estimate_that_says_so() -> None:

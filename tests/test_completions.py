@@ -13,7 +13,7 @@ import pytest
 
 from tests.conftest import Start
 from tests.eventsource import until
-from tests.model import HEAD, Conversation, Model, event, silent
+from tests.model import HEAD, Conversation, Model, event, plain, silent
 from tests.stack import Stack, connections
 
 ASK: dict[str, Any] = {"model": "fake", "messages": [{"role": "user", "content": "hi"}]}
@@ -167,6 +167,24 @@ def _value(word: str) -> dict[str, Any]:
     return value
 
 
+def test_a_kept_connection_that_closes_as_it_is_asked(answering: Stack, user: str, model: Model) -> None:
+    """The question goes out once more, on a connection of its own."""
+    closed: list[Conversation] = []
+
+    def script(conversation: Conversation) -> None:
+        if not closed and [each.sock for each in model.conversations].count(conversation.sock) > 1:
+            closed.append(conversation)
+            conversation.close()
+        else:
+            plain(conversation)
+
+    model.script = script
+    for _ in range(4):  # of two workers, one is asked again
+        assert text(data(ask(answering, user, stream=True).text)) == "Hello world"
+    assert closed
+    assert len(model.conversations) == 5
+
+
 def test_a_stream_that_ends_with_its_connection(answering: Stack, user: str, model: Model) -> None:
     """As HTTP/1.0 has it; the end was said by a reason and not by [DONE]."""
 
@@ -219,13 +237,24 @@ def reset(conversation: Conversation) -> None:
     conversation.sock.close()
 
 
-BEFORE: dict[str, tuple[Callable[[Conversation], object], str]] = {
+DEEP = b'{"a":' * 500 + b"1" + b"}" * 500
+
+
+def endless(conversation: Conversation) -> None:
+    while True:
+        conversation.send(b"X-Odd: %b\r\n" % (b"x" * 1000))
+
+
+BEFORE: dict[str, tuple[Callable[[Conversation], object], str | None]] = {
     "html": (lambda c: c.answer("200 OK", b"<html>Welcome!</html>", "text/html"), "upstream_malformed"),
     "not http": (lambda c: c.send(b"SSH-2.0-x\r\n").close(), "upstream_malformed"),
     "nothing": (Conversation.close, "upstream_closed"),
     "reset": (reset, "upstream_closed"),
     "half a head": (lambda c: c.send(HEAD[:20]).close(), "upstream_closed"),
     "json that is none": (lambda c: c.answer("200 OK", b'{"choices": '), "upstream_malformed"),
+    "json that is nested without end": (lambda c: c.answer("200 OK", b'{"choices": %b}' % DEEP), "upstream_malformed"),
+    "a refusal like that": (lambda c: c.answer("502 Bad", b'{"error": %b}' % DEEP), None),
+    "a head without end": (lambda c: [c.send(b"HTTP/1.1 200 OK\r\n"), endless(c)], "upstream_malformed"),
     "no choices": (lambda c: c.answer("200 OK", b"{}"), "upstream_malformed"),
     "an error with status 200": (lambda c: c.answer("200 OK", b'{"error": {"message": "x", "code": "y"}}'), "y"),
     "a redirect": (lambda c: c.answer("302 Found", b"", "text/html", "Location: /"), "upstream_refused"),
@@ -239,6 +268,9 @@ def test_no_answer_at_all(answering: Stack, user: str, model: Model, what: str, 
     answer = ask(answering, user, stream=stream)
     assert answer.status_code == 502, answer.text
     assert answer.headers["content-type"] == "application/json"
+    if code is None:
+        assert answer.content == b'{"error": %b}' % DEEP
+        return
     error = answer.json()["error"]
     assert error["code"] == code
     assert error["message"]
@@ -262,6 +294,7 @@ AMID: dict[str, tuple[Callable[[Conversation], object], str]] = {
     "a reset": (reset, "upstream_closed"),
     "broken framing": (lambda c: c.send(b"zzz\r\n"), "upstream_malformed"),
     "a line of 5 MB": (lines(5), "upstream_malformed"),
+    "one that is nested without end": (lambda c: c.chunk(b'data: {"error": %b}\n\n' % DEEP), "upstream_malformed"),
     "an error": (lambda c: c.chunk(b'data: {"error": {"message": "boom", "code": "b"}}\n\n'), "b"),
 }
 
@@ -405,6 +438,7 @@ def test_a_complete_answer_is_not_cancelled_by_its_reader_s_leaving(answering: S
         ({"messages": [{"role": "user", "content": 1}]}, "messages[0].content"),
         (ASK | {"model": 3}, "model"), (ASK | {"stream": "yes"}, "stream"), (ASK | {"stream": 1}, "stream"),
         (ASK | {"on_disconnect": "explode"}, "on_disconnect"), ([ASK], None), (3, None),
+        (ASK | {"deep": json.loads(DEEP)}, None),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("path", [PATH, "/v1/generations"])

@@ -529,6 +529,7 @@ def test_retention_is_that_of_events(start: Start, user: str, model: Model) -> N
     ids = [begin(stack, user)["id"] for _ in range(3)]
     kept = [each["id"] for each in stack.get("/v1/generations", stack.bearer(user)).json()["data"]]
     assert kept == [ids[2], ids[1]]
+    until(lambda: not stack.redis.exists(keys.generation(ids[0]), keys.log(f"answer:{ids[0]}")), "the first to be gone")
     until(lambda: not [key for key in stack.redis.scan_iter("*gen*") if b"generating" not in key], "all to expire")
     assert stack.get("/v1/generations", stack.bearer(user)).json()["data"] == []
 
@@ -559,7 +560,7 @@ def test_left_alone_it_is_cancelled_if_asked_so(answering: Stack, user: str, mod
 def test_what_is_packed_is_told_as_before(answering: Stack, user: str, model: Model) -> None:
     """A minute after the end; here at once."""
     model.script = words("grün ", "\n\n", "data: x")
-    begun = begin(answering, user)
+    begun = begin(answering, user, key="packed")
     model.asked()
     until(lambda: state(answering, user, begun["id"])["text"] == "grün \n\ndata: x", "the answer")
     cancel(answering, user, begun["id"])
@@ -576,7 +577,49 @@ def test_what_is_packed_is_told_as_before(answering: Stack, user: str, model: Mo
     before = told()
     store = Store(connect(f"unix://{answering.data_dir}/valkey.sock"))
     kept = {"keep_events": 10, "keep_seconds": 3600, "dedupe_seconds": 60}
-    Records(store, EventLog(store, **kept), "test", **kept).pack(begun["id"])
-    assert not answering.redis.exists(keys.log(f"answer:{begun['id']}"))
+    Records(store, EventLog(store, **kept), "test", **kept, most_per_user=1).pack(begun["id"])
+    channel = f"answer:{begun['id']}"
+    assert not answering.redis.exists(keys.log(channel), keys.tail(channel))
     assert told() == before
     assert "grün" in json.dumps(before, ensure_ascii=False)
+    headers = answering.bearer(user) | {"Idempotency-Key": "packed"}
+    again = answering.post("/v1/chat/completions", ASK | {"stream": True}, headers)
+    from_the_start = {"Last-Event-ID": "0-0"}
+    assert data(again.text) == data(httpx.get(answering.url + begun["url"], headers=from_the_start, trust_env=False).text)
+
+
+def test_a_page_of_the_history_has_bounds(answering: Stack, user: str) -> None:
+    """However large the questions are."""
+    messages = [{"role": "user", "content": "x" * (3 * 2**20)}]
+    ids = [begin(answering, user, messages=messages)["id"] for _ in range(3)]
+    found: list[str] = []
+    for number in range(3):
+        after = {"after": found[-1]} if found else {}
+        page = answering.get("/v1/generations", answering.bearer(user), **after).json()
+        assert (len(page["data"]), page["has_more"]) == (1, number < 2)
+        found.append(page["last_id"])
+    assert found == ids[::-1]
+
+
+def test_who_listens_by_a_worker_that_died_does_not_listen(answering: Stack, user: str, model: Model) -> None:
+    model.script = words("a")
+    begun = begin(answering, user, on_disconnect="cancel")
+    conversation = model.asked()
+    answering.redis.hset(keys.connections(f"answer:{begun['id']}"), "died", 1)
+    answering.redis.set(keys.worker("died"), "", ex=3)
+    conversation.wait_for_hang_up()
+    assert ended(answering, user, begun["id"])["state"] == "cancelled"
+
+
+def test_so_many_answers_of_a_user_at_a_time(start: Start, user: str, model: Model) -> None:
+    model.script = silent
+    stack = start(llm_base_url=model.url, llm_max_generations_per_user=2)
+    ids = [begin(stack, user)["id"] for _ in range(2)]
+    refused = stack.post("/v1/generations", ASK, stack.bearer(user))
+    assert (refused.status_code, refused.json()["error"]["type"]) == (429, "rate_limit_error")
+    assert refused.headers["retry-after"]
+    begin(stack, f"{user}-other")
+    cancel(stack, user, ids[0])
+    begin(stack, user)
+    stack.redis.delete(keys.generation(ids[1]))  # as if it had expired: it does not count for ever
+    begin(stack, user)

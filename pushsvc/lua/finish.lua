@@ -1,7 +1,7 @@
 -- Append the last that a generation says, and its ending, unless it has ended already. After log.lua.
 --
 -- KEYS[1] clock   KEYS[2] epoch   KEYS[3] log   KEYS[4] tail   KEYS[5] record
--- KEYS[6] what its worker generates   KEYS[7] log of the user's feed   KEYS[8] its tail
+-- KEYS[6] what its worker generates   KEYS[7] log of the user's feed   KEYS[8] its tail   KEYS[9] the user's that run
 -- ARGV[1] whether this is its own worker's   ARGV[2] seconds kept   ARGV[3] ending   ARGV[4] id
 -- ARGV[5] frame for the feed   ARGV[6] seconds the feed is kept   ARGV[7] number of frames   ARGV[8...] frames
 -- and then fields of the record and their values
@@ -14,11 +14,12 @@ local frames = tonumber(ARGV[7])
 for i = 8, 7 + frames do -- also if the record expired, or was lost: its producer tells who listens that it is over
   append(KEYS[1], KEYS[2], KEYS[3], KEYS[4], ARGV[i], nil, ARGV[2], ARGV[2], '0')
 end
+redis.call('SREM', KEYS[6], ARGV[4])
+redis.call('SREM', KEYS[9], ARGV[4])
 if not state then return '' end
 local time = redis.call('TIME')
 local ms = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
 redis.call('HSET', KEYS[5], 'state', ARGV[3], 'ended', ms, unpack(ARGV, 8 + frames))
 redis.call('EXPIRE', KEYS[5], ARGV[2])
-redis.call('SREM', KEYS[6], ARGV[4])
 append(KEYS[1], KEYS[2], KEYS[7], KEYS[8], ARGV[5], 100, ARGV[6], ARGV[6], '0')
 return ARGV[3]
