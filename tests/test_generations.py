@@ -584,8 +584,8 @@ def test_what_is_packed_is_told_as_before(answering: Stack, user: str, model: Mo
     assert "grün" in json.dumps(before, ensure_ascii=False)
     headers = answering.bearer(user) | {"Idempotency-Key": "packed"}
     again = answering.post("/v1/chat/completions", ASK | {"stream": True}, headers)
-    from_the_start = {"Last-Event-ID": "0-0"}
-    assert data(again.text) == data(httpx.get(answering.url + begun["url"], headers=from_the_start, trust_env=False).text)
+    all_of_it = httpx.get(answering.url + begun["url"], headers={"Last-Event-ID": "0-0"}, trust_env=False)
+    assert data(again.text) == data(all_of_it.text)
 
 
 def test_a_page_of_the_history_has_bounds(answering: Stack, user: str) -> None:
