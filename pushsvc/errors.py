@@ -127,3 +127,17 @@ class Unavailable(_Later):
 
     status = 503
     title = "Unavailable"
+
+
+class Full(Unavailable):
+    """Redis has no room left, in memory or on its disk. What is stored can be read all the same."""
+
+    status = 507
+    title = "Insufficient storage"
+
+
+class Broken(PushError):
+    """What Redis has under one of our names is not ours: only an operator can mend that."""
+
+    status = 500
+    title = "Broken channel"

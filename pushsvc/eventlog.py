@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from pushsvc import keys, sse
+from pushsvc.errors import Broken, PushError
 from pushsvc.event import BEGINNING, Event, EventId
 from pushsvc.lane import Command
-from pushsvc.store import Script, Store
+from pushsvc.store import Script, Store, refusal
+
+logger = logging.getLogger(__name__)
 
 _APPEND: Final = Script("append", after="log")
 _CLOCK: Final = Script("clock")
@@ -65,17 +69,15 @@ class EventLog:
         self._keep_seconds = keep_seconds
         self._dedupe_seconds = dedupe_seconds
 
-    def append(self, events: Sequence[Event]) -> list[Receipt]:
-        """Store and announce, in order, in one round trip; each event by itself is all or nothing."""
-        answers = self._store.execute([self._append_command(event) for event in events])
-        return [Receipt(EventId.from_redis(event_id), bool(duplicate)) for event_id, duplicate in answers]
+    def append(self, events: Sequence[Event]) -> list[Receipt | PushError]:
+        """Store and announce, in order, in one round trip; each event by itself is all or nothing. Raises Unavailable
+        if it is not known what became of them."""
+        answers = self._store.each([self._append_command(event) for event in events])
+        return [_receipt(event, answer) for event, answer in zip(events, answers, strict=True)]
 
     def _append_command(self, event: Event) -> Command:
-        names = [keys.CLOCK, keys.EPOCH, keys.log(event.channel), keys.tail(event.channel)]
-        if event.key is not None:
-            names.append(keys.dedupe(event.channel, event.key))
         return _APPEND.call(
-            names,
+            _names(event),
             sse.frame(event.name, event.data),
             self._keep_events,
             self._keep_seconds,
@@ -115,9 +117,10 @@ class EventLog:
 
     def _slices(self, channels: Sequence[str], ranges: Sequence[Command]) -> list[Slice]:
         """Tails first: what a tail names was in the log then, so a range that is read later shows it, or its loss."""
-        answers = self._store.read([*(("GET", keys.tail(channel)) for channel in channels), *ranges])
+        commands: list[Command] = [*(("GET", keys.tail(channel)) for channel in channels), *ranges]
+        answers = list(map(_kept, commands, self._store.read_each(commands)))
         return [
-            Slice([_entry(*raw) for raw in entries], EventId.from_redis(tail) if tail else BEGINNING)
+            Slice([_entry(*raw) for raw in entries or ()], EventId.from_redis(tail) if tail else BEGINNING)
             for tail, entries in zip(answers[: len(ranges)], answers[len(ranges) :], strict=True)
         ]
 
@@ -138,6 +141,33 @@ class EventLog:
         # As long as the tails: without a position, what has expired since would look like a loss.
         seconds = self._keep_seconds + TAIL_EXTRA_SECONDS
         self._store.one(_ADVANCE.call(names, seconds, *map(str, positions.values())))
+
+
+def _names(event: Event) -> list[str]:
+    """The keys that its appending touches."""
+    names = [keys.CLOCK, keys.EPOCH, keys.log(event.channel), keys.tail(event.channel)]
+    return names if event.key is None else [*names, keys.dedupe(event.channel, event.key)]
+
+
+def _receipt(event: Event, answer: Any) -> Receipt | PushError:
+    if not isinstance(answer, Exception):
+        return Receipt(EventId.from_redis(answer[0]), bool(answer[1]))
+    error = refusal(answer)
+    if isinstance(error, Broken):
+        logger.error("one of these keys is of a wrong type; delete it: %s", " ".join(map(repr, _names(event))))
+    return error
+
+
+def _kept(command: Command, answer: Any) -> Any:
+    """What a read gives. If somebody left something else under its key, nothing: what was there is lost, which is
+    said, and the other channels go on. Raises Unavailable."""
+    if not isinstance(answer, Exception):
+        return answer
+    error = refusal(answer)
+    if not isinstance(error, Broken):
+        raise error
+    logger.error("the key %s is of a wrong type; delete it", command[1])
+    return None
 
 
 def _entry(event_id: bytes, pairs: Sequence[bytes]) -> Entry:

@@ -14,7 +14,7 @@ from typing import Final
 import gevent
 
 from pushsvc import keys
-from pushsvc.errors import TooManyConnections, Unavailable
+from pushsvc.errors import Broken, Full, TooManyConnections, Unavailable
 from pushsvc.lane import Command
 from pushsvc.loops import Loop
 from pushsvc.store import Script, Store
@@ -55,6 +55,8 @@ class Presence:
                     FORGET_SECONDS,
                 )
             )
+        except Full:
+            counted = self._here[user] <= self._max_per_user  # as far as this worker knows
         except BaseException:
             self.leave(user)
             raise
@@ -87,7 +89,10 @@ class Presence:
             if now - self._written > LEASE_SECONDS or now - self._all_written > EVERYTHING_SECONDS:
                 self._changed.update(self._here)
                 self._all_written = now
-            self.write()
+            try:
+                self.write()
+            except Full:
+                pass  # who listens is served all the same
             self._written = now
             loop.well()
             gevent.sleep(BEAT_SECONDS)
@@ -106,6 +111,8 @@ class Presence:
         except Unavailable:
             self._changed.update(users)
             raise
+        except Broken:
+            pass  # somebody else's key; the others' counts are written
 
     def _count(self, user: str) -> list[Command]:
         key = keys.connections(user)

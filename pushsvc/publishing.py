@@ -9,8 +9,8 @@ from typing import Any
 import orjson
 
 from pushsvc.auth import Identity
-from pushsvc.errors import Invalid, PushError, TooLarge
-from pushsvc.event import Limits, Publication, parse_publication
+from pushsvc.errors import Invalid, PushError, TooLarge, Unavailable
+from pushsvc.event import Event, Limits, Publication, parse_publication
 from pushsvc.eventlog import EventLog, Receipt
 
 Answer = dict[str, Any]
@@ -30,7 +30,10 @@ def publish(body: bytes, header_key: str | None, identity: Identity, log: EventL
     if not isinstance(item, list):
         publication = parse_publication(item, limits, header_key)
         identity.need_publish(event.channel for event in publication.events)
-        return _answer(publication, log.append(publication.events))
+        receipts = _stored(log, publication.events)
+        if publication.users is None and isinstance(receipts[0], PushError):
+            raise receipts[0]
+        return _answer(publication, receipts)
     if header_key is not None:
         raise Invalid.field("Idempotency-Key", "goes with a single event; in a batch each event has its own key.")
     if len(item) > limits.batch:
@@ -45,11 +48,20 @@ def _publish_each(items: Sequence[Any], identity: Identity, log: EventLog, limit
     count = sum(len(publication.events) for publication in good)
     if count > limits.batch:  # lists of users multiply: a small request could be a million events
         raise TooLarge(f"The batch makes {count} events, at most {limits.batch} are taken at once.")
-    receipts = iter(log.append([event for publication in good for event in publication.events]) if good else [])
+    receipts = iter(_stored(log, [event for publication in good for event in publication.events]))
     return [
         _answer(item, list(islice(receipts, len(item.events)))) if isinstance(item, Publication) else _error(item)
         for item in checked
     ]
+
+
+def _stored(log: EventLog, events: Sequence[Event]) -> list[Receipt | PushError]:
+    """What became of each. Raises Unavailable if Redis takes none now: the request can be repeated as it is."""
+    answers = log.append(events) if events else []
+    for error in answers[:1]:
+        if isinstance(error, Unavailable) and all(isinstance(answer, Unavailable) for answer in answers):
+            raise error
+    return answers
 
 
 def _checked(item: Any, identity: Identity, limits: Limits) -> Publication | PushError:
@@ -61,8 +73,11 @@ def _checked(item: Any, identity: Identity, limits: Limits) -> Publication | Pus
         return error
 
 
-def _answer(publication: Publication, receipts: Sequence[Receipt]) -> Answer:
-    answers = [{"id": str(receipt.id), "duplicate": receipt.duplicate} for receipt in receipts]
+def _answer(publication: Publication, receipts: Sequence[Receipt | PushError]) -> Answer:
+    answers = [
+        {"id": str(receipt.id), "duplicate": receipt.duplicate} if isinstance(receipt, Receipt) else _error(receipt)
+        for receipt in receipts
+    ]
     if publication.users is None:
         return answers[0]
     pairs = zip(publication.users, answers, strict=True)

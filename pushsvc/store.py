@@ -10,10 +10,10 @@ from typing import Any, ClassVar, Final
 
 import redis
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import NoScriptError, OutOfMemoryError, ReadOnlyError, RedisError
 from redis.retry import Retry
 
-from pushsvc.errors import Unavailable
+from pushsvc.errors import Broken, Full, PushError, Unavailable
 from pushsvc.lane import Command, Lane
 
 logger = logging.getLogger(__name__)
@@ -65,12 +65,16 @@ class Store:
         self._reads = Lane(client)
 
     def execute(self, commands: Sequence[Command]) -> list[Any]:
-        """Raises Unavailable when Redis does not answer or refuses."""
+        """Raises Unavailable when Redis does not answer or refuses; Broken, see `refusal`."""
         return self._run(self._lane, commands)
 
     def read(self, commands: Sequence[Command]) -> list[Any]:
         """As `execute`, for answers that may be large: nothing else waits behind them."""
         return self._run(self._reads, commands)
+
+    def read_each(self, commands: Sequence[Command]) -> list[Any]:
+        """As `read`, but what Redis refused is an exception among the answers."""
+        return self._run(self._reads, commands, refusals=True)
 
     def each(self, commands: Sequence[Command]) -> list[Any]:
         """As `execute`, but what Redis refused is an exception among the answers."""
@@ -88,13 +92,15 @@ class Store:
                 self.load_scripts()
                 for i, answer in zip(missing, lane.run([commands[i] for i in missing]), strict=True):
                     answers[i] = answer
-            for answer in answers:
-                if isinstance(answer, Exception) and not refusals:
-                    raise answer
-            return answers
         except RedisError as error:
             logger.warning("redis: %s: %s", type(error).__name__, error)
-            raise Unavailable("Redis does not answer; try again.", retry_after=1) from error
+            raise refusal(error) from error
+        refused = {str(answer): answer for answer in answers if isinstance(answer, Exception)}
+        for text, answer in refused.items():
+            logger.warning("redis: %s: %s", type(answer).__name__, text)
+            if not refusals:
+                raise refusal(answer) from answer
+        return answers
 
     def load_scripts(self) -> None:
         """Raises RedisError."""
@@ -102,3 +108,17 @@ class Store:
         for script in Script.all:
             pipeline.execute_command("SCRIPT LOAD", script.source)
         pipeline.execute()
+
+
+def refusal(error: Exception) -> PushError:
+    """What Redis said, in our words; the operator finds its own in the log."""
+    text = str(error)
+    if text.startswith("WRONGTYPE"):
+        return Broken("What Redis keeps for this is not what it should be; an operator must remove it.")
+    if isinstance(error, OutOfMemoryError):
+        return Full("Redis has no memory left; try again later.", retry_after=5)
+    if text.startswith("MISCONF"):  # it refuses to change what it could not write down
+        return Full("Redis cannot write to its disk; try again later.", retry_after=5)
+    if isinstance(error, ReadOnlyError):
+        return Unavailable("Redis is a read-only replica; try again.", retry_after=1)
+    return Unavailable("Redis does not answer; try again.", retry_after=1)

@@ -12,7 +12,7 @@ import redis
 
 from pushsvc import keys
 from pushsvc.event import Event, EventId
-from pushsvc.eventlog import Clock, EventLog
+from pushsvc.eventlog import Clock, EventLog, Receipt
 from pushsvc.replay import Replay
 from pushsvc.store import Script, Store, connect
 from tests.conftest import Start
@@ -108,6 +108,11 @@ def store(stack: Stack) -> Iterator[Store]:
         yield Store(client)
 
 
+def stored(log: EventLog, channel: str, *data: object) -> list[EventId]:
+    receipts = log.append([Event(channel, "message", str(each)) for each in data])
+    return [receipt.id for receipt in receipts if isinstance(receipt, Receipt)]
+
+
 class TrimmedBehindTheClock(EventLog):
     """More is published between the moment a reader knows the clock and the moment it reads."""
 
@@ -131,7 +136,7 @@ def gaps_and_data(log: EventLog, channel: str, after: EventId) -> tuple[list[str
 def test_a_log_that_is_trimmed_past_the_clock(store: Store, user: str, missed: int) -> None:
     channel = f"user:{user}"
     log = TrimmedBehindTheClock(store, keep_events=1, keep_seconds=60, dedupe_seconds=60)
-    cursor = log.append([Event(channel, "message", "had")])[0].id
+    cursor = stored(log, channel, "had")[0]
     for number in range(missed):
         log.append([Event(channel, "message", f"missed {number}")])
     log.meanwhile = (Event(channel, "message", "new 1"), Event(channel, "message", "new 2"))
@@ -140,7 +145,7 @@ def test_a_log_that_is_trimmed_past_the_clock(store: Store, user: str, missed: i
     now = log.clock().last
     log.meanwhile = (Event(channel, "message", "new 5"), Event(channel, "message", "new 6"))
     assert gaps_and_data(log, channel, now)[0] == ["trimmed"], "new 3 came after that clock"
-    last = log.append([Event(channel, "message", "new 7")])[0].id
+    last = stored(log, channel, "new 7")[0]
     log.meanwhile = (Event(channel, "message", "new 8"), Event(channel, "message", "new 9"))
     assert gaps_and_data(log, channel, last) == ([], []), "what comes after the clock is announced"
 
@@ -148,7 +153,7 @@ def test_a_log_that_is_trimmed_past_the_clock(store: Store, user: str, missed: i
 def test_what_is_appended_past_the_clock_is_no_loss(store: Store, user: str) -> None:
     channel = f"user:{user}"
     log = TrimmedBehindTheClock(store, keep_events=10, keep_seconds=60, dedupe_seconds=60)
-    cursor = log.append([Event(channel, "message", "had")])[0].id
+    cursor = stored(log, channel, "had")[0]
     log.append([Event(channel, "message", "missed")])
     log.meanwhile = (Event(channel, "message", "announced"),)
     assert gaps_and_data(log, channel, cursor) == ([], ["data: missed"])
@@ -159,7 +164,7 @@ def test_one_channel_that_goes_on_and_one_that_was_trimmed(store: Store, user: s
     long = EventLog(store, keep_events=1000, keep_seconds=60, dedupe_seconds=60)
     short = EventLog(store, keep_events=1, keep_seconds=60, dedupe_seconds=60)
     channels = [f"user:{user}", f"topic:{user}"]
-    cursor = short.append([Event(channels[1], "message", "had")])[0].id
+    cursor = stored(short, channels[1], "had")[0]
     long.append([Event(channels[0], "message", f"{n}") for n in range(250)])
     short.append([Event(channels[1], "message", "gone"), Event(channels[1], "message", "kept")])
     replay = Replay(long, channels, cursor)
@@ -172,7 +177,7 @@ def test_one_channel_that_goes_on_and_one_that_was_trimmed(store: Store, user: s
 def test_an_entry_that_was_deleted_by_hand_is_said(stack: Stack, store: Store, user: str) -> None:
     channel = f"user:{user}"
     log = EventLog(store, keep_events=1000, keep_seconds=60, dedupe_seconds=60)
-    ids = [receipt.id for receipt in log.append([Event(channel, "message", str(n)) for n in range(5)])]
+    ids = stored(log, channel, *range(5))
     client: redis.Redis = stack.redis
     client.xdel(keys.log(channel), str(ids[2]), str(ids[4]))
     assert gaps_and_data(log, channel, ids[0]) == (["trimmed"], ["data: 1", "data: 3"])

@@ -6,8 +6,8 @@
 --
 -- Returns {id, 0} for a new event, {the first id, 1} for a repeated key (nothing happens then).
 if KEYS[5] then
-  local first = redis.call('GET', KEYS[5])
-  if first then return {first, 1} end
+  local first = redis.pcall('GET', KEYS[5])
+  if type(first) == 'string' then return {first, 1} end
 end
 local id = append(KEYS[1], KEYS[2], KEYS[3], KEYS[4], ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5])
 if KEYS[5] then redis.call('SET', KEYS[5], id, 'EX', ARGV[6]) end

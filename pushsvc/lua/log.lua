@@ -15,16 +15,19 @@ end
 -- event's id.
 --
 -- Each entry carries the id of its predecessor in the channel. That chain is how any reader, of the log or of
--- the announcements, finds that something between two events is missing.
+-- the announcements, finds that something between two events is missing. All or nothing: the one command that a key of
+-- somebody else's can refuse is the first that changes anything but the clock.
 local function append(clock, epoch, log, tail, frame, kept, seconds, tail_seconds, ttl)
   local id = draw(clock, epoch)
-  local before = redis.call('SET', tail, id, 'EX', tail_seconds, 'GET') or '0-0'
+  local before = redis.pcall('GET', tail)
+  if type(before) ~= 'string' then before = '0-0' end
   local ms = tonumber(string.match(id, '^%d+'))
   if ttl == '0' then
     redis.call('XADD', log, id, 'f', frame, 'p', before)
   else
     redis.call('XADD', log, id, 'f', frame, 'p', before, 'x', string.format('%.0f', ms + ttl * 1000))
   end
+  redis.call('SET', tail, id, 'EX', tail_seconds)
   if kept then
     redis.call('XTRIM', log, 'MAXLEN', kept)
     redis.call('XTRIM', log, 'MINID', string.format('%.0f', math.max(0, ms - seconds * 1000)))
