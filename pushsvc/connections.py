@@ -213,7 +213,7 @@ class Connections:
 
     def _look(self, subscriber: Subscriber) -> None:
         now, wall = time.monotonic(), time.time()
-        if subscriber.outlet.stuck(now):
+        if subscriber.outlet.stuck(now, subscriber.catching is not None):
             self._give_up(subscriber)
         elif subscriber.reason is not None:
             return

@@ -93,7 +93,7 @@ class Bell:
     def cut(self) -> None:
         self.rung.set()
 
-    def stuck(self, now: float) -> bool:
+    def stuck(self, now: float, behind: bool) -> bool:
         return False
 
 

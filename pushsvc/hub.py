@@ -117,7 +117,8 @@ class Hub(Ear):
                     yield page.wire
                 self._written(subscriber, page.cursor)
         except Unavailable:
-            yield subscriber.heartbeat.wire
+            with outlet.writing():
+                yield subscriber.heartbeat.wire
             self._recovery.pause()
 
     def _written(self, subscriber: Subscriber, last: EventId | None) -> None:

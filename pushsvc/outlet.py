@@ -19,7 +19,9 @@ from pushsvc.event import EventId
 _Socket: Final = get_original("socket", "socket")
 _READABLE: Final = 1  # libev's EV_READ
 
-SLOW_SECONDS: Final = 2.0  # a write may take so long while events find no room
+SLOW_SECONDS: Final = 2.0  # a write may take so long once events have found no room
+# And so long while there is only more in the log: who comes back on a poor line must get somewhere before it is cut.
+REPLAY_SECONDS: Final = 30.0
 
 
 class HangUp:
@@ -64,12 +66,13 @@ class QueueOutlet:
         self._ready = gevent.event.Event()
         self._client = client
         self._writing_since: float | None = None  # monotonic time
-        self._pressed = False  # an event found no room since the last write ended
+        self._pressed = False  # an event found no room, and none has found any since
 
     def send(self, burst: Burst) -> bool:
         if len(burst.wire) > self._room and self._room < self._buffer_bytes:
             self._pressed = True
             return False
+        self._pressed = False
         self._put(burst.wire)
         self._last = burst.last or self._last
         return True
@@ -96,7 +99,6 @@ class QueueOutlet:
         self._writing_since = time.monotonic()
         yield
         self._writing_since = None
-        self._pressed = False
 
     def wake(self) -> None:
         self._ready.set()
@@ -114,6 +116,8 @@ class QueueOutlet:
             with contextlib.suppress(OSError), _Socket(fileno=os.dup(self._client.fileno())) as client:
                 client.shutdown(socket.SHUT_RDWR)
 
-    def stuck(self, now: float) -> bool:
-        since = self._writing_since
-        return since is not None and now - since > SLOW_SECONDS and (self._pressed or self.ended)
+    def stuck(self, now: float, behind: bool) -> bool:
+        if self._writing_since is None:
+            return False
+        seconds = now - self._writing_since
+        return seconds > SLOW_SECONDS if self._pressed or self.ended else behind and seconds > REPLAY_SECONDS

@@ -188,6 +188,6 @@ class SocketOutlet:
                     client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ABORT)
             self._forget_backlog()
 
-    def stuck(self, now: float) -> bool:
+    def stuck(self, now: float, behind: bool) -> bool:
         backlog = self._backlog
         return backlog is not None and backlog.ending_since is not None and now - backlog.ending_since > SLOW_SECONDS

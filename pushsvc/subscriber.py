@@ -49,8 +49,9 @@ class Outlet(Protocol):
     def cut(self) -> None:
         """End the connection now, and with it a write that hangs."""
 
-    def stuck(self, now: float) -> bool:
-        """The client takes nothing, and somebody waits for it. `now`: monotonic time."""
+    def stuck(self, now: float, behind: bool) -> bool:
+        """The client takes nothing, and more waits for it: here, or if it is `behind` in the log. `now`: monotonic
+        time."""
 
 
 class CatchUp:

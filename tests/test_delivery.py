@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from types import SimpleNamespace
@@ -20,7 +21,7 @@ from pushsvc.event import BEGINNING, EventId
 from pushsvc.eventlog import Clock, Entry, Slice
 from pushsvc.hub import Hub
 from pushsvc.loops import Turn
-from pushsvc.outlet import QueueOutlet
+from pushsvc.outlet import REPLAY_SECONDS, SLOW_SECONDS, QueueOutlet
 from pushsvc.shelf import SHELF_SECONDS, Shelf
 from pushsvc.sockets import SocketOutlet, write_all
 from pushsvc.subscriber import HELD_EVENTS, Reason, Subscriber
@@ -58,7 +59,7 @@ class Taken:
 
     def cut(self) -> None: ...
 
-    def stuck(self, now: float) -> bool:
+    def stuck(self, now: float, behind: bool) -> bool:
         return False
 
 
@@ -235,6 +236,31 @@ def test_one_that_ends_during_its_replay_gets_its_farewell(hub: Hub) -> None:
     hub.connections.recovered(who, True)
     assert outlet.take(wait=False)[0].startswith(b"retry: ")
     assert len(hub.connections) == 1, "until the request ends"
+
+
+def test_one_that_takes_nothing_is_stuck_when_more_waits_for_it() -> None:
+    """Once it was too slow for what came live, it reads on from the log, where nothing finds no room any more."""
+    outlet, event = QueueOutlet(4), Burst.of(live(1))
+    began = time.monotonic()
+    late = began + 2 * SLOW_SECONDS
+    assert outlet.send(event)
+    outlet.take(wait=False)
+    with outlet.writing():
+        assert not outlet.stuck(late, behind=False), "nothing more waits for it"
+        assert not outlet.stuck(late, behind=True), "it may be a poor line"
+        assert outlet.stuck(began + 2 * REPLAY_SECONDS, behind=True)
+        assert [outlet.send(event) for _ in range(3)] == [True, True, False]
+        assert outlet.stuck(late, behind=True)
+    outlet.take(wait=False)
+    assert not outlet.stuck(late, behind=True), "no write hangs"
+    with outlet.writing():  # a page
+        assert not outlet.stuck(began + SLOW_SECONDS / 2, behind=True)
+        assert outlet.stuck(late, behind=True)
+    assert outlet.send(event), "it has caught up"
+    with outlet.writing():
+        assert not outlet.stuck(late, behind=False)
+        outlet.end(b"farewell")
+        assert outlet.stuck(late, behind=False)
 
 
 class Log:
