@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 STEADY_SECONDS: Final = 5.0  # a part that lived so long starts again at once, others with growing pauses
@@ -28,6 +29,7 @@ class Part:
     lock: int  # a descriptor that the part holds too, so that the lock outlives a supervisor that was killed
     gently: signal.Signals = signal.SIGTERM  # lets what is under way finish
     at_once: signal.Signals = signal.SIGTERM
+    folder: Path | None = None  # to run in, if not ours
     process: subprocess.Popen[bytes] | None = None
     _started: float = 0.0
     _pause: float = 0.0
@@ -38,6 +40,7 @@ class Part:
         self.process = subprocess.Popen(
             self.command,
             stdin=subprocess.DEVNULL,
+            cwd=self.folder,
             env=dict(self.environ),
             pass_fds=(self.lock,),
             start_new_session=True,  # Ctrl-C is for us to pass on, and the group can be ended as one

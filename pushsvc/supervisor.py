@@ -7,9 +7,9 @@ import os
 import queue
 import secrets
 import signal
-import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import IO, Any, Final
 
 from pushsvc.config import PREFIX, Settings
@@ -19,6 +19,7 @@ from pushsvc.limits import raise_descriptor_limit
 from pushsvc.part import Part
 from pushsvc.probes import answers, check_addresses, check_redis, is_loopback, valkey_ready
 from pushsvc.proxy import nginx_command
+from pushsvc.serving import COMMAND, FOLDER
 
 READY_SECONDS: Final = 30.0  # how long a part may take to come up
 STOP_SECONDS: Final = 5.0  # what a part that is told to stop at once may take
@@ -59,25 +60,25 @@ class Supervisor:
             self._stop()
             lock.close()
 
-    def _make_parts(self, lock: int) -> list[Part]:
+    def _make_parts(self, lock: int) -> Iterator[Part]:
+        """In the order of their start; each is up when the next is asked for."""
         settings = self._settings
         environ = dict(self._environ)
         environ[f"{PREFIX}DATA_DIR"] = str(settings.data_dir)
-        parts = []
-        if settings.redis_url:
-            check_redis(settings.redis_url)
-        else:
-            path = socket_path(settings.data_dir)
-            parts.append(Part("valkey", server_command(settings), lambda: valkey_ready(path), environ, lock))
-            environ[f"{PREFIX}REDIS_URL"] = f"unix://{path}"
         demo_key = secrets.token_hex() if settings.demo and is_loopback(settings.http) else ""
         environ[f"{PREFIX}DEMO_KEY"] = demo_key
-        serve = [sys.executable, "-m", "pushsvc", "serve"]
-        ready = f"http://{settings.app}/readyz"
-        serving = Part("gunicorn", serve, lambda: answers(settings.app, ready), environ, lock, at_once=signal.SIGINT)
-        healthy = f"http://{settings.http}/healthz"
-        proxy = Part("nginx", nginx_command(settings, demo_key), lambda: answers(settings.http, healthy), environ, lock)
-        return [*parts, serving, proxy]
+        proxy = nginx_command(settings, demo_key)
+        url = settings.redis_url
+        if not url:
+            path = socket_path(settings.data_dir)
+            yield Part("valkey", server_command(settings), lambda: valkey_ready(path), environ, lock)
+            url = f"unix://{path}"
+        check_redis(url)
+        environ[f"{PREFIX}REDIS_URL"] = url
+        ready = partial(answers, settings.app, f"http://{settings.app}/readyz")
+        yield Part("gunicorn", COMMAND, ready, environ, lock, at_once=signal.SIGINT, folder=FOLDER)
+        healthy = partial(answers, settings.http, f"http://{settings.http}/healthz")
+        yield Part("nginx", proxy, healthy, environ, lock)
 
     def _bring_up(self, part: Part) -> None:
         try:
