@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 import signal
+import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,6 +22,14 @@ hypothesis_settings.load_profile("patient")
 Start = Callable[..., Stack]
 
 _numbers = itertools.count()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _certificates_are_loaded_once() -> Iterator[None]:
+    """Not with each of httpx's calls, most of which need none: that takes longer than what they ask for."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ssl, "create_default_context", functools.cache(ssl.create_default_context))
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -43,6 +53,29 @@ def start(tmp_path: Path) -> Iterator[Start]:
     yield starter
     for each in running:
         each.stop()
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
+    """Stacks with other settings for tests that do not break them: the same settings give the same stack."""
+    running: dict[frozenset[tuple[str, object]], Stack] = {}
+
+    def starter(**settings: object) -> Stack:
+        key = frozenset(settings.items())
+        if key not in running:
+            running[key] = Stack(tmp_path_factory.mktemp("shared"), **settings)
+        return running[key]
+
+    yield starter
+    for each in running.values():
+        each.stop()
+        assert "Traceback" not in each.output, each.output
+
+
+@pytest.fixture
+def single(shared: Start, worker: str) -> Stack:
+    """One worker, where a user may have many connections and none of them a large buffer."""
+    return shared(worker=worker, workers=1, max_connections_per_user=1000, send_buffer_bytes=50_000, keep_events=5000)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -11,6 +12,7 @@ from typing import Self
 import httpx
 
 DEADLINE = 15.0  # seconds that a test waits for what must come
+LINE_END = re.compile(r"\r\n|\n|\r(?!\Z)")  # a CR at the very end may be half of a CR LF
 
 
 @dataclass(frozen=True)
@@ -33,14 +35,8 @@ class Parser:
         self._buffer = ""
 
     def feed(self, text: str) -> Iterator[Message]:
-        self._buffer += text
-        while True:
-            ends = [at for at in (self._buffer.find("\n"), self._buffer.find("\r")) if at >= 0]
-            if not ends or (self._buffer[min(ends)] == "\r" and min(ends) == len(self._buffer) - 1):
-                return  # a CR at the very end may be half of a CR LF
-            end = min(ends)
-            line, rest = self._buffer[:end], self._buffer[end:]
-            self._buffer = rest[2:] if rest.startswith("\r\n") else rest[1:]
+        *lines, self._buffer = LINE_END.split(self._buffer + text)
+        for line in lines:
             yield from self._line(line)
 
     def _line(self, line: str) -> Iterator[Message]:

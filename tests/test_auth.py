@@ -150,8 +150,8 @@ def test_a_reconnecting_browser_keeps_what_its_ticket_gave(start: Start, user: s
         assert set(source.statuses) == {200}
 
 
-def test_a_refusal_does_not_spend_a_ticket(start: Start, user: str) -> None:
-    stack = start(workers=1, max_connections_per_user=1)
+def test_a_refusal_does_not_spend_a_ticket(shared: Start, user: str) -> None:
+    stack = shared(workers=1, max_connections_per_user=1)
     ticket = new_ticket(stack, stack.bearer(subscribe=["*"]), user=user)
     assert stack.get(f"{ticket['url']}&since=never", {}).status_code == 400
     assert stack.get(f"{ticket['url']}&topics=other", {}).status_code == 403
@@ -261,7 +261,7 @@ def test_other_sites_may_not_borrow_a_cookie(stack: Stack, user: str) -> None:
 
 def test_cross_origin_requests_are_answered_for_allowed_origins_alone(start: Start, stack: Stack, user: str) -> None:
     friend = "https://app.example.com"
-    mine = start(allowed_origins=f"{friend}, https://other.example.com")
+    mine = start(workers=1, allowed_origins=f"{friend}, https://other.example.com")
     cookie = {"Cookie": f"pushsvc_token={mine.token(user, publish=['*'])}"}
     allowed = mine.post("/publish", {"user": user, "data": "-"}, cookie | {"Origin": friend})
     assert allowed.status_code == 200

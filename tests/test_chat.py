@@ -12,8 +12,9 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, Request, expect
 
 from tests.conftest import Start
+from tests.eventsource import until
 from tests.model import HEAD, Conversation, Model, plain, silent
-from tests.stack import Stack
+from tests.stack import Stack, alive
 
 DEMO = "demo"  # the user of every page that brings its own token
 
@@ -163,12 +164,14 @@ def test_a_second_tab_follows_the_answer_and_then_the_conversation(
 
 def test_a_broken_connection_loses_nothing(start: Start, model: Model, page: Page, user: str) -> None:
     model.script = silent
-    stack = start(llm_base_url=model.url)
+    stack = start(llm_base_url=model.url, workers=1)
     page.goto(f"{stack.url}/chat")
     say(page, user)
     conversation = model.asked().send(HEAD).say("before, ")
     expect(answer(page)).to_contain_text("before, ")
-    os.kill(stack.pids()["nginx"][0], signal.SIGKILL)
+    killed = stack.pids()["nginx"]
+    os.kill(killed[0], signal.SIGKILL)
+    until(lambda: not any(map(alive, killed)), "the connection to be broken")
     conversation.say("meanwhile, ")
     expect(answer(page)).to_contain_text("meanwhile, ")
     expect(page.locator("#resumes")).not_to_have_text("0")

@@ -140,7 +140,7 @@ def test_the_seam_of_replay_and_live(stack: Stack, user: str) -> None:
 
 
 def test_a_trimmed_cursor_is_said_and_an_untrimmed_one_never(start: Start, user: str) -> None:
-    stack = start(keep_events=10)
+    stack = start(workers=1, keep_events=10)
     ids = say(stack, user, *range(25))
     for first in range(25):
         with stack.listen(user, headers={"Last-Event-ID": ids[first]}) as source:
@@ -164,7 +164,7 @@ def test_a_trimmed_cursor_is_said_and_an_untrimmed_one_never(start: Start, user:
 
 
 def test_expired_events_are_said(start: Start, user: str) -> None:
-    stack = start(keep_seconds=1)
+    stack = start(workers=1, keep_seconds=1)
     ids = say(stack, user, 1, 2)
 
     def empty() -> bool:
@@ -181,7 +181,7 @@ def test_expired_events_are_said(start: Start, user: str) -> None:
 
 
 def test_a_cursor_of_another_life_of_the_data_is_a_reset(start: Start, user: str) -> None:
-    stack = start()
+    stack = start(workers=1)
     old = say(stack, user, 1, 2)
     stack.redis.flushall()
     new = say(stack, user, 3)
@@ -268,8 +268,8 @@ def test_head_request_ends(stack: Stack, base: str, user: str) -> None:
     assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
 
 
-def test_a_slow_reader_is_cut_and_resumes_from_the_log(start: Start, worker: str, user: str) -> None:
-    stack = start(worker=worker, workers=1, send_buffer_bytes=100_000, keep_events=2000)
+def test_a_slow_reader_is_cut_and_resumes_from_the_log(single: Stack, user: str) -> None:
+    stack = single
     host, port = str(stack.settings["app"]).split(":")
     with socket.socket() as slow, stack.listen(user, base=stack.app_url) as quick:
         slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)

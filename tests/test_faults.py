@@ -169,8 +169,8 @@ def test_a_connection_that_brings_its_request_after_the_stop_is_answered(start: 
         assert early.recv(12) == b"HTTP/1.1 200"
 
 
-def test_what_was_healed_counts_as_had(start: Start, worker: str, user: str) -> None:
-    stack = start(worker=worker, workers=1)
+def test_what_was_healed_counts_as_had(single: Stack, user: str) -> None:
+    stack = single
     with stack.listen(user, base=stack.app_url) as source:
         for number in range(5):
             stack.redis.execute_command("CLIENT", "KILL", "TYPE", "pubsub")

@@ -73,8 +73,8 @@ def test_long_poll_without_an_event_ends_empty(stack: Stack, user: str) -> None:
     assert history(stack, user, wait=1)["events"], "what is there already is not waited for"
 
 
-def test_long_polls_count_as_connections(start: Start, user: str) -> None:
-    stack = start(workers=1, max_connections_per_user=1)
+def test_long_polls_count_as_connections(shared: Start, user: str) -> None:
+    stack = shared(workers=1, max_connections_per_user=1)
     first = fill(stack, user, 1)[0]
     with stack.listen(user):
         poll = stack.get("/history", stack.bearer(user), channel=f"user:{user}", after=first, wait=5)
@@ -93,7 +93,7 @@ def test_a_long_poll_passes_over_the_dead(stack: Stack, user: str) -> None:
 
 
 def test_a_gap_in_history_is_said(start: Start, user: str) -> None:
-    stack = start(keep_events=5)
+    stack = start(workers=1, keep_events=5)
     ids = fill(stack, user, 10)
     trimmed = history(stack, user, after=ids[1])
     assert [event["id"] for event in trimmed["events"]] == ids[5:]

@@ -76,8 +76,8 @@ def test_a_late_event_that_was_trimmed_is_said(start: Start, user: str) -> None:
         assert source.parser.last_event_id == ids[-1]
 
 
-def test_a_join_does_not_hide_a_loss_from_those_who_listen(start: Start, worker: str, user: str) -> None:
-    stack = start(worker=worker, workers=1)
+def test_a_join_does_not_hide_a_loss_from_those_who_listen(single: Stack, user: str) -> None:
+    stack = single
     with stack.listen(user) as source:
         ids = [stack.publish(user=user, data="1")]
         source.wait_ids(*ids)
@@ -90,8 +90,8 @@ def test_a_join_does_not_hide_a_loss_from_those_who_listen(start: Start, worker:
                 assert each.ids == ids
 
 
-def test_a_subscription_that_is_cut_in_silence_is_made_again(start: Start, worker: str, user: str) -> None:
-    stack = start(worker=worker, workers=1)
+def test_a_subscription_that_is_cut_in_silence_is_made_again(single: Stack, user: str) -> None:
+    stack = single
     with stack.listen(user) as source:
         ids = [stack.publish(user=user, data="1")]
         source.wait_ids(*ids)
@@ -198,9 +198,9 @@ def test_ids_rise_though_the_wall_clock_steps_back(start: Start, user: str) -> N
         assert [message.id for message in source.wait_for(3)] == ids[1:], "and no gap"
 
 
-def test_counts_of_connections_mend_themselves(start: Start, user: str) -> None:
+def test_counts_of_connections_mend_themselves(shared: Start, user: str) -> None:
     """A worker that was stopped for long counts as dead; when it goes on, its connections count again."""
-    stack = start(workers=1, max_connections_per_user=1)
+    stack = shared(workers=1, max_connections_per_user=1)
     key = keys.connections(user)
     with stack.listen(user):
         until(lambda: stack.redis.hvals(key) == [b"1"], "the count")

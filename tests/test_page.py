@@ -65,7 +65,7 @@ def test_a_broken_connection_that_never_had_an_event_still_gets_it(stack: Stack,
 
 
 def test_the_browser_s_own_reconnects_survive_every_restart(start: Start, page: Page, user: str) -> None:
-    stack = start()
+    stack = start(workers=1)
     page.goto(f"{stack.url}/?user={user}")
     expect(page.locator("#state")).to_have_attribute("data-state", "open")
     all_ids = [stack.publish(user=user, data=f"{user} first")]
@@ -105,7 +105,7 @@ def test_who_comes_from_elsewhere_gets_no_demo_token(stack: Stack, headers: dict
 
 
 def test_without_the_demo_cookie_a_token_is_asked_for(start: Start, page: Page, user: str) -> None:
-    stack = start(demo="false")
+    stack = start(workers=1, demo="false")
     page.goto(f"{stack.url}/?user={user}")
     expect(page.locator("#token")).to_be_visible()
     page.fill("#token", stack.token("demo", publish=["*"], subscribe=["*"]))

@@ -39,7 +39,7 @@ def gunicorn(stack: Stack, folder: Path, *words: str, scheme: str = "http") -> I
 
 def _answers(url: str) -> bool:
     try:
-        return httpx.get(url, verify=False, trust_env=False).status_code == 200
+        return httpx.get(url, verify=False, trust_env=False, timeout=30).status_code == 200
     except httpx.HTTPError:
         return False
 

@@ -64,11 +64,11 @@ def test_a_client_that_leaves_is_noticed_though_nothing_is_sent(
     stack: Stack, server: str, user: str, leave: Callable[[socket.socket], None]
 ) -> None:
     with ExitStack() as others:
-        for _ in range(3):
-            with listening(stack, server, user) as client:
-                until(lambda: connections(stack, user) == 1, "the count")
-                leave(client)
-                until(lambda: connections(stack, user) == 0, "its place to be free")
+        clients = [others.enter_context(listening(stack, server, user)) for _ in range(3)]
+        until(lambda: connections(stack, user) == 3, "the count")
+        for client in clients:
+            leave(client)
+        until(lambda: connections(stack, user) == 0, "their places to be free")
         sources = [others.enter_context(stack.listen(user, base=server)) for _ in range(5)]
         assert [source.statuses for source in sources] == [[200]] * 5, "as many as one user may have"
         event = stack.publish(user=user)
@@ -83,8 +83,8 @@ def test_what_comes_with_the_request_ends_the_stream_too(stack: Stack, user: str
     until(lambda: connections(stack, user) == 0, "its place to be free")
 
 
-def test_clients_that_leave_take_their_descriptors_along(start: Start, worker: str, user: str) -> None:
-    stack = start(worker=worker, workers=1, max_connections_per_user=1000)
+def test_clients_that_leave_take_their_descriptors_along(single: Stack, user: str) -> None:
+    stack = single
 
     def crowd(leave: Callable[[socket.socket], None]) -> None:
         with ExitStack() as clients:
@@ -103,22 +103,22 @@ def test_clients_that_leave_take_their_descriptors_along(start: Start, worker: s
 def test_one_who_reads_a_byte_now_and_then_gets_everything(stack: Stack, server: str, user: str) -> None:
     count = 60
     with listening(stack, server, user) as client, stack.listen(user, "?since=now", base=server) as quick:
-        taken, ids = b"", []
+        taken, ids = bytearray(), []
         for number in range(count):
             ids.append(stack.publish(user=user, data=f"{number} " + "x" * 2000))
             taken += client.recv(1)
         quick.wait_ids(*ids)
         assert quick.ids == ids, "nobody else waits for it"
         last = f"id: {ids[-1]}\n".encode()
-        while not (last in taken and taken.rstrip(b"\r\n").endswith(b"x" * 2000)):
+        while not (taken.endswith(b"x" * 2000) and last in taken):
             piece = client.recv(1)
             assert piece, "it was slow, not stuck"
             taken += piece
         assert re.findall(rb"id: (\S+)\n", taken) == [event_id.encode() for event_id in ids]
 
 
-def test_one_who_never_reads_is_cut_when_more_waits_than_may(start: Start, worker: str, user: str) -> None:
-    stack = start(worker=worker, workers=1, send_buffer_bytes=50_000, keep_events=5000)
+def test_one_who_never_reads_is_cut_when_more_waits_than_may(single: Stack, user: str) -> None:
+    stack = single
     with listening(stack, stack.app_url, user), stack.listen(user, base=stack.app_url) as quick:
         ids: list[str] = []
         while connections(stack, user) != 1:
