@@ -15,7 +15,7 @@ from pushsvc.chunks import Json
 from pushsvc.credentials import admit, identify, same_site
 from pushsvc.errors import Invalid
 from pushsvc.event import BEGINNING, EventId, answer_channel, answers_channel
-from pushsvc.listening import STREAM_HEADERS, Connection, come_back, spend, stream
+from pushsvc.listening import STREAM_HEADERS, Connection, resumable, spend, stream
 from pushsvc.outlet import QueueOutlet
 from pushsvc.records import Record, unknown
 from pushsvc.replay import is_reset
@@ -33,12 +33,10 @@ blueprint = Blueprint("answering", __name__, url_prefix="/v1")
 
 
 @blueprint.get("/generations/<generation_id>/events")
+@resumable
 def listen(generation_id: str) -> ResponseReturnValue:
     svc = service()
     cursor = sse.last_event_id(request.headers.get("Last-Event-ID"), request.args.get("last_event_id"))
-    if svc.hub.draining and "text/event-stream" in request.accept_mimetypes.values():
-        return come_back(svc.hub)
-    svc.hub.check_room()
     reader = _reader(svc, generation_id)
     if request.method == "HEAD":
         return Response(headers=STREAM_HEADERS)
@@ -122,13 +120,11 @@ def _snapshot(said: list[Live]) -> bytes:
 
 
 @blueprint.get("/generations/events")
+@resumable
 def news() -> ResponseReturnValue:
     """That a generation of the user began or ended, for pages that list them."""
     svc = service()
     cursor = sse.last_event_id(request.headers.get("Last-Event-ID"), request.args.get("last_event_id"))
-    if svc.hub.draining and "text/event-stream" in request.accept_mimetypes.values():
-        return come_back(svc.hub)
-    svc.hub.check_room()
     identity = identify()
     user = identity.need_user()
     if request.method == "HEAD":

@@ -129,6 +129,10 @@ class Unavailable(_Later):
     title = "Unavailable"
 
 
+class Unreached(Unavailable):
+    """Redis does not answer, or not yet: nothing of what was asked has been done, so it can be asked again."""
+
+
 class Full(Unavailable):
     """Redis has no room left, in memory or on its disk. What is stored can be read all the same."""
 

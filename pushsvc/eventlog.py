@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from pushsvc import keys, sse
-from pushsvc.errors import Broken, PushError
+from pushsvc.errors import Broken, PushError, Unavailable, Unreached
 from pushsvc.event import BEGINNING, Event, EventId
 from pushsvc.lane import Command
+from pushsvc.patience import Patience
 from pushsvc.store import Script, Store, refusal
 
 logger = logging.getLogger(__name__)
@@ -21,6 +22,10 @@ _ADVANCE: Final = Script("advance")
 
 # A channel's tail outlives its events, so that a client that comes back later still learns whether it missed any.
 TAIL_EXTRA_SECONDS: Final = 30 * 86400
+
+
+PATIENCE_SECONDS: Final = 3.0  # how long a publish waits for a Redis that restarts, or moves
+_NOT_YET: Final = Unreached("", retry_after=1)
 
 
 class Receipt(NamedTuple):
@@ -70,9 +75,26 @@ class EventLog:
         self._dedupe_seconds = dedupe_seconds
 
     def append(self, events: Sequence[Event]) -> list[Receipt | PushError]:
-        """Store and announce, in order, in one round trip; each event by itself is all or nothing. Raises Unavailable
-        if it is not known what became of them."""
-        answers = self._store.each([self._append_command(event) for event in events])
+        """Store and announce, in order, in one round trip; each event by itself is all or nothing. While Redis is away
+        this waits a little, and tries again what that cannot double."""
+        receipts: list[Receipt | PushError] = [_NOT_YET] * len(events)
+        patience = Patience(PATIENCE_SECONDS)
+        while True:
+            waiting = [number for number, receipt in enumerate(receipts) if isinstance(receipt, Unreached)]
+            for number, receipt in zip(waiting, self._append_now([events[n] for n in waiting]), strict=True):
+                receipts[number] = receipt
+            if not any(isinstance(receipt, Unreached) for receipt in receipts) or not patience.wait():
+                return receipts
+
+    def _append_now(self, events: Sequence[Event]) -> list[Receipt | PushError]:
+        """Unreached, where it is harmless to try again."""
+        try:
+            answers = self._store.each([self._append_command(event) for event in events])
+        except Unreached as error:
+            return [error] * len(events)
+        except Unavailable as error:  # nobody knows; but a key says whether it was done already
+            again = Unreached(error.detail, retry_after=error.retry_after)
+            return [error if event.key is None else again for event in events]
         return [_receipt(event, answer) for event, answer in zip(events, answers, strict=True)]
 
     def _append_command(self, event: Event) -> Command:

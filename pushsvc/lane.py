@@ -30,6 +30,10 @@ MOST_COMMANDS: Final = 1000  # in one round trip, unless a single request brings
 IDLE_SECONDS: Final = 0.05  # a connection unused for so long is looked at before it is trusted
 
 
+class NotSent(redis.ConnectionError):
+    """There is no connection: Redis has heard nothing of it."""
+
+
 class _Request(NamedTuple):
     packed: bytes
     commands: int
@@ -50,7 +54,8 @@ class Lane:
         self._lock = threading.Lock()
 
     def run(self, commands: Sequence[Command]) -> list[Any]:
-        """The answers in order; one that Redis refused is an exception among them. Raises RedisError."""
+        """The answers in order; one that Redis refused is an exception among them. Raises NotSent; or another
+        RedisError, if it is not known what was done."""
         packed = b"".join([hiredis.pack_command(command) for command in commands])
         if not is_module_patched("socket"):
             return self._run_in_thread(packed, len(commands))
@@ -99,7 +104,10 @@ class Lane:
             at += request.commands
 
     def _exchange(self, packed: bytes, count: int) -> list[Any]:
-        connection = self._connected()
+        try:
+            connection = self._connected()
+        except (redis.RedisError, OSError) as error:
+            raise NotSent(str(error)) from error
         connection.send_packed_command([packed], check_health=False)
         answers, turn = [], Turn()
         for _ in range(count):

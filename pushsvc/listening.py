@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import wraps
 from typing import Final, NamedTuple
 
 from flask import Response, request
@@ -11,6 +12,7 @@ from flask.typing import ResponseReturnValue
 from pushsvc import sse
 from pushsvc.arguments import choice
 from pushsvc.credentials import admit, identify
+from pushsvc.errors import Unavailable
 from pushsvc.event import ALL, BEGINNING, EventId, checked_topics, user_channel
 from pushsvc.handover import HandOver
 from pushsvc.hub import Hub
@@ -20,12 +22,30 @@ from pushsvc.subscriber import Reason, Subscriber
 from pushsvc.tickets import SESSION_SECONDS, Admission
 
 
+def resumable(view: Callable[..., ResponseReturnValue]) -> Callable[..., ResponseReturnValue]:
+    """A path for an EventSource, which gives up for good at a refusal: while the worker stops, or Redis is away, it is
+    told to come back. A worker that is full refuses, before anything else is done."""
+
+    @wraps(view)
+    def answer(**names: str) -> ResponseReturnValue:
+        hub = service().hub
+        comes_back = "text/event-stream" in request.accept_mimetypes.values()
+        if not (hub.draining and comes_back):
+            hub.check_room()
+            try:
+                return view(**names)
+            except Unavailable:
+                if not comes_back:
+                    raise
+        return Response(sse.retry(hub.connections.retry_ms()), headers=STREAM_HEADERS)
+
+    return answer
+
+
+@resumable
 def events() -> ResponseReturnValue:
     svc = service()
     wish = _wish()
-    if svc.hub.draining and "text/event-stream" in request.accept_mimetypes.values():
-        return come_back(svc.hub)
-    svc.hub.check_room()
     if request.method == "HEAD":
         identify()
         return Response(headers=STREAM_HEADERS)
@@ -52,11 +72,6 @@ def events() -> ResponseReturnValue:
         connection.leave()
         raise
     return response
-
-
-def come_back(hub: Hub) -> Response:
-    """For an EventSource at a worker that stops: at the 503 that others get it would give up for good."""
-    return Response(sse.retry(hub.connections.retry_ms()), headers=STREAM_HEADERS)
 
 
 STREAM_HEADERS: Final = {

@@ -10,11 +10,18 @@ from typing import Any, ClassVar, Final
 
 import redis
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, OutOfMemoryError, ReadOnlyError, RedisError
+from redis.exceptions import (
+    BusyLoadingError,
+    MasterDownError,
+    NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+)
 from redis.retry import Retry
 
-from pushsvc.errors import Broken, Full, PushError, Unavailable
-from pushsvc.lane import Command, Lane
+from pushsvc.errors import Broken, Full, PushError, Unavailable, Unreached
+from pushsvc.lane import Command, Lane, NotSent
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +72,8 @@ class Store:
         self._reads = Lane(client)
 
     def execute(self, commands: Sequence[Command]) -> list[Any]:
-        """Raises Unavailable when Redis does not answer or refuses; Broken, see `refusal`."""
+        """Raises Unavailable when Redis does not answer or refuses, as Unreached if nothing was done; Broken, see
+        `refusal`."""
         return self._run(self._lane, commands)
 
     def read(self, commands: Sequence[Command]) -> list[Any]:
@@ -88,9 +96,8 @@ class Store:
         try:
             answers = lane.run(commands)
             missing = [i for i, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
-            if missing:  # a fresh or restarted Redis; what it did not know it did not run either
-                self.load_scripts()
-                for i, answer in zip(missing, lane.run([commands[i] for i in missing]), strict=True):
+            if missing:
+                for i, answer in zip(missing, self._taught(lane, [commands[i] for i in missing]), strict=True):
                     answers[i] = answer
         except RedisError as error:
             logger.warning("redis: %s: %s", type(error).__name__, error)
@@ -102,12 +109,26 @@ class Store:
                 raise refusal(answer) from answer
         return answers
 
+    def _taught(self, lane: Lane, commands: Sequence[Command]) -> list[Any]:
+        """By a fresh or restarted Redis, that knew no script; what it did not know it did not run either."""
+        try:
+            self.load_scripts()
+            return lane.run(commands)
+        except NotSent as error:
+            return [error] * len(commands)
+
     def load_scripts(self) -> None:
-        """Raises RedisError."""
+        """Raises NotSent: nothing has happened."""
         pipeline = self._client.pipeline(transaction=False)
         for script in Script.all:
             pipeline.execute_command("SCRIPT LOAD", script.source)
-        pipeline.execute()
+        try:
+            pipeline.execute()
+        except RedisError as error:
+            raise NotSent(str(error)) from error
+
+
+_NOTHING_DONE: Final = (NotSent, NoScriptError, BusyLoadingError, MasterDownError)
 
 
 def refusal(error: Exception) -> PushError:
@@ -120,5 +141,7 @@ def refusal(error: Exception) -> PushError:
     if text.startswith("MISCONF"):  # it refuses to change what it could not write down
         return Full("Redis cannot write to its disk; try again later.", retry_after=5)
     if isinstance(error, ReadOnlyError):
-        return Unavailable("Redis is a read-only replica; try again.", retry_after=1)
+        return Unreached("Redis is a read-only replica; try again.", retry_after=1)
+    if isinstance(error, _NOTHING_DONE):
+        return Unreached("Redis does not answer; try again.", retry_after=1)
     return Unavailable("Redis does not answer; try again.", retry_after=1)

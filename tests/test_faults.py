@@ -6,18 +6,26 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 
 import httpx
 import pytest
 
-from pushsvc import keys
+from pushsvc import eventlog, keys
+from pushsvc.config import Settings
+from pushsvc.embedded import server_command, socket_path
+from pushsvc.event import Event
+from pushsvc.eventlog import EventLog, Receipt
+from pushsvc.store import Store, connect
 from tests.conftest import Start
 from tests.eventsource import until
-from tests.stack import Stack, alive
+from tests.stack import Stack, alive, dies_with_the_tests
 
 
 @pytest.fixture(scope="module")
@@ -158,6 +166,44 @@ def test_a_frozen_redis_turns_readiness_red_and_heals(start: Start, user: str) -
         assert source.statuses == [200], "the connection itself lasted"
         history = stack.get("/history", stack.bearer(user), channel=f"user:{user}").json()["events"]
         assert source.ids == [event["id"] for event in history], "what the log kept came, no more"
+
+
+def test_a_publish_waits_for_a_redis_that_is_away_for_a_moment(start: Start, user: str) -> None:
+    """Frozen in the middle of it: with a key it can be asked again, and is there once."""
+    stack = start(workers=1)
+    pid = stack.pids()["valkey"][0]
+    with ThreadPoolExecutor() as pool, stack.listen(user) as source:
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            answer = pool.submit(stack.publish, user=user, data="once", key="k")
+            until(lambda: "redis: TimeoutError" in stack.output, "the first try to fail")
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        source.wait_ids(answer.result())
+        source.wait_ids(stack.publish(user=user, data="after"))
+        assert source.data == ["once", "after"]
+
+
+def test_a_publish_waits_for_a_redis_that_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing was sent yet, so nothing can be doubled, also without a key."""
+    monkeypatch.setattr(eventlog, "PATIENCE_SECONDS", 30.0)
+    settings = Settings(data_dir=tmp_path)
+    log = EventLog(Store(connect(f"unix://{socket_path(tmp_path)}")), keep_events=9, keep_seconds=60, dedupe_seconds=60)
+    events = [Event("user:a", "message", data) for data in ("one", "two")]
+    with ThreadPoolExecutor() as pool:
+        receipts = pool.submit(log.append, events)
+        until(lambda: "redis: NotSent" in caplog.text, "the first try to fail")
+        server = subprocess.Popen(server_command(settings), preexec_fn=dies_with_the_tests(signal.SIGKILL))
+        try:
+            first, second = receipts.result()
+            assert isinstance(first, Receipt)
+            assert isinstance(second, Receipt)
+            assert first.id < second.id
+        finally:
+            server.kill()
+            server.wait()
 
 
 def test_a_stopping_worker_loses_nobody(start: Start, user: str) -> None:
