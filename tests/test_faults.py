@@ -128,7 +128,7 @@ def test_the_one_who_was_away_gets_exactly_what_was_missed(
     breakable: Stack, user: str, fault: Callable[[Stack], None]
 ) -> None:
     stack = breakable
-    with stack.listen(user) as source:
+    with stack.listen(user, reconnect=True) as source:
         first = stack.publish(user=user, data="had")
         source.wait_ids(first)
     until(lambda: stack.get("/unread", stack.bearer(user)).json()["id"] == first, "the position")
