@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench clean
+.PHONY: help run test lint bench chaos clean
 
 help:  ## What can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -23,6 +23,9 @@ lint: $(VENV)/.test  ## Style and types
 
 bench: $(VENV)/.bench  ## Measure the service against the least the kernel can do (bench/README.md)
 	@$(BIN)/python -m bench $(ARGS)
+
+chaos: $(VENV)/.test  ## Break everything under traffic; see that nobody misses an event (docs/chaos.md)
+	@$(BIN)/python -m chaos $(ARGS)
 
 clean:  ## Remove what was made, except data
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

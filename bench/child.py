@@ -38,10 +38,12 @@ class Child:
         ending: signal.Signals = signal.SIGKILL,
         *,
         piped: bool = False,
+        output: Path | None = None,
     ) -> None:
+        """`output`: a file to keep what it prints in."""
         self.ending = ending
         self.name = " ".join(Path(word).name for word in words[:4])
-        self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed by stop()
+        self._output = output.open("w+b") if output else tempfile.TemporaryFile()  # noqa: SIM115 - closed by stop()
         self.process = subprocess.Popen(
             words,
             cwd=ROOT,

@@ -1,0 +1,94 @@
+"""Compares what was acked with what each user saw."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from chaos.ledger import EventId, Ledger, event_id
+from chaos.wire import Message
+
+
+class Witness:
+    """What one user saw, judged as it comes; what never came is found at the end."""
+
+    def __init__(self, user: str, channels: Sequence[str], ledger: Ledger, clock: Callable[[], float]) -> None:
+        self.user = user
+        self.channels = frozenset(channels)
+        self._ledger = ledger
+        self._clock = clock
+        self._seen: dict[int, EventId] = {}
+        self._last: dict[str, EventId] = {}  # by channel
+        self._newest: EventId = (0, 0)
+        self._connections = 0
+
+    def opened(self) -> None:
+        self._connections += 1
+        if self._connections > 1:
+            self._ledger.now.reconnects += 1
+
+    @property
+    def connected(self) -> bool:
+        return self._connections > 0
+
+    def refused(self, status: int) -> None:
+        self._ledger.now.refused += 1
+        self._ledger.note(f"a listener was refused with {status}")
+
+    def heard(self, message: Message) -> None:
+        chapter = self._ledger.now
+        if message.event == "gap":
+            chapter.gaps += 1
+            self._ledger.note(f"{self.user} was told a gap: {message.data}")
+            return
+        found = self._ledger.find(message.data)
+        if found is None or found[1].channel not in self.channels:
+            chapter.foreign += 1
+            self._ledger.note(f"{self.user} heard what is not theirs: {message.data[:80]!r}")
+            return
+        number, entry = found
+        identity = event_id(message.id)
+        if number in self._seen:
+            chapter.repeated += 1
+            self._ledger.note(f"{self.user} heard {message.data} again in {chapter.name}")
+            return
+        self._seen[number] = identity
+        self._check_order(entry.channel, identity)
+        lag = 0.0 if entry.id is None else self._clock() - entry.acked_at  # 0: it was quicker than the ack
+        chapter.lags_ms.append(lag * 1000)
+
+    def _check_order(self, channel: str, identity: EventId) -> None:
+        """Over all connections of a channel; an event of another may come late, once (docs/architecture.md)."""
+        if identity <= self._last.get(channel, (0, 0)):
+            self._ledger.now.disorder += 1
+            self._ledger.note(f"{self.user} heard {channel} out of order in {self._ledger.now.name}")
+        self._last[channel] = identity
+        if identity < self._newest:
+            self._ledger.now.crossed += 1
+        self._newest = max(self._newest, identity)
+
+    def missing(self, promised: dict[str, list[int]]) -> list[int]:
+        return [number for channel in self.channels for number in promised.get(channel, ()) if number not in self._seen]
+
+    def check_ids(self) -> None:
+        """What came has the id that its publisher was told."""
+        for number, identity in self._seen.items():
+            told = self._ledger.id_of(number)
+            if told not in (None, identity):
+                self._ledger.chapter_of(number).disorder += 1
+                self._ledger.note(f"{self.user} heard {self._ledger.data(number)} under another id than was acked")
+
+
+def missing(witnesses: Sequence[Witness], ledger: Ledger) -> int:
+    """How many deliveries are still to come."""
+    promised = ledger.promised()
+    return sum(len(witness.missing(promised)) for witness in witnesses)
+
+
+def close(witnesses: Sequence[Witness], ledger: Ledger) -> None:
+    """Nothing more will come: what is missing is lost."""
+    promised = ledger.promised()
+    for witness in witnesses:
+        witness.check_ids()
+        for number in witness.missing(promised):
+            ledger.chapter_of(number).lost += 1
+            ledger.note(f"{witness.user} never heard {ledger.data(number)}, acked in {ledger.chapter_of(number).name}")

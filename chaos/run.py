@@ -1,0 +1,114 @@
+"""One run: traffic all the time, the steps of the schedule one after the other, and then what came of it."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from chaos.checker import close, missing
+from chaos.faults import FAULTS, Scene
+from chaos.ledger import Ledger
+from chaos.listeners import Listeners
+from chaos.publishers import Channels, Publisher
+from chaos.schedule import Blow, Step
+from chaos.stack import Stack
+
+WARM_SECONDS: Final = 1.0  # of traffic before the first fault
+ARRIVE_SECONDS: Final = 60.0  # after the traffic's end, for what is still to come
+LOOK_SECONDS: Final = 0.5
+
+
+@dataclass(frozen=True)
+class Plan:
+    seed: int
+    users: int
+    publishers: int
+    workers: int
+    rate: float  # events a second
+    events: int  # to be acknowledged before the end
+    longest: float  # seconds that a fault may last
+
+
+Say = Callable[[str, int], None]  # what is going on, and how many steps are done
+
+
+async def run(plan: Plan, schedule: Sequence[Step], folder: Path, say: Say) -> Ledger:
+    """`folder` keeps the service's data and what it prints. Raises BenchError if the stack does not start."""
+    ledger = Ledger()
+    stack = Stack(folder, plan.workers)
+    say("starting", 0)
+    try:
+        await stack.start()
+        listeners = Listeners(stack, ledger, plan.users)
+        try:
+            await listeners.start()
+            await _traffic(plan, schedule, stack, listeners, ledger, say)
+            say("waiting for what is still to come", len(schedule))
+            await _arrive(listeners, ledger)
+        finally:
+            await listeners.stop()
+        close(listeners.witnesses, ledger)
+    finally:
+        await stack.stop()
+    for line in stack.output().splitlines():
+        if line.startswith("Traceback"):
+            ledger.note("the service printed a traceback")
+    return ledger
+
+
+async def _traffic(
+    plan: Plan, schedule: Sequence[Step], stack: Stack, listeners: Listeners, ledger: Ledger, say: Say
+) -> None:
+    """The publishers' work, with everything that breaks meanwhile."""
+    channels = Channels(listeners.users, listeners.topics)
+    stop = asyncio.Event()
+    async with asyncio.TaskGroup() as backends:
+        for number in range(plan.publishers):
+            chance = random.Random(f"{plan.seed} {number}")
+            publisher = Publisher(stack, ledger, channels, chance, plan.rate / plan.publishers)
+            backends.create_task(publisher.run(stop))
+        try:
+            scene = Scene(stack, listeners, plan.longest)
+            await asyncio.sleep(WARM_SECONDS)
+            for number, step in enumerate(schedule):
+                say(step.name, number)
+                await _break(step, scene, ledger)
+                listeners.check()
+            ledger.turn("after")
+            while ledger.acked < plan.events:
+                say(f"{ledger.acked} of {plan.events} events", len(schedule))
+                await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(WARM_SECONDS)
+        finally:
+            stop.set()
+
+
+async def _break(step: Step, scene: Scene, ledger: Ledger) -> None:
+    chapter = ledger.turn(step.name)
+    async with asyncio.TaskGroup() as blows:
+        for blow in step.blows:
+            blows.create_task(_strike(blow, scene))
+    clock = asyncio.get_running_loop().time
+    begun = clock()
+    if not await scene.stack.until_ready():
+        ledger.note(f"the service was not ready again after {step.name}")
+    chapter.ready_seconds = clock() - begun
+    await asyncio.sleep(step.calm)
+
+
+async def _strike(blow: Blow, scene: Scene) -> None:
+    await asyncio.sleep(blow.after)
+    await FAULTS[blow.fault](scene, random.Random(blow.seed))
+
+
+async def _arrive(listeners: Listeners, ledger: Ledger) -> None:
+    """Until everybody has everything, or it has taken too long."""
+    clock = asyncio.get_running_loop().time
+    deadline = clock() + ARRIVE_SECONDS
+    while missing(listeners.witnesses, ledger) and clock() < deadline:
+        await asyncio.sleep(LOOK_SECONDS)
+    await asyncio.sleep(LOOK_SECONDS)  # what comes now is once too often
