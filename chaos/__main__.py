@@ -8,6 +8,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -74,6 +75,8 @@ def _run(plan: Plan, schedule: Sequence[Step], results: Path, console: Console) 
 
         def say(what: str, done: int) -> None:
             bar.update(task, completed=done, description=what)
+            if not console.is_terminal:  # which shows no bar before the end
+                console.print(f"{time.strftime('%H:%M:%S')} {done}/{len(schedule)} {what}", highlight=False)
 
         async def interruptible() -> Ledger:
             running = asyncio.current_task()

@@ -30,9 +30,9 @@ class Witness:
     def connected(self) -> bool:
         return self._connections > 0
 
-    def refused(self, status: int) -> None:
+    def refused(self, status: int, why: str) -> None:
         self._ledger.now.refused += 1
-        self._ledger.note(f"a listener was refused with {status}")
+        self._ledger.note(f"a listener was refused with {status}: {why}")
 
     def heard(self, message: Message) -> None:
         chapter = self._ledger.now

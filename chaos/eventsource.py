@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from chaos.wire import Answer, Message, Stream
+from chaos.wire import Answer, Message, Stream, reason
 
 RETRY_SECONDS: Final = 3.0  # Chromium's, until the server says another
 REFUSED_SECONDS: Final = 1.0  # after which a page makes a new one
@@ -20,8 +20,15 @@ class Ear(Protocol):
     def opened(self) -> None:
         """A connection stands, the first or a later one."""
 
-    def refused(self, status: int) -> None:
+    def refused(self, status: int, why: str) -> None:
         """A browser would have given up for good."""
+
+
+class _Refused(Exception):
+    def __init__(self, status: int, why: str) -> None:
+        super().__init__(status)
+        self.status = status
+        self.why = why
 
 
 class EventSource:
@@ -41,45 +48,49 @@ class EventSource:
     async def run(self) -> None:
         while True:
             try:
-                status = await self._listen()
-            except OSError:
-                status = None
-            if status in (None, 200):
-                await asyncio.sleep(self._retry_seconds)
-            else:
-                self._ear.refused(status)
+                await self._listen()
+            except _Refused as refusal:
+                self._ear.refused(refusal.status, refusal.why)
                 self._retry_seconds = RETRY_SECONDS
                 await asyncio.sleep(REFUSED_SECONDS)
+                continue
+            except OSError:
+                pass  # as after an end
+            await asyncio.sleep(self._retry_seconds)
 
     def drop(self) -> None:
         """The network between is gone."""
         if self._hang_up is not None:
             self._hang_up()
 
-    async def _listen(self) -> int | None:
-        """One connection; its status, None if none came."""
+    async def _listen(self) -> None:
+        """One connection. Raises _Refused, or OSError if there is none or it breaks."""
         reader, writer = await asyncio.open_connection(*self._address)
         self._hang_up = writer.transport.abort
         try:
             writer.write(self._request())
-            answer, stream = Answer(), Stream(self.last_event_id)
-            opened = False
-            while data := await reader.read(65536):
-                body = answer.feed(data)
-                if answer.status != 200:
-                    continue
-                if not opened:
-                    opened = True
-                    self._ear.opened()
-                for message in stream.feed(body):
-                    self._ear.heard(message)
-                self.last_event_id = stream.last_event_id
-                if stream.retry_ms is not None:
-                    self._retry_seconds = stream.retry_ms / 1000
-            return answer.status
+            await self._take(reader)
         finally:
             self._hang_up = None
             writer.transport.abort()
+
+    async def _take(self, reader: asyncio.StreamReader) -> None:
+        answer, stream, problem, opened = Answer(), Stream(self.last_event_id), b"", False
+        while data := await reader.read(65536):
+            body = answer.feed(data)
+            if answer.status != 200:
+                problem += body
+                continue
+            if not opened:
+                opened = True
+                self._ear.opened()
+            for message in stream.feed(body):
+                self._ear.heard(message)
+            self.last_event_id = stream.last_event_id
+            if stream.retry_ms is not None:
+                self._retry_seconds = stream.retry_ms / 1000
+        if answer.status not in (None, 200):
+            raise _Refused(answer.status, reason(problem))
 
     def _request(self) -> bytes:
         headers = self._headers | ({"Last-Event-ID": self.last_event_id} if self.last_event_id else {})

@@ -11,6 +11,7 @@ import httpx
 
 from chaos.ledger import EventId, Ledger, event_id
 from chaos.stack import Stack
+from chaos.wire import reason
 
 PATIENCE_SECONDS: Final = 90.0  # longer than any fault lasts
 ANSWER_SECONDS: Final = 10.0
@@ -59,7 +60,7 @@ class Publisher:
                 if answer.status_code == 200:
                     self._acked(numbers, answer.json())
                     return
-                self._ledger.note(f"a publish was refused with {answer.status_code}")
+                self._ledger.note(f"a publish was refused with {answer.status_code}: {reason(answer.content)}")
                 pause = float(answer.headers.get("Retry-After", AGAIN_SECONDS))
             self._ledger.now.unanswered += 1
             if asyncio.get_running_loop().time() > deadline:

@@ -5,11 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import orjson
+
 
 class Message(NamedTuple):
     id: str
     event: str
     data: str
+
+
+def reason(body: bytes) -> str:
+    """Why it was refused, in the words of the problem document (RFC 9457)."""
+    try:
+        return str(orjson.loads(body)["detail"])
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return repr(body[:80])
 
 
 class Answer:

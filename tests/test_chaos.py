@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -47,6 +48,7 @@ def test_nobody_misses_an_event_whatever_breaks(tmp_path: Path) -> None:
 def test_an_interrupted_run_leaves_no_process_behind(tmp_path: Path, number: signal.Signals) -> None:
     running = subprocess.Popen(
         command(tmp_path, "--users", "5", "--only", "redis frozen"), cwd=ROOT, stdout=subprocess.DEVNULL,
+        env=os.environ | {"TMPDIR": str(tmp_path)},
         stderr=subprocess.PIPE, text=True, preexec_fn=dies_with_the_tests(signal.SIGKILL),
     )  # fmt: skip
     family: set[int] = set()
