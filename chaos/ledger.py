@@ -30,7 +30,8 @@ class Chapter:
     refused: int = 0  # times that a browser's EventSource would have given up
     reconnects: int = 0
     crossed: int = 0  # events that came late, behind a later one of another channel: no fault
-    ready_seconds: float = 0.0  # from the end of the fault until the service said that it is ready
+    red_seconds: float | None = None  # from the beginning of the fault until /readyz was red; None: it never was
+    green_seconds: float | None = None  # from the end of the fault until it was green for good
     lags_ms: array[float] = field(default_factory=lambda: array("f"))  # from ack to arrival
 
     @property

@@ -28,7 +28,8 @@ class Row:
         self.name = name
         self.times = len(chapters)
         self.counts: dict[str, int] = {each: sum(getattr(chapter, each) for chapter in chapters) for each in COUNTS}
-        self.ready_seconds = max(chapter.ready_seconds for chapter in chapters)
+        self.red_seconds = _most([chapter.red_seconds for chapter in chapters])
+        self.green_seconds = _most([chapter.green_seconds for chapter in chapters])
         lags = sorted(lag for chapter in chapters for lag in chapter.lags_ms)
         self.deliveries = len(lags)
         self.late_ms = {name: _at(lags, share) for name, share in zip(LATE, (0.5, 0.99, 1.0), strict=True)}
@@ -36,6 +37,10 @@ class Row:
     @property
     def failed(self) -> bool:
         return any(self.counts[each] for each in WRONG)
+
+
+def _most(values: Sequence[float | None]) -> float | None:
+    return max((value for value in values if value is not None), default=None)
 
 
 def _at(values: Sequence[float], share: float) -> float:
@@ -51,16 +56,17 @@ def rows(ledger: Ledger) -> list[Row]:
 
 
 def table(found: Sequence[Row]) -> Table:
-    shown = Table(title="late: ms from ack to arrival; ready: s after the fault, at most", title_justify="left")
+    shown = Table(title="late: ms from ack to arrival; red, green: s until /readyz was, at most", title_justify="left")
     shown.add_column("", no_wrap=True)
-    headings = ("times", "acked", *WRONG, "503", "back", *LATE, "ready")
+    headings = ("times", "acked", *WRONG, "503", "back", *LATE, "red", "green")
     for heading in headings:
         shown.add_column(heading, justify="right", no_wrap=True)
     for row in found:
         wrong = [f"[red]{row.counts[each]}[/]" if row.counts[each] else "0" for each in WRONG]
         counted = [_number(row.counts[each]) for each in ("unanswered", "reconnects")]
         late = [_number(row.late_ms[each]) for each in LATE]
-        cells = [str(row.times), _number(row.counts["acked"]), *wrong, *counted, *late, f"{row.ready_seconds:.1f}"]
+        ready = ["" if each is None else f"{each:.1f}" for each in (row.red_seconds, row.green_seconds)]
+        cells = [str(row.times), _number(row.counts["acked"]), *wrong, *counted, *late, *ready]
         shown.add_row(row.name, *cells, end_section=row is found[-2])
     return shown
 
@@ -91,5 +97,5 @@ def _plain(row: Row) -> dict[str, Any]:
     late = {f"{name}_ms": round(value, 1) for name, value in row.late_ms.items()}
     return {
         "name": row.name, "times": row.times, **row.counts, "deliveries": row.deliveries, **late,
-        "ready_seconds": round(row.ready_seconds, 2),
+        "red_seconds": row.red_seconds, "green_seconds": row.green_seconds,
     }  # fmt: skip

@@ -14,6 +14,7 @@ from chaos.faults import FAULTS, Scene
 from chaos.ledger import Ledger
 from chaos.listeners import Listeners
 from chaos.publishers import Channels, Publisher
+from chaos.readiness import Readiness
 from chaos.schedule import Blow, Step
 from chaos.stack import Stack
 
@@ -71,12 +72,14 @@ async def _traffic(
             chance = random.Random(f"{plan.seed} {number}")
             publisher = Publisher(stack, ledger, channels, chance, plan.rate / plan.publishers)
             backends.create_task(publisher.run(stop))
+        readiness = Readiness(stack.url)
+        asking = backends.create_task(readiness.run())
         try:
             scene = Scene(stack, listeners, plan.longest)
             await asyncio.sleep(WARM_SECONDS)
             for number, step in enumerate(schedule):
                 say(step.name, number)
-                await _break(step, scene, ledger)
+                await _break(step, scene, readiness, ledger)
                 listeners.check()
             ledger.turn("after")
             while ledger.acked < plan.events:
@@ -85,18 +88,21 @@ async def _traffic(
             await asyncio.sleep(WARM_SECONDS)
         finally:
             stop.set()
+            asking.cancel()
 
 
-async def _break(step: Step, scene: Scene, ledger: Ledger) -> None:
+async def _break(step: Step, scene: Scene, readiness: Readiness, ledger: Ledger) -> None:
     chapter = ledger.turn(step.name)
+    clock = asyncio.get_running_loop().time
+    begun = clock()
     async with asyncio.TaskGroup() as blows:
         for blow in step.blows:
             blows.create_task(_strike(blow, scene))
-    clock = asyncio.get_running_loop().time
-    begun = clock()
-    if not await scene.stack.until_ready():
+    green = await readiness.green_after(clock())
+    if green is None:
         ledger.note(f"the service was not ready again after {step.name}")
-    chapter.ready_seconds = clock() - begun
+    chapter.green_seconds = green
+    chapter.red_seconds = readiness.red_after(begun)
     await asyncio.sleep(step.calm)
 
 

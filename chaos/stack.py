@@ -10,7 +10,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-import httpx
 import redis
 
 from bench import proc
@@ -21,8 +20,7 @@ from pushsvc.config import PREFIX, Settings
 from pushsvc.embedded import server_command, socket_path
 
 SECRET: Final = "a-key-for-chaos-and-nothing-but-chaos"  # noqa: S105 - no secret, on purpose
-READY_SECONDS: Final = 60.0
-READY_ANSWERS: Final = 4  # in a row, so that more than one worker is asked
+STOP_SECONDS: Final = 60.0
 AGAIN_SECONDS: Final = 0.5
 DRAIN_SECONDS: Final = 2.0
 KEEP_EVENTS: Final = 10**6  # so that no gap is a true one
@@ -139,7 +137,7 @@ class Stack:
             return
         child.process.send_signal(ending)
         with suppress(Exception):
-            await asyncio.to_thread(child.process.wait, READY_SECONDS)
+            await asyncio.to_thread(child.process.wait, STOP_SECONDS)
         await asyncio.to_thread(child.stop)
 
     def output(self) -> str:
@@ -158,21 +156,3 @@ class Stack:
         for pid in pids:
             with suppress(ProcessLookupError):  # another fault was quicker
                 os.kill(pid, number)
-
-    async def until_ready(self) -> bool:
-        """Several answers of /readyz in a row, through nginx; False if they do not come."""
-        try:
-            async with asyncio.timeout(READY_SECONDS), httpx.AsyncClient(trust_env=False, timeout=5) as client:
-                good = 0
-                while good < READY_ANSWERS:
-                    good = good + 1 if await self._ready(client) else 0
-                    await asyncio.sleep(0.1)
-        except TimeoutError:
-            return False
-        return True
-
-    async def _ready(self, client: httpx.AsyncClient) -> bool:
-        try:
-            return (await client.get(f"{self.url}/readyz")).status_code == 200
-        except httpx.HTTPError:
-            return False
