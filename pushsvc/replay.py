@@ -111,7 +111,8 @@ class Replay:
             looks, reset = 0, False
 
     def _read_late(self, late: Late, clock: Clock) -> Iterator[Page]:
-        """What lies before the cursor; each page puts the browser's cursor back to where it was."""
+        """What lies before the cursor. Each event is followed by what puts the browser's cursor back to where it was:
+        a connection that breaks in the middle of a page must not resume from within it, and hear the rest twice."""
         cursor = sse.cursor(self.through)
         while late.channels:
             channel, known = next(iter(late.channels.items()))
@@ -121,8 +122,8 @@ class Replay:
             lost = list(losses(known, Slice(piece.entries[: len(entries) + 1], piece.tail), whole=False))
             if lost:
                 yield Page(_gap(self._requested, entries, lost, clock, False).wire + cursor, None)
-            for page in _pages(entry for entry in entries if entry.alive(clock.now)):
-                yield Page(page.wire + cursor, None)
+            for page in _pages(e._replace(wire=e.wire + cursor) for e in entries if e.alive(clock.now)):
+                yield Page(page.wire, None)
             passed = [entry.id for entry in entries[-1:]] + [loss.lost for loss in lost]
             self._marks[channel] = late.channels[channel] = max(passed, default=known)
             if len(entries) < READ_EVENTS:

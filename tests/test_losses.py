@@ -13,7 +13,7 @@ import redis
 from pushsvc import keys
 from pushsvc.event import Event, EventId
 from pushsvc.eventlog import Clock, EventLog, Receipt
-from pushsvc.replay import Replay
+from pushsvc.replay import Late, Replay
 from pushsvc.store import Script, Store, connect
 from tests.conftest import Start
 from tests.eventsource import until
@@ -157,6 +157,18 @@ def test_what_is_appended_past_the_clock_is_no_loss(store: Store, user: str) -> 
     log.append([Event(channel, "message", "missed")])
     log.meanwhile = (Event(channel, "message", "announced"),)
     assert gaps_and_data(log, channel, cursor) == ([], ["data: missed"])
+
+
+def test_the_cursor_stands_after_each_late_event(store: Store, user: str) -> None:
+    """Wherever the connection breaks, what comes again is at most the one event whose cursor was cut off."""
+    log = EventLog(store, keep_events=1000, keep_seconds=60, dedupe_seconds=60)
+    late, other = f"user:{user}", f"topic:{user}"
+    known, *ids = stored(log, late, "known", "late 1", "late 2", "late 3")
+    [cursor] = stored(log, other, "had")
+    replay = Replay(log, [late, other], cursor, late=Late({late: known}, cursor))
+    wire = b"".join(page.wire for page in replay.pages()).decode()
+    said = [line.removeprefix("id: ") for line in wire.splitlines() if line.startswith("id: ")]
+    assert said == [str(each) for event_id in ids for each in (event_id, cursor)]
 
 
 def test_one_channel_that_goes_on_and_one_that_was_trimmed(store: Store, user: str) -> None:
