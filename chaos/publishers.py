@@ -17,7 +17,7 @@ PATIENCE_SECONDS: Final = 90.0  # longer than any fault lasts
 ANSWER_SECONDS: Final = 10.0
 AGAIN_SECONDS: Final = 0.2  # after no answer at all, or one that does not say when
 BATCHES: Final = (1, 1, 1, 2, 5, 20)  # events in one request
-IMPATIENT: Final = 0.01  # of the publishes are given up after the first failure
+IMPATIENT: Final = 0.1  # of the publishes are given up after the first failure
 
 
 class Publisher:

@@ -18,9 +18,10 @@ from chaos.readiness import Readiness
 from chaos.schedule import Blow, Step
 from chaos.stack import Stack
 
-WARM_SECONDS: Final = 1.0  # of traffic before the first fault
+WARM_EVENTS: Final = 100  # acknowledged before the first fault
+CALM_SECONDS: Final = 1.0  # of traffic after the last
 ARRIVE_SECONDS: Final = 60.0  # after the traffic's end, for what is still to come
-LOOK_SECONDS: Final = 0.5
+LOOK_SECONDS: Final = 0.2
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,8 @@ async def _traffic(
         asking = backends.create_task(readiness.run())
         try:
             scene = Scene(stack, listeners, plan.longest)
-            await asyncio.sleep(WARM_SECONDS)
+            while ledger.acked < WARM_EVENTS:
+                await asyncio.sleep(LOOK_SECONDS)
             for number, step in enumerate(schedule):
                 say(step.name, number)
                 await _break(step, scene, readiness, ledger)
@@ -85,7 +87,7 @@ async def _traffic(
             while ledger.acked < plan.events:
                 say(f"{ledger.acked} of {plan.events} events", len(schedule))
                 await asyncio.sleep(LOOK_SECONDS)
-            await asyncio.sleep(WARM_SECONDS)
+            await asyncio.sleep(CALM_SECONDS)
         finally:
             stop.set()
             asking.cancel()
