@@ -47,20 +47,21 @@ class Publisher:
                 await asyncio.sleep(due - clock())
 
     async def _publish(self, client: httpx.AsyncClient, numbers: Sequence[int], patience: float) -> None:
-        items = [self._item(number) for number in numbers]
-        body = items[0] if len(items) == 1 else items
         deadline = asyncio.get_running_loop().time() + patience
         while True:
+            items = [self._item(number) for number in numbers]
             pause = AGAIN_SECONDS
             try:
-                answer = await client.post(self._url, json=body)
+                answer = await client.post(self._url, json=items[0] if len(items) == 1 else items)
             except httpx.HTTPError as error:
                 self._ledger.note(f"a publish failed: {type(error).__name__}")
             else:
                 if answer.status_code == 200:
-                    self._acked(numbers, answer.json())
-                    return
-                self._ledger.note(f"a publish was refused with {answer.status_code}: {reason(answer.content)}")
+                    numbers = self._acked(numbers, answer.json())
+                    if not numbers:
+                        return
+                else:
+                    self._ledger.note(f"a publish was refused with {answer.status_code}: {reason(answer.content)}")
                 pause = float(answer.headers.get("Retry-After", AGAIN_SECONDS))
             self._ledger.now.unanswered += 1
             if asyncio.get_running_loop().time() > deadline:
@@ -72,15 +73,21 @@ class Publisher:
         data = self._ledger.data(number)
         return self._channels.address(data.partition(" ")[0]) | {"data": data, "key": f"event-{number}"}
 
-    def _acked(self, numbers: Sequence[int], answer: dict[str, Any]) -> None:
-        now = asyncio.get_running_loop().time()
+    def _acked(self, numbers: Sequence[int], answer: dict[str, Any]) -> list[int]:
+        """Those of a batch that were refused, each for itself, are left."""
+        now, left = asyncio.get_running_loop().time(), []
         for number, receipt in zip(numbers, answer.get("results", [answer]), strict=True):
+            if "error" in receipt:
+                self._ledger.note(f"an event of a batch was refused: {receipt['error']['detail']}")
+                left.append(number)
+                continue
             identity = event_id(receipt["id"])
             self._ledger.ack(number, identity, now)
             if identity <= self._last:
                 self._ledger.now.disorder += 1
                 self._ledger.note(f"{receipt['id']} was given to what was published after another that has a later id")
             self._last = identity
+        return left
 
 
 class Channels:
