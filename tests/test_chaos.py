@@ -44,7 +44,7 @@ def test_nobody_misses_an_event_whatever_breaks(tmp_path: Path) -> None:
     assert "the service printed a traceback" not in report["notes"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_an_interrupted_run_leaves_no_process_behind(tmp_path: Path, number: signal.Signals) -> None:
     running = subprocess.Popen(
         command(tmp_path, "--users", "5", "--only", "redis frozen"), cwd=ROOT, stdout=subprocess.DEVNULL,
