@@ -69,9 +69,9 @@ class Positions:
 
     def _run(self, loop: Loop) -> None:
         while True:
-            loop.well()
             if self._had:
                 self._write()
+                loop.well()
             elif self._looking is not None:
                 self._look(self._looking)
             elif self._moved:
@@ -81,6 +81,7 @@ class Positions:
             else:
                 self._idle.set()
                 self._wake.clear()
+                loop.well()
                 self._wake.wait()
 
     def _look(self, channel: Iterator[tuple[str, EventId]]) -> None:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 
 import gevent.event
 import pytest
 
+from pushsvc.errors import Unavailable
+from pushsvc.event import EventId
+from pushsvc.eventlog import EventLog
 from pushsvc.loops import Loop
+from pushsvc.positions import Positions
 from tests.eventsource import DEADLINE
 
 
@@ -41,3 +46,30 @@ def test_a_loop_comes_back(caplog: pytest.LogCaptureFixture, error: Exception | 
     assert bool(record.exc_info) is traceback
     loop.stop()
     assert not loop.healthy
+
+
+class RedisIsAway(EventLog):
+    """Refuses to move positions `refusals` times."""
+
+    def __init__(self, refusals: int) -> None:
+        self.refusals = refusals
+        self.written: dict[str, EventId] = {}
+
+    def advance(self, positions: Mapping[str, EventId]) -> None:
+        if self.refusals:
+            self.refusals -= 1
+            raise Unavailable("Redis does not answer; try again.", retry_after=1)
+        self.written |= positions
+
+
+def test_positions_that_cannot_be_written_are_tried_again_ever_more_seldom(caplog: pytest.LogCaptureFixture) -> None:
+    log = RedisIsAway(refusals=3)
+    positions = Positions(log, lambda _: iter(()))
+    positions.mark("u", EventId(1, 0))
+    with caplog.at_level(logging.ERROR):
+        positions.loop.start()
+        assert positions.flush(DEADLINE)
+    assert log.written == {"u": EventId(1, 0)}
+    pauses = [record.getMessage().rpartition("restarting in ")[2] for record in caplog.records]
+    assert pauses == ["0.1 s", "0.2 s", "0.4 s"]
+    positions.loop.stop()
