@@ -42,7 +42,7 @@ async def kill_workers(scene: Scene, _: random.Random) -> None:
 
 
 async def kill_redis(scene: Scene, chance: random.Random) -> None:
-    scene.stack.kill_redis()
+    await scene.stack.kill_redis()
     await scene.wait(chance, 0, 3)
     await scene.stack.start_redis()
 

@@ -37,7 +37,9 @@ class Stack:
         self._valkey: Child | None = None
         self._up: Child | None = None
         self._starts = 0
-        self._starting = asyncio.Lock()  # of either; faults that come together may both want to
+        # Faults that come together may both want to start or end one of the two.
+        self._redis_lock = asyncio.Lock()
+        self._service_lock = asyncio.Lock()
         self.proxy = Proxy(free_port(), socket_path(self._data_dir))
         given = {
             "data_dir": str(self._data_dir),
@@ -87,18 +89,26 @@ class Stack:
         return None if self._valkey is None else self._valkey.pid
 
     async def start_redis(self) -> None:
-        """Unless it runs."""
-        async with self._starting:
-            if self._valkey is None:
+        """Unless it runs; anew if another fault does not let it come up."""
+        async with self._redis_lock:
+            while self._valkey is None:
                 self._valkey = Child(server_command(self._embedded))
-                await asyncio.to_thread(self._valkey.until, self._pings)
+                try:
+                    await asyncio.to_thread(self._valkey.until, self._pings)
+                except BenchError:
+                    await self._end_redis()
+                    await asyncio.sleep(AGAIN_SECONDS)
 
-    def kill_redis(self) -> None:
+    async def kill_redis(self) -> None:
         """Unless it is dead."""
+        async with self._redis_lock:
+            await self._end_redis()
+
+    async def _end_redis(self) -> None:
         child, self._valkey = self._valkey, None
         if child is not None:
             child.process.kill()
-            child.stop()
+            await asyncio.to_thread(child.stop)
 
     def _pings(self) -> bool:
         try:
@@ -110,7 +120,7 @@ class Stack:
 
     async def start_service(self) -> None:
         """Unless it runs; again and again while Redis is in no state to start with, as systemd would."""
-        async with self._starting:
+        async with self._service_lock:
             while self._up is None:
                 self._starts += 1
                 try:
@@ -125,9 +135,9 @@ class Stack:
 
     async def restart(self, ending: signal.Signals) -> None:
         """All of it. SIGTERM: the service lets its connections go before."""
-        async with self._starting:
+        async with self._service_lock:
             await self._end_service(ending)
-        self.kill_redis()
+        await self.kill_redis()
         await self.start_redis()
         await self.start_service()
 
