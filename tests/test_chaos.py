@@ -34,8 +34,8 @@ def test_nobody_misses_an_event_whatever_breaks(tmp_path: Path) -> None:
     report = json.loads((tmp_path / "chaos.json").read_bytes()) if (tmp_path / "chaos.json").exists() else {}
     assert report, done.stdout + done.stderr
     run = report["rows"][-1]
-    assert {name: run[name] for name in ("lost", "repeated", "disorder", "foreign", "gaps")} == {
-        "lost": 0, "repeated": 0, "disorder": 0, "foreign": 0, "gaps": 0,
+    assert {name: run[name] for name in ("lost", "repeated", "disorder", "foreign", "gaps", "refused")} == {
+        "lost": 0, "repeated": 0, "disorder": 0, "foreign": 0, "gaps": 0, "refused": 0,
     }, report["notes"]  # fmt: skip
     assert set(QUICK) <= {row["name"] for row in report["rows"]}
     assert run["acked"] >= 2000
