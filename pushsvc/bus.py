@@ -192,6 +192,8 @@ class Bus:
     def _answered(self, answer: Any) -> None:
         probing, self._probing = self._probing, None
         if isinstance(answer, Exception):
+            if str(answer).startswith("READONLY"):
+                raise redis.ReadOnlyError("this Redis is the master no more")
             logger.error("redis does not tell the clock: %s", answer)
             gevent.spawn_later(LONGEST_PAUSE, self.ask)
         elif probing is not None:

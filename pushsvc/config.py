@@ -11,10 +11,11 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from pushsvc import sentinels
 from pushsvc.errors import ConfigError
 
 PREFIX: Final = "PUSHSVC_"
-REDIS_SCHEMES: Final = ("redis://", "rediss://", "unix://")
+REDIS_SCHEMES: Final = ("redis://", "rediss://", "unix://", *sentinels.SCHEMES)
 
 
 _HOST_PORT: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9\-]{1,63}(?:\.[A-Za-z0-9\-]{1,63})*):([0-9]{1,5})")

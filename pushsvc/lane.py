@@ -18,7 +18,7 @@ import redis
 from gevent.event import AsyncResult
 from gevent.monkey import is_module_patched
 from redis.connection import ConnectionInterface
-from redis.exceptions import ResponseError
+from redis.exceptions import ReadOnlyError, ResponseError
 
 from pushsvc.loops import Turn
 
@@ -109,14 +109,17 @@ class Lane:
         except (redis.RedisError, OSError) as error:
             raise NotSent(str(error)) from error
         connection.send_packed_command([packed], check_health=False)
-        answers, turn = [], Turn()
+        answers, turn, demoted = [], Turn(), False
         for _ in range(count):
             try:
                 answers.append(connection.read_response())
             except ResponseError as refusal:
                 answers.append(refusal)
+                demoted = demoted or isinstance(refusal, ReadOnlyError)
             turn.share()  # reading what is there already never yields by itself
         self._used = time.monotonic()
+        if demoted:  # by now there may be another master
+            self._drop()
         return answers
 
     def _connected(self) -> ConnectionInterface:

@@ -20,6 +20,7 @@ from redis.exceptions import (
 )
 from redis.retry import Retry
 
+from pushsvc import sentinels
 from pushsvc.errors import Broken, Full, PushError, Unavailable, Unreached
 from pushsvc.lane import Command, Lane, NotSent
 
@@ -27,6 +28,7 @@ logger = logging.getLogger(__name__)
 
 POOL_CONNECTIONS: Final = 4  # per worker, beside those of the lanes and the bus
 ANSWER_SECONDS: Final = 2.0  # a Redis that is silent for longer counts as gone
+ASK_SECONDS: Final = 0.5  # as long may a sentinel take to say where the master is
 
 
 class Script:
@@ -50,15 +52,17 @@ def _lua(name: str) -> bytes:
 
 
 def connect(url: str) -> redis.Redis:
-    """A client for `url`. It never retries by itself: a retried append could be a doubled event."""
+    """A client for `url`. It never retries by itself: a retried append could be a doubled event. Raises ValueError."""
+    options: dict[str, Any] = {
+        "socket_timeout": ANSWER_SECONDS,
+        "socket_connect_timeout": ANSWER_SECONDS,
+        "retry": Retry(NoBackoff(), 0),
+        "protocol": 2,
+    }
+    if url.startswith(sentinels.SCHEMES):
+        return redis.Redis(connection_pool=sentinels.pool(url, ASK_SECONDS, **options))
     pool = redis.BlockingConnectionPool.from_url(
-        url,
-        max_connections=POOL_CONNECTIONS,
-        timeout=ANSWER_SECONDS,
-        socket_timeout=ANSWER_SECONDS,
-        socket_connect_timeout=ANSWER_SECONDS,
-        retry=Retry(NoBackoff(), 0),
-        protocol=2,
+        url, max_connections=POOL_CONNECTIONS, timeout=ANSWER_SECONDS, **options
     )
     return redis.Redis(connection_pool=pool)
 
