@@ -198,7 +198,9 @@ def test_twenty_races_for_one_ticket_have_one_winner(stack: Stack, user: str) ->
         thread.join()
     for source in sources:
         source.wait(lambda source: source.statuses, "an answer")
-    assert sorted(source.statuses[0] for source in sources) == [200] + [401] * 19
+    statuses = [source.statuses[0] for source in sources]
+    assert statuses.count(200) == 1
+    assert set(statuses) <= {200, 401, 429}, "while they race they count, and a user may have five connections"
     for source in sources:
         source.close()
 
