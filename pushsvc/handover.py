@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
+
+CLOSES: Final = "pushsvc.closes"  # in a request's environment: call it, and the head says that the connection ends too
 
 
 class HandOver(BaseException):

@@ -14,7 +14,7 @@ from pushsvc.arguments import choice
 from pushsvc.credentials import admit, identify
 from pushsvc.errors import Unavailable
 from pushsvc.event import ALL, BEGINNING, EventId, checked_topics, user_channel
-from pushsvc.handover import HandOver
+from pushsvc.handover import CLOSES, HandOver
 from pushsvc.hub import Hub
 from pushsvc.outlet import HangUp, QueueOutlet
 from pushsvc.service import Service, service
@@ -127,6 +127,8 @@ class Connection:
 
 def stream(hub: Hub, connection: Connection, outlet: QueueOutlet, head: bytes) -> Response:
     """A response that begins with `head`, and goes on for as long as the connection is held."""
+    if connection.detachable:
+        request.environ[CLOSES]()  # or a proxy would send its next request on what the Hub is about to close
     response = Response(_stream(hub, connection, outlet, head), headers=STREAM_HEADERS)
     # A client that is gone before the first byte never starts the generator, so that cannot clean up.
     response.call_on_close(connection.leave)

@@ -21,7 +21,7 @@ from gevent.server import StreamServer
 from gunicorn.sock import ssl_context
 from gunicorn.workers.ggevent import GeventWorker
 
-from pushsvc.handover import HandOver
+from pushsvc.handover import CLOSES, HandOver
 from pushsvc.limits import most_connections, raise_descriptor_limit
 from pushsvc.turnstile import Turnstile
 
@@ -44,11 +44,22 @@ class PushWorker(GeventWorker):
     nobody uses; this one stops accepting at once, and is done when its last request is.
     """
 
+    wsgi: Any  # what gunicorn calls for each request
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._idle: dict[_KeepAlive, gevent.Greenlet] = {}
         self._newcomers = Turnstile(NEWCOMERS)
         self._stopping: gevent.event.Event | None = None  # set when the worker serves
+
+    def load_wsgi(self) -> None:
+        super().load_wsgi()
+        self._application, self.wsgi = self.wsgi, self._answer
+
+    def _answer(self, environ: dict[str, Any], start_response: Any) -> Any:
+        """Gunicorn takes no `Connection: close` from an application, as a header."""
+        environ[CLOSES] = start_response.__self__.force_close
+        return self._application(environ, start_response)
 
     def run(self) -> None:
         self._stopping = stopping = gevent.event.Event()
@@ -164,7 +175,7 @@ class PushWorker(GeventWorker):
     def _service(self) -> Service:
         from pushsvc.service import EXTENSION  # after gunicorn has patched the standard library
 
-        service: Service = self.wsgi.extensions[EXTENSION]
+        service: Service = self._application.extensions[EXTENSION]
         return service
 
 

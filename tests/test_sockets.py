@@ -9,6 +9,7 @@ import struct
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
+import httpx
 import pytest
 
 from pushsvc import keys
@@ -126,6 +127,13 @@ def test_one_who_never_reads_is_cut_when_more_waits_than_may(single: Stack, user
             assert len(ids) < 3000, "it is never cut"
         quick.wait_ids(ids[-1])
         assert quick.ids == ids
+
+
+def test_a_proxy_is_told_that_a_stream_takes_its_connection_along(stack: Stack, user: str) -> None:
+    """It would send another's request on it, which nobody can repeat if that is a POST."""
+    with stack.listen(user, base=stack.app_url) as source:
+        assert source.headers["connection"] == "close"
+    assert httpx.get(f"{stack.app_url}/healthz", trust_env=False).headers["connection"] == "keep-alive"
 
 
 def test_an_old_client_gets_no_chunks(stack: Stack, server: str, user: str) -> None:
