@@ -32,6 +32,7 @@ def create_app(settings: Settings) -> Flask:
     from pushsvc.generation import Limits as TimeLimits
     from pushsvc.generations import Generations
     from pushsvc.hub import Hub
+    from pushsvc.lives import greet
     from pushsvc.mock import Mock
     from pushsvc.presence import Presence
     from pushsvc.records import Records
@@ -44,7 +45,7 @@ def create_app(settings: Settings) -> Flask:
 
     worker_id = secrets.token_hex(6)
     secret = auth.load_secret(settings.secret, settings.data_dir)
-    client = connect(redis_url(settings))
+    client = connect(redis_url(settings), greet)
     store = Store(client)
     kept = {
         "keep_events": settings.keep_events,

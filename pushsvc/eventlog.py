@@ -10,6 +10,7 @@ from pushsvc import keys, sse
 from pushsvc.errors import Broken, PushError, Unavailable, Unreached
 from pushsvc.event import BEGINNING, Event, EventId
 from pushsvc.lane import Command
+from pushsvc.lives import Lives, lose
 from pushsvc.patience import Patience
 from pushsvc.store import Script, Store, refusal
 
@@ -36,12 +37,31 @@ class Receipt(NamedTuple):
 
 
 class Clock(NamedTuple):
-    """Where the log stands: first id ever, last id drawn, Redis's wall clock and the oldest time kept (both ms)."""
+    """Where the log stands: the lives of the data, last id drawn, Redis's wall clock and the oldest time kept (both
+    ms)."""
 
-    epoch: EventId
+    lives: Lives
     last: EventId
     now: int
     cutoff: int
+
+    @property
+    def epoch(self) -> EventId:
+        """The first id ever drawn."""
+        return self.lives.birth
+
+    def restart(self, cursor: EventId) -> EventId | None:
+        """Where a reader goes on whose cursor is not of this data; None: it is.
+
+        Between two lives: the data lost it, and all it has after it is of the later one. Before all, or beyond the
+        last: nothing is known of that reader.
+        """
+        if cursor == BEGINNING:
+            return None
+        if not self.epoch <= cursor <= self.last:
+            return BEGINNING
+        hole = self.lives.hole(cursor)
+        return None if hole is None else hole[1]
 
 
 class Entry(NamedTuple):
@@ -73,6 +93,7 @@ class EventLog:
         self._keep_events = keep_events
         self._keep_seconds = keep_seconds
         self._dedupe_seconds = dedupe_seconds
+        self._lives = Lives(b"0-0")  # as the last clock had them
 
     def append(self, events: Sequence[Event]) -> list[Receipt | PushError]:
         """Store and announce, in order, in one round trip; each event by itself is all or nothing. While Redis is away
@@ -123,7 +144,13 @@ class EventLog:
         return self._clock(*answer[:3]), [EventId.from_redis(tail) for tail in answer[3:]]
 
     def _clock(self, epoch: bytes, last: bytes, now: int) -> Clock:
-        return Clock(EventId.from_redis(epoch), EventId.from_redis(last), now, now - self._keep_seconds * 1000)
+        if epoch != self._lives.raw:
+            self._lives = Lives(epoch)
+        return Clock(self._lives, EventId.from_redis(last), now, now - self._keep_seconds * 1000)
+
+    def lose(self, hole: tuple[EventId, EventId]) -> None:
+        """Events were lost between these two lives of the data: whoever comes back from before shall be told."""
+        self._store.one(lose(hole))
 
     def read(self, channels: Sequence[str], after: EventId, clock: Clock, count: int) -> list[Slice]:
         """The oldest `count` entries of each channel with an id after `after`, ids rising."""

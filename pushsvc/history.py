@@ -11,7 +11,7 @@ from pushsvc import sse
 from pushsvc.burst import Burst
 from pushsvc.event import BEGINNING, EventId
 from pushsvc.eventlog import Clock, Entry, EventLog
-from pushsvc.replay import is_reset, losses
+from pushsvc.replay import losses
 from pushsvc.subscriber import Subscriber
 
 DEFAULT_LIMIT: Final = 100
@@ -35,8 +35,9 @@ def page_after(log: EventLog, channel: str, after: EventId | None, limit: int, b
     If events after the id are gone, the member `gap` says so, as the event of that name does on a stream.
     """
     clock = log.clock()
-    reset = after is not None and is_reset(after, clock)
-    start = BEGINNING if after is None or reset else after
+    restart = None if after is None else clock.restart(after)
+    reset = restart is not None
+    start = after or BEGINNING if restart is None else restart
     piece = log.read([channel], start, clock, limit + 1)[0]
     entries = [entry for entry in piece.entries if before is None or entry.id < before]
     more = len(entries) > limit
@@ -45,6 +46,9 @@ def page_after(log: EventLog, channel: str, after: EventId | None, limit: int, b
         return answer
     whole = len(piece.entries) <= limit
     lost = max(losses(None if reset else after, piece, whole=whole), default=None, key=lambda loss: loss.lost)
+    seam = clock.lives.seam(after)
+    if seam is not None and after != BEGINNING and (not more or seam[0] < entries[limit].id):
+        reset = True
     if reset or lost is not None:
         oldest = piece.entries[0].id if reset and piece.entries else lost.oldest if lost else None
         answer["gap"] = {

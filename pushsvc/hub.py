@@ -159,17 +159,18 @@ class Hub(Ear):
             self._unproven.add(channel)
 
     def _clock_came(self, clock: Clock) -> None:
-        if clock.last < self._channels.through:
-            self._lost_future(clock)
+        if clock.restart(self._channels.through) is not None:
+            self._lost_past(clock)
         self._channels.through = clock.last
         self._channels.prove(self._unproven, clock.last)
         self._unproven.clear()
 
-    def _lost_future(self, clock: Clock) -> None:
-        """Redis came back with less than it had: what was heard since is of another life of the data."""
-        self._channels.rewind(clock.last)
+    def _lost_past(self, clock: Clock) -> None:
+        """Redis has less than it had: what was heard since is of another life of the data. Everybody is told."""
+        self._recovery.note_loss(self._channels.through, clock)
         for subscriber in self.connections.all():
             self._behind(subscriber)
+        self._channels.rewind(clock.last)
 
     def announced(self, batch: Sequence[Announcement]) -> None:
         """Events arrive: encoded once, sent to all whom they concern."""
@@ -255,6 +256,7 @@ class Hub(Ear):
             gevent.sleep(TIDY_SECONDS)
             self._recovery.shelf.tidy()
             self.bus.drop(self._channels.let_go(time.monotonic() - LINGER_SECONDS))
+            self.bus.ask()  # a FLUSHALL breaks no connection: only the clock tells
 
     def drain(self, seconds: float) -> None:
         """Take no more connections, and let all go over `seconds`."""

@@ -11,7 +11,8 @@ _PREFIX: Final = "pushsvc{0}:"
 _LOG: Final = _PREFIX + "log:"
 
 CLOCK: Final = _PREFIX + "clock"  # stream of one entry; its last id is the last id drawn
-EPOCH: Final = _PREFIX + "epoch"  # string; the clock's first id
+EPOCH: Final = _PREFIX + "epoch"  # string; the clock's first id, and what followed on it: see lives.py
+SERVER: Final = _PREFIX + "server"  # string; the process of Redis that had the data last
 
 
 def log(channel: str) -> str:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import socket
 from pathlib import Path
 
 import httpx
 import redis
+from redis.exceptions import AuthenticationError, InvalidResponse, ResponseError
 
 from pushsvc.config import PREFIX, Settings
 from pushsvc.embedded import OLDEST_REDIS
@@ -17,16 +19,23 @@ from pushsvc.store import connect
 
 
 def check_redis(url: str) -> None:
-    """Raises ConfigError unless a Redis or Valkey that is new enough answers there."""
+    """Raises ConfigError unless a Redis or Valkey that is new enough, and may be written to, answers there."""
     try:
         with connect(url) as client:
-            version = str(client.info("server")["redis_version"])
+            found = client.info("server") | client.info("replication")
+    except InvalidResponse as error:
+        raise ConfigError(f"PUSHSVC_REDIS_URL: what answers there is not Redis: {error}") from error
+    except (AuthenticationError, ResponseError) as error:
+        raise ConfigError(f"PUSHSVC_REDIS_URL: Redis refuses the service: {error}") from error
     except redis.RedisError as error:
         raise ConfigError(f"PUSHSVC_REDIS_URL: Redis does not answer: {error}") from error
     except (ValueError, TypeError) as error:  # redis-py's words may hold a piece of the password
         raise ConfigError("PUSHSVC_REDIS_URL should be such as redis://:password@127.0.0.1:6379/0") from error
-    if tuple(int(number) for number in version.split(".")[:2]) < OLDEST_REDIS:
+    version = str(found.get("redis_version", "of no version"))
+    if tuple(int(number) for number in re.findall(r"\d+", version)[:2]) < OLDEST_REDIS:
         raise ConfigError(f"PUSHSVC_REDIS_URL: Redis {version} is too old; 7.0 or later is needed")
+    if found.get("role") == "slave" and found.get("slave_read_only"):
+        raise ConfigError("PUSHSVC_REDIS_URL: Redis is a read-only replica there; its master is needed")
 
 
 def check_addresses(settings: Settings) -> None:

@@ -15,8 +15,8 @@ import gevent.event
 
 from pushsvc import sse
 from pushsvc.burst import Burst
-from pushsvc.errors import Unavailable
-from pushsvc.event import BEGINNING
+from pushsvc.errors import PushError, Unavailable
+from pushsvc.event import BEGINNING, EventId
 from pushsvc.eventlog import Clock, EventLog
 from pushsvc.lane import Command
 from pushsvc.replay import Late, Page, Replay
@@ -118,6 +118,20 @@ class Recovery:
             self._recovered(subscriber, missed)
         else:
             self._failed(subscriber, Reason.SLOW)
+
+    def note_loss(self, through: EventId, clock: Clock) -> None:
+        """Events up to `through` were announced, and the data of this clock has not all of them: whoever comes back
+        shall be told."""
+        logger.error("redis has lost events: it has stood at %s, and now stands at %s", through, clock.last)
+        hole = clock.lives.hole(through)
+        if hole is not None:
+            gevent.spawn(self._lose, hole)
+
+    def _lose(self, hole: tuple[EventId, EventId]) -> None:
+        try:
+            self._log.lose(hole)
+        except PushError as error:
+            logger.error("that could not be noted: %s", error)
 
     @staticmethod
     def pause() -> None:

@@ -48,8 +48,8 @@ class Loss(NamedTuple):
 
 
 def is_reset(cursor: EventId, clock: Clock) -> bool:
-    """The cursor is of another life of the data: older than the clock's birth, or beyond what it ever drew."""
-    return cursor != BEGINNING and not clock.epoch <= cursor <= clock.last
+    """The cursor is not of this data."""
+    return clock.restart(cursor) is not None
 
 
 def losses(mark: EventId | None, piece: Slice, *, whole: bool) -> Iterator[Loss]:
@@ -88,27 +88,33 @@ class Replay:
         self._log = log
         self._clock = clock
         self._late = late
+        self._stood = after != BEGINNING  # else nothing was lost to the reader that others once heard
         self._channels = channels
         self._requested = after
         self._marks: dict[str, EventId | None] = dict.fromkeys(channels, after) | dict.fromkeys(unasked)
 
     def pages(self) -> Iterator[Page]:
         clock = self._clock or self._log.clock()
-        reset = is_reset(self.through, clock)
-        if reset:
-            self.through = BEGINNING
+        reset: EventId | None = None  # a gap with this reason is due, and moves the cursor here
+        restart = clock.restart(self.through)
+        if restart is not None:
+            self.through, reset = restart, max(restart, clock.epoch)
             self._marks = dict.fromkeys(self._channels)
+            self._stood = restart != BEGINNING
         if self._late is not None and self._late.channels and not reset:
             yield from self._read_late(self._late, clock)
         looks = 0
-        while self.through < clock.last:
+        while self.through < clock.last or reset:
             pieces = self._log.read(self._channels, self.through, clock, READ_EVENTS)
             looks += 1
             if looks % MOST_LOOKS and any(_trimmed_past(piece, clock) for piece in pieces):
                 clock = self._log.clock()
                 continue
-            yield from self._turn(pieces, clock, reset)
-            looks, reset = 0, False
+            seam = clock.lives.seam(self.through) if self._stood else None
+            yield from self._turn(pieces, seam[0] if seam else clock.last, clock, reset)
+            looks, reset = 0, None
+            if seam and self.through == seam[0]:
+                self.through = reset = seam[1]
 
     def _read_late(self, late: Late, clock: Clock) -> Iterator[Page]:
         """What lies before the cursor. Each event is followed by what puts the browser's cursor back to where it was:
@@ -121,7 +127,7 @@ class Replay:
             # One more shows, by its predecessor, whether the range was whole at its end.
             lost = list(losses(known, Slice(piece.entries[: len(entries) + 1], piece.tail), whole=False))
             if lost:
-                yield Page(_gap(self._requested, entries, lost, clock, False).wire + cursor, None)
+                yield Page(_gap(self._requested, entries, lost, clock).wire + cursor, None)
             for page in _pages(e._replace(wire=e.wire + cursor) for e in entries if e.alive(clock.now)):
                 yield Page(page.wire, None)
             passed = [entry.id for entry in entries[-1:]] + [loss.lost for loss in lost]
@@ -129,10 +135,10 @@ class Replay:
             if len(entries) < READ_EVENTS:
                 del late.channels[channel]
 
-    def _turn(self, pieces: Sequence[Slice], clock: Clock, reset: bool) -> Iterator[Page]:
-        """What the pieces have in common: up to the clock, or to the end of the shortest that goes on."""
+    def _turn(self, pieces: Sequence[Slice], until: EventId, clock: Clock, reset: EventId | None) -> Iterator[Page]:
+        """What the pieces have in common: up to an id, or to the end of the shortest that goes on."""
         ends = [piece.entries[-1].id for piece in pieces if len(piece.entries) == READ_EVENTS]
-        bound = min([*ends, clock.last])
+        bound = min([*ends, until])
         entries: list[Entry] = []
         lost: list[Loss] = []
         for channel, piece in zip(self._channels, pieces, strict=True):
@@ -171,12 +177,18 @@ def _pages(entries: Iterable[Entry]) -> Iterator[Page]:
         yield Page(b"".join(wires), last)
 
 
-def _gap(requested: EventId, entries: Sequence[Entry], lost: Sequence[Loss], clock: Clock, reset: bool) -> Page:
+def _gap(
+    requested: EventId,
+    entries: Sequence[Entry],
+    lost: Sequence[Loss],
+    clock: Clock,
+    reset: EventId | None = None,
+) -> Page:
     newest = max(lost, default=None, key=lambda loss: loss.lost)
     # The gap may move the browser's cursor past the loss only if no event that is still to come lies before it.
     cursor = newest.lost if newest is not None and (not entries or entries[0].id > newest.lost) else None
     if reset or newest is None:
-        cursor = cursor or clock.epoch
+        cursor = cursor or reset
         return Page(sse.gap(requested, entries[0].id if entries else None, "reset", cursor), cursor)
     oldest = max((loss.oldest for loss in lost if loss.oldest is not None), default=None)
     return Page(sse.gap(requested, oldest, newest.reason(clock), cursor), cursor)

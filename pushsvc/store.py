@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import resources
 from typing import Any, ClassVar, Final
 
 import redis
 from redis.backoff import NoBackoff
+from redis.connection import ConnectionInterface
 from redis.exceptions import (
     BusyLoadingError,
     MasterDownError,
@@ -26,7 +27,6 @@ from pushsvc.lane import Command, Lane, NotSent
 
 logger = logging.getLogger(__name__)
 
-POOL_CONNECTIONS: Final = 4  # per worker, beside those of the lanes and the bus
 ANSWER_SECONDS: Final = 2.0  # a Redis that is silent for longer counts as gone
 ASK_SECONDS: Final = 0.5  # as long may a sentinel take to say where the master is
 
@@ -51,9 +51,11 @@ def _lua(name: str) -> bytes:
     return resources.files("pushsvc").joinpath("lua", f"{name}.lua").read_bytes()
 
 
-def connect(url: str) -> redis.Redis:
-    """A client for `url`. It never retries by itself: a retried append could be a doubled event. Raises ValueError."""
+def connect(url: str, greet: Callable[[ConnectionInterface], None] | None = None) -> redis.Redis:
+    """A client for `url`. It never retries by itself: a retried append could be a doubled event. `greet` makes the
+    first words on each connection. Raises ValueError."""
     options: dict[str, Any] = {
+        "redis_connect_func": greet,
         "socket_timeout": ANSWER_SECONDS,
         "socket_connect_timeout": ANSWER_SECONDS,
         "retry": Retry(NoBackoff(), 0),
@@ -61,17 +63,14 @@ def connect(url: str) -> redis.Redis:
     }
     if url.startswith(sentinels.SCHEMES):
         return redis.Redis(connection_pool=sentinels.pool(url, ASK_SECONDS, **options))
-    pool = redis.BlockingConnectionPool.from_url(
-        url, max_connections=POOL_CONNECTIONS, timeout=ANSWER_SECONDS, **options
-    )
-    return redis.Redis(connection_pool=pool)
+    return redis.Redis(connection_pool=redis.ConnectionPool.from_url(url, **options))
 
 
 class Store:
-    """Runs commands in one round trip and gives their answers in order."""
+    """Runs commands in one round trip and gives their answers in order. No connection goes back to a pool: a request
+    that is cancelled between its command and the answer would leave that to the next who gets it."""
 
     def __init__(self, client: redis.Redis) -> None:
-        self._client = client
         self._lane = Lane(client)
         self._reads = Lane(client)
 
@@ -123,13 +122,13 @@ class Store:
 
     def load_scripts(self) -> None:
         """Raises NotSent: nothing has happened."""
-        pipeline = self._client.pipeline(transaction=False)
-        for script in Script.all:
-            pipeline.execute_command("SCRIPT LOAD", script.source)
         try:
-            pipeline.execute()
+            answers = self._lane.run([("SCRIPT", "LOAD", script.source) for script in Script.all])
         except RedisError as error:
             raise NotSent(str(error)) from error
+        for answer in answers:
+            if isinstance(answer, RedisError):
+                raise NotSent(str(answer)) from answer
 
 
 _NOTHING_DONE: Final = (NotSent, NoScriptError, BusyLoadingError, MasterDownError)

@@ -20,6 +20,7 @@ from pushsvc.delivery import plan, runs
 from pushsvc.event import BEGINNING, EventId
 from pushsvc.eventlog import Clock, Entry, Slice
 from pushsvc.hub import Hub
+from pushsvc.lives import Lives
 from pushsvc.loops import Turn
 from pushsvc.outlet import REPLAY_SECONDS, SLOW_SECONDS, QueueOutlet
 from pushsvc.shelf import SHELF_SECONDS, Shelf
@@ -68,7 +69,7 @@ def subscriber(*channels: str, after: EventId = BEGINNING) -> tuple[Subscriber, 
     return Subscriber("u", channels, after, outlet), outlet
 
 
-CLOCK = Clock(BEGINNING, at(5), 2_000, 0)
+CLOCK = Clock(Lives(b"0-0"), at(5), 2_000, 0)
 
 
 def test_a_burst_is_framed_as_one_chunk() -> None:

@@ -1,0 +1,20 @@
+#!lua flags=allow-oom
+-- Begin another life of the data, if another process of Redis has it than before, or the same as a master anew. Run on
+-- each new connection, so that nothing can be appended in a life that is not noted.
+--
+-- KEYS[1] clock   KEYS[2] epoch   KEYS[3] the process that had the data last   ARGV[1] how many lives are remembered
+--
+-- Appends "<last id of the life before> <first id of this one>" to the epoch: no event has an id between these two, so
+-- a cursor there is of events that the data lost. Returns nothing.
+local info = redis.call('INFO', 'server', 'replication')
+local process = string.match(info, 'run_id:(%w+)') .. ' ' .. string.match(info, 'master_replid:(%w+)')
+if redis.pcall('GET', KEYS[3]) == process then return end
+redis.call('SET', KEYS[3], process)
+local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
+if not last then return end -- the clock is yet to be born
+local lives = redis.pcall('GET', KEYS[2])
+if type(lives) ~= 'string' then lives = last[1] end
+lives = lives .. ' ' .. last[1] .. ' ' .. redis.call('XADD', KEYS[1], 'MAXLEN', 1, '*', '', '')
+local _, blanks = string.gsub(lives, ' ', '')
+if blanks > 2 * ARGV[1] then lives = string.gsub(lives, '^(%S+) %S+ %S+', '%1', 1) end
+redis.call('SET', KEYS[2], lives)
