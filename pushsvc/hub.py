@@ -159,17 +159,18 @@ class Hub(Ear):
             self._unproven.add(channel)
 
     def _clock_came(self, clock: Clock) -> None:
-        if clock.restart(self._channels.through) is not None:
-            self._lost_past(clock)
+        if self._recovery.lost(self._channels.through, clock):
+            self._tell_loss(clock)
         self._channels.through = clock.last
         self._channels.prove(self._unproven, clock.last)
         self._unproven.clear()
 
-    def _lost_past(self, clock: Clock) -> None:
+    def _tell_loss(self, clock: Clock) -> None:
         """Redis has less than it had: what was heard since is of another life of the data. Everybody is told."""
-        self._recovery.note_loss(self._channels.through, clock)
         for subscriber in self.connections.all():
             self._behind(subscriber)
+            assert subscriber.catching is not None
+            subscriber.catching.lost = True
         self._channels.rewind(clock.last)
 
     def announced(self, batch: Sequence[Announcement]) -> None:

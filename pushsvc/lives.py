@@ -12,7 +12,7 @@ from redis.connection import ConnectionInterface
 from redis.exceptions import ResponseError
 
 from pushsvc import keys
-from pushsvc.event import EventId
+from pushsvc.event import BEGINNING, EventId
 from pushsvc.lane import Command
 from pushsvc.store import Script
 
@@ -49,6 +49,11 @@ class Lives:
     def seam(self, cursor: EventId) -> tuple[EventId, EventId] | None:
         """The next two lives, as in `hole`, between which it is known that events after the cursor were lost."""
         return next((seam for seam in self._seams if cursor <= seam[0]), None)
+
+    @property
+    def healed(self) -> EventId:
+        """The first id after all the losses that are known."""
+        return self._seams[-1][1] if self._seams else BEGINNING
 
 
 def greet(connection: ConnectionInterface) -> None:

@@ -56,6 +56,7 @@ class Recovery:
         self._patients: set[Subscriber] = set()  # these, and those in a healer's hands
         self._healers = 0
         self._last = BEGINNING
+        self._told = BEGINNING  # all who are here know of the losses before this
 
     def sync(self, catching: CatchUp, seconds: float) -> bool:
         """Wait for a clock; False if none comes. A flood of announcements may have outdated it already."""
@@ -103,10 +104,12 @@ class Recovery:
             catching.unasked,
             catching.clock,
             None if catching.live_until is None else Late(catching.late, catching.live_until),
+            lost=catching.lost,
         )
         try:
             for page in replay.pages():
                 yield page
+                catching.lost = False  # that was said, or lies before what is still to be read
                 subscriber.last, missed = page.cursor or subscriber.last, True
                 if isinstance(subscriber, Listener) and page.wire.endswith(sse.DONE):
                     subscriber.told = True
@@ -119,13 +122,18 @@ class Recovery:
         else:
             self._failed(subscriber, Reason.SLOW)
 
-    def note_loss(self, through: EventId, clock: Clock) -> None:
-        """Events up to `through` were announced, and the data of this clock has not all of them: whoever comes back
-        shall be told."""
+    def lost(self, through: EventId, clock: Clock) -> bool:
+        """Whether the data has lost events since the clock before, when all up to `through` had been announced here.
+        If nobody knows yet, it is noted, so that those who are elsewhere, or away, are told too."""
+        told, self._told = self._told, max(self._told, clock.lives.healed)
+        if clock.restart(through) is None:
+            return through != BEGINNING and self._told > told
         logger.error("redis has lost events: it has stood at %s, and now stands at %s", through, clock.last)
         hole = clock.lives.hole(through)
         if hole is not None:
+            self._told = max(self._told, hole[1])
             gevent.spawn(self._lose, hole)
+        return True
 
     def _lose(self, hole: tuple[EventId, EventId]) -> None:
         try:

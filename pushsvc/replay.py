@@ -82,12 +82,16 @@ class Replay:
         unasked: Sequence[str] = (),
         clock: Clock | None = None,
         late: Late | None = None,
+        *,
+        lost: bool = False,
     ) -> None:
-        """`clock`: up to where to read, if that is known already."""
+        """`clock`: up to where to read, if that is known already. `lost`: the data has lost events that the reader may
+        not have had, which is to be said in any case."""
         self.through = after
         self._log = log
         self._clock = clock
         self._late = late
+        self._lost = lost
         self._stood = after != BEGINNING  # else nothing was lost to the reader that others once heard
         self._channels = channels
         self._requested = after
@@ -101,7 +105,9 @@ class Replay:
             self.through, reset = restart, max(restart, clock.epoch)
             self._marks = dict.fromkeys(self._channels)
             self._stood = restart != BEGINNING
-        if self._late is not None and self._late.channels and not reset:
+        elif self._lost and clock.lives.seam(self.through) is None:
+            reset = max(self.through, clock.epoch)
+        if self._late is not None and self._late.channels and restart is None:
             yield from self._read_late(self._late, clock)
         looks = 0
         while self.through < clock.last or reset:

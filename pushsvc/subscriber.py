@@ -57,12 +57,13 @@ class Outlet(Protocol):
 class CatchUp:
     """What a subscriber that is not live needs: up to where it must read, and what was announced since."""
 
-    __slots__ = ("clock", "held", "late", "live_until", "unasked")
+    __slots__ = ("clock", "held", "late", "live_until", "lost", "unasked")
 
     def __init__(self, unasked: Sequence[str] = (), live_until: EventId | None = None) -> None:
         """`live_until`: it was live, and has had what was announced up to this."""
         self.unasked = unasked
         self.live_until = live_until
+        self.lost = False  # the data has lost events, which is to be said
         # Channels, and the event after which an announcement was lost that lies before `live_until`: what came in
         # the other channels has moved the cursor past it.
         self.late: dict[str, EventId] = {}
