@@ -13,6 +13,8 @@ from pushsvc.config import Settings
 from pushsvc.errors import ConfigError
 
 _LONGEST_SOCKET_PATH: Final = 100  # bytes; the kernel takes 107 (unix(7)), and a server may append to it
+_LOG: Final = "valkey.log"
+_BLOCK: Final = 65536
 OLDEST_REDIS: Final = (7, 0)
 
 
@@ -43,22 +45,51 @@ def socket_path(data_dir: Path) -> Path:
 
 def server_command(settings: Settings) -> list[str]:
     """How to start the server; nothing acknowledged is lost when it, or we, are killed."""
-    folder = settings.data_dir.resolve() / "valkey"
+    folder = _folder(settings.data_dir)
     folder.mkdir(parents=True, exist_ok=True)
     options = {
         "port": "0",
         "unixsocket": str(socket_path(settings.data_dir)),
         "unixsocketperm": "700",
         "dir": str(folder),
-        "logfile": "valkey.log",
+        "logfile": _LOG,
         "save": "",
         "appendonly": "yes",
         "appendfsync": settings.durability,
+        "aof-load-truncated": "yes",
         "maxmemory-policy": "noeviction",
         # A stream preallocates its last node: with the default of 4096 a user with one event would take 4.5 KB.
         "stream-node-max-bytes": "256",
     }
     return [_find_server(), *(word for name, value in options.items() for word in (f"--{name}", value))]
+
+
+def log_path(data_dir: Path) -> Path:
+    """What the server writes about itself."""
+    return _folder(data_dir) / _LOG
+
+
+def cut_zeros(data_dir: Path) -> int:
+    """A file system may have made a file longer and not written it when the power went: the zeros at its end are cut
+    off, as no command ends in one and the server would refuse to start. Returns how many there were."""
+    cut = 0
+    for path in (_folder(data_dir) / "appendonlydir").glob("*.incr.aof"):
+        with path.open("rb+") as file:
+            size = end = file.seek(0, os.SEEK_END)
+            while end:
+                start = max(0, end - _BLOCK)
+                file.seek(start)
+                end = start + len(file.read(end - start).rstrip(b"\0"))
+                if end > start:
+                    break
+            if end < size:
+                file.truncate(end)
+                cut += size - end
+    return cut
+
+
+def _folder(data_dir: Path) -> Path:
+    return data_dir.resolve() / "valkey"
 
 
 def _find_server() -> str:

@@ -53,7 +53,7 @@ class Part:
         if self.process is not None:
             if self.process.poll() is None:
                 return
-            _say(f"{self.name} ended with status {self.process.returncode}; starting it again")
+            say(f"{self.name} ended with status {self.process.returncode}; starting it again")
             self._end_group()
             steady = now - self._started > STEADY_SECONDS
             self._pause = 0.0 if steady else min(max(self._pause * 2, 0.1), LONGEST_PAUSE)
@@ -63,7 +63,7 @@ class Part:
             try:
                 self.start()
             except OSError as error:  # out of processes or memory, say: that passes
-                _say(f"{self.name} cannot be started: {error.strerror}")
+                say(f"{self.name} cannot be started: {error.strerror}")
                 self._due = now + LONGEST_PAUSE
 
     @property
@@ -79,7 +79,7 @@ class Part:
         if self.process is None:
             return
         if self.alive:
-            _say(f"{self.name} does not stop; killing it")
+            say(f"{self.name} does not stop; killing it")
         self._end_group()
         self.process.wait()
         self.process = None
@@ -107,5 +107,6 @@ def _dies_with_parent(number: signal.Signals) -> Callable[[], None]:
     return prepare
 
 
-def _say(line: str) -> None:
+def say(line: str) -> None:
+    """To the operator."""
     print(f"pushsvc: {line}", file=sys.stderr, flush=True)

@@ -10,7 +10,7 @@ import gevent
 import gevent.event
 
 from pushsvc.channels import Channel
-from pushsvc.errors import Unavailable
+from pushsvc.errors import Full, Unavailable
 from pushsvc.event import EventId
 from pushsvc.eventlog import EventLog
 from pushsvc.loops import Loop
@@ -19,6 +19,7 @@ BATCH: Final = 500  # users in one script call, so that Redis is never held for 
 # Seconds, once for looking and once for writing: what follows an event to everybody is spread out, and an event a
 # moment later saves the first one's writes; a single user's is not delayed.
 PAUSE_PER_USER: Final = 125e-6
+FULL_SECONDS: Final = 1.0  # between two looks whether Redis has room again
 SHORTEST_PAUSE: Final = 0.001  # seconds; to sleep for less costs more than it spreads
 
 
@@ -94,7 +95,11 @@ class Positions:
 
     def _write(self) -> None:
         batch = dict(islice(self._had.items(), BATCH))
-        self._log.advance(batch)
+        try:
+            self._log.advance(batch)
+        except Full:  # who listens is served all the same
+            gevent.sleep(FULL_SECONDS)
+            return
         for user, event_id in batch.items():
             if self._had.get(user) == event_id:
                 del self._had[user]

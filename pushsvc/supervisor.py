@@ -13,12 +13,13 @@ from functools import partial
 from typing import IO, Any, Final
 
 from pushsvc.config import PREFIX, Settings
-from pushsvc.embedded import server_command, socket_path
+from pushsvc.embedded import cut_zeros, log_path, server_command, socket_path
 from pushsvc.errors import ConfigError
 from pushsvc.limits import raise_descriptor_limit
-from pushsvc.part import Part
+from pushsvc.part import Part, say
 from pushsvc.probes import answers, check_addresses, check_redis, is_loopback, valkey_ready
 from pushsvc.proxy import nginx_command
+from pushsvc.serverlog import ServerLog
 from pushsvc.serving import COMMAND, FOLDER
 
 READY_SECONDS: Final = 30.0  # how long a part may take to come up
@@ -36,6 +37,7 @@ class Supervisor:
         self._wake: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._signals: list[int] = []
         self._parts: list[Part] = []
+        self._server_log = ServerLog(log_path(settings.data_dir))
 
     def run(self, announce: Callable[[Settings], None]) -> None:
         """`announce` is called once, when all answers."""
@@ -56,6 +58,7 @@ class Supervisor:
                 self._wait(0.5)
                 for part in self._parts:
                     part.mend()
+                self._tell()
         finally:
             self._stop()
             lock.close()
@@ -70,6 +73,9 @@ class Supervisor:
         proxy = nginx_command(settings, demo_key)
         url = settings.redis_url
         if not url:
+            zeros = cut_zeros(settings.data_dir)
+            if zeros:
+                say(f"valkey: its data ended in {zeros} zeros, as after a power cut; they are cut off")
             path = socket_path(settings.data_dir)
             yield Part("valkey", server_command(settings), lambda: valkey_ready(path), environ, lock)
             url = f"unix://{path}"
@@ -87,14 +93,20 @@ class Supervisor:
             raise ConfigError(f"{part.name} could not start: {error.strerror}") from error
         deadline = time.monotonic() + READY_SECONDS
         while not part.ready():
+            self._tell()
             assert part.process is not None
             if part.process.poll() is not None:
+                self._tell()
                 raise ConfigError(f"{part.name} could not start (status {part.process.returncode})")
             if time.monotonic() > deadline:
                 raise ConfigError(f"{part.name} did not come up within {READY_SECONDS:.0f} s")
             if self._signals:
                 return
             time.sleep(0.05)
+
+    def _tell(self) -> None:
+        for line in self._server_log.news():
+            say(f"valkey: {line}")
 
     def _signalled(self, number: int, _frame: Any) -> None:
         if number != signal.SIGCHLD:

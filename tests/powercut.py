@@ -1,0 +1,163 @@
+"""Power cuts: `python -m tests.powercut 200` loses nothing that was acknowledged, or says what.
+
+With PUSHSVC_DURABILITY=always the server syncs its log before it answers. So all that is certain to be on the disk is
+the log up to the last command that was answered; of what follows, any part may be there, or zeros in its place. A cut
+is the harshest of that: the server is killed while several publishers wait for answers, its log is cut off right
+behind the last event that was acknowledged, and a random piece of what followed, or zeros, is put back.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import random
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pushsvc.config import Settings
+from pushsvc.embedded import cut_zeros, server_command, socket_path
+from pushsvc.errors import PushError
+from pushsvc.event import BEGINNING, Event, EventId
+from pushsvc.eventlog import EventLog, Receipt
+from pushsvc.lives import greet
+from pushsvc.probes import valkey_ready
+from pushsvc.store import Store, connect
+from tests.eventsource import until
+from tests.stack import dies_with_the_tests
+
+PUBLISHERS = 4
+CHANNELS = [f"user:{number}" for number in range(3)]
+
+
+class Machine:
+    """An embedded server on a disk that survives, and what its publishers were told."""
+
+    def __init__(self, data_dir: Path, rng: random.Random) -> None:
+        self.settings = Settings(data_dir=data_dir, durability="always")
+        self.acked: dict[str, dict[EventId, str]] = {channel: {} for channel in CHANNELS}
+        self.torn = 0  # bytes that were left behind what was synced, over all rounds
+        self._rng = rng
+
+    @contextmanager
+    def running(self) -> Iterator[subprocess.Popen[bytes]]:
+        cut_zeros(self.settings.data_dir)
+        server = subprocess.Popen(
+            server_command(self.settings), stdout=subprocess.DEVNULL, preexec_fn=dies_with_the_tests(signal.SIGKILL)
+        )
+        try:
+            until(lambda: valkey_ready(socket_path(self.settings.data_dir)) or server.poll() is not None, "the server")
+            assert server.poll() is None, "the server does not start"
+            yield server
+        finally:
+            server.kill()
+            server.wait()
+
+    def log(self) -> EventLog:
+        url = f"unix://{socket_path(self.settings.data_dir)}"
+        return EventLog(Store(connect(url, greet)), keep_events=10**6, keep_seconds=86400, dedupe_seconds=60)
+
+    def publish_until_the_power_goes(self, number: int, events: int) -> None:
+        """About so many."""
+        with self.running() as server:
+            enough = threading.Semaphore(0)
+
+            def publish(name: str) -> None:
+                log, rng = self.log(), random.Random(name)
+                try:
+                    while True:
+                        channel, data = rng.choice(CHANNELS), f"{name} {rng.random()} {'.' * rng.randrange(2000)}"
+                        [receipt] = log.append([Event(channel, "message", data)])
+                        assert isinstance(receipt, Receipt)
+                        self.acked[channel][receipt.id] = data
+                        enough.release()
+                except PushError:
+                    return  # the power went
+
+            threads = [threading.Thread(target=publish, args=(f"{number}-{each}",)) for each in range(PUBLISHERS)]
+            for thread in threads:
+                thread.start()
+            for _ in range(events):
+                assert enough.acquire(timeout=30)
+            server.kill()
+            for thread in threads:
+                thread.join()
+        self._tear()
+
+    def _tear(self) -> None:
+        """Leave of the log what is certain, and a random piece of the rest."""
+        folder = self.settings.data_dir / "valkey" / "appendonlydir"
+        [path] = folder.glob("*.incr.aof")
+        raw = path.read_bytes()
+        synced = max(_end(raw, event_id) for acked in self.acked.values() for event_id in list(acked)[-PUBLISHERS:])
+        rest = raw[synced:]
+        piece = rest[: self._rng.randint(0, len(rest))]
+        if self._rng.random() < 0.3:
+            piece += bytes(self._rng.randint(1, 9000))
+        path.write_bytes(raw[:synced] + piece)
+        self.torn += len(piece)
+
+    def lost(self) -> list[str]:
+        """What was acknowledged and is not there, or not in its place."""
+        missing = []
+        with self.running():
+            log = self.log()
+            clock = log.clock()
+            for channel, acked in self.acked.items():
+                [kept] = log.read([channel], BEGINNING, clock, 10**6)
+                ids = [entry.id for entry in kept.entries]
+                known = set(ids)
+                missing += [f"{channel} {event_id}" for event_id in acked if event_id not in known]
+                if ids != sorted(known):
+                    missing.append(f"{channel}: not in order, or twice")
+                wires = {entry.id: entry.wire.decode() for entry in kept.entries}
+                missing += [f"{channel} {each}: changed" for each in acked if acked[each] not in wires.get(each, "")]
+        return missing
+
+
+def _end(raw: bytes, event_id: EventId) -> int:
+    """Where the transaction ends that wrote an event (its dedupe key, positions and the like are later ones)."""
+    written = re.search(rb"\$\d+\r\n%s\r\n\$1\r\nf\r\n" % str(event_id).encode(), raw)
+    assert written is not None, f"{event_id} was acknowledged and never written"
+    commit = b"*1\r\n$4\r\nEXEC\r\n"
+    return raw.index(commit, written.end()) + len(commit)
+
+
+def cut(rounds: int, events: int, seed: int, data_dir: Path) -> tuple[Machine, list[str]]:
+    """Publish and cut the power so many times; what was lost by then."""
+    machine = Machine(data_dir, random.Random(seed))
+    for number in range(rounds):
+        if sys.stderr.isatty():
+            print(f"\rcut {number} of {rounds}", end="", file=sys.stderr, flush=True)
+        machine.publish_until_the_power_goes(number, events)
+        missing = machine.lost()
+        if missing:
+            return machine, missing
+    return machine, []
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Cut the power of an embedded server that syncs before it answers.")
+    parser.add_argument("rounds", type=int)
+    parser.add_argument("--events", type=int, default=40, help="acknowledged before each cut")
+    parser.add_argument("--seed", type=int, default=random.randrange(10**6))
+    given = parser.parse_args()
+    logging.disable()  # that Redis went is the point
+    with tempfile.TemporaryDirectory() as folder:
+        machine, missing = cut(given.rounds, given.events, given.seed, Path(folder))
+    acked = sum(map(len, machine.acked.values()))
+    print(
+        f"seed {given.seed}: {given.rounds} power cuts, {acked} events acknowledged, {machine.torn} bytes torn, "
+        f"{len(missing)} lost"
+    )
+    sys.exit("\n".join(missing))
+
+
+if __name__ == "__main__":
+    main()
