@@ -24,7 +24,7 @@ def test_a_power_cut_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None
 
 def test_cancelled_requests_leave_no_answer_to_others(stack: Stack) -> None:
     """In a process of its own, as in a worker: there the standard library is gevent's."""
-    words = [sys.executable, "-m", "tests.cancelled", "2000", "--stack", str(stack.data_dir), stack.settings["app"]]
+    words = [sys.executable, "-m", "tests.cancelled", "3000", "--stack", str(stack.data_dir), stack.settings["app"]]
     done = subprocess.run(
         [str(word) for word in words], cwd=ROOT, capture_output=True, text=True, timeout=100,
         preexec_fn=dies_with_the_tests(signal.SIGKILL),
