@@ -80,6 +80,7 @@ class Requests:
                 asking.kill()
                 self.count["cancelled"] += 1
         asking.join()
+        self.count["failed"] += asking.exception is not None
 
     def _question(self) -> Callable[[int], None]:
         return self._rng.choice((self._echo, self._echo_many, self._read, self._append, self._load))
@@ -140,9 +141,10 @@ def main() -> None:
     count = requests.count
     print(
         f"seed {given.seed}: {count['cancelled']} requests cancelled, {count['answers']} answers looked at, "
-        f"{count['own']} marks seen, {count['foreign']} foreign"
+        f"{count['own']} marks seen, {count['foreign']} foreign, "
+        f"{count['failed']} failed"
     )
-    sys.exit(bool(count["foreign"]))
+    sys.exit(bool(count["foreign"] or count["failed"]))
 
 
 if __name__ == "__main__":
