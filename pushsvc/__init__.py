@@ -52,7 +52,7 @@ def create_app(settings: Settings) -> Flask:
         "keep_seconds": settings.keep_seconds,
         "dedupe_seconds": settings.dedupe_seconds,
     }
-    log = EventLog(store, **kept)
+    log = EventLog(store, **kept, wait_replicas=settings.wait_replicas)
     presence = Presence(store, worker_id, settings.max_connections_per_user)
     records = Records(store, log, worker_id, **kept, most_per_user=settings.llm_max_generations_per_user)
     generations = Generations(

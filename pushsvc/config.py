@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Final, Literal
 from urllib.parse import SplitResult, urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from pushsvc import sentinels
 from pushsvc.errors import ConfigError
@@ -76,6 +76,7 @@ class Settings(BaseModel):
     max_connections_per_user: Count = 20
     send_buffer_bytes: Count = 262144
     durability: Literal["everysec", "always"] = "everysec"
+    wait_replicas: Annotated[int, Field(ge=0, le=100)] = 0
     allowed_origins: tuple[str, ...] = ()
     llm_base_url: str = ""
     llm_api_key: str = Field("", repr=False)
@@ -129,6 +130,13 @@ class Settings(BaseModel):
             if not re.fullmatch(r"https?://[A-Za-z0-9.\-]+(:[0-9]+)?", origin):
                 raise ValueError("should be origins such as https://app.example.com, comma separated")
         return origins
+
+    @field_validator("wait_replicas")
+    @classmethod
+    def _replicated(cls, value: int, info: ValidationInfo) -> int:
+        if value and not info.data.get("redis_url"):
+            raise ValueError("should be 0 with the embedded server, which has no replicas")
+        return value
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Settings:

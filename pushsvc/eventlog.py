@@ -26,6 +26,7 @@ TAIL_EXTRA_SECONDS: Final = 30 * 86400
 
 
 PATIENCE_SECONDS: Final = 3.0  # how long a publish waits for a Redis that restarts, or moves
+WAIT_MS: Final = 1000  # how long replicas may take to confirm
 _NOT_YET: Final = Unreached("", retry_after=1)
 
 
@@ -88,8 +89,12 @@ class EventLog:
     """Delivery contract: an event that `append` returned a receipt for is in the log, and every reader that asks
     for what is after an earlier cursor gets it, until it is trimmed, expires or its ttl ends."""
 
-    def __init__(self, store: Store, *, keep_events: int, keep_seconds: int, dedupe_seconds: int) -> None:
+    def __init__(
+        self, store: Store, *, keep_events: int, keep_seconds: int, dedupe_seconds: int, wait_replicas: int = 0
+    ) -> None:
+        """`wait_replicas`: how many must have an event before its receipt is given."""
         self._store = store
+        self._wait_replicas = wait_replicas
         self._keep_events = keep_events
         self._keep_seconds = keep_seconds
         self._dedupe_seconds = dedupe_seconds
@@ -110,13 +115,22 @@ class EventLog:
     def _append_now(self, events: Sequence[Event]) -> list[Receipt | PushError]:
         """Unreached, where it is harmless to try again."""
         try:
-            answers = self._store.each([self._append_command(event) for event in events])
+            answers = self._append_all([self._append_command(event) for event in events])
         except Unreached as error:
             return [error] * len(events)
         except Unavailable as error:  # nobody knows; but a key says whether it was done already
             again = Unreached(error.detail, retry_after=error.retry_after)
             return [error if event.key is None else again for event in events]
         return [_receipt(event, answer) for event, answer in zip(events, answers, strict=True)]
+
+    def _append_all(self, commands: Sequence[Command]) -> list[Any]:
+        """Raises Unavailable also if not enough replicas have them, or say so: another master may lack them."""
+        if not self._wait_replicas:
+            return self._store.each(commands)
+        *answers, replicas = self._store.each(commands, ("WAIT", self._wait_replicas, WAIT_MS))
+        if isinstance(replicas, Exception) or replicas < self._wait_replicas:
+            raise Unavailable("Too few of Redis's replicas have this event; try again.", retry_after=1)
+        return answers
 
     def _append_command(self, event: Event) -> Command:
         return _APPEND.call(

@@ -87,20 +87,23 @@ class Store:
         """As `read`, but what Redis refused is an exception among the answers."""
         return self._run(self._reads, commands, refusals=True)
 
-    def each(self, commands: Sequence[Command]) -> list[Any]:
-        """As `execute`, but what Redis refused is an exception among the answers."""
-        return self._run(self._lane, commands, refusals=True)
+    def each(self, commands: Sequence[Command], *last: Command) -> list[Any]:
+        """As `execute`, but what Redis refused is an exception among the answers. `last` is run after all of them, on
+        the same connection."""
+        return self._run(self._lane, commands, *last, refusals=True)
 
     def one(self, command: Command) -> Any:
         """The answer to a single command."""
         return self.execute([command])[0]
 
-    def _run(self, lane: Lane, commands: Sequence[Command], *, refusals: bool = False) -> list[Any]:
+    def _run(self, lane: Lane, commands: Sequence[Command], *last: Command, refusals: bool = False) -> list[Any]:
         try:
-            answers = lane.run(commands)
+            answers = lane.run([*commands, *last])
             missing = [i for i, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
             if missing:
-                for i, answer in zip(missing, self._taught(lane, [commands[i] for i in missing]), strict=True):
+                again = [*missing, *range(len(commands), len(answers))]
+                taught = self._taught(lane, [*(commands[i] for i in missing), *last])
+                for i, answer in zip(again, taught, strict=True):
                     answers[i] = answer
         except RedisError as error:
             logger.warning("redis: %s: %s", type(error).__name__, error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from collections.abc import Iterator
 
@@ -24,7 +25,7 @@ def replicated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replicated]
 def test_another_becomes_the_master(
     replicated: Replicated, tmp_path_factory: pytest.TempPathFactory, user: str, number: signal.Signals
 ) -> None:
-    stack = Stack(tmp_path_factory.mktemp("stack"), redis_url=replicated.url)
+    stack = Stack(tmp_path_factory.mktemp("stack"), redis_url=replicated.url, wait_replicas=1)
     try:
         with stack.listen(user, reconnect=True) as source:
             with publishing(stack, user) as acked:
@@ -37,5 +38,58 @@ def test_another_becomes_the_master(
             source.wait(lambda each: len(each.messages) >= len(acked), "all that was acknowledged")
             assert source.data == acked
             assert set(source.statuses) == {200}
+            assert not [message for message in source.messages if message.event == "gap"]
+    finally:
+        stack.stop()
+
+
+def test_nothing_is_acknowledged_that_no_replica_has(
+    replicated: Replicated, tmp_path_factory: pytest.TempPathFactory, user: str
+) -> None:
+    """Nor when it is published again, though the master has it since the first time."""
+    stack = Stack(tmp_path_factory.mktemp("stack"), redis_url=replicated.url, wait_replicas=1)
+    bearer = stack.bearer(publish=["*"])
+    replicas = [port for port in replicated.servers if port != replicated.master]
+    try:
+        first = stack.publish(user=user, data="first")
+        for port in replicas:
+            replicated.signal(port, signal.SIGSTOP)
+        for _ in range(2):
+            refused = stack.post("/publish", {"user": user, "data": "second", "key": "k"}, bearer)
+            assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+            assert "replicas" in refused.json()["detail"]
+        for port in replicas:
+            replicated.signal(port, signal.SIGCONT)
+        second = stack.publish(user=user, data="second", key="k")
+        events = stack.get("/history", stack.bearer(user), channel=f"user:{user}").json()["events"]
+        assert [event["id"] for event in events] == [first, second]
+    finally:
+        stack.stop()
+
+
+def test_what_a_failover_loses_is_said(
+    replicated: Replicated, tmp_path_factory: pytest.TempPathFactory, user: str
+) -> None:
+    """Replication is asynchronous: what no replica has when the master dies is gone, though it was acknowledged."""
+    stack = Stack(tmp_path_factory.mktemp("stack"), redis_url=replicated.url)
+    first = replicated.master
+    replicas = [port for port in replicated.servers if port != first]
+    try:
+        with stack.listen(user, reconnect=True) as source:
+            kept = stack.publish(user=user, data="kept")
+            assert replicated.redis.wait(2, 10_000) == 2
+            for port in replicas:
+                replicated.signal(port, signal.SIGSTOP)
+            replicated.redis.execute_command("CLIENT", "KILL", "TYPE", "replica")
+            lost = stack.publish(user=user, data="lost")
+            source.wait_ids(kept, lost)
+            replicated.signal(first, signal.SIGKILL)
+            for port in replicas:
+                replicated.signal(port, signal.SIGCONT)
+            stack.until_ready()
+            after = stack.publish(user=user, data="after")
+            source.wait_ids(kept, lost, after)
+            assert [message.event for message in source.messages] == ["message", "message", "gap", "message"]
+            assert json.loads(source.messages[2].data)["reason"] == "reset"
     finally:
         stack.stop()
