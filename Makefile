@@ -14,7 +14,8 @@ run: $(VENV)/.run  ## Start the whole stack: Redis, gunicorn, nginx
 
 test: $(VENV)/.test  ## Run the whole suite on real parts
 	@$(BIN)/python tests/chromium.py
-	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	@# Half of it is waiting: three at a time keep two cores busy.
+	@$(BIN)/python -m pytest -n 3 --dist loadfile $(ARGS)
 
 lint: $(VENV)/.test  ## Style and types
 	$(BIN)/ruff check .

@@ -115,6 +115,15 @@ class Stack:
                     found.append(pid)
         return parts
 
+    def kill(self, part: str, which: slice = slice(1)) -> None:
+        """The part's first process takes the others along. They are gone when this returns, and so say no more that
+        they are ready."""
+        pids = self.pids()[part]
+        for pid in pids[which]:
+            os.kill(pid, signal.SIGKILL)
+        doomed = pids[which] if which.start else pids
+        until(lambda: not any(map(alive, doomed)), f"the end of {part}")
+
     def until_ready(self) -> None:
         """Every part answers, through nginx."""
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
-import signal
 import threading
 import time
 from typing import Any
@@ -141,8 +139,7 @@ def test_a_reconnecting_browser_keeps_what_its_ticket_gave(start: Start, user: s
         source.wait_open()
         ids = [mine.publish(topic="t", data="1")]
         source.wait_ids(ids[0])
-        for pid in mine.pids()["gunicorn"][1:]:
-            os.kill(pid, signal.SIGKILL)
+        mine.kill("gunicorn", slice(1, None))
         mine.until_ready()
         ids.append(mine.publish(topic="t", data="2"))
         source.wait_ids(ids[1])

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import signal
 from collections.abc import Callable
 from typing import Any
 
@@ -12,9 +10,8 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, Request, expect
 
 from tests.conftest import Start
-from tests.eventsource import until
 from tests.model import HEAD, Conversation, Model, plain, silent
-from tests.stack import Stack, alive
+from tests.stack import Stack
 
 DEMO = "demo"  # the user of every page that brings its own token
 
@@ -169,9 +166,7 @@ def test_a_broken_connection_loses_nothing(start: Start, model: Model, page: Pag
     say(page, user)
     conversation = model.asked().send(HEAD).say("before, ")
     expect(answer(page)).to_contain_text("before, ")
-    killed = stack.pids()["nginx"]
-    os.kill(killed[0], signal.SIGKILL)
-    until(lambda: not any(map(alive, killed)), "the connection to be broken")
+    stack.kill("nginx")
     conversation.say("meanwhile, ")
     expect(answer(page)).to_contain_text("meanwhile, ")
     expect(page.locator("#resumes")).not_to_have_text("0")

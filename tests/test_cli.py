@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import socket
 import subprocess
 import threading
@@ -237,7 +235,7 @@ def test_tail_outlasts_a_reload(start: Start, user: str) -> None:
         until(lambda: stack.redis.exists(keys.connections(user)), "the tail to be connected")
         ids = [stack.publish(user=user, data="before")]
         assert json.loads(tail.stdout.readline())["id"] == ids[0]
-        os.kill(stack.pids()["gunicorn"][0], signal.SIGKILL)
+        stack.kill("gunicorn")
         stack.until_ready()
         ids.append(stack.publish(user=user, data="after"))
         assert json.loads(tail.stdout.readline())["id"] == ids[1]

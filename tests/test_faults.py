@@ -25,7 +25,7 @@ from pushsvc.eventlog import EventLog, Receipt
 from pushsvc.store import Store, connect
 from tests.conftest import Start
 from tests.eventsource import until
-from tests.stack import Stack, alive, dies_with_the_tests
+from tests.stack import Stack, dies_with_the_tests
 
 
 @pytest.fixture(scope="module")
@@ -36,20 +36,12 @@ def breakable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     running.stop()
 
 
-def kill(stack: Stack, part: str, which: slice) -> None:
-    pids = stack.pids()[part]
-    for pid in pids[which]:
-        os.kill(pid, signal.SIGKILL)
-    doomed = pids if which.start == 0 else pids[which]  # a master takes its workers along
-    until(lambda: not any(map(alive, doomed)), "the end of what was killed")
-
-
 FAULTS: dict[str, Callable[[Stack], None]] = {
-    "all workers killed": lambda stack: kill(stack, "gunicorn", slice(1, None)),
-    "one worker killed": lambda stack: kill(stack, "gunicorn", slice(1, 2)),
-    "gunicorn killed": lambda stack: kill(stack, "gunicorn", slice(0, 1)),
-    "redis killed": lambda stack: kill(stack, "valkey", slice(0, 1)),
-    "nginx killed": lambda stack: kill(stack, "nginx", slice(0, 1)),
+    "all workers killed": lambda stack: stack.kill("gunicorn", slice(1, None)),
+    "one worker killed": lambda stack: stack.kill("gunicorn", slice(1, 2)),
+    "gunicorn killed": lambda stack: stack.kill("gunicorn"),
+    "redis killed": lambda stack: stack.kill("valkey"),
+    "nginx killed": lambda stack: stack.kill("nginx"),
     "workers reloaded": lambda stack: os.kill(stack.pids()["gunicorn"][0], signal.SIGHUP),
     "subscriptions cut": lambda stack: stack.redis.execute_command("CLIENT", "KILL", "TYPE", "pubsub"),
 }

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from pathlib import Path
 
 import httpx
@@ -71,7 +69,7 @@ def test_the_browser_s_own_reconnects_survive_every_restart(start: Start, page: 
     all_ids = [stack.publish(user=user, data=f"{user} first")]
     seen(page, all_ids[0])
     for part in ("gunicorn", "nginx", "valkey"):
-        os.kill(stack.pids()[part][0], signal.SIGKILL)
+        stack.kill(part)
         stack.until_ready()
         all_ids.append(stack.publish(user=user, data=f"{user} after {part}"))
         expect(page.locator(f'#events .event[data-id="{all_ids[-1]}"]')).to_have_count(1, timeout=20_000)
