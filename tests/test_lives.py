@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import redis
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -67,7 +68,16 @@ def without_redis(stack: Stack) -> Iterator[Path]:
         yield stack.data_dir / "valkey"
     finally:
         stack.process.send_signal(signal.SIGCONT)
+    until(lambda: subscriptions(stack) == stack.settings["workers"], "every worker to be back")
     stack.until_ready()
+
+
+def subscriptions(stack: Stack) -> int:
+    """Of workers, at the server that runs now."""
+    try:
+        return len(stack.redis.client_list(_type="pubsub"))
+    except redis.RedisError:
+        return 0
 
 
 def restart(stack: Stack) -> None:
