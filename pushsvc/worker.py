@@ -33,6 +33,7 @@ logger = logging.getLogger(__name__)
 
 NEWCOMERS: Final = 5  # connections accepted, and streams begun, in one turn of the event loop
 _STREAM: Final = b"GET /events"
+SKIPPED_BYTES: Final = 65536  # at a time
 LAST_SECONDS: Final = 3  # before gunicorn kills a worker that has not stopped, to write the ends of its answers
 STEP_SECONDS: Final = 0.1  # how often a stopping worker looks whether it is done
 
@@ -150,6 +151,9 @@ class PushWorker(GeventWorker):
         except HandOver as response:
             response.adopt(client.detach(), bool(request.unreader.take_buffered()))
             raise StopIteration from None  # gunicorn's word for: done with this connection
+        # A body that was refused unread. Gunicorn would skip it by 1 KB, and copy what it holds of it each time.
+        while request.body.read(SKIPPED_BYTES):
+            gevent.sleep(0)
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         """SIGTERM: not ready, and no longer accepting, from this moment."""

@@ -227,6 +227,7 @@ def test_only_its_user_or_an_admin(answering: Stack, user: str, model: Model) ->
     model.script = words("secret")
     begun = begin(answering, user)
     path = f"/v1/generations/{begun['id']}"
+    until(lambda: state(answering, user, begun["id"])["text"] == "secret", "the first token")
     for headers in (answering.bearer("mallory", subscribe=["*"]), answering.bearer(publish=["*"])):
         for method, where in (("GET", path), ("DELETE", path), ("GET", f"{path}/events"), ("GET", begun["url"])):
             answer = httpx.request(method, answering.url + where, headers=headers, trust_env=False)
