@@ -25,7 +25,7 @@ from pushsvc.eventlog import EventLog, Receipt
 from pushsvc.store import Store, connect
 from tests.conftest import Start
 from tests.eventsource import until
-from tests.stack import Stack, dies_with_the_tests
+from tests.stack import Stack, connections, dies_with_the_tests
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +124,7 @@ def test_the_one_who_was_away_gets_exactly_what_was_missed(
         first = stack.publish(user=user, data="had")
         source.wait_ids(first)
     until(lambda: stack.get("/unread", stack.bearer(user)).json()["id"] == first, "the position")
+    until(lambda: connections(stack, user) == 0, "its end to be noticed")  # what is written before that counts as had
     missed = stack.publish_many([{"user": user, "data": str(number)} for number in range(20)])
     fault(stack)
     stack.until_ready()
