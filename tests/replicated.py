@@ -32,10 +32,13 @@ class Replicated:
         for port in replicas:
             self._serve(port, "--replicaof", "127.0.0.1", str(master))
         self.sentinels = [self._watch(free_port(), master) for _ in range(3)]
-        asked = redis.Redis(port=self.sentinels[0])
         until(lambda: redis.Redis(port=master).wait(2, 100) == 2, "the replicas")
-        until(lambda: len(asked.sentinel_slaves(SERVICE)) == 2, "the sentinels to know the replicas", 30)
-        until(lambda: len(asked.sentinel_sentinels(SERVICE)) == 2, "the sentinels to find each other", 30)
+        until(lambda: self._known("REPLICAS") == 2, "the sentinels to know the replicas", 30)
+        until(lambda: self._known("SENTINELS") == 2, "the sentinels to find each other", 30)
+
+    def _known(self, what: str) -> int:
+        """How many the first sentinel knows."""
+        return len(redis.Redis(port=self.sentinels[0]).execute_command("SENTINEL", what, SERVICE))
 
     def _serve(self, port: int, *options: str) -> None:
         folder = self._folder / str(port)

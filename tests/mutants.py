@@ -1,0 +1,209 @@
+"""Plants bugs, one at a time, in a copy of the project, and shows that the tests named beside each find it.
+
+    python -m tests.mutants [part of a name...]
+
+Exits with 1 if one lives, or if the tests fail without it.
+"""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from tests.stack import ROOT, dies_with_the_tests
+
+
+class Mutant(NamedTuple):
+    """`tests`: files, or `file::test`, and after a blank what of them (-k)."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: str
+
+
+MUTANTS: Final = [
+    Mutant(
+        "does not wait until the subscription is confirmed", "recovery.py",
+        "        self._ask()\n        try:\n            came.wait(seconds)",
+        "        catching.clock = self._log.clock()\n        came.set()\n        try:\n            came.wait(seconds)",
+        "test_events.py::test_the_seam_of_replay_and_live",
+    ),
+    Mutant(
+        "delivers a repeated key again", "lua/append.lua",
+        "if type(first) == 'string' then return {first, 1} end", "",
+        "test_publish.py::test_a_repeated_key_answers_the_first_id_and_delivers_nothing",
+    ),
+    Mutant(
+        "takes < for <= at the seam", "burst.py",
+        "for event in self.events if event.id > cursor]", "for event in self.events if event.id >= cursor]",
+        "test_delivery.py::test_what_is_announced_during_a_replay_is_sent_once_after_it",
+    ),
+    Mutant(
+        "forgets the epoch", "replay.py",
+        "    return clock.restart(cursor) is not None", "    return False",
+        "test_generations.py::test_a_cursor_that_is_not_of_this_life",
+    ),
+    Mutant(
+        "loses what the kernel had no room for", "sockets.py",
+        "            self.keep(wire[sent:])", "            pass",
+        "test_sockets.py::test_one_who_reads_a_byte_now_and_then_gets_everything",
+    ),
+    Mutant(
+        "loses it for one of a crowd", "connections.py",
+        "        subscriber.outlet.keep(rest)", "        pass",
+        "test_sockets.py::test_one_who_reads_a_byte_now_and_then_gets_everything",
+    ),
+    Mutant(
+        "trusts a new subscription as if the old one had never ended", "hub.py",
+        "        for number, subscriber in enumerate(self.connections.all()):\n            self._behind(subscriber)",
+        "        for number, subscriber in enumerate(self.connections.all()):\n            pass",
+        "test_faults.py::test_nothing_is_lost_or_repeated_for_the_one_who_listens -k subscriptions",
+    ),
+    Mutant(
+        "does not look at an event's predecessor", "delivery.py",
+        "        if not channel.note(event_id, prev):", "        if not channel.note(event_id, prev) and False:",
+        "test_losses.py::test_a_lost_announcement_is_found_by_the_next",
+    ),
+    Mutant(
+        "drops what is too much to hold", "subscriber.py",
+        "            catching.restart()\n\n    def fall_behind", "            pass\n\n    def fall_behind",
+        "test_delivery.py::test_more_than_may_be_held_is_read_instead",
+    ),
+    Mutant(
+        "does not notice a deaf subscription", "bus.py",
+        "if time.monotonic() - self._heard > DEAF_SECONDS:", "if False:",
+        "test_losses.py::test_a_subscription_that_is_cut_in_silence_is_made_again",
+    ),
+    Mutant(
+        "says nothing of what was trimmed", "replay.py",
+        "        if mark is not None and entry.prev > mark:", "        if False:",
+        "test_losses.py::test_an_entry_that_was_deleted_by_hand_is_said",
+    ),
+    Mutant(
+        "lets a ticket be used twice", "lua/spend.lua",
+        "redis.call('GETDEL', KEYS[1])", "redis.call('GET', KEYS[1])",
+        "test_auth.py::test_twenty_races_for_one_ticket_have_one_winner",
+    ),
+    Mutant(
+        "lets a line break into an event", "sse.py",
+        'join(f"data: {line}\\n" for line in lines)', 'join(f"data: {line}\\n" for line in [data])',
+        "test_sse.py",
+    ),
+    Mutant(
+        "does not ask whether a token may listen", "listening.py",
+        "    admission.identity.need_subscribe(channels)\n", "",
+        "test_auth.py::test_listening_needs_the_channel",
+    ),
+    Mutant(
+        "moves a position back", "lua/advance.lua",
+        "if type(had) ~= 'string' or after(ARGV[1 + i], had) then", "if true then",
+        "test_events.py::test_manual_acknowledgement",
+    ),
+    Mutant(
+        "takes ids from the wall clock", "lua/log.lua",
+        "local id = draw(clock, epoch)",
+        "draw(clock, epoch) local t = redis.call('TIME') local id = string.format('%d%03d-0', t[1], t[2] / 1000)",
+        "test_publish.py::test_ids_rise_over_all_channels",
+    ),
+    Mutant(
+        "forgets the cap on a user's connections", "lua/enter.lua",
+        "if total > tonumber(ARGV[3]) then return 0 end", "",
+        "test_events.py::test_too_many_connections_of_one_user",
+    ),
+    Mutant(
+        "delivers what is past its ttl", "eventlog.py",
+        "return self.deadline is None or self.deadline > now", "return True",
+        "test_publish.py::test_an_event_past_its_ttl_is_not_delivered_and_no_gap",
+    ),
+    Mutant(
+        "does not notice a client that leaves", "sockets.py",
+        "            self._left(subscriber)\n", "            pass\n",
+        "test_sockets.py::test_a_client_that_leaves_is_noticed_though_nothing_is_sent",
+    ),
+    Mutant(
+        "lets its connections go without a word", "worker.py",
+        "        draining = gevent.spawn(service.hub.drain, service.settings.drain_seconds)",
+        "        draining = gevent.spawn(list)",
+        "test_faults.py::test_a_stopping_worker_loses_nobody",
+    ),
+    Mutant(
+        "uses a connection to Redis again on which an answer is still to come", "lane.py",
+        "        except BaseException as error:\n            self._drop()\n",
+        "        except BaseException as error:\n",
+        "test_faults.py::test_a_frozen_redis_turns_readiness_red_and_heals",
+    ),
+    Mutant(
+        "writes what an answer says a second time", "lua/say.lua",
+        "and tonumber(record[2]) < number then", "then",
+        "test_generations.py::test_a_frozen_redis",
+    ),
+    Mutant(
+        "shows an answer to whoever knows its id", "answering.py",
+        "    if record.user != identity.user and not identity.admin:\n        raise unknown(generation_id)\n", "",
+        "test_generations.py::test_only_its_user_or_an_admin",
+    ),
+    Mutant(
+        "does not end the answers of a worker that died", "generations.py",
+        "for worker in silent & self._suspects:", "for worker in ():",
+        "test_generations.py::test_a_worker_that_is_killed",
+    ),
+]  # fmt: skip
+
+
+def found(mutant: Mutant | None, tests: str) -> bool:
+    """Whether the tests fail in a copy with the bug."""
+    with tempfile.TemporaryDirectory(prefix="pushsvc-mutant-") as folder:
+        copy = Path(folder) / "copy"
+        names = subprocess.check_output(["git", "ls-files", "-z"], cwd=ROOT, text=True).split("\0")
+        for name in filter(None, names):
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, copy / name)
+        if mutant is not None:
+            _plant(mutant, copy / "pushsvc" / mutant.file)
+        selected, _, options = tests.partition(" ")
+        command = [sys.executable, "-m", "pytest", "-x", "-q", "--timeout", "120", "-p", "no:cacheprovider"]
+        run = subprocess.run(
+            [*command, f"tests/{selected}", *options.split()], cwd=copy, capture_output=True, text=True, check=False,
+            preexec_fn=dies_with_the_tests(signal.SIGTERM),
+        )  # fmt: skip
+        if run.returncode not in (0, 1):
+            raise RuntimeError(run.stdout[-2000:] + run.stderr[-2000:])
+        return run.returncode == 1
+
+
+def _plant(mutant: Mutant, file: Path) -> None:
+    source = file.read_text()
+    if source.count(mutant.old) != 1:
+        raise ValueError(
+            f"{mutant.name}: {mutant.file} has changed; what is to be replaced stands there no more, or twice"
+        )
+    file.write_text(source.replace(mutant.old, mutant.new))
+
+
+def main(parts: list[str]) -> int:
+    chosen = [mutant for mutant in MUTANTS if not parts or any(part in mutant.name for part in parts)]
+    table = Table("bug", "without it", "with it")
+    bad = 0
+    for mutant in track(chosen, "Planting bugs", console=Console(stderr=True)):
+        sound, caught = not found(None, mutant.tests), found(mutant, mutant.tests)
+        if not (sound and caught):
+            bad += 1
+            Console(stderr=True).print(f"{mutant.name}: sound={sound}, caught={caught}")
+        table.add_row(mutant.name, "passes" if sound else "[red]fails", "found" if caught else "[red]lives")
+    Console().print(table)
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
