@@ -20,6 +20,7 @@ from pushsvc.loops import Loop, Turn
 from pushsvc.outlet import QueueOutlet
 from pushsvc.positions import Positions
 from pushsvc.sockets import SocketOutlet, Sockets
+from pushsvc.spread import spread
 from pushsvc.subscriber import Listener, Reason, Subscriber
 from pushsvc.wheel import Wheel
 
@@ -262,6 +263,5 @@ class Connections:
         """Let go those who can come back, spread evenly over `seconds`; each is told when."""
         subscribers = [subscriber for subscriber in self._all if not subscriber.stays]
         random.shuffle(subscribers)
-        for subscriber in subscribers:
-            self.guard(subscriber, lambda each: self.end(each, Reason.DRAINING))
-            gevent.sleep(seconds / len(subscribers))
+        for number in spread(len(subscribers), seconds):
+            self.guard(subscribers[number], lambda each: self.end(each, Reason.DRAINING))
