@@ -1,9 +1,17 @@
-"""How gunicorn runs this service; `python -m pushsvc serve` uses it, and `gunicorn -c python:pushsvc.gunicorn_conf`
-does. Gunicorn reads the names below (its documentation, "Settings")."""
+"""How gunicorn runs this service; `python -m pushsvc serve` uses it, and `gunicorn -c pushsvc/gunicorn_conf.py` does.
+Gunicorn's master runs this file when it starts and with each reload (SIGHUP), and reads the names below (its
+documentation, "Settings")."""
 
 import os
+import sys
 
-from pushsvc.config import Settings
+# What the master has loaded its workers inherit. So that a reload makes them new all through, it loads that again too;
+# all but the memory by which old workers see that the new ones are ready.
+_kept = {__name__, "pushsvc.shifts"}
+for _name in [name for name in sys.modules if name.partition(".")[0] == "pushsvc" and name not in _kept]:
+    del sys.modules[_name]
+
+from pushsvc.config import Settings  # noqa: E402
 
 _settings = Settings.from_env(os.environ)
 

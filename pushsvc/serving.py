@@ -7,4 +7,4 @@ from pathlib import Path
 from typing import Final
 
 FOLDER: Final = Path(__file__).resolve().parent.parent  # where app.py is, and gunicorn looks for it
-COMMAND: Final = [sys.executable, "-m", "gunicorn", "-c", "python:pushsvc.gunicorn_conf", "app:app"]
+COMMAND: Final = [sys.executable, "-m", "gunicorn", "-c", str(FOLDER / "pushsvc" / "gunicorn_conf.py"), "app:app"]

@@ -23,6 +23,7 @@ from gunicorn.workers.ggevent import GeventWorker
 
 from pushsvc.handover import CLOSES, HandOver
 from pushsvc.limits import most_connections, raise_descriptor_limit
+from pushsvc.shifts import SHIFTS
 from pushsvc.turnstile import Turnstile
 
 if TYPE_CHECKING:
@@ -35,20 +36,25 @@ NEWCOMERS: Final = 5  # connections accepted, and streams begun, in one turn of 
 _STREAM: Final = b"GET /events"
 SKIPPED_BYTES: Final = 65536  # at a time
 LAST_SECONDS: Final = 3  # before gunicorn kills a worker that has not stopped, to write the ends of its answers
-STEP_SECONDS: Final = 0.1  # how often a stopping worker looks whether it is done
+STEP_SECONDS: Final = 0.1  # how often a worker looks whether it is ready, or done
+READY_SECONDS: Final = 3  # which a worker that starts may take before it accepts connections all the same
+MOMENT_SECONDS: Final = 0.2  # from a proxy's connection to the request on it
+UNUSED_SECONDS: Final = 6  # longer than nginx keeps a connection it does not use (nginx/site.conf)
 
 
 class PushWorker(GeventWorker):
     """One gevent process that holds connections and lets them go gently.
 
     Gunicorn's own worker looks once a second whether it should stop, and waits for kept-alive connections that
-    nobody uses; this one stops accepting at once, and is done when its last request is.
+    nobody uses; this one stops accepting at once, and is done when its last request is. On a reload gunicorn stops the
+    old workers while the new ones still load the application; these go on until one of the new is ready.
     """
 
     wsgi: Any  # what gunicorn calls for each request
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._shift = SHIFTS.call(self.cfg)
         self._idle: dict[_KeepAlive, gevent.Greenlet] = {}
         self._newcomers = Turnstile(NEWCOMERS)
         self._stopping: gevent.event.Event | None = None  # set when the worker serves
@@ -69,16 +75,38 @@ class PushWorker(GeventWorker):
         service.hub.detaches = not self.cfg.is_ssl and self.cfg.protocol == "http"  # else bytes are not what they seem
         service.start()
         gc.freeze()  # what is here by now stays; a collection need not look at it while events wait
+        self._get_ready(service)
         servers = [self._serve(listener) for listener in self.sockets]
         try:
-            while self.alive:
-                self.notify()
-                stopping.wait(1.0)
+            self._work(service, stopping)
             for server in servers:
                 server.close()
+            if self.alive:
+                gevent.sleep(MOMENT_SECONDS)  # who was accepted just now gets what they came for
+                self._refuse()
             self._finish(service, servers)
         finally:
             service.stop()
+
+    def _get_ready(self, service: Service) -> None:
+        """Siblings take what comes meanwhile. Not for long: somebody must say what is wrong."""
+        latest = time.monotonic() + READY_SECONDS
+        while service.unready() is not None and self.alive and time.monotonic() < latest:
+            self.notify()
+            gevent.sleep(STEP_SECONDS / 2)
+
+    def _work(self, service: Service, stopping: gevent.event.Event) -> None:
+        """Until it is told to stop, and there is somebody to take over from it."""
+        ready = False
+        while self.alive and not stopping.wait(1.0 if ready else STEP_SECONDS):
+            self.notify()
+            if not ready and service.unready() is None:
+                ready = True
+                SHIFTS.begin(self._shift)
+        latest = time.monotonic() + self.cfg.timeout  # in which a new one is ready, or gunicorn kills it
+        while self.alive and SHIFTS.awaits_next(self._shift) and time.monotonic() < latest:
+            self.notify()
+            gevent.sleep(STEP_SECONDS / 2)
 
     @staticmethod
     def _limit_connections(hub: Hub) -> None:
@@ -107,11 +135,14 @@ class PushWorker(GeventWorker):
 
     def _finish(self, service: Service, servers: list[StreamServer]) -> None:
         """Let the connections go, then wait for the requests under way, up to gunicorn's graceful timeout."""
-        deadline = time.monotonic() + self.cfg.graceful_timeout - LAST_SECONDS
+        began = time.monotonic()
+        deadline = began + self.cfg.graceful_timeout - LAST_SECONDS
+        # Not before: a request may be on its way on a connection that a proxy uses all the time. Its answer ends it.
+        unused = began + min(UNUSED_SECONDS, service.settings.drain_seconds)
         draining = gevent.spawn(service.hub.drain, service.settings.drain_seconds)
         while self._busy(service, servers) and time.monotonic() < deadline:
             self.notify()
-            if draining.ready():
+            if draining.ready() and time.monotonic() > unused:
                 self._close_idle()
             gevent.sleep(STEP_SECONDS)
         service.end_answers()  # who waits for one is told, before its request is killed
@@ -156,11 +187,21 @@ class PushWorker(GeventWorker):
             gevent.sleep(0)
 
     def handle_exit(self, sig: int, frame: Any) -> None:
-        """SIGTERM: not ready, and no longer accepting, from this moment."""
-        super().handle_exit(sig, frame)
-        if self._stopping is not None:
-            self._service.hub.draining = True
-            self._stopping.set()
+        """SIGTERM: not ready, and no longer accepting, from this moment; on a reload, once others are ready."""
+        awaits_next = SHIFTS.awaits_next(self._shift)
+        if self._stopping is None:  # it has not begun
+            super().handle_exit(sig, frame)
+            if not awaits_next:
+                SHIFTS.begin(self._shift)  # nobody shall wait for it
+            return
+        if not awaits_next:
+            self._refuse()
+        self._stopping.set()
+
+    def _refuse(self) -> None:
+        """Take nothing new: not ready, and each answer says that its connection ends with it."""
+        self.alive = False
+        self._service.hub.draining = True
 
     def timeout_ctx(self) -> _KeepAlive:
         """Gunicorn waits for a connection's next request inside this."""

@@ -48,11 +48,12 @@ class Stack:
 
     def __init__(self, data_dir: Path, **settings: object) -> None:
         """Settings of the service, and `worker`: another of gunicorn's classes instead of ours; `gunicorn`: its
-        options; `files`: how many each process may open."""
+        options; `files`: how many each process may open; `folder`: where the service's code is."""
         self.data_dir = data_dir
         self.worker = settings.pop("worker", "")
         self.gunicorn = settings.pop("gunicorn", f"--worker-class {self.worker}" if self.worker else "")
         self.files = settings.pop("files", 0)
+        self.folder = str(settings.pop("folder", ROOT))
         self.settings: dict[str, object] = {
             "data_dir": data_dir,
             "secret": SECRET,
@@ -70,7 +71,8 @@ class Stack:
         if self.gunicorn:
             environ["GUNICORN_CMD_ARGS"] = str(self.gunicorn)
         self.process = subprocess.Popen(
-            words, cwd=ROOT, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+            words, cwd=self.folder, env=environ, text=True, errors="replace",
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             preexec_fn=dies_with_the_tests(signal.SIGKILL, self.files),
         )  # fmt: skip
         self._reader = threading.Thread(target=self._read, daemon=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import threading
 import time
@@ -197,39 +196,6 @@ def test_a_publish_waits_for_a_redis_that_starts(
         finally:
             server.kill()
             server.wait()
-
-
-def test_a_stopping_worker_loses_nobody(start: Start, user: str) -> None:
-    stack = start(workers=2, drain_seconds=2)
-    with stack.listen(user, reconnect=True) as source, stack.listen(user, reconnect=True) as other:
-        with publishing(stack, user) as acked:
-            until(lambda: len(acked) > 50, "traffic")
-            before = stack.pids()["gunicorn"][1:]
-            os.kill(stack.pids()["gunicorn"][0], signal.SIGHUP)
-            until(lambda: not set(before) & set(stack.pids()["gunicorn"]), "the old workers to end", 30)
-            count = len(acked)
-            until(lambda: len(acked) > count + 20, "traffic on the new workers")
-        for each in (source, other):
-            each.wait(lambda source: len(source.messages) >= len(acked), "all that was acknowledged")
-            assert each.data == acked
-            assert len(each.statuses) >= 2, "let go, and back"
-            assert set(each.statuses) == {200}, "a browser gives up for good at any other status"
-
-
-def test_a_connection_that_brings_its_request_after_the_stop_is_answered(start: Start) -> None:
-    stack = start(workers=1, drain_seconds=2)
-    host, port = str(stack.settings["app"]).split(":")
-    with (
-        socket.create_connection((host, int(port)), timeout=15) as early,
-        stack.listen("u", base=stack.app_url) as source,
-    ):
-        until(
-            lambda: httpx.get(f"{stack.app_url}/readyz", trust_env=False).status_code == 200, "the accept of all before"
-        )
-        os.kill(stack.pids()["gunicorn"][1], signal.SIGTERM)
-        source.wait(lambda source: source.closed, "the end of the stream")
-        early.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        assert early.recv(12) == b"HTTP/1.1 200"
 
 
 def test_what_was_healed_counts_as_had(single: Stack, user: str) -> None:

@@ -67,7 +67,7 @@ def test_tls_in_gunicorn(stack: Stack, tmp_path: Path, user: str) -> None:
          "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate],
         check=True, capture_output=True,
     )  # fmt: skip
-    words = ["--config", "python:pushsvc.gunicorn_conf", "--certfile", certificate, "--keyfile", key]
+    words = ["--config", "pushsvc/gunicorn_conf.py", "--certfile", certificate, "--keyfile", key]
     trust = ssl.create_default_context(cafile=certificate)
     with (
         gunicorn(stack, tmp_path, *words, scheme="https") as url,

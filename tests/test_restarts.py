@@ -1,0 +1,179 @@
+"""A worker that stops, and a reload: new code takes over, and nobody who is connected or asks loses by it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.conftest import Start
+from tests.eventsource import until
+from tests.stack import ROOT, Stack, alive
+from tests.test_faults import publishing
+
+LOADED_BY_THE_MASTER = "worker.py", "config.py"
+LOADED_BY_WORKERS = "views.py"
+
+
+@pytest.fixture(scope="module")
+def reloaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A stack that runs a copy of the service."""
+    folder = tmp_path_factory.mktemp("service")
+    for part in ("pushsvc", "templates", "nginx"):
+        shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "app.py", folder)
+    running = Stack(tmp_path_factory.mktemp("restarts"), folder=folder, retry_seconds=1)
+    yield running
+    running.stop()
+    assert "Traceback" not in running.output, running.output
+
+
+def reload(stack: Stack) -> list[int]:
+    """Begin one; the workers that are to go."""
+    master, *workers = stack.pids()["gunicorn"]
+    os.kill(master, signal.SIGHUP)
+    return workers
+
+
+def until_gone(stack: Stack, workers: list[int]) -> None:
+    until(lambda: not set(workers) & set(stack.pids()["gunicorn"]), "the old workers to end", 60)
+
+
+@contextmanager
+def asking(stack: Stack, user: str) -> Iterator[list[str]]:
+    """Clients that ask for this and that without a pause, on connections that are kept alive. What was not answered as
+    it should be."""
+    wrong: list[str] = []
+    stop = threading.Event()
+
+    def work(method: str, path: str, body: object = None) -> None:
+        with httpx.Client(trust_env=False, timeout=30, headers=stack.bearer(user, publish=["*"])) as client:
+            while not stop.is_set():
+                try:
+                    answer = client.request(method, f"{stack.url}{path}", json=body)
+                except httpx.HTTPError as error:
+                    wrong.append(f"{path}: {error!r}")
+                else:
+                    if answer.status_code != 200:
+                        wrong.append(f"{path}: {answer.status_code} {answer.text}")
+
+    question = {"model": "mock", "messages": [{"role": "user", "content": "?"}], "max_tokens": 1}
+    jobs: list[tuple[str, str, object]] = [
+        ("GET", "/readyz", None),
+        ("GET", "/history?channel=all&wait=1", None),
+        ("POST", "/publish", {"user": f"{user}-other", "data": "-"}),
+        ("POST", "/v1/chat/completions", question),
+    ]
+    threads = [threading.Thread(target=work, args=job) for job in jobs]
+    for thread in threads:
+        thread.start()
+    try:
+        yield wrong
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+
+def test_a_reload_loses_nobody_and_nobody_comes_back_twice(reloaded: Stack, user: str) -> None:
+    stack = reloaded
+    sources = [stack.listen(user, reconnect=True).wait_open() for _ in range(6)]
+    try:
+        with publishing(stack, user) as acked, asking(stack, user) as wrong:
+            until(lambda: len(acked) > 20, "traffic")
+            until_gone(stack, reload(stack))
+            count = len(acked)
+            until(lambda: len(acked) > count + 20, "traffic on the new workers")
+        for source in sources:
+            source.wait(lambda source: len(source.messages) >= len(acked), "all that was acknowledged")
+            assert source.data == acked
+            assert source.statuses == [200, 200], "let go once, and back"
+    finally:
+        for source in sources:
+            source.close()
+    assert wrong == []
+
+
+def test_while_the_new_workers_start_the_old_ones_serve(reloaded: Stack, user: str) -> None:
+    stack = reloaded
+    old = reload(stack)
+    started: list[int] = []
+
+    def freeze() -> bool:
+        for pid in stack.pids()["gunicorn"][1:]:
+            if pid not in (*old, *started):
+                started.append(pid)
+                os.kill(pid, signal.SIGSTOP)
+        return len(started) == len(old)
+
+    try:
+        until(freeze, "the new workers")
+        for address in (stack.url, stack.app_url):
+            assert httpx.get(f"{address}/readyz", trust_env=False).status_code == 200
+        with stack.listen(user, reconnect=True) as source:
+            source.wait_ids(stack.publish(user=user))
+            assert source.statuses == [200]
+            assert all(map(alive, old))
+            for pid in started:
+                os.kill(pid, signal.SIGCONT)
+            until_gone(stack, old)
+            source.wait_ids(stack.publish(user=user))
+            assert source.statuses == [200, 200]
+    finally:
+        for pid in started:
+            os.kill(pid, signal.SIGCONT)
+
+
+def test_a_reload_runs_the_new_code(reloaded: Stack) -> None:
+    stack = reloaded
+    files = (*LOADED_BY_THE_MASTER, LOADED_BY_WORKERS)
+    for name in files:
+        with Path(stack.folder, "pushsvc", name).open("a") as file:
+            file.write(f"\nprint('new code in {name}', flush=True)\n")
+    until_gone(stack, reload(stack))
+    for name in files:
+        assert f"new code in {name}" in stack.output
+    assert httpx.get(f"{stack.url}/readyz", trust_env=False).status_code == 200
+
+
+def test_a_stop_closes_the_listener_at_once(start: Start) -> None:
+    stack = start(drain_seconds=5)
+    master, *workers = stack.pids()["gunicorn"]
+    host, port = str(stack.settings["app"]).split(":")
+
+    def refused() -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex((host, int(port))) != 0
+
+    with httpx.Client(trust_env=False) as client:
+        client.get(f"{stack.app_url}/healthz")  # a connection that its client keeps for longer than this takes
+        os.kill(master, signal.SIGTERM)
+        until(refused, "the end of the listener")
+        assert any(map(alive, workers))
+        answer = client.get(f"{stack.app_url}/readyz")
+        assert answer.status_code == 503
+        assert answer.headers["connection"] == "close"
+
+
+def test_a_connection_that_brings_its_request_after_the_stop_is_answered(start: Start) -> None:
+    stack = start(workers=1, drain_seconds=2)
+    host, port = str(stack.settings["app"]).split(":")
+    with (
+        socket.create_connection((host, int(port)), timeout=15) as early,
+        stack.listen("u", base=stack.app_url) as source,
+    ):
+        until(
+            lambda: httpx.get(f"{stack.app_url}/readyz", trust_env=False).status_code == 200, "the accept of all before"
+        )
+        os.kill(stack.pids()["gunicorn"][1], signal.SIGTERM)
+        source.wait(lambda source: source.closed, "the end of the stream")
+        early.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert early.recv(12) == b"HTTP/1.1 200"
