@@ -9,7 +9,9 @@
  *   flow PHASE RATE SECONDS PUBLISHERS FILE  POST the body in FILE, each @DATA@ in it being an event; SECONDS 0: until
  *                                          a line comes. Ends when all is delivered, or nothing came for a while
  *   close                                  hang up; each connection keeps the id of its last event
- *   resume PHASE EVENTS PACE               connect all with Last-Event-ID, and wait for EVENTS events on each
+ *   resume PHASE EVENTS PACE               connect all that are not, with Last-Event-ID, and wait for EVENTS events on
+ *                                          each; who is disconnected comes back as a browser does. EVENTS 0: a line
+ *                                          that comes later says how many
  *
  * An event's data is "p=PHASE n=NUMBER t=NANOSECONDS ..."; NUMBER rises from 0 in each phase.
  */
@@ -33,6 +35,13 @@ static void read_lines(const char *path) {
         fail("the file of header lines is empty");
 }
 
+static int last_tenth(void) {
+    int end = TENTHS;
+    while (end > 0 && tally.returns[end - 1] == 0)
+        end--;
+    return end;
+}
+
 /* Every answer has the same fields; those that a command does not touch say what was before. */
 static void answer(long expected, uint64_t began) {
     uint64_t ended = tally.last > began ? tally.last : now();
@@ -43,6 +52,10 @@ static void answer(long expected, uint64_t began) {
     printf("\"posts\": %ld, \"refused\": %ld, ", posts, refused);
     printf("\"without_id\": %ld, \"dropped\": %ld, \"reconnects\": %ld, \"bytes\": %ld, ", tally.without_id,
            tally.dropped, tally.reconnects, tally.bytes);
+    printf("\"most\": %ld, \"returns\": [0", tally.most);
+    for (int i = 0, end = last_tenth(); i < end; i++)
+        printf(", %ld", tally.returns[i]);
+    printf("], ");
     printf("\"p50_ms\": %.3f, \"p99_ms\": %.3f, \"max_ms\": %.3f}\n", latency_ms(0.5), latency_ms(0.99),
            latency_ms(1));
     fflush(stdout);
@@ -69,7 +82,8 @@ static void obey(const char *line) {
         answer(0, began);
     } else if (sscanf(line, "resume %d %d %d", &phase, &count, &pace) == 3) {
         listen_for(phase);
-        answer(count * subscribers_resume(count, pace), began);
+        long subscribers = subscribers_resume(&count, pace);
+        answer(count * subscribers, began);
     } else {
         fail("does not know this command");
     }

@@ -16,10 +16,13 @@ struct options {
 extern struct options options;
 
 /* What was heard since `listen_for`. `deliveries` are events heard for the first time, `disorder` are ids that do not
- * rise and, after a resume, numbers that do not; `stray` are events of an earlier phase. */
+ * rise and, after a resume, numbers that do not; `stray` are events of an earlier phase. `most` is how often one
+ * connection came back, `returns` how many did in each tenth of a second of a resume. */
+enum { TENTHS = 6000 };
 struct tally {
     long deliveries, repeated, disorder, stray, without_id, dropped, reconnects, bytes;
     uint64_t last; /* when the last delivery came */
+    long most, returns[TENTHS];
 };
 extern struct tally tally;
 extern int subscribers_up, subscribers_failed;
@@ -29,7 +32,7 @@ extern char first_failure[160];
 enum { MOST_EVENTS = 4096 }; /* of one phase */
 void listen_for(int phase);
 void subscribers_open(int count, int pace);
-long subscribers_resume(long events, int pace); /* gives how many there are */
+long subscribers_resume(int *events, int pace); /* gives how many there are */
 void subscribers_close(void);
 
 /* publishers.c */

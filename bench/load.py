@@ -33,6 +33,8 @@ class Heard:
     p50_ms: float
     p99_ms: float
     max_ms: float
+    most: int
+    returns: list[int]
 
     @classmethod
     def read(cls, line: str) -> Self:
@@ -104,7 +106,17 @@ class Load:
 
     def resume(self, phase: int, events: int, pace: int) -> Heard:
         """Connect again with Last-Event-ID, and wait until each has `events` events of `phase`."""
-        return self._ask(f"resume {phase} {events} {pace}")
+        self.begin_resume(phase, events, pace)
+        return self.answer()
+
+    def begin_resume(self, phase: int, events: int, pace: int) -> None:
+        """As `resume`, without waiting; 0 events: until `end_resume`. Who is connected stays so; who is let go comes
+        back."""
+        self._say(f"resume {phase} {events} {pace}")
+
+    def end_resume(self, events: int) -> Heard:
+        """Wait until each has the `events` that were published."""
+        return self._ask(str(events))
 
     def _ask(self, command: str) -> Heard:
         self._say(command)

@@ -22,6 +22,7 @@ struct subscriber {
     uint64_t retry_at;       /* ns, when WAITING */
     uint64_t major, minor;   /* the last event's id as numbers */
     long number;             /* of the last event in this phase, -1 before the first */
+    long reconnects;         /* in this phase */
     struct stream in;
     unsigned char seen[MOST_EVENTS / 8]; /* a bit for each event of this phase */
 };
@@ -39,6 +40,7 @@ void listen_for(int phase) {
     latency_clear();
     for (int i = 0; i < opened; i++) {
         all[i]->number = -1;
+        all[i]->reconnects = 0;
         memset(all[i]->seen, 0, sizeof all[i]->seen);
     }
 }
@@ -196,24 +198,49 @@ void subscribers_open(int count, int pace) {
     }
 }
 
-static void start_those_due(int pace) {
+static void count_return(struct subscriber *subscriber, uint64_t ns) {
+    uint64_t tenth = ns / (100 * MS);
+    tally.reconnects++;
+    tally.returns[tenth < TENTHS ? tenth : TENTHS - 1]++;
+    if (++subscriber->reconnects > tally.most)
+        tally.most = subscriber->reconnects;
+}
+
+static void start_those_due(int pace, uint64_t began) {
     uint64_t time = now();
     for (int i = 0; i < opened && under_way < pace; i++) {
         int again = all[i]->state == WAITING && all[i]->retry_at <= time;
-        tally.reconnects += again;
+        if (again)
+            count_return(all[i], time - began);
         if (again || all[i]->state == IDLE)
             start(all[i]);
     }
 }
 
-long subscribers_resume(long events, int pace) {
+static int *told; /* the events that will have been published */
+
+static void a_line_came(struct source *source, uint32_t ready) {
+    char line[64];
+    (void)ready;
+    if (fgets(line, sizeof line, stdin) == NULL)
+        exit(0);
+    *told = atoi(line);
+    watch(source, 0);
+}
+
+long subscribers_resume(int *events, int pace) {
+    static struct source terminal = {.fd = STDIN_FILENO, .ready = a_line_came};
     uint64_t began = now();
     resuming = 1;
+    told = events;
+    if (*events == 0)
+        watch(&terminal, EPOLLIN);
     for (;;) {
         uint64_t progress = tally.last > began ? tally.last : began;
-        if (tally.deliveries >= events * (opened - subscribers_failed) || now() - progress > PATIENCE * 1000000000ull)
+        int all_here = *events > 0 && tally.deliveries >= (long)*events * (opened - subscribers_failed);
+        if (all_here || now() - progress > PATIENCE * 1000000000ull)
             break;
-        start_those_due(pace);
+        start_those_due(pace, began);
         turn(10 * MS);
     }
     for (uint64_t end = now() + 200000000u; now() < end;) /* what should not come would come now */
