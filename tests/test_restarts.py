@@ -6,6 +6,8 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +18,7 @@ import pytest
 
 from tests.conftest import Start
 from tests.eventsource import until
-from tests.stack import ROOT, Stack, alive
+from tests.stack import ROOT, Stack, alive, command
 from tests.test_faults import publishing
 
 LOADED_BY_THE_MASTER = "worker.py", "config.py"
@@ -142,6 +144,39 @@ def test_a_reload_runs_the_new_code(reloaded: Stack) -> None:
     for name in files:
         assert f"new code in {name}" in stack.output
     assert httpx.get(f"{stack.url}/readyz", trust_env=False).status_code == 200
+
+
+def unit(stack: Stack) -> str:
+    """The service file, for the stack's folder and the tests' Python."""
+    text = (ROOT / "systemd" / "pushsvc.service").read_text()
+    return text.replace("/srv/pushsvc/.venv/bin/python", sys.executable).replace("/srv/pushsvc", stack.folder)
+
+
+def test_a_reload_is_refused_where_the_new_code_does_not_load(reloaded: Stack) -> None:
+    """By the first of the two commands of `systemctl reload`; gunicorn itself would end."""
+    check = next(line.removeprefix("ExecReload=") for line in unit(reloaded).splitlines() if "--check-config" in line)
+    _, environ = command(**reloaded.settings)
+
+    def checked() -> int:
+        return subprocess.run(check.split(), cwd=reloaded.folder, env=environ, capture_output=True).returncode
+
+    assert checked() == 0
+    views = Path(reloaded.folder, "pushsvc", "views.py")
+    text = views.read_text()
+    views.write_text(text + "\nimport something_that_was_not_installed\n")
+    try:
+        assert checked() != 0
+    finally:
+        views.write_text(text)
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd")
+def test_systemd_understands_the_service_file(reloaded: Stack, tmp_path: Path) -> None:
+    path = tmp_path / "pushsvc.service"
+    path.write_text(unit(reloaded))
+    done = subprocess.run(["systemd-analyze", "verify", path], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "pushsvc.service" not in done.stderr
 
 
 def test_a_stop_closes_the_listener_at_once(start: Start) -> None:
