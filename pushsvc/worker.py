@@ -22,6 +22,7 @@ from gunicorn.sock import ssl_context
 from gunicorn.workers.ggevent import GeventWorker
 
 from pushsvc.handover import CLOSES, HandOver
+from pushsvc.keepalive import KeepAlive
 from pushsvc.limits import most_connections, raise_descriptor_limit
 from pushsvc.shifts import SHIFTS
 from pushsvc.turnstile import Turnstile
@@ -55,7 +56,7 @@ class PushWorker(GeventWorker):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._shift = SHIFTS.call(self.cfg)
-        self._idle: dict[_KeepAlive, gevent.Greenlet] = {}
+        self._idle: dict[KeepAlive, gevent.Greenlet] = {}
         self._newcomers = Turnstile(NEWCOMERS)
         self._stopping: gevent.event.Event | None = None  # set when the worker serves
 
@@ -203,16 +204,16 @@ class PushWorker(GeventWorker):
         self.alive = False
         self._service.hub.draining = True
 
-    def timeout_ctx(self) -> _KeepAlive:
+    def timeout_ctx(self) -> KeepAlive:
         """Gunicorn waits for a connection's next request inside this."""
-        return _KeepAlive(self._idle, self.cfg.keepalive)
+        return KeepAlive(self._idle, self.cfg.keepalive)
 
     def _close_idle(self) -> None:
         """End the kept-alive connections on which no request has begun."""
         for timeout, greenlet in list(self._idle.items()):
             gevent.get_hub().loop.run_callback(self._end, timeout, greenlet)
 
-    def _end(self, timeout: _KeepAlive, greenlet: gevent.Greenlet) -> None:
+    def _end(self, timeout: KeepAlive, greenlet: gevent.Greenlet) -> None:
         if timeout in self._idle:  # a request may have begun since
             greenlet.throw(timeout)
 
@@ -233,21 +234,3 @@ class _Name:
 
     def getsockname(self) -> Any:
         return self._name
-
-
-class _KeepAlive(gevent.Timeout):
-    """A wait that ends quietly: by a request, after `seconds`, or when the worker throws this into it."""
-
-    def __init__(self, idle: dict[_KeepAlive, gevent.Greenlet], seconds: float) -> None:
-        super().__init__(seconds, False)
-        self._waiting = idle
-
-    def __enter__(self) -> _KeepAlive:
-        self._waiting[self] = gevent.getcurrent()
-        super().__enter__()
-        return self
-
-    def __exit__(self, kind: Any, value: Any, traceback: Any) -> bool | None:
-        del self._waiting[self]
-        quiet: bool | None = super().__exit__(kind, value, traceback)
-        return quiet
