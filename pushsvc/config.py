@@ -11,11 +11,13 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
-from pushsvc import sentinels
 from pushsvc.errors import ConfigError
 
 PREFIX: Final = "PUSHSVC_"
-REDIS_SCHEMES: Final = ("redis://", "rediss://", "unix://", *sentinels.SCHEMES)
+# Not with what uses them: gunicorn's master imports this file, and redis must not be there before gevent has patched
+# what that imports.
+SENTINEL_SCHEMES: Final = ("redis+sentinel://", "rediss+sentinel://")
+REDIS_SCHEMES: Final = ("redis://", "rediss://", "unix://", *SENTINEL_SCHEMES)
 
 
 _HOST_PORT: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9\-]{1,63}(?:\.[A-Za-z0-9\-]{1,63})*):([0-9]{1,5})")

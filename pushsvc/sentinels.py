@@ -8,7 +8,6 @@ from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 from redis.connection import Connection, ConnectionPool, SSLConnection
 from redis.sentinel import Sentinel, SentinelConnectionPool, SentinelManagedConnection
 
-SCHEMES: Final = ("redis+sentinel://", "rediss+sentinel://")
 _PORT: Final = 26379
 # The master's account is in the address; the sentinels have their own.
 _OPTIONS: Final = frozenset({"db", "sentinel_username", "sentinel_password"})

@@ -22,6 +22,7 @@ from redis.exceptions import (
 from redis.retry import Retry
 
 from pushsvc import sentinels
+from pushsvc.config import SENTINEL_SCHEMES
 from pushsvc.errors import Broken, Full, PushError, Unavailable, Unreached
 from pushsvc.lane import Command, Lane, NotSent
 
@@ -61,7 +62,7 @@ def connect(url: str, greet: Callable[[ConnectionInterface], None] | None = None
         "retry": Retry(NoBackoff(), 0),
         "protocol": 2,
     }
-    if url.startswith(sentinels.SCHEMES):
+    if url.startswith(SENTINEL_SCHEMES):
         return redis.Redis(connection_pool=sentinels.pool(url, ASK_SECONDS, **options))
     return redis.Redis(connection_pool=redis.ConnectionPool.from_url(url, **options))
 

@@ -143,6 +143,7 @@ def test_a_reload_runs_the_new_code(reloaded: Stack) -> None:
     until_gone(stack, reload(stack))
     for name in files:
         assert f"new code in {name}" in stack.output
+    assert "MonkeyPatchWarning" not in stack.output, "gunicorn's master imports what gevent must patch first"
     assert httpx.get(f"{stack.url}/readyz", trust_env=False).status_code == 200
 
 
