@@ -17,9 +17,10 @@ from pushsvc.errors import Invalid
 from pushsvc.event import BEGINNING, EventId, answer_channel, answers_channel
 from pushsvc.listening import STREAM_HEADERS, Connection, resumable, spend, stream
 from pushsvc.outlet import QueueOutlet
+from pushsvc.partition import Partition
 from pushsvc.records import Record, unknown
 from pushsvc.replay import is_reset
-from pushsvc.service import Service, service
+from pushsvc.service import service
 from pushsvc.subscriber import Listener, Subscriber
 from pushsvc.tickets import Admission
 
@@ -35,25 +36,27 @@ blueprint = Blueprint("answering", __name__, url_prefix="/v1")
 @blueprint.get("/generations/<generation_id>/events")
 @resumable
 def listen(generation_id: str) -> ResponseReturnValue:
-    svc = service()
-    cursor = sse.last_event_id(request.headers.get("Last-Event-ID"), request.args.get("last_event_id"))
-    reader = _reader(svc, generation_id)
+    partition = service().of(generation_id)
+    cursor = partition.cursor(request.headers.get("Last-Event-ID"), request.args.get("last_event_id"))
+    reader = _reader(partition, generation_id)
     if request.method == "HEAD":
         return Response(headers=STREAM_HEADERS)
     over = reader.record.ending is not None
-    response = _retell(svc, reader.record, cursor) if over else _follow(svc, reader, cursor)
+    response = _retell(partition, reader.record, cursor) if over else _follow(partition, reader, cursor)
     try:
         if reader.admission is not None:
-            spend(svc, reader.admission, response)
+            spend(partition, reader.admission, response)
     except BaseException:
         response.close()  # which leaves the hub
         raise
     return response
 
 
-def answer_url(svc: Service, generation_id: str) -> str:
+def answer_url(partition: Partition, generation_id: str) -> str:
     """For an EventSource, which can bring no token: a ticket in it opens this answer."""
-    return f"{request.script_root}/v1/generations/{generation_id}/events?ticket={svc.tickets.reading(generation_id)}"
+    return (
+        f"{request.script_root}/v1/generations/{generation_id}/events?ticket={partition.tickets.reading(generation_id)}"
+    )
 
 
 class _Reader(NamedTuple):
@@ -64,38 +67,38 @@ class _Reader(NamedTuple):
     admission: Admission | None = None
 
 
-def _reader(svc: Service, generation_id: str) -> _Reader:
+def _reader(partition: Partition, generation_id: str) -> _Reader:
     """Who may read this one. Raises NotFound also where that is not the caller's to know."""
     ticket = request.args.get("ticket", "")
-    if "Authorization" not in request.headers and svc.tickets.opens(ticket, generation_id):
+    if "Authorization" not in request.headers and partition.tickets.opens(ticket, generation_id):
         same_site()
-        return _Reader(svc.generations.records.get(generation_id))
+        return _Reader(partition.generations.records.get(generation_id))
     admission = admit()
-    record = svc.generations.records.get(generation_id)
+    record = partition.generations.records.get(generation_id)
     if record.user != admission.identity.user and not admission.identity.admin:
         raise unknown(generation_id)
     return _Reader(record, admission.identity.expires, admission)
 
 
-def _follow(svc: Service, reader: _Reader, cursor: EventId | None) -> Response:
+def _follow(partition: Partition, reader: _Reader, cursor: EventId | None) -> Response:
     """Of one that runs: what was said so far in one event, unless the browser says where it was; then the rest."""
     record = reader.record
-    head = sse.opening(svc.hub.connections.retry_ms())
+    head = sse.opening(partition.hub.connections.retry_ms())
     if cursor is None:
-        said = svc.generations.records.said(record.id)
+        said = partition.generations.records.said(record.id)
         if said and said[-1].wire.endswith(sse.DONE):
-            return _retell(svc, svc.generations.records.get(record.id), cursor)  # it has ended just now
+            return _retell(partition, partition.generations.records.get(record.id), cursor)  # it has ended just now
         head += _snapshot(said)
         cursor = said[-1].id if said else BEGINNING
-    outlet = QueueOutlet(svc.settings.send_buffer_bytes, request.environ.get("gunicorn.socket"))
+    outlet = QueueOutlet(service().settings.send_buffer_bytes, request.environ.get("gunicorn.socket"))
     listener = Listener(answer_channel(record.id), cursor, outlet, cancels=record.cancels, expires=reader.expires)
-    return stream(svc.hub, Connection(svc.hub, listener), outlet, head)
+    return stream(partition.hub, Connection(partition.hub, listener), outlet, head)
 
 
-def _retell(svc: Service, record: Record, cursor: EventId | None) -> Response:
+def _retell(partition: Partition, record: Record, cursor: EventId | None) -> Response:
     """Of one that has ended: all, or what the browser has not had; and if that is nothing, that it need not ask."""
-    said, told = svc.generations.records.said(record.id), b""
-    if cursor is not None and is_reset(cursor, clock := svc.log.clock()):
+    said, told = partition.generations.records.said(record.id), b""
+    if cursor is not None and is_reset(cursor, clock := partition.log.clock()):
         told = sse.gap(cursor, said[0].id if said else None, "reset", clock.epoch)
         cursor = None
     if cursor is None:
@@ -107,7 +110,7 @@ def _retell(svc: Service, record: Record, cursor: EventId | None) -> Response:
     if not said:
         return Response(status=204)  # an EventSource does not come back after this (WHATWG HTML section 9.2.3)
     told += b"".join([event.wire for event in said])
-    return Response(sse.opening(svc.hub.connections.retry_ms()) + told, headers=STREAM_HEADERS)
+    return Response(sse.opening(partition.hub.connections.retry_ms()) + told, headers=STREAM_HEADERS)
 
 
 def _snapshot(said: list[Live]) -> bytes:
@@ -123,17 +126,17 @@ def _snapshot(said: list[Live]) -> bytes:
 @resumable
 def news() -> ResponseReturnValue:
     """That a generation of the user began or ended, for pages that list them."""
-    svc = service()
-    cursor = sse.last_event_id(request.headers.get("Last-Event-ID"), request.args.get("last_event_id"))
     identity = identify()
     user = identity.need_user()
+    partition = service().of(user)
+    cursor = partition.cursor(request.headers.get("Last-Event-ID"), request.args.get("last_event_id"))
     if request.method == "HEAD":
         return Response(headers=STREAM_HEADERS)
-    start = svc.log.clock().last if cursor is None else cursor
-    outlet = QueueOutlet(svc.settings.send_buffer_bytes, request.environ.get("gunicorn.socket"))
+    start = partition.log.clock().last if cursor is None else cursor
+    outlet = QueueOutlet(service().settings.send_buffer_bytes, request.environ.get("gunicorn.socket"))
     subscriber = Subscriber(user, [answers_channel(user)], start, outlet, ack=False, expires=identity.expires)
-    head = sse.opening(svc.hub.connections.retry_ms(), start if cursor is None else None)
-    return stream(svc.hub, Connection(svc.hub, subscriber), outlet, head)
+    head = sse.opening(partition.hub.connections.retry_ms(), start if cursor is None else None)
+    return stream(partition.hub, Connection(partition.hub, subscriber), outlet, head)
 
 
 # What is kept
@@ -141,22 +144,22 @@ def news() -> ResponseReturnValue:
 
 @blueprint.get("/generations/<generation_id>")
 def state(generation_id: str) -> ResponseReturnValue:
-    svc = service()
-    return _described(svc, _owned(svc, generation_id))
+    partition = service().of(generation_id)
+    return _described(partition, _owned(partition, generation_id))
 
 
 @blueprint.delete("/generations/<generation_id>")
 def cancel(generation_id: str) -> ResponseReturnValue:
-    svc = service()
-    record = _owned(svc, generation_id)
+    partition = service().of(generation_id)
+    record = _owned(partition, generation_id)
     if record.ending is None:
-        svc.generations.cancel(record)
-    return _described(svc, svc.generations.records.get(generation_id))
+        partition.generations.cancel(record)
+    return _described(partition, partition.generations.records.get(generation_id))
 
 
-def _owned(svc: Service, generation_id: str) -> Record:
+def _owned(partition: Partition, generation_id: str) -> Record:
     identity = identify()
-    record = svc.generations.records.get(generation_id)
+    record = partition.generations.records.get(generation_id)
     if record.user != identity.user and not identity.admin:
         raise unknown(generation_id)
     return record
@@ -165,15 +168,15 @@ def _owned(svc: Service, generation_id: str) -> Record:
 @blueprint.get("/generations")
 def kept() -> ResponseReturnValue:
     """The user's generations, newest first, in the shape of OpenAI's lists."""
-    svc = service()
     user = identify().need_user()
+    partition = service().of(user)
     limit = number("limit", DEFAULT_LIMIT, 1, MOST_LIMIT)
     after = request.args.get("after") or None
     try:
-        records, more = svc.generations.records.newest(user, limit, after)
+        records, more = partition.generations.records.newest(user, limit, after)
     except LookupError as error:
         raise Invalid.field("after", "is none of your generations.") from error
-    data = [_described(svc, record) for record in records]
+    data = [_described(partition, record) for record in records]
     return {
         "object": "list",
         "data": data,
@@ -183,15 +186,15 @@ def kept() -> ResponseReturnValue:
     }
 
 
-def _described(svc: Service, record: Record) -> Json:
-    whole = svc.generations.answer(record)
+def _described(partition: Partition, record: Record) -> Json:
+    whole = partition.generations.answer(record)
     asked: Json = orjson.loads(record.request)
     messages: list[Any] = asked["messages"]
     return {
         "id": record.id,
         "object": "generation",
         "state": record.state,
-        "url": answer_url(svc, record.id),
+        "url": answer_url(partition, record.id),
         "model": whole.get("model") or asked.get("model"),
         "created": record.created // 1000,
         "seconds": None if record.ended is None else (record.ended - record.created) / 1000,

@@ -10,6 +10,7 @@ from gunicorn.http.errors import ParseException
 from pushsvc import publishing
 from pushsvc.errors import Invalid, UnsupportedMedia
 from pushsvc.event import EventId
+from pushsvc.keys import Keys
 
 MAX_BODY_BYTES: Final = 64 * 2**20  # of any request; one batch of the usual size is far below
 SMALL_BODY_BYTES: Final = 65536
@@ -54,6 +55,7 @@ def number(name: str, default: int, least: int, most: int) -> int:
     return int(value)
 
 
-def id_argument(name: str) -> EventId | None:
+def id_argument(name: str, keys: Keys) -> EventId | None:
+    """`keys`: of the partition that it is for."""
     value = request.args.get(name)
-    return EventId.parse(value, name) if value else None
+    return EventId.parse(keys.own(value), name) if value else None

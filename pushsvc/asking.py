@@ -21,10 +21,11 @@ from pushsvc.generation import Generation
 from pushsvc.history import Bell
 from pushsvc.listening import STREAM_HEADERS, Connection, stream
 from pushsvc.outlet import QueueOutlet
+from pushsvc.partition import Partition
 from pushsvc.publishing import parse_json
 from pushsvc.question import Question
 from pushsvc.records import Record
-from pushsvc.service import Service, service
+from pushsvc.service import service
 from pushsvc.subscriber import Asker, Outlet, Reason
 
 MOST_BODY_BYTES: Final = 8 * 2**20  # of a question; it is kept with the answer
@@ -34,27 +35,32 @@ blueprint = Blueprint("asking", __name__, url_prefix="/v1")
 
 @blueprint.post("/chat/completions")
 def completions() -> ResponseReturnValue:
-    svc = service()
     asked, user, key = _asked()
-    svc.hub.check_room()
-    generation_id, generation = svc.generations.begin(asked, user, key)
+    partition = _at(user)
+    generation_id, generation = partition.generations.begin(asked, user, key)
     if generation is not None:
         begun = _Begun(generation_id, generation, asked.cancels, again=key is not None)
-        response = _streamed(svc, begun) if asked.stream else _at_once(svc, begun)
+        response = _streamed(partition, begun) if asked.stream else _at_once(partition, begun)
     else:
-        response = _repeated(svc, svc.generations.records.get(generation_id), stream=asked.stream)
+        response = _repeated(partition, partition.generations.records.get(generation_id), stream=asked.stream)
     response.headers["X-Generation-Id"] = generation_id
     return response
 
 
 @blueprint.post("/generations")
 def generations() -> ResponseReturnValue:
-    svc = service()
     asked, user, key = _asked(stream=True)
-    svc.hub.check_room()
-    generation_id, _ = svc.generations.begin(asked, user, key)
-    url = answer_url(svc, generation_id)
+    partition = _at(user)
+    generation_id, _ = partition.generations.begin(asked, user, key)
+    url = answer_url(partition, generation_id)
     return {"id": generation_id, "url": url}, 202, {"X-Generation-Id": generation_id}
+
+
+def _at(user: str) -> Partition:
+    """Raises Unavailable if this worker takes no more connections."""
+    svc = service()
+    svc.room.check()
+    return svc.of(user)
 
 
 def _asked(*, stream: bool | None = None) -> tuple[Question, str, str | None]:
@@ -75,65 +81,65 @@ class _Begun(NamedTuple):
     again: bool = True
 
 
-def _repeated(svc: Service, record: Record, *, stream: bool) -> Response:
+def _repeated(partition: Partition, record: Record, *, stream: bool) -> Response:
     """The key was used before: that answer, from its beginning."""
     if record.ending is None:
         begun = _Begun(record.id, None, record.cancels)
-        return _streamed(svc, begun) if stream else _at_once(svc, begun)
+        return _streamed(partition, begun) if stream else _at_once(partition, begun)
     if not stream:
-        return _complete(svc, record)
-    refusal = _refusal(svc, record)
+        return _complete(partition, record)
+    refusal = _refusal(partition, record)
     if refusal is not None:
         return refusal
-    said = svc.generations.records.said(record.id)
+    said = partition.generations.records.said(record.id)
     return Response(b"".join([event.wire for event in said]), headers=STREAM_HEADERS)
 
 
-def _streamed(svc: Service, begun: _Begun) -> Response:
+def _streamed(partition: Partition, begun: _Begun) -> Response:
     """As it is made; but if the model refuses, its refusal."""
-    outlet = QueueOutlet(svc.settings.send_buffer_bytes, request.environ.get("gunicorn.socket"))
+    outlet = QueueOutlet(service().settings.send_buffer_bytes, request.environ.get("gunicorn.socket"))
     generation, known = begun.generation, gevent.event.Event()
-    connection = _joined(svc, begun, outlet, known.set)
+    connection = _joined(partition, begun, outlet, known.set)
     try:
         if generation is not None:
             generation.begun = known
             if not generation.answering:
-                known.wait(svc.settings.heartbeat_seconds)  # then the client must hear that it is being served
+                known.wait(service().settings.heartbeat_seconds)  # then the client must hear that it is being served
             generation.begun = None
         streams = generation is not None and generation.streams
-        refusal = None if streams else _refusal(svc, svc.generations.records.get(begun.id))
+        refusal = None if streams else _refusal(partition, partition.generations.records.get(begun.id))
     except BaseException:
         connection.leave()
         raise
     if refusal is not None:
         connection.leave()
         return refusal
-    return stream(svc.hub, connection, outlet, sse.COMMENT)
+    return stream(partition.hub, connection, outlet, sse.COMMENT)
 
 
-def _joined(svc: Service, begun: _Begun, outlet: Outlet, left: Callable[[], None] | None = None) -> Connection:
+def _joined(partition: Partition, begun: _Begun, outlet: Outlet, left: Callable[[], None] | None = None) -> Connection:
     """Raises what Connection does; then nobody hears the answer, nor can ask for it, and it is not made."""
     asker = Asker(answer_channel(begun.id), BEGINNING, outlet, cancels=begun.cancels)
     try:
-        return Connection(svc.hub, asker, left)
+        return Connection(partition.hub, asker, left)
     except BaseException:
         if begun.generation is not None and not begun.again:
             begun.generation.end(CANCELLED)
         raise
 
 
-def _refusal(svc: Service, record: Record) -> Response | None:
+def _refusal(partition: Partition, record: Record) -> Response | None:
     """Nothing was said before it ended: then that is no stream."""
-    if record.ending is None or record.ending.error is None or svc.generations.has_said(record):
+    if record.ending is None or record.ending.error is None or partition.generations.has_said(record):
         return None
     return _not_answered(record.ending)
 
 
-def _at_once(svc: Service, begun: _Begun) -> Response:
+def _at_once(partition: Partition, begun: _Begun) -> Response:
     """When it is complete."""
     bell = Bell()
-    connection = _joined(svc, begun, bell)
-    asker, records = connection.subscriber, svc.generations.records
+    connection = _joined(partition, begun, bell)
+    asker, records = connection.subscriber, partition.generations.records
     try:
         while True:
             bell.rung.clear()
@@ -145,14 +151,14 @@ def _at_once(svc: Service, begun: _Begun) -> Response:
             bell.rung.wait()
     finally:
         connection.leave()
-    return _complete(svc, records.get(begun.id))
+    return _complete(partition, records.get(begun.id))
 
 
-def _complete(svc: Service, record: Record) -> Response:
+def _complete(partition: Partition, record: Record) -> Response:
     """All of one that has ended."""
     if record.ending is not None and record.ending.error is not None:
         return _not_answered(record.ending)
-    answer = record.answer or orjson.dumps(svc.generations.answer(record))
+    answer = record.answer or orjson.dumps(partition.generations.answer(record))
     return Response(answer, content_type="application/json", headers={"Cache-Control": "no-store"})
 
 

@@ -5,6 +5,8 @@ confirmed, each time anew, and whoever hears that reads the log.
 
 The connection speaks RESP3, in which a subscribed connection may also run commands. So the clock is read on it: its
 answer stands in one order with the announcements, and says exactly which of them belong before it.
+
+The channels are sharded ones: on a cluster they live with the partition's data, elsewhere they are like any others.
 """
 
 from __future__ import annotations
@@ -22,7 +24,6 @@ import redis
 from redis.connection import ConnectionInterface
 from redis.maint_notifications import MaintNotificationsConfig
 
-from pushsvc import keys
 from pushsvc.errors import Unavailable
 from pushsvc.lane import Command
 from pushsvc.loops import Loop, Turn
@@ -33,10 +34,11 @@ logger = logging.getLogger(__name__)
 CANARY_SECONDS: Final = 0.5  # how often the worker announces something to itself
 SILENCE_SECONDS: Final = 2.0  # a canary that has not come back for so long: the subscription is not proven
 DEAF_SECONDS: Final = 30.0  # nor behind a burst of announcements, which it only queues in: the subscription is deaf
-BATCH: Final = 500  # channels in one SUBSCRIBE
+BATCH: Final = 500  # channels in one SSUBSCRIBE
 # After so many commands for channels, so that a crowd that joins or leaves shares the next one; one user waits little.
 PAUSE_PER_CHANNEL: Final = 0.005  # seconds
 LONGEST_PAUSE: Final = 0.1
+ELSEWHERE: Final = ("READONLY", "MOVED", "CLUSTERDOWN", "MASTERDOWN")  # refusals of who is the master no more
 READ_BYTES: Final = 262144  # how much is taken from the socket at once; what comes together leaves together
 
 Announcement = tuple[str, bytes]  # channel, payload
@@ -68,10 +70,11 @@ class Bus:
         self._client = client
         self._store = store
         self._ear = ear
-        self._own = keys.ear(worker_id)
+        self._keys = store.keys
+        self._own = self._keys.ear(worker_id)
         self._wanted: set[str] = set()
-        self._queue: list[tuple[str, str]] = []  # (SUBSCRIBE or UNSUBSCRIBE, key) yet to be sent
-        self._unanswered: Counter[str] = Counter()  # SUBSCRIBEs sent or queued and not confirmed, by key
+        self._queue: list[tuple[str, str]] = []  # (SSUBSCRIBE or SUNSUBSCRIBE, key) yet to be sent
+        self._unanswered: Counter[str] = Counter()  # SSUBSCRIBEs sent or queued and not confirmed, by key
         self._asked = False  # a probe is to be sent
         self._probing: Callable[[Any], None] | None = None  # one was sent; one at a time, so that many share the next
         self._queued = gevent.event.Event()
@@ -101,14 +104,14 @@ class Bus:
         for channel in channels:
             if channel not in self._wanted:
                 self._wanted.add(channel)
-                self._put("SUBSCRIBE", keys.log(channel))
+                self._put("SSUBSCRIBE", self._keys.log(channel))
 
     def drop(self, channels: Iterable[str]) -> None:
         """Unsubscribe."""
         for channel in channels:
             if channel in self._wanted:
                 self._wanted.discard(channel)
-                self._put("UNSUBSCRIBE", keys.log(channel))
+                self._put("SUNSUBSCRIBE", self._keys.log(channel))
 
     def ask(self) -> None:
         """Run `Ear.probe`, after all that was wanted so far is confirmed."""
@@ -118,7 +121,7 @@ class Bus:
     def _put(self, command: str, key: str) -> None:
         if self._connection is None:
             return  # whoever connects subscribes to all that is wanted
-        if command == "SUBSCRIBE":
+        if command == "SSUBSCRIBE":
             self._unanswered[key] += 1
         self._queue.append((command, key))
         self._queued.set()
@@ -134,7 +137,7 @@ class Bus:
         try:
             connection.connect()
             self._store.load_scripts()
-            connection.send_command("SUBSCRIBE", self._own)
+            connection.send_command("SSUBSCRIBE", self._own)
             self._heard = time.monotonic()
             self._ear.begun()
             self._connection = connection
@@ -143,7 +146,7 @@ class Bus:
             self._asked = self._asked or self._probing is not None
             self._probing = None
             for channel in self._wanted:
-                self._put("SUBSCRIBE", keys.log(channel))
+                self._put("SSUBSCRIBE", self._keys.log(channel))
             self._queued.set()
             turn = Turn()
             for batch in _batches(connection._get_socket()):
@@ -162,8 +165,8 @@ class Bus:
             if isinstance(message, hiredis.PushNotification):
                 kind, raw_key, payload = message
                 key = raw_key.decode()
-                if kind == b"message" and key != self._own:
-                    announced.append((keys.channel_of(key), payload))
+                if kind == b"smessage" and key != self._own:
+                    announced.append((self._keys.channel_of(key), payload))
                     continue
             if announced:
                 self._ear.announced(announced)
@@ -171,29 +174,32 @@ class Bus:
             if not isinstance(message, hiredis.PushNotification):
                 self._answered(message)
             elif key == self._own:
+                if kind == b"sunsubscribe":  # unasked: the node does not have this partition any more
+                    raise redis.ConnectionError("this partition has moved to another node")
                 self._heard = time.monotonic()
-                if kind == b"message":
+                if kind == b"smessage":
                     loop.well()
                     if payload:
                         self._ear.called(payload.decode())
-            elif kind == b"subscribe":
+            elif kind == b"ssubscribe":
                 self._confirmed(key)
         if announced:
             self._ear.announced(announced)
 
     def _confirmed(self, key: str) -> None:
         self._unanswered[key] -= 1
-        # An UNSUBSCRIBE may stand between two SUBSCRIBEs of one channel; only the last answer proves anything.
+        # A SUNSUBSCRIBE may stand between two SSUBSCRIBEs of one channel; only the last answer proves anything.
         if self._unanswered[key] <= 0:
             del self._unanswered[key]
-            if keys.channel_of(key) in self._wanted:
-                self._ear.confirmed(keys.channel_of(key))
+            channel = self._keys.channel_of(key)
+            if channel in self._wanted:
+                self._ear.confirmed(channel)
 
     def _answered(self, answer: Any) -> None:
         probing, self._probing = self._probing, None
         if isinstance(answer, Exception):
-            if str(answer).startswith("READONLY"):
-                raise redis.ReadOnlyError("this Redis is the master no more")
+            if str(answer).startswith(ELSEWHERE):
+                raise redis.ReadOnlyError(f"this Redis is the master no more: {answer}")
             logger.error("redis does not tell the clock: %s", answer)
             gevent.spawn_later(LONGEST_PAUSE, self.ask)
         elif probing is not None:
@@ -226,7 +232,7 @@ class Bus:
 
     def _sing(self, loop: Loop) -> None:
         while True:
-            self._store.one(("PUBLISH", self._own, ""))
+            self._store.one(("SPUBLISH", self._own, ""))
             loop.well()
             gevent.sleep(CANARY_SECONDS)
 

@@ -78,7 +78,7 @@ def serve() -> None:
     from pushsvc.probes import check_redis
 
     settings = _settings()
-    check_redis(redis_url(settings))
+    check_redis(redis_url(settings), settings.partitions)
     os.environ[f"{PREFIX}DATA_DIR"] = str(settings.data_dir.resolve())
     os.chdir(serving.FOLDER)
     os.execv(sys.executable, serving.COMMAND)

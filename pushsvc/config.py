@@ -11,13 +11,11 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
+from pushsvc.addresses import CLUSTER_SCHEMES, SENTINEL_SCHEMES
 from pushsvc.errors import ConfigError
 
 PREFIX: Final = "PUSHSVC_"
-# Not with what uses them: gunicorn's master imports this file, and redis must not be there before gevent has patched
-# what that imports.
-SENTINEL_SCHEMES: Final = ("redis+sentinel://", "rediss+sentinel://")
-REDIS_SCHEMES: Final = ("redis://", "rediss://", "unix://", *SENTINEL_SCHEMES)
+REDIS_SCHEMES: Final = ("redis://", "rediss://", "unix://", *SENTINEL_SCHEMES, *CLUSTER_SCHEMES)
 
 
 _HOST_PORT: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9\-]{1,63}(?:\.[A-Za-z0-9\-]{1,63})*):([0-9]{1,5})")
@@ -61,6 +59,7 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     redis_url: str = Field("", repr=False)  # may hold a password
+    partitions: Annotated[int, Field(ge=1, le=256)] = 8  # of a cluster's data; fixed when that is born
     data_dir: Path = Path(".pushsvc")
     secret: str = Field("", repr=False)
     http: HostPort = "127.0.0.1:8080"

@@ -30,7 +30,7 @@ def admit() -> Admission:
     ticket = request.args.get("ticket")
     if ticket is not None:
         same_site()
-        return service().tickets.admit(ticket, request.cookies)
+        return service().of(ticket).tickets.admit(ticket, request.cookies)
     cookie = request.cookies.get(auth.COOKIE)
     if cookie is not None:
         same_site()

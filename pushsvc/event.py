@@ -92,6 +92,12 @@ def answers_channel(user: str) -> str:
     return f"answers:{user}"
 
 
+def user_of(channel: str) -> str | None:
+    """The user whose channel this is; None: it is for everybody."""
+    kind, _, name = channel.partition(":")
+    return name if kind == "user" else None
+
+
 def user_channel(user: object, field: str = "user") -> str:
     return f"user:{checked_name(user, field)}"
 

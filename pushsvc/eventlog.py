@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from pushsvc import keys, sse
+from pushsvc import sse
 from pushsvc.errors import Broken, PushError, Unavailable, Unreached
 from pushsvc.event import BEGINNING, Event, EventId
 from pushsvc.lane import Command
@@ -94,6 +94,7 @@ class EventLog:
     ) -> None:
         """`wait_replicas`: how many must have an event before its receipt is given."""
         self._store = store
+        self._keys = store.keys
         self._wait_replicas = wait_replicas
         self._keep_events = keep_events
         self._keep_seconds = keep_seconds
@@ -121,7 +122,7 @@ class EventLog:
         except Unavailable as error:  # nobody knows; but a key says whether it was done already
             again = Unreached(error.detail, retry_after=error.retry_after)
             return [error if event.key is None else again for event in events]
-        return [_receipt(event, answer) for event, answer in zip(events, answers, strict=True)]
+        return [self._receipt(event, answer) for event, answer in zip(events, answers, strict=True)]
 
     def _append_all(self, commands: Sequence[Command]) -> list[Any]:
         """Raises Unavailable also if not enough replicas have them, or say so: another master may lack them."""
@@ -134,7 +135,7 @@ class EventLog:
 
     def _append_command(self, event: Event) -> Command:
         return _APPEND.call(
-            _names(event),
+            self._names(event),
             sse.frame(event.name, event.data),
             self._keep_events,
             self._keep_seconds,
@@ -143,14 +144,27 @@ class EventLog:
             self._dedupe_seconds,
         )
 
+    def _names(self, event: Event) -> list[str]:
+        """The keys that its appending touches."""
+        names = [self._keys.clock, self._keys.epoch, self._keys.log(event.channel), self._keys.tail(event.channel)]
+        return names if event.key is None else [*names, self._keys.dedupe(event.channel, event.key)]
+
+    def _receipt(self, event: Event, answer: Any) -> Receipt | PushError:
+        if not isinstance(answer, Exception):
+            return Receipt(EventId.from_redis(answer[0]), bool(answer[1]))
+        error = refusal(answer)
+        if isinstance(error, Broken):
+            logger.error("one of these keys is of a wrong type; delete it: %s", " ".join(map(repr, self._names(event))))
+        return error
+
     def clock(self) -> Clock:
         """Where the log stands now. All events up to `last` can be read; all later ones are still to be announced."""
-        return self._clock(*self._store.one(_CLOCK.call([keys.CLOCK, keys.EPOCH])))
+        return self._clock(*self._store.one(_CLOCK.call([self._keys.clock, self._keys.epoch])))
 
     def probe(self, channels: Sequence[str]) -> Command:
         """The command that asks for the clock and these channels' tails, for a connection of its own; it needs no
         script to be loaded."""
-        names = [keys.CLOCK, keys.EPOCH, *map(keys.tail, channels)]
+        names = [self._keys.clock, self._keys.epoch, *map(self._keys.tail, channels)]
         return ("EVAL", _CLOCK.source, len(names), *names)
 
     def probed(self, answer: Sequence[Any]) -> tuple[Clock, list[EventId]]:
@@ -164,23 +178,23 @@ class EventLog:
 
     def lose(self, hole: tuple[EventId, EventId]) -> None:
         """Events were lost between these two lives of the data: whoever comes back from before shall be told."""
-        self._store.one(lose(hole))
+        self._store.one(lose(self._keys, hole))
 
     def read(self, channels: Sequence[str], after: EventId, clock: Clock, count: int) -> list[Slice]:
         """The oldest `count` entries of each channel with an id after `after`, ids rising."""
         first = f"({after}" if after.ms >= clock.cutoff else f"{clock.cutoff}-0"
         return self._slices(
-            channels, [("XRANGE", keys.log(channel), first, "+", "COUNT", count) for channel in channels]
+            channels, [("XRANGE", self._keys.log(channel), first, "+", "COUNT", count) for channel in channels]
         )
 
     def read_back(self, channel: str, before: EventId, clock: Clock, count: int) -> Slice:
         """The newest `count` entries of the channel with id < before, ids falling."""
-        command = ("XREVRANGE", keys.log(channel), f"({before}", f"{clock.cutoff}-0", "COUNT", count)
+        command = ("XREVRANGE", self._keys.log(channel), f"({before}", f"{clock.cutoff}-0", "COUNT", count)
         return self._slices([channel], [command])[0]
 
     def _slices(self, channels: Sequence[str], ranges: Sequence[Command]) -> list[Slice]:
         """Tails first: what a tail names was in the log then, so a range that is read later shows it, or its loss."""
-        commands: list[Command] = [*(("GET", keys.tail(channel)) for channel in channels), *ranges]
+        commands: list[Command] = [*(("GET", self._keys.tail(channel)) for channel in channels), *ranges]
         answers = list(map(_kept, commands, self._store.read_each(commands)))
         return [
             Slice([_entry(*raw) for raw in entries or ()], EventId.from_redis(tail) if tail else BEGINNING)
@@ -191,34 +205,19 @@ class EventLog:
         """How many events the channels keep after a position (None: from the beginning)."""
         clock = self.clock()
         start = "-" if after is None else f"({after}"
-        return int(self._store.one(_COUNT.call([keys.log(c) for c in channels], start, clock.cutoff, clock.now)))
+        return int(self._store.one(_COUNT.call([self._keys.log(c) for c in channels], start, clock.cutoff, clock.now)))
 
     def position(self, user: str) -> EventId | None:
         """Up to where the user has had everything; None: nothing yet."""
-        raw = self._store.one(("GET", keys.position(user)))
+        raw = self._store.one(("GET", self._keys.position(user)))
         return EventId.from_redis(raw) if raw else None
 
     def advance(self, positions: Mapping[str, EventId]) -> None:
         """Move users' positions forward; one that is already further stays."""
-        names = [keys.position(user) for user in positions]
+        names = [self._keys.position(user) for user in positions]
         # As long as the tails: without a position, what has expired since would look like a loss.
         seconds = self._keep_seconds + TAIL_EXTRA_SECONDS
         self._store.one(_ADVANCE.call(names, seconds, *map(str, positions.values())))
-
-
-def _names(event: Event) -> list[str]:
-    """The keys that its appending touches."""
-    names = [keys.CLOCK, keys.EPOCH, keys.log(event.channel), keys.tail(event.channel)]
-    return names if event.key is None else [*names, keys.dedupe(event.channel, event.key)]
-
-
-def _receipt(event: Event, answer: Any) -> Receipt | PushError:
-    if not isinstance(answer, Exception):
-        return Receipt(EventId.from_redis(answer[0]), bool(answer[1]))
-    error = refusal(answer)
-    if isinstance(error, Broken):
-        logger.error("one of these keys is of a wrong type; delete it: %s", " ".join(map(repr, _names(event))))
-    return error
 
 
 def _kept(command: Command, answer: Any) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 import gevent
@@ -53,16 +53,16 @@ class Generations:
         worker_id: str,
         presence: Presence,
         *,
-        most: int,
+        full: Callable[[], bool],
     ) -> None:
-        """`most`: how many may run here at a time."""
+        """`full`: no more may begin here."""
         self.records = records
         self._scribe = scribe
         self._model = model
         self._limits = limits
         self._worker_id = worker_id
         self._presence = presence
-        self._most = most
+        self._full = full
         self._running: dict[str, Generation] = {}
         self._orphans: set[str] = set()  # begun here as far as Redis knows, but its answer to that was lost
         self._suspects: set[str] = set()  # workers that gave no sign of life when this one looked last
@@ -83,7 +83,7 @@ class Generations:
 
         Raises TooManyGenerations, or Unavailable.
         """
-        if len(self._running) >= self._most:
+        if self._full():
             raise TooManyGenerations("This worker makes as many answers as it may; try again later.", retry_after=2)
         found, new = self.records.begin(user, question.body, cancels=question.cancels, key=key)
         if not new:

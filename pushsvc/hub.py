@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 import gevent
-from gevent.monkey import is_module_patched
 
 from pushsvc.burst import Burst
 from pushsvc.bus import Announcement, Bus, Ear
@@ -22,6 +21,7 @@ from pushsvc.loops import Loop, Turn
 from pushsvc.outlet import QueueOutlet
 from pushsvc.presence import Presence
 from pushsvc.recovery import Recovery
+from pushsvc.room import Room
 from pushsvc.sockets import SocketOutlet, write_all
 from pushsvc.subscriber import Listener, Reason, Subscriber
 
@@ -42,13 +42,11 @@ class Hub(Ear):
         make_bus: Callable[[Ear], Bus],
         *,
         called: Callable[[str], None],
-        max_connections: int,
+        room: Room,
     ) -> None:
         """`called` with what another worker has to tell this one."""
         self._called = called
-        self.max_connections = max_connections
-        self.draining = False
-        self.detaches = False  # set by a server that gives its sockets away
+        self.room = room
         self.connections = connections
         self.bus = make_bus(self)
         self.loop = Loop("hub", self._tidy, expected=())
@@ -59,21 +57,12 @@ class Hub(Ear):
             log, self.bus.ask, self._channels.crowded, self._clock_came, connections.recovered, self._failed
         )
 
-    def check_room(self) -> None:
-        """Raises Unavailable if this worker takes no more connections. Costs nothing, so it is asked first."""
-        if self.draining:
-            raise Unavailable("This worker is stopping; connect again.", retry_after=1)
-        if len(self.connections) >= self.max_connections:
-            raise Unavailable("This worker is full; try again later.", retry_after=5)
-        if not is_module_patched("socket"):
-            raise Unavailable("This server cannot hold streams: it needs gunicorn's gevent worker.", retry_after=60)
-
     def join(self, subscriber: Subscriber) -> None:
         """Count in, subscribe, and wait until Redis confirms: from then on nothing is missed.
 
         Raises Unavailable, or TooManyConnections.
         """
-        self.check_room()
+        self.room.check()
         self.connections.enter(subscriber)
         try:
             self._presence.enter(subscriber.user)
@@ -258,8 +247,3 @@ class Hub(Ear):
             self._recovery.shelf.tidy()
             self.bus.drop(self._channels.let_go(time.monotonic() - LINGER_SECONDS))
             self.bus.ask()  # a FLUSHALL breaks no connection: only the clock tells
-
-    def drain(self, seconds: float) -> None:
-        """Take no more connections, and let all go over `seconds`."""
-        self.draining = True
-        self.connections.drain(seconds)

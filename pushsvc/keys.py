@@ -1,93 +1,128 @@
-"""Every Redis key, in one place. `{0}` is the hash tag of the partition: its keys live on one cluster shard.
+"""Every Redis key, in one place, and which of a cluster's partitions has what belongs to a name.
 
-A channel's log key is also the pub/sub channel that announces it. Names are short where there is one per user.
+The hash tag in braces keeps a partition's keys together: they live on one node. A single server has one partition,
+with the tag `{0}`. A channel's log key is also the pub/sub channel that announces it. Names are short where there is
+one per user.
 """
 
 from __future__ import annotations
 
+import binascii
+import itertools
+from collections.abc import Callable
 from typing import Final
 
-_PREFIX: Final = "pushsvc{0}:"
-_LOG: Final = _PREFIX + "log:"
-
-CLOCK: Final = _PREFIX + "clock"  # stream of one entry; its last id is the last id drawn
-EPOCH: Final = _PREFIX + "epoch"  # string; the clock's first id, and what followed on it: see lives.py
-SERVER: Final = _PREFIX + "server"  # string; the process of Redis that had the data last
+SLOTS: Final = 16384  # of a cluster; each node owns some
+PARTITIONS: Final = "pushsvc{0}:partitions"  # string: how many the data of a cluster has
 
 
-def log(channel: str) -> str:
-    """Stream: the kept events of a channel."""
-    return _LOG + channel
+def slot(tag: str) -> int:
+    """Where the keys with this hash tag live (Redis cluster specification: CRC16 of the tag)."""
+    return _crc16(tag) % SLOTS
 
 
-def channel_of(log_key: str) -> str:
-    """The channel whose log key (or announcement) this is."""
-    return log_key.removeprefix(_LOG)
+def place(name: str, partitions: int) -> int:
+    """The partition of a user, and of what is theirs."""
+    return _crc16(name) % partitions
 
 
-def tail(channel: str) -> str:
-    """String: id of the channel's last event; outlives the events, so that their loss is noticed."""
-    return f"{_PREFIX}tail:{channel}"
+def _crc16(text: str) -> int:
+    return binascii.crc_hqx(text.encode("utf-8", "surrogateescape"), 0)
 
 
-def dedupe(channel: str, key: str) -> str:
-    """String: id of the event published with this idempotency key."""
-    return f"{_PREFIX}key:{channel}:{key}"
+def _tag(number: int, partitions: int) -> str:
+    """Such that the partitions' slots lie evenly among all slots, as nodes own ranges of them: the first number that
+    falls into the partition's share."""
+    return next(tag for tag in map(str, itertools.count()) if slot(tag) * partitions // SLOTS == number)
 
 
-def position(user: str) -> str:
-    """String: id up to which the user has had everything."""
-    return f"{_PREFIX}had:{user}"
+class Keys:
+    """Those of one partition."""
+
+    def __init__(self, number: int = 0, partitions: int = 1) -> None:
+        self._number = number
+        self.partitions = partitions
+        self.tag = _tag(number, partitions)
+        self._prefix = f"pushsvc{{{self.tag}}}:"
+        self._log = f"{self._prefix}log:"
+        self.clock = f"{self._prefix}clock"  # stream of one entry; its last id is the last id drawn
+        self.epoch = f"{self._prefix}epoch"  # string; the clock's first id, and what followed on it: see lives.py
+        self.server = f"{self._prefix}server"  # string; the process of Redis that had the data last
+        self.producers = f"{self._prefix}generating"  # set: ids of workers that run generations, or died while they did
+
+    def hold(self, name: str) -> bool:
+        """Whether what belongs to this name is in this partition."""
+        return place(name, self.partitions) == self._number
+
+    def own(self, text: str) -> str:
+        """Of an id that a client sent, what is of this partition: an event that everybody may hear has an id in each,
+        joined by dots."""
+        ids = text.split(".")
+        return ids[self._number] if len(ids) == self.partitions else text
+
+    def draw(self, make: Callable[[], str]) -> str:
+        """A new name for something of this partition; by the name alone it is found again."""
+        return next(name for name in iter(make, "") if self.hold(name))
+
+    def log(self, channel: str) -> str:
+        """Stream: the kept events of a channel."""
+        return self._log + channel
+
+    def channel_of(self, log_key: str) -> str:
+        """The channel whose log key (or announcement) this is."""
+        return log_key.removeprefix(self._log)
+
+    def tail(self, channel: str) -> str:
+        """String: id of the channel's last event; outlives the events, so that their loss is noticed."""
+        return f"{self._prefix}tail:{channel}"
+
+    def dedupe(self, channel: str, key: str) -> str:
+        """String: id of the event published with this idempotency key."""
+        return f"{self._prefix}key:{channel}:{key}"
+
+    def position(self, user: str) -> str:
+        """String: id up to which the user has had everything."""
+        return f"{self._prefix}had:{user}"
+
+    def ticket(self, digest: str) -> str:
+        """String: the claims a ticket stands for, by the SHA-256 of the ticket."""
+        return f"{self._prefix}ticket:{digest}"
+
+    def spent_ticket(self, digest: str) -> str:
+        """String: the same, once the ticket was used."""
+        return f"{self._prefix}spent:{digest}"
+
+    def connections(self, user: str) -> str:
+        """Hash: worker id -> how many connections of the user it holds."""
+        return f"{self._prefix}conns:{user}"
+
+    def worker(self, worker_id: str) -> str:
+        """String with a short expiry: this worker lives."""
+        return f"{self._prefix}worker:{worker_id}"
+
+    def ear(self, worker_id: str) -> str:
+        """Pub/sub channel on which a worker hears itself, and what other workers have to tell it."""
+        return f"{self._prefix}ear:{worker_id}"
+
+    def generation(self, generation_id: str) -> str:
+        """Hash: what is known of a generation beside what it said."""
+        return f"{self._prefix}gen:{generation_id}"
+
+    def generations(self, user: str) -> str:
+        """Sorted set: ids of the user's generations, by the ms in which they began."""
+        return f"{self._prefix}gens:{user}"
+
+    def running(self, user: str) -> str:
+        """Set: ids of those of them that run."""
+        return f"{self._prefix}gens-running:{user}"
+
+    def generation_key(self, user: str, key: str) -> str:
+        """String: id of the generation that the user began with this idempotency key."""
+        return f"{self._prefix}gen-key:{user}:{key}"
+
+    def generating(self, worker_id: str) -> str:
+        """Set: ids of the generations that a worker runs."""
+        return f"{self._prefix}generating:{worker_id}"
 
 
-def ticket(digest: str) -> str:
-    """String: the claims a ticket stands for, by the SHA-256 of the ticket."""
-    return f"{_PREFIX}ticket:{digest}"
-
-
-def spent_ticket(digest: str) -> str:
-    """String: the same, once the ticket was used."""
-    return f"{_PREFIX}spent:{digest}"
-
-
-def connections(user: str) -> str:
-    """Hash: worker id -> how many connections of the user it holds."""
-    return f"{_PREFIX}conns:{user}"
-
-
-def worker(worker_id: str) -> str:
-    """String with a short expiry: this worker lives."""
-    return f"{_PREFIX}worker:{worker_id}"
-
-
-def ear(worker_id: str) -> str:
-    """Pub/sub channel on which a worker hears itself, and what other workers have to tell it."""
-    return f"{_PREFIX}ear:{worker_id}"
-
-
-def generation(generation_id: str) -> str:
-    """Hash: what is known of a generation beside what it said."""
-    return f"{_PREFIX}gen:{generation_id}"
-
-
-def generations(user: str) -> str:
-    """Sorted set: ids of the user's generations, by the ms in which they began."""
-    return f"{_PREFIX}gens:{user}"
-
-
-def running(user: str) -> str:
-    """Set: ids of those of them that run."""
-    return f"{_PREFIX}gens-running:{user}"
-
-
-def generation_key(user: str, key: str) -> str:
-    """String: id of the generation that the user began with this idempotency key."""
-    return f"{_PREFIX}gen-key:{user}:{key}"
-
-
-def generating(worker_id: str) -> str:
-    """Set: ids of the generations that a worker runs."""
-    return f"{_PREFIX}generating:{worker_id}"
-
-
-GENERATING: Final = _PREFIX + "generating"  # set: ids of the workers that run any, or died while they did
+ALONE: Final = Keys()  # of a single server, or a master behind sentinels

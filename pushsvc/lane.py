@@ -18,7 +18,7 @@ import redis
 from gevent.event import AsyncResult
 from gevent.monkey import is_module_patched
 from redis.connection import ConnectionInterface
-from redis.exceptions import ReadOnlyError, ResponseError
+from redis.exceptions import ClusterDownError, MovedError, ReadOnlyError, ResponseError
 
 from pushsvc.loops import Turn
 
@@ -28,6 +28,9 @@ Command = tuple[Any, ...]
 
 MOST_COMMANDS: Final = 1000  # in one round trip, unless a single request brings more
 IDLE_SECONDS: Final = 0.05  # a connection unused for so long is looked at before it is trusted
+
+
+_DEMOTED: Final = (ReadOnlyError, MovedError, ClusterDownError)  # how it refuses what others have to be asked for now
 
 
 class NotSent(redis.ConnectionError):
@@ -115,7 +118,7 @@ class Lane:
                 answers.append(connection.read_response())
             except ResponseError as refusal:
                 answers.append(refusal)
-                demoted = demoted or isinstance(refusal, ReadOnlyError)
+                demoted = demoted or isinstance(refusal, _DEMOTED)
             turn.share()  # reading what is there already never yields by itself
         self._used = time.monotonic()
         if demoted:  # by now there may be another master

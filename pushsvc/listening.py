@@ -17,7 +17,8 @@ from pushsvc.event import ALL, BEGINNING, EventId, checked_topics, user_channel
 from pushsvc.handover import CLOSES, HandOver
 from pushsvc.hub import Hub
 from pushsvc.outlet import HangUp, QueueOutlet
-from pushsvc.service import Service, service
+from pushsvc.partition import Partition
+from pushsvc.service import service
 from pushsvc.subscriber import Reason, Subscriber
 from pushsvc.tickets import SESSION_SECONDS, Admission
 
@@ -28,16 +29,16 @@ def resumable(view: Callable[..., ResponseReturnValue]) -> Callable[..., Respons
 
     @wraps(view)
     def answer(**names: str) -> ResponseReturnValue:
-        hub = service().hub
+        svc = service()
         comes_back = "text/event-stream" in request.accept_mimetypes.values()
-        if not (hub.draining and comes_back):
-            hub.check_room()
+        if not (svc.room.draining and comes_back):
+            svc.room.check()
             try:
                 return view(**names)
             except Unavailable:
                 if not comes_back:
                     raise
-        return Response(sse.retry(hub.connections.retry_ms()), headers=STREAM_HEADERS)
+        return Response(sse.retry(svc.retry_ms()), headers=STREAM_HEADERS)
 
     return answer
 
@@ -45,15 +46,16 @@ def resumable(view: Callable[..., ResponseReturnValue]) -> Callable[..., Respons
 @resumable
 def events() -> ResponseReturnValue:
     svc = service()
-    wish = _wish()
     if request.method == "HEAD":
         identify()
         return Response(headers=STREAM_HEADERS)
     admission = admit()
     user = admission.identity.need_user()
+    partition = svc.of(user)
+    wish = _wish(partition)
     channels = [user_channel(user), ALL, *(admission.topics if wish.topics is None else wish.topics)]
     admission.identity.need_subscribe(channels)
-    start = _start(svc, user, channels, wish)
+    start = _start(partition, user, channels, wish)
     outlet = QueueOutlet(svc.settings.send_buffer_bytes, request.environ.get("gunicorn.socket"))
     subscriber = Subscriber(
         user,
@@ -64,10 +66,11 @@ def events() -> ResponseReturnValue:
         ack=wish.ack,
         expires=admission.identity.expires,
     )
-    connection = Connection(svc.hub, subscriber)
-    response = stream(svc.hub, connection, outlet, sse.opening(svc.hub.connections.retry_ms(), start.told))
+    connection = Connection(partition.hub, subscriber)
+    head = sse.opening(partition.hub.connections.retry_ms(), start.told)
+    response = stream(partition.hub, connection, outlet, head)
     try:
-        spend(svc, admission, response)
+        spend(partition, admission, response)
     except BaseException:
         connection.leave()
         raise
@@ -109,7 +112,7 @@ class Connection:
     @property
     def detachable(self) -> bool:
         """The response can go on without this request's greenlet."""
-        return self._hub.detaches and self._client is not None and self._chunked is not None
+        return self._hub.room.detaches and self._client is not None and self._chunked is not None
 
     def hand_over(self) -> HandOver:
         """Raise this: the Hub goes on with the client's socket."""
@@ -142,11 +145,11 @@ def _stream(hub: Hub, connection: Connection, outlet: QueueOutlet, head: bytes) 
         raise connection.hand_over()
 
 
-def spend(svc: Service, admission: Admission, response: Response) -> None:
+def spend(partition: Partition, admission: Admission, response: Response) -> None:
     """Only now that the connection stands: a ticket must not be lost on a refusal. Raises Unauthorized."""
     if admission.ticket is None:
         return
-    name, value = svc.tickets.spend(admission.ticket, admission.identity.need_user())
+    name, value = partition.tickets.spend(admission.ticket, admission.identity.need_user())
     response.set_cookie(
         name, value, max_age=SESSION_SECONDS, httponly=True, samesite="Strict", secure=request.is_secure
     )
@@ -161,11 +164,11 @@ class _Wish(NamedTuple):
     topics: tuple[str, ...] | None
 
 
-def _wish() -> _Wish:
+def _wish(partition: Partition) -> _Wish:
     """Read before anything is done or spent. Raises Invalid."""
     names = request.args.get("topics")
     return _Wish(
-        sse.last_event_id(request.headers.get("Last-Event-ID"), request.args.get("last_event_id")),
+        partition.cursor(request.headers.get("Last-Event-ID"), request.args.get("last_event_id")),
         choice("since", ("unread", "now", "earliest")),
         choice("ack", ("auto", "manual")) == "auto",
         None if names is None else checked_topics([name for name in names.split(",") if name]),
@@ -180,14 +183,14 @@ class _Start(NamedTuple):
     told: EventId | None = None
 
 
-def _start(svc: Service, user: str, channels: Sequence[str], wish: _Wish) -> _Start:
+def _start(partition: Partition, user: str, channels: Sequence[str], wish: _Wish) -> _Start:
     if wish.cursor is not None:
         return _Start(wish.cursor)
     if wish.since == "now":  # a reconnect would repeat "now", and lose what came in between
-        now = svc.log.clock().last
+        now = partition.log.clock().last
         return _Start(now, told=now)
     if wish.since == "earliest":
         return _Start(BEGINNING, unasked=channels)
-    position = svc.log.position(user)
+    position = partition.log.position(user)
     # Somebody new has not missed what all or a topic heard long ago, but has what was for them alone.
     return _Start(BEGINNING, unasked=channels[1:]) if position is None else _Start(position)

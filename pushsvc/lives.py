@@ -11,10 +11,10 @@ from typing import Final
 from redis.connection import ConnectionInterface
 from redis.exceptions import ResponseError
 
-from pushsvc import keys
 from pushsvc.event import BEGINNING, EventId
+from pushsvc.keys import Keys
 from pushsvc.lane import Command
-from pushsvc.store import Script
+from pushsvc.store import ELSEWHERE, Script
 
 logger = logging.getLogger(__name__)
 
@@ -56,16 +56,19 @@ class Lives:
         return self._seams[-1][1] if self._seams else BEGINNING
 
 
-def greet(connection: ConnectionInterface) -> None:
-    """The first words on each connection. A Redis that refuses to note anything can still be read."""
+def greet(connection: ConnectionInterface, keys: Keys) -> None:
+    """The first words on each connection. A Redis that refuses to note anything can still be read; not one that says
+    that others have the data."""
     connection.on_connect()
-    connection.send_command("EVAL", _LIFE.source, 3, keys.CLOCK, keys.EPOCH, keys.SERVER, MOST_LIVES)
+    connection.send_command("EVAL", _LIFE.source, 3, keys.clock, keys.epoch, keys.server, MOST_LIVES)
     try:
         connection.read_response()
+    except ELSEWHERE:
+        raise
     except ResponseError as error:
         logger.warning("redis: %s: %s", type(error).__name__, error)
 
 
-def lose(hole: tuple[EventId, EventId]) -> Command:
+def lose(keys: Keys, hole: tuple[EventId, EventId]) -> Command:
     """The command that notes that events were lost there."""
-    return _LOSE.call([keys.EPOCH], *map(str, hole))
+    return _LOSE.call([keys.epoch], *map(str, hole))

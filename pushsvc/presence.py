@@ -13,7 +13,6 @@ from typing import Final
 
 import gevent
 
-from pushsvc import keys
 from pushsvc.errors import Broken, Full, TooManyConnections, Unavailable
 from pushsvc.lane import Command
 from pushsvc.loops import Loop
@@ -33,6 +32,7 @@ class Presence:
 
     def __init__(self, store: Store, worker_id: str, max_per_user: int) -> None:
         self._store = store
+        self._keys = store.keys
         self._worker_id = worker_id
         self._max_per_user = max_per_user
         self._here: Counter[str] = Counter()
@@ -47,11 +47,11 @@ class Presence:
         try:
             counted = self._store.one(
                 _ENTER.call(
-                    [keys.connections(user)],
+                    [self._keys.connections(user)],
                     self._worker_id,
                     self._here[user],
                     self._max_per_user,
-                    keys.worker(""),
+                    self._keys.worker(""),
                     FORGET_SECONDS,
                 )
             )
@@ -69,10 +69,10 @@ class Presence:
 
     def total(self, user: str) -> int:
         """How many connections the user has now. Raises Unavailable."""
-        held = self._store.one(("HGETALL", keys.connections(user)))
+        held = self._store.one(("HGETALL", self._keys.connections(user)))
         counts = {worker.decode(): int(n) for worker, n in zip(held[::2], held[1::2], strict=True)}
         counts.pop(self._worker_id, None)
-        alive = self._store.execute([("EXISTS", keys.worker(worker)) for worker in counts]) if counts else []
+        alive = self._store.execute([("EXISTS", self._keys.worker(worker)) for worker in counts]) if counts else []
         return self._here[user] + sum(n for n, lives in zip(counts.values(), alive, strict=True) if lives)
 
     def leave(self, user: str) -> None:
@@ -99,7 +99,7 @@ class Presence:
 
     def write(self) -> None:
         """Write the sign of life and the counts that changed. Raises Unavailable; nothing is forgotten then."""
-        self._store.one(("SET", keys.worker(self._worker_id), "", "EX", LEASE_SECONDS))
+        self._store.one(("SET", self._keys.worker(self._worker_id), "", "EX", LEASE_SECONDS))
         changed = list(self._changed)
         for start in range(0, len(changed), BATCH):
             self._write_counts(changed[start : start + BATCH])
@@ -115,7 +115,7 @@ class Presence:
             pass  # somebody else's key; the others' counts are written
 
     def _count(self, user: str) -> list[Command]:
-        key = keys.connections(user)
+        key = self._keys.connections(user)
         if user in self._here:
             return [("HSET", key, self._worker_id, self._here[user]), ("EXPIRE", key, FORGET_SECONDS)]
         return [("HDEL", key, self._worker_id)]

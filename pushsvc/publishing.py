@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 
 from pushsvc.auth import Identity
 from pushsvc.errors import Invalid, PushError, TooLarge, Unavailable
 from pushsvc.event import Event, Limits, Publication, parse_publication
-from pushsvc.eventlog import EventLog, Receipt
+from pushsvc.eventlog import Receipt
+from pushsvc.fanout import Receipts
 
 Answer = dict[str, Any]
+
+
+class Appender(Protocol):
+    """An EventLog, or several."""
+
+    def append(self, events: Sequence[Event]) -> Sequence[Receipt | Receipts | PushError]: ...
 
 
 def parse_json(body: bytes) -> Any:
@@ -24,7 +31,7 @@ def parse_json(body: bytes) -> Any:
         raise Invalid(f"The body is not valid JSON: {error}") from error
 
 
-def publish(body: bytes, header_key: str | None, identity: Identity, log: EventLog, limits: Limits) -> Answer:
+def publish(body: bytes, header_key: str | None, identity: Identity, log: Appender, limits: Limits) -> Answer:
     """The answer to a JSON body: an object is one event, whose refusal is raised; an array is a batch."""
     item = parse_json(body)
     if not isinstance(item, list):
@@ -41,7 +48,7 @@ def publish(body: bytes, header_key: str | None, identity: Identity, log: EventL
     return {"results": _publish_each(item, identity, log, limits)}
 
 
-def _publish_each(items: Sequence[Any], identity: Identity, log: EventLog, limits: Limits) -> list[Answer]:
+def _publish_each(items: Sequence[Any], identity: Identity, log: Appender, limits: Limits) -> list[Answer]:
     """The answers to many items in order, stored in one round trip; a bad item harms no other."""
     checked = [_checked(item, identity, limits) for item in items]
     good = [item for item in checked if isinstance(item, Publication)]
@@ -55,7 +62,7 @@ def _publish_each(items: Sequence[Any], identity: Identity, log: EventLog, limit
     ]
 
 
-def _stored(log: EventLog, events: Sequence[Event]) -> list[Receipt | PushError]:
+def _stored(log: Appender, events: Sequence[Event]) -> Sequence[Receipt | Receipts | PushError]:
     """What became of each. Raises Unavailable if Redis takes none now: the request can be repeated as it is."""
     answers = log.append(events) if events else []
     for error in answers[:1]:
@@ -73,9 +80,9 @@ def _checked(item: Any, identity: Identity, limits: Limits) -> Publication | Pus
         return error
 
 
-def _answer(publication: Publication, receipts: Sequence[Receipt | PushError]) -> Answer:
+def _answer(publication: Publication, receipts: Sequence[Receipt | Receipts | PushError]) -> Answer:
     answers = [
-        {"id": str(receipt.id), "duplicate": receipt.duplicate} if isinstance(receipt, Receipt) else _error(receipt)
+        _error(receipt) if isinstance(receipt, PushError) else {"id": str(receipt.id), "duplicate": receipt.duplicate}
         for receipt in receipts
     ]
     if publication.users is None:

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from pushsvc import keys, sse
+from pushsvc import sse
 from pushsvc.burst import Live
 from pushsvc.ending import RUNNING, Ending
 from pushsvc.errors import NotFound, TooManyGenerations
@@ -75,6 +75,7 @@ class Records:
     ) -> None:
         """`most_per_user`: how many of a user's may run at a time."""
         self._store = store
+        self._keys = store.keys
         self._log = log
         self._worker_id = worker_id
         self._keep_events = keep_events
@@ -86,15 +87,17 @@ class Records:
         """A new generation of this worker's, as (id, True); or with a key that was used before (that one, False).
 
         Raises TooManyGenerations."""
-        new = f"gen_{secrets.token_hex(12)}"
-        names = [*_log_keys(answers_channel(user)), keys.generation(new), keys.generations(user), keys.running(user)]
-        names += [keys.generating(self._worker_id), keys.GENERATING]
+        keys = self._keys
+        new = keys.draw(lambda: f"gen_{secrets.token_hex(12)}")
+        names = [*self._log_keys(answers_channel(user)), keys.generation(new), keys.generations(user)]
+        names += [keys.running(user), keys.generating(self._worker_id), keys.producers]
         if key is not None:
             names.append(keys.generation_key(user, key))
+        prefixes = keys.generation(""), keys.log(answer_channel("")), keys.tail(answer_channel(""))
         said = self._store.one(
             _BEGIN.call(
                 names, new, self._worker_id, self._keep_seconds, self._keep_events, self._most_per_user,
-                self._dedupe_seconds, *_PREFIXES, _news(new, RUNNING), FEED_SECONDS,
+                self._dedupe_seconds, *prefixes, _news(new, RUNNING), FEED_SECONDS,
                 "user", user, "request", request, "cancels", int(cancels),
             )
         )  # fmt: skip
@@ -106,15 +109,16 @@ class Records:
     def say(self, words: Sequence[Words]) -> Command:
         """The command that appends what generations say. It answers the state that each has now; a repeated write does
         nothing."""
-        said: list[Any] = []
+        names, said = [self._keys.clock, self._keys.epoch], list[Any]()
         for each in words:
-            said += (each.id, each.number, len(each.frames), *each.frames)
-        return _SAY.call([keys.CLOCK, keys.EPOCH], self._keep_seconds, *_PREFIXES, *said)
+            names += (self._keys.generation(each.id), *self._log_keys(answer_channel(each.id))[2:])
+            said += (each.number, len(each.frames), *each.frames)
+        return _SAY.call(names, self._keep_seconds, *said)
 
     def finish(self, last: Words, user: str, ending: Ending, worker: str, *, ours: bool) -> Command:
         """The command that appends the last words and the ending. It answers the state that the generation has now."""
-        names = [*_log_keys(answer_channel(last.id)), keys.generation(last.id)]
-        names += [keys.generating(worker), *_log_keys(answers_channel(user))[2:], keys.running(user)]
+        names = [*self._log_keys(answer_channel(last.id)), self._keys.generation(last.id)]
+        names += [self._keys.generating(worker), *self._log_keys(answers_channel(user))[2:], self._keys.running(user)]
         frames = [*last.frames, *ending.frames()]
         return _FINISH.call(
             names, int(ours), self._keep_seconds, ending.state, last.id, _news(last.id, ending.state), FEED_SECONDS,
@@ -128,7 +132,7 @@ class Records:
 
     def states(self, ids: Sequence[str]) -> list[str]:
         """'' for one that there is no more."""
-        found = self._store.execute([("HGET", keys.generation(each), "state") for each in ids])
+        found = self._store.execute([("HGET", self._keys.generation(each), "state") for each in ids])
         return [(state or b"").decode() for state in found]
 
     def find(self, generation_id: str) -> Record | None:
@@ -142,7 +146,7 @@ class Records:
         return record
 
     def _records(self, ids: Sequence[str]) -> list[Record | None]:
-        found = self._store.read([("HMGET", keys.generation(each), *_FIELDS) for each in ids])
+        found = self._store.read([("HMGET", self._keys.generation(each), *_FIELDS) for each in ids])
         return [_record(each, dict(zip(_FIELDS, raw, strict=True))) for each, raw in zip(ids, found, strict=True)]
 
     def newest(self, user: str, limit: int, after: str | None) -> tuple[list[Record], bool]:
@@ -152,11 +156,12 @@ class Records:
         Raises LookupError if that is none of the user's."""
         start = 0
         if after is not None:
-            rank = self._store.one(("ZREVRANK", keys.generations(user), after))
+            rank = self._store.one(("ZREVRANK", self._keys.generations(user), after))
             if rank is None:
                 raise LookupError(after)
             start = rank + 1
-        ids = [each.decode() for each in self._store.one(("ZREVRANGE", keys.generations(user), start, start + limit))]
+        found = self._store.one(("ZREVRANGE", self._keys.generations(user), start, start + limit))
+        ids = [each.decode() for each in found]
         page = ids[: min(limit, self._fitting(ids))]
         records = self._records(page)
         return [record for record in records if record is not None], len(ids) > len(page)
@@ -164,7 +169,7 @@ class Records:
     def _fitting(self, ids: Sequence[str]) -> int:
         """How many of these are not too much for one page, but at least one."""
         sizes = self._store.execute(
-            [("HSTRLEN", keys.generation(each), field) for each in ids for field in ("request", "answer")]
+            [("HSTRLEN", self._keys.generation(each), field) for each in ids for field in ("request", "answer")]
         )
         total = 0
         for number in range(len(ids)):
@@ -191,11 +196,11 @@ class Records:
         if said:
             self._keep(generation_id, "said", zlib.compress(said))
             # With its tail: to whom still reads it, slowly, the log is not to look like one that lost its end.
-            self._store.one(("DEL", *_log_keys(answer_channel(generation_id))[2:]))
+            self._store.one(("DEL", *self._log_keys(answer_channel(generation_id))[2:]))
 
     def _packed(self, generation_id: str) -> list[Live]:
         """Looked for after the log, which is deleted after this is there."""
-        packed = self._store.one(("HGET", keys.generation(generation_id), "said"))
+        packed = self._store.one(("HGET", self._keys.generation(generation_id), "said"))
         wires = [] if packed is None else [wire + b"\n\n" for wire in zlib.decompress(packed).split(b"\n\n")[:-1]]
         return [Live(EventId.from_redis(wire[4 : wire.index(b"\n")]), wire) for wire in wires]
 
@@ -205,33 +210,29 @@ class Records:
 
     def _keep(self, generation_id: str, field: str, value: bytes) -> None:
         """As long as its record. If that is gone by now, this must not stay for ever either."""
-        name = keys.generation(generation_id)
+        name = self._keys.generation(generation_id)
         self._store.execute([("HSET", name, field, value), ("EXPIRE", name, self._keep_seconds, "NX")])
 
     def tell(self, worker: str, generation_id: str) -> None:
         """Have another worker look at a generation."""
-        self._store.one(("PUBLISH", keys.ear(worker), generation_id))
+        self._store.one(("SPUBLISH", self._keys.ear(worker), generation_id))
 
     def silent(self) -> list[str]:
         """The workers that run generations, as far as Redis knows, and give no sign of life."""
-        workers = [each.decode() for each in self._store.one(("SMEMBERS", keys.GENERATING))]
-        alive = self._store.execute([("EXISTS", keys.worker(worker)) for worker in workers]) if workers else []
+        workers = [each.decode() for each in self._store.one(("SMEMBERS", self._keys.producers))]
+        alive = self._store.execute([("EXISTS", self._keys.worker(worker)) for worker in workers]) if workers else []
         return [worker for worker, lives in zip(workers, alive, strict=True) if not lives]
 
     def of_worker(self, worker: str) -> list[str]:
         """What it runs, as far as Redis knows."""
-        return [each.decode() for each in self._store.one(("SMEMBERS", keys.generating(worker)))]
+        return [each.decode() for each in self._store.one(("SMEMBERS", self._keys.generating(worker)))]
+
+    def _log_keys(self, name: str) -> list[str]:
+        return [self._keys.clock, self._keys.epoch, self._keys.log(name), self._keys.tail(name)]
 
     def forget_worker(self, worker: str) -> None:
         """It died, and all that it ran has ended."""
-        self._store.execute([("DEL", keys.generating(worker)), ("SREM", keys.GENERATING, worker)])
-
-
-_PREFIXES: Final = keys.generation(""), keys.log(answer_channel("")), keys.tail(answer_channel(""))
-
-
-def _log_keys(name: str) -> list[str]:
-    return [keys.CLOCK, keys.EPOCH, keys.log(name), keys.tail(name)]
+        self._store.execute([("DEL", self._keys.generating(worker)), ("SREM", self._keys.producers, worker)])
 
 
 def _news(generation_id: str, state: str) -> bytes:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from typing import Any, Final
-from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 from redis.connection import Connection, ConnectionPool, SSLConnection
 from redis.sentinel import Sentinel, SentinelConnectionPool, SentinelManagedConnection
+
+from pushsvc import addresses
 
 _PORT: Final = 26379
 # The master's account is in the address; the sentinels have their own.
@@ -31,43 +32,29 @@ def pool(url: str, ask_seconds: float, **options: Any) -> ConnectionPool:
 
     Raises ValueError.
     """
-    parts = urlsplit(url)
-    query = {name: values[-1] for name, values in parse_qs(parts.query, strict_parsing=bool(parts.query)).items()}
-    if not query.keys() <= _OPTIONS:
-        raise ValueError(f"unknown options: {' '.join(query.keys() - _OPTIONS)}")
-    tls = parts.scheme.startswith("rediss")
-    account, _, addresses = parts.netloc.rpartition("@")
-    user, _, password = account.partition(":") if ":" in account else ("", "", account)
+    found = addresses.parse(url, _PORT, _OPTIONS)
     sentinels = Sentinel(
-        [_address(each) for each in addresses.split(",")],
+        found.servers,
         sentinel_kwargs={
             "socket_timeout": ask_seconds,
             "socket_connect_timeout": ask_seconds,
-            "username": query.get("sentinel_username"),
-            "password": query.get("sentinel_password"),
-            "ssl": tls,
+            "username": found.options.get("sentinel_username"),
+            "password": found.options.get("sentinel_password"),
+            "ssl": found.tls,
         },
     )
     return SentinelConnectionPool(
-        _service(parts),
+        _service(found.path),
         sentinels,
-        connection_class=_ToMasterByTls if tls else _ToMaster,
-        username=unquote(user) or None,
-        password=unquote(password) or None,
-        db=int(query.get("db", "0")),
+        connection_class=_ToMasterByTls if found.tls else _ToMaster,
+        username=found.user,
+        password=found.password,
+        db=int(found.options.get("db", "0")),
         **options,
     )
 
 
-def _address(text: str) -> tuple[str, int]:
-    parts = urlsplit(f"//{text}")
-    if not parts.hostname or parts.username or parts.path:
-        raise ValueError("an address of a sentinel should be host or host:port")
-    return parts.hostname, parts.port or _PORT
-
-
-def _service(parts: SplitResult) -> str:
-    name = unquote(parts.path.removeprefix("/"))
+def _service(name: str) -> str:
     if not name or "/" in name:
         raise ValueError("the path should be the name under which the sentinels know the master")
     return name

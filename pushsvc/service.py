@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+import gevent
 from flask import current_app
 from gevent.monkey import is_module_patched
 
 from pushsvc.config import Settings
-from pushsvc.errors import Unavailable
-from pushsvc.event import Limits
-from pushsvc.eventlog import EventLog
-from pushsvc.generations import Generations
-from pushsvc.hub import Hub
-from pushsvc.loops import Loop
-from pushsvc.presence import Presence
-from pushsvc.store import Store
-from pushsvc.tickets import Tickets
-
-logger = logging.getLogger(__name__)
+from pushsvc.event import Limits, user_of
+from pushsvc.keys import place
+from pushsvc.partition import Partition
+from pushsvc.publishing import Appender
+from pushsvc.room import Room
 
 EXTENSION: Final = "pushsvc"  # where Flask's `extensions` has the Service
-FLUSH_SECONDS: Final = 2.0  # a stopping worker tries so long to write what it still knows
 
 
 @dataclass(frozen=True)
@@ -31,59 +25,58 @@ class Service:
     settings: Settings
     secret: str
     limits: Limits
-    store: Store
-    log: EventLog
-    hub: Hub
-    presence: Presence
-    tickets: Tickets
-    generations: Generations
+    room: Room
+    partitions: tuple[Partition, ...]
+    log: Appender  # of all partitions, for publishers
+
+    def of(self, name: str) -> Partition:
+        """Where this user lives, with their tickets and generations: those are found by their own names, too."""
+        return self.partitions[place(name, len(self.partitions))]
+
+    def with_channel(self, channel: str, user: str | None) -> Partition:
+        """Where a channel is read: what everybody may hear is in each partition, so it is read in the reader's own."""
+        return self.of(user_of(channel) or user or "")
 
     def start(self) -> None:
         """Start the background loops; harmless when repeated. Needs the process that will serve, and greenlets: where
         gevent has not patched the standard library there are none, and streams are refused."""
         if not is_module_patched("socket"):
             return
-        self.hub.bus.start()
-        for loop in self._loops():
-            loop.start()
+        for partition in self.partitions:
+            partition.start()
 
     def stop(self) -> None:
         """Write what is known, then end the loops."""
         self.end_answers()
-        if not self.hub.connections.positions.flush(FLUSH_SECONDS):
-            logger.error("positions of some users could not be written; they may get events twice")
-        for loop in self._loops():
-            loop.stop()
-        self.hub.bus.stop()
-        try:
-            self.presence.write()
-        except Unavailable:
-            logger.warning("the end of this worker's connections could not be written; they run out by themselves")
+        self._with_each(Partition.stop)
 
     def end_answers(self) -> None:
         """Those that still run; they cannot go on elsewhere. Harmless when repeated."""
-        if not self.generations.stop(FLUSH_SECONDS):
-            logger.error("the ends of some answers could not be written; another worker will")
+        self._with_each(Partition.end_answers)
+
+    def drain(self, seconds: float) -> None:
+        """Take no more connections, and let all go over `seconds`."""
+        self.room.draining = True
+        self._with_each(lambda partition: partition.hub.connections.drain(seconds))
+
+    def _with_each(self, work: Callable[[Partition], None]) -> None:
+        """At the same time."""
+        gevent.joinall([gevent.spawn(work, partition) for partition in self.partitions])
+
+    @property
+    def generating(self) -> int:
+        """How many answers are being made here."""
+        return sum(len(partition.generations) for partition in self.partitions)
+
+    def retry_ms(self) -> int:
+        """A reconnection time for a client that nothing is known of."""
+        return self.partitions[0].hub.connections.retry_ms()
 
     def unready(self) -> str | None:
         """Why this worker should get no traffic; None: it should."""
-        if self.hub.draining:
+        if self.room.draining:
             return "This worker is stopping."
-        if not self.hub.bus.live:
-            return "The subscription to Redis is not proven live."
-        for loop in self._loops():
-            if not loop.healthy:
-                return f"The background loop {loop.name} does not run."
-        return None
-
-    def _loops(self) -> tuple[Loop, ...]:
-        return (
-            self.hub.loop,
-            self.hub.connections.loop,
-            self.hub.connections.positions.loop,
-            self.presence.loop,
-            *self.generations.loops,
-        )
+        return next(filter(None, (partition.unready() for partition in self.partitions)), None)
 
 
 def service() -> Service:

@@ -12,24 +12,28 @@ import redis
 from redis.backoff import NoBackoff
 from redis.connection import ConnectionInterface
 from redis.exceptions import (
+    AskError,
     BusyLoadingError,
-    MasterDownError,
+    ClusterDownError,
+    MovedError,
     NoScriptError,
     OutOfMemoryError,
     ReadOnlyError,
     RedisError,
+    TryAgainError,
 )
 from redis.retry import Retry
 
-from pushsvc import sentinels
-from pushsvc.config import SENTINEL_SCHEMES
+from pushsvc import cluster, sentinels
+from pushsvc.addresses import CLUSTER_SCHEMES, SENTINEL_SCHEMES
 from pushsvc.errors import Broken, Full, PushError, Unavailable, Unreached
+from pushsvc.keys import ALONE, Keys
 from pushsvc.lane import Command, Lane, NotSent
 
 logger = logging.getLogger(__name__)
 
 ANSWER_SECONDS: Final = 2.0  # a Redis that is silent for longer counts as gone
-ASK_SECONDS: Final = 0.5  # as long may a sentinel take to say where the master is
+ASK_SECONDS: Final = 0.5  # as long may a sentinel, or a node of a cluster, take to say where the master is
 
 
 class Script:
@@ -52,11 +56,13 @@ def _lua(name: str) -> bytes:
     return resources.files("pushsvc").joinpath("lua", f"{name}.lua").read_bytes()
 
 
-def connect(url: str, greet: Callable[[ConnectionInterface], None] | None = None) -> redis.Redis:
-    """A client for `url`. It never retries by itself: a retried append could be a doubled event. `greet` makes the
-    first words on each connection. Raises ValueError."""
+def connect(
+    url: str, greet: Callable[[ConnectionInterface, Keys], None] | None = None, keys: Keys = ALONE
+) -> redis.Redis:
+    """A client for the partition of these `keys`. It never retries by itself: a retried append could be a doubled
+    event. `greet` makes the first words on each connection. Raises ValueError."""
     options: dict[str, Any] = {
-        "redis_connect_func": greet,
+        "redis_connect_func": None if greet is None else lambda connection: greet(connection, keys),
         "socket_timeout": ANSWER_SECONDS,
         "socket_connect_timeout": ANSWER_SECONDS,
         "retry": Retry(NoBackoff(), 0),
@@ -64,6 +70,8 @@ def connect(url: str, greet: Callable[[ConnectionInterface], None] | None = None
     }
     if url.startswith(SENTINEL_SCHEMES):
         return redis.Redis(connection_pool=sentinels.pool(url, ASK_SECONDS, **options))
+    if url.startswith(CLUSTER_SCHEMES):
+        return redis.Redis(connection_pool=cluster.pool(url, keys, ASK_SECONDS, **options))
     return redis.Redis(connection_pool=redis.ConnectionPool.from_url(url, **options))
 
 
@@ -71,7 +79,9 @@ class Store:
     """Runs commands in one round trip and gives their answers in order. No connection goes back to a pool: a request
     that is cancelled between its command and the answer would leave that to the next who gets it."""
 
-    def __init__(self, client: redis.Redis) -> None:
+    def __init__(self, client: redis.Redis, keys: Keys = ALONE) -> None:
+        """`keys`: of the partition that it is for."""
+        self.keys = keys
         self._lane = Lane(client)
         self._reads = Lane(client)
 
@@ -135,7 +145,9 @@ class Store:
                 raise NotSent(str(answer)) from answer
 
 
-_NOTHING_DONE: Final = (NotSent, NoScriptError, BusyLoadingError, MasterDownError)
+# What is asked for has moved, is about to, or cannot be had of anybody just now (as ClusterDownError: MASTERDOWN, too).
+ELSEWHERE: Final = (AskError, MovedError, TryAgainError, ClusterDownError)
+_NOTHING_DONE: Final = (NotSent, NoScriptError, BusyLoadingError, *ELSEWHERE)
 
 
 def refusal(error: Exception) -> PushError:

@@ -17,7 +17,7 @@ from typing import Final
 
 import orjson
 
-from pushsvc import auth, keys
+from pushsvc import auth
 from pushsvc.auth import Identity
 from pushsvc.errors import Unauthorized
 from pushsvc.store import Script, Store
@@ -44,6 +44,7 @@ class Tickets:
 
     def __init__(self, store: Store, secret: str) -> None:
         self._store = store
+        self._keys = store.keys
         self._key = auth.derived_key(secret, "session")
 
     def issue(self, user: str, topics: Sequence[str], ttl: int, expires: float | None) -> str:
@@ -51,15 +52,15 @@ class Tickets:
 
         `expires` (Unix time) ends what comes of it, where the one who asks has no longer themselves.
         """
-        ticket = secrets.token_urlsafe(24)
+        ticket = self._keys.draw(lambda: secrets.token_urlsafe(24))
         claims = {"user": user, "topics": list(topics), "expires": expires}
-        self._store.one(("SET", keys.ticket(_digest(ticket)), orjson.dumps(claims), "EX", ttl))
+        self._store.one(("SET", self._keys.ticket(_digest(ticket)), orjson.dumps(claims), "EX", ttl))
         return ticket
 
     def admit(self, ticket: str, cookies: Mapping[str, str]) -> Admission:
         """Recognise a fresh ticket, or the browser that spent it. Raises Unauthorized."""
         digest = _digest(ticket)
-        fresh, spent = self._store.one(("MGET", keys.ticket(digest), keys.spent_ticket(digest)))
+        fresh, spent = self._store.one(("MGET", self._keys.ticket(digest), self._keys.spent_ticket(digest)))
         if fresh is None and spent is None:
             raise Unauthorized("The ticket is not valid, was used already, or has expired.")
         claims = orjson.loads(fresh or spent)
@@ -75,7 +76,7 @@ class Tickets:
     def spend(self, ticket: str, user: str) -> tuple[str, str]:
         """Swap a fresh ticket for a cookie, as (name, value). Raises Unauthorized if another was quicker."""
         digest = _digest(ticket)
-        names = [keys.ticket(digest), keys.spent_ticket(digest)]
+        names = [self._keys.ticket(digest), self._keys.spent_ticket(digest)]
         if not self._store.one(_SPEND.call(names, SESSION_SECONDS)):
             raise Unauthorized("The ticket was used already.")
         return self._cookie_name(user), auth.encode({"sub": user}, self._key, ttl=SESSION_SECONDS)

@@ -49,7 +49,7 @@ def tickets() -> ResponseReturnValue:
         raise Invalid.field("ttl", f"must be a whole number of seconds from 1 to {MAX_TTL}.")
     identity.need_subscribe([user_channel(user), *topics])
     expires = identity.expires if user == identity.user else None
-    ticket = svc.tickets.issue(user, topics, ttl, expires)
+    ticket = svc.of(user).tickets.issue(user, topics, ttl, expires)
     return {"ticket": ticket, "expires_in": ttl, "url": f"{request.script_root}/events?ticket={ticket}"}
 
 
@@ -61,21 +61,23 @@ def read_history() -> ResponseReturnValue:
         raise Invalid.field("channel", "is missing.")
     channel = checked_channel(request.args["channel"])
     identity.need_subscribe([channel])
-    after, before = id_argument("after"), id_argument("before")
+    partition = svc.with_channel(channel, identity.user)
+    log, hub = partition.log, partition.hub
+    after, before = id_argument("after", partition.keys), id_argument("before", partition.keys)
     limit = number("limit", history.DEFAULT_LIMIT, 1, history.MAX_LIMIT)
     wait = number("wait", 0, 0, history.MAX_WAIT)
     if before is not None and after is None:
-        return history.newest_before(svc.log, channel, before, limit)
-    answer = history.page_after(svc.log, channel, after, limit, before)
+        return history.newest_before(log, channel, before, limit)
+    answer = history.page_after(log, channel, after, limit, before)
     if not wait or before is not None or history.says_something(answer):
         return answer
     bell = history.Bell()
     subscriber = Subscriber(
         identity.user or ANONYMOUS, [channel], after or BEGINNING, bell, ack=False, expires=identity.expires
     )
-    connection = Connection(svc.hub, subscriber)
+    connection = Connection(hub, subscriber)
     try:
-        return history.await_page_after(svc.log, channel, after, limit, wait, subscriber, bell)
+        return history.await_page_after(log, channel, after, limit, wait, subscriber, bell)
     finally:
         connection.leave()
 
@@ -83,14 +85,14 @@ def read_history() -> ResponseReturnValue:
 @blueprint.post("/ack")
 def ack() -> ResponseReturnValue:
     user = identify().need_user()
-    log = service().log
+    partition = service().of(user)
     body = json_object({"id"})
     if not isinstance(body.get("id"), str):
         raise Invalid.field("id", "must be an event id such as 1795229804123-0.")
-    event_id = EventId.parse(body["id"])
-    if event_id > log.clock().last:  # it would silence events that are still to come
+    event_id = EventId.parse(partition.keys.own(body["id"]))
+    if event_id > partition.log.clock().last:  # it would silence events that are still to come
         raise Invalid.field("id", "is ahead of every event there is.")
-    log.advance({user: event_id})
+    partition.log.advance({user: event_id})
     return _unread(user)
 
 
@@ -100,7 +102,7 @@ def unread() -> ResponseReturnValue:
 
 
 def _unread(user: str) -> ResponseReturnValue:
-    log = service().log
+    log = service().of(user).log
     position = log.position(user)
     count = log.count_after([user_channel(user), ALL], position)
     return {"unread": count, "id": None if position is None else str(position)}

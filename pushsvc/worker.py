@@ -28,7 +28,7 @@ from pushsvc.shifts import SHIFTS
 from pushsvc.turnstile import Turnstile
 
 if TYPE_CHECKING:
-    from pushsvc.hub import Hub
+    from pushsvc.room import Room
     from pushsvc.service import Service
 
 logger = logging.getLogger(__name__)
@@ -72,8 +72,8 @@ class PushWorker(GeventWorker):
     def run(self) -> None:
         self._stopping = stopping = gevent.event.Event()
         service = self._service
-        self._limit_connections(service.hub)
-        service.hub.detaches = not self.cfg.is_ssl and self.cfg.protocol == "http"  # else bytes are not what they seem
+        self._limit_connections(service.room)
+        service.room.detaches = not self.cfg.is_ssl and self.cfg.protocol == "http"  # else bytes are not what they seem
         service.start()
         gc.freeze()  # what is here by now stays; a collection need not look at it while events wait
         self._get_ready(service)
@@ -110,16 +110,16 @@ class PushWorker(GeventWorker):
             gevent.sleep(STEP_SECONDS / 2)
 
     @staticmethod
-    def _limit_connections(hub: Hub) -> None:
+    def _limit_connections(room: Room) -> None:
         descriptors = raise_descriptor_limit()
-        wanted, hub.max_connections = hub.max_connections, most_connections(hub.max_connections, descriptors)
+        wanted, room.most = room.most, most_connections(room.most, descriptors)
         if descriptors < wanted:
             logger.warning(
                 "PUSHSVC_MAX_CONNECTIONS is %d, but this process may open %d files: it will take %d connections; "
                 "raise the limit (ulimit -n, LimitNOFILE=)",
                 wanted,
                 descriptors,
-                hub.max_connections,
+                room.most,
             )
 
     def _serve(self, listener: Any) -> StreamServer:
@@ -140,7 +140,7 @@ class PushWorker(GeventWorker):
         deadline = began + self.cfg.graceful_timeout - LAST_SECONDS
         # Not before: a request may be on its way on a connection that a proxy uses all the time. Its answer ends it.
         unused = began + min(UNUSED_SECONDS, service.settings.drain_seconds)
-        draining = gevent.spawn(service.hub.drain, service.settings.drain_seconds)
+        draining = gevent.spawn(service.drain, service.settings.drain_seconds)
         while self._busy(service, servers) and time.monotonic() < deadline:
             self.notify()
             if draining.ready() and time.monotonic() > unused:
@@ -152,7 +152,7 @@ class PushWorker(GeventWorker):
 
     @staticmethod
     def _busy(service: Service, servers: list[StreamServer]) -> bool:
-        return bool(len(service.hub.connections) or len(service.generations) or any(server.pool for server in servers))
+        return bool(len(service.room) or service.generating or any(server.pool for server in servers))
 
     def handle(self, listener: Any, client: Any, address: Any) -> None:
         """Gunicorn serves a connection in here. A crowd's first requests may all arrive in one turn of the loop."""
@@ -202,7 +202,7 @@ class PushWorker(GeventWorker):
     def _refuse(self) -> None:
         """Take nothing new: not ready, and each answer says that its connection ends with it."""
         self.alive = False
-        self._service.hub.draining = True
+        self._service.room.draining = True
 
     def timeout_ctx(self) -> KeepAlive:
         """Gunicorn waits for a connection's next request inside this."""

@@ -19,7 +19,8 @@ from typing import Any
 import httpx
 import redis
 
-from pushsvc import auth, keys
+from pushsvc import auth
+from pushsvc.keys import ALONE, Keys
 from tests.eventsource import DEADLINE, EventSource, until
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -106,6 +107,9 @@ class Stack:
     @property
     def redis(self) -> redis.Redis:
         return redis.Redis(unix_socket_path=str(self.data_dir / "valkey.sock"))
+
+    def keys_of(self, user: str) -> Keys:
+        return ALONE
 
     def pids(self) -> dict[str, list[int]]:
         """The stack's processes by part: the first of each is the one the supervisor started."""
@@ -207,7 +211,7 @@ def dies_with_the_tests(number: signal.Signals, files: object = 0) -> Callable[[
 
 def connections(stack: Stack, user: str) -> int:
     """How many the workers have counted in Redis."""
-    return sum(map(int, stack.redis.hvals(keys.connections(user))))
+    return sum(map(int, stack.redis.hvals(stack.keys_of(user).connections(user))))
 
 
 def read_to_the_end(client: socket.socket) -> bytes:

@@ -11,8 +11,8 @@ from contextlib import closing, contextmanager
 import pytest
 import redis
 
-from pushsvc import keys
 from pushsvc.errors import ConfigError
+from pushsvc.keys import ALONE as keys
 from pushsvc.probes import check_redis
 from tests.conftest import Start
 from tests.eventsource import until

@@ -11,7 +11,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from pushsvc import auth, keys
+from pushsvc import auth
+from pushsvc.keys import ALONE as keys
 from tests.conftest import Start
 from tests.eventsource import DEADLINE, EventSource, until
 from tests.stack import ROOT, SECRET, Stack, command, free_port

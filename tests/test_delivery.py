@@ -23,6 +23,7 @@ from pushsvc.hub import Hub
 from pushsvc.lives import Lives
 from pushsvc.loops import Turn
 from pushsvc.outlet import REPLAY_SECONDS, SLOW_SECONDS, QueueOutlet
+from pushsvc.room import Room
 from pushsvc.shelf import SHELF_SECONDS, Shelf
 from pushsvc.sockets import SocketOutlet, write_all
 from pushsvc.subscriber import HELD_EVENTS, Reason, Subscriber
@@ -189,7 +190,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Hub:
     connections = Connections(
         nothing, lambda subscriber: None, heartbeat_seconds=15, retry_seconds=2, send_buffer_bytes=65536
     )
-    return Hub(nothing, connections, nothing, lambda ear: nothing, called=print, max_connections=10)
+    return Hub(nothing, connections, nothing, lambda ear: nothing, called=print, room=Room(10, lambda: 0))
 
 
 def settled(hub: Hub, end: socket.socket) -> tuple[int, Subscriber]:

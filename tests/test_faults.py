@@ -16,11 +16,12 @@ from pathlib import Path
 import httpx
 import pytest
 
-from pushsvc import eventlog, keys
+from pushsvc import eventlog
 from pushsvc.config import Settings
 from pushsvc.embedded import server_command, socket_path
 from pushsvc.event import Event
 from pushsvc.eventlog import EventLog, Receipt
+from pushsvc.keys import ALONE as keys
 from pushsvc.store import Store, connect
 from tests.conftest import Start
 from tests.eventsource import until
@@ -213,7 +214,7 @@ def test_a_redis_that_comes_back_with_less_is_said_once(start: Start, worker: st
     """As after a failover to a replica that was behind: the clock stands before ids that were given out."""
     stack = start(worker=worker, workers=1)
     with stack.listen(user, base=stack.app_url) as source:
-        stack.redis.execute_command("XADD", keys.CLOCK, f"{int(time.time() * 1000) + 3_600_000}-0", "", "")
+        stack.redis.execute_command("XADD", keys.clock, f"{int(time.time() * 1000) + 3_600_000}-0", "", "")
         source.wait_ids(stack.publish(user=user, data="lost later"))
         stack.redis.flushall()
         stack.redis.execute_command("CLIENT", "KILL", "TYPE", "pubsub")

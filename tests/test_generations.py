@@ -13,8 +13,8 @@ from typing import Any
 import httpx
 import pytest
 
-from pushsvc import keys
 from pushsvc.eventlog import EventLog
+from pushsvc.keys import ALONE as keys
 from pushsvc.records import Records
 from pushsvc.store import Store, connect
 from tests.conftest import Start
@@ -404,7 +404,7 @@ def test_a_worker_that_is_killed(stack: Stack, user: str, model: Model) -> None:
         assert described["usage"]["estimated"] is True
         answer = httpx.get(stack.url + each["url"], trust_env=False)
         assert answer.text.count("[DONE]") == 1
-    until(lambda: not stack.redis.smembers(keys.GENERATING), "the dead to be forgotten")
+    until(lambda: not stack.redis.smembers(keys.producers), "the dead to be forgotten")
 
 
 def test_a_worker_that_stops_finishes_its_answers(stack: Stack, user: str, model: Model) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from pushsvc import keys
+from pushsvc.keys import ALONE as keys
 from tests.conftest import Start
 from tests.eventsource import until
 from tests.stack import Stack
@@ -61,7 +61,7 @@ def test_long_poll_is_answered_by_the_next_event(stack: Stack, user: str) -> Non
     waiting = threading.Thread(target=lambda: answers.append(history(stack, user, after=first, wait=20)))
     waiting.start()
     channel = keys.log(f"user:{user}")
-    until(lambda: stack.redis.pubsub_numsub(channel)[0][1], "the subscription")
+    until(lambda: stack.redis.pubsub_shardnumsub(channel)[0][1], "the subscription")
     second = stack.publish(user=user, event="n", data="now")
     waiting.join()
     assert answers == [{"events": [{"id": second, "event": "n", "data": "now"}], "next": None}]

@@ -15,9 +15,9 @@ import redis
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pushsvc import keys
 from pushsvc.event import BEGINNING, EventId
 from pushsvc.eventlog import Clock
+from pushsvc.keys import ALONE as keys
 from pushsvc.lives import MOST_LIVES, Lives
 from tests.eventsource import EventSource, until
 from tests.stack import Stack, alive
@@ -103,7 +103,7 @@ def heard(source: EventSource) -> list[str]:
 
 def test_a_restart_is_no_loss_to_anybody(restored: Stack, user: str) -> None:
     stack = restored
-    lives = len((stack.redis.get(keys.EPOCH) or b"").split())
+    lives = len((stack.redis.get(keys.epoch) or b"").split())
     first = stack.publish(user=user, data="1")
     with stack.listen(user) as source, stack.listen(f"{user}-idle") as idle:
         source.wait_for(1)
@@ -115,7 +115,7 @@ def test_a_restart_is_no_loss_to_anybody(restored: Stack, user: str) -> None:
         stack.publish(user=f"{user}-idle", data="only")
         idle.wait_for(1)
         assert heard(idle) == ["only"]
-    epoch = stack.redis.get(keys.EPOCH)
+    epoch = stack.redis.get(keys.epoch)
     assert isinstance(epoch, bytes)
     assert len(epoch.split()) == lives + 4, "two more lives, though two workers and all their connections saw each"
     with stack.listen(user, headers={"Last-Event-ID": first}) as source:
@@ -198,9 +198,9 @@ def test_a_flushall_is_said_to_who_listens(restored: Stack, user: str) -> None:
 def test_lives_are_forgotten_beyond_a_number(restored: Stack) -> None:
     stack = restored
     words = [f"{ms}-0" for ms in range(1, 2 * MOST_LIVES + 2)]
-    stack.redis.set(keys.EPOCH, " ".join(words))
+    stack.redis.set(keys.epoch, " ".join(words))
     restart(stack)
-    epoch = stack.redis.get(keys.EPOCH)
+    epoch = stack.redis.get(keys.epoch)
     assert isinstance(epoch, bytes)
     assert epoch.decode().split()[:-2] == [words[0], *words[3:]]
     stack.redis.flushall()  # the next test has a whole one

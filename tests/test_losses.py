@@ -10,9 +10,9 @@ from collections.abc import Iterator
 import pytest
 import redis
 
-from pushsvc import keys
 from pushsvc.event import Event, EventId
 from pushsvc.eventlog import Clock, EventLog, Receipt
+from pushsvc.keys import ALONE as keys
 from pushsvc.replay import Late, Replay
 from pushsvc.store import Script, Store, connect
 from tests.conftest import Start
@@ -23,10 +23,10 @@ from tests.stack import Stack
 def append_unannounced(stack: Stack, user: str, data: str) -> str:
     """What the service does, except that the announcement gets lost on its way."""
     whole = Script("append", after="log").source.decode()
-    silent = "\n".join(line for line in whole.splitlines() if "'PUBLISH'" not in line)
+    silent = "\n".join(line for line in whole.splitlines() if "'SPUBLISH'" not in line)
     assert silent != whole.rstrip("\n")
     channel = f"user:{user}"
-    names = [keys.CLOCK, keys.EPOCH, keys.log(channel), keys.tail(channel)]
+    names = [keys.clock, keys.epoch, keys.log(channel), keys.tail(channel)]
     answer = stack.redis.eval(silent, len(names), *names, f"data: {data}\n\n", 1000, 604800, 604800, 0, 0)
     event_id: bytes = answer[0]
     return event_id.decode()
@@ -201,7 +201,7 @@ def test_ids_rise_though_the_wall_clock_steps_back(start: Start, user: str) -> N
     with stack.listen(user) as source:
         ids = [stack.publish(user=user, data="before")]
         ahead = EventId.parse(ids[0]).ms + 3_600_000
-        stack.redis.execute_command("XADD", keys.CLOCK, f"{ahead}-0", "", "")
+        stack.redis.execute_command("XADD", keys.clock, f"{ahead}-0", "", "")
         ids += [stack.publish(user=user, data=str(number)) for number in range(3)]
         source.wait_ids(*ids)
         assert source.ids == ids

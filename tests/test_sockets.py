@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 import httpx
 import pytest
 
-from pushsvc import keys
+from pushsvc.keys import ALONE as keys
 from tests.conftest import Start
 from tests.eventsource import until
 from tests.stack import Stack, connections, read_to_the_end

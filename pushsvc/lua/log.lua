@@ -33,6 +33,6 @@ local function append(clock, epoch, log, tail, frame, kept, seconds, tail_second
     redis.call('XTRIM', log, 'MINID', string.format('%.0f', math.max(0, ms - seconds * 1000)))
   end
   if seconds then redis.call('EXPIRE', log, seconds) end
-  redis.call('PUBLISH', log, id .. ' ' .. before .. ' ' .. frame)
+  redis.call('SPUBLISH', log, id .. ' ' .. before .. ' ' .. frame)
   return id
 end

@@ -1,0 +1,147 @@
+"""One of the parts of the data that know nothing of each other, and all that serves it here. A cluster has several, and
+every user lives in one of them; a single server is one."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from pushsvc import sse
+from pushsvc.bus import Bus
+from pushsvc.config import Settings
+from pushsvc.connections import Connections
+from pushsvc.errors import Unavailable
+from pushsvc.event import EventId
+from pushsvc.eventlog import EventLog
+from pushsvc.generation import Limits
+from pushsvc.generations import Generations
+from pushsvc.hub import Hub
+from pushsvc.keys import Keys
+from pushsvc.lives import greet
+from pushsvc.loops import Loop
+from pushsvc.model import Model
+from pushsvc.presence import Presence
+from pushsvc.records import Records
+from pushsvc.room import Room
+from pushsvc.scribe import Scribe
+from pushsvc.store import Store, connect
+from pushsvc.subscriber import Subscriber
+from pushsvc.tickets import Tickets
+
+logger = logging.getLogger(__name__)
+
+FLUSH_SECONDS: Final = 2.0  # a stopping worker tries so long to write what it still knows
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What the partitions of a worker have in common. `full`: no more generations may begin here."""
+
+    settings: Settings
+    secret: str
+    worker_id: str
+    room: Room
+    model: Model
+    full: Callable[[], bool]
+
+
+@dataclass(frozen=True)
+class Partition:
+    keys: Keys
+    log: EventLog
+    hub: Hub
+    presence: Presence
+    tickets: Tickets
+    generations: Generations
+
+    def cursor(self, header: str | None, parameter: str | None) -> EventId | None:
+        """Where a client resumes. See `sse.last_event_id`."""
+        own = self.keys.own
+        return sse.last_event_id(own(header) if header else None, own(parameter) if parameter else None)
+
+    def start(self) -> None:
+        self.hub.bus.start()
+        for loop in self._loops():
+            loop.start()
+
+    def stop(self) -> None:
+        """Write what is known, then end the loops."""
+        if not self.hub.connections.positions.flush(FLUSH_SECONDS):
+            logger.error("positions of some users could not be written; they may get events twice")
+        for loop in self._loops():
+            loop.stop()
+        self.hub.bus.stop()
+        try:
+            self.presence.write()
+        except Unavailable:
+            logger.warning("the end of this worker's connections could not be written; they run out by themselves")
+
+    def end_answers(self) -> None:
+        """Those that still run; they cannot go on elsewhere. Harmless when repeated."""
+        if not self.generations.stop(FLUSH_SECONDS):
+            logger.error("the ends of some answers could not be written; another worker will")
+
+    def unready(self) -> str | None:
+        """Why this worker should get no traffic; None: it should."""
+        if not self.hub.bus.live:
+            return "The subscription to Redis is not proven live."
+        for loop in self._loops():
+            if not loop.healthy:
+                return f"The background loop {loop.name} does not run."
+        return None
+
+    def _loops(self) -> tuple[Loop, ...]:
+        return (
+            self.hub.loop,
+            self.hub.connections.loop,
+            self.hub.connections.positions.loop,
+            self.presence.loop,
+            *self.generations.loops,
+        )
+
+
+def make_partition(url: str, keys: Keys, shared: Shared) -> Partition:
+    """Nothing runs, and nothing is asked of Redis, until it is started."""
+    settings, worker_id = shared.settings, shared.worker_id
+    client = connect(url, greet, keys)
+    store = Store(client, keys)
+    kept = {
+        "keep_events": settings.keep_events,
+        "keep_seconds": settings.keep_seconds,
+        "dedupe_seconds": settings.dedupe_seconds,
+    }
+    log = EventLog(store, **kept, wait_replicas=settings.wait_replicas)
+    presence = Presence(store, worker_id, settings.max_connections_per_user)
+    records = Records(store, log, worker_id, **kept, most_per_user=settings.llm_max_generations_per_user)
+    generations = Generations(
+        records,
+        Scribe(store, records, worker_id),
+        shared.model,
+        Limits(settings.llm_first_token_seconds, settings.llm_between_tokens_seconds, settings.llm_total_seconds),
+        worker_id,
+        presence,
+        full=shared.full,
+    )
+
+    def left(subscriber: Subscriber) -> None:
+        presence.leave(subscriber.user)
+        generations.left(subscriber)
+
+    connections = Connections(
+        log,
+        left,
+        heartbeat_seconds=settings.heartbeat_seconds,
+        retry_seconds=settings.retry_seconds,
+        send_buffer_bytes=settings.send_buffer_bytes,
+    )
+    hub = Hub(
+        log,
+        connections,
+        presence,
+        lambda ear: Bus(client, store, worker_id, ear),
+        called=generations.look_at,
+        room=shared.room,
+    )
+    return Partition(keys, log, hub, presence, Tickets(store, shared.secret), generations)
