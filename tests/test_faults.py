@@ -48,18 +48,19 @@ FAULTS: dict[str, Callable[[Stack], None]] = {
 
 
 @contextmanager
-def publishing(stack: Stack, user: str) -> Iterator[list[str]]:
-    """A backend that publishes without a pause, repeats what was not answered under the same key, and keeps what was
-    acknowledged, in order."""
+def publishing(stack: Stack, user: str, topic: str = "") -> Iterator[list[str]]:
+    """A backend that publishes without a pause, to the topic or else the user, repeats what was not answered under the
+    same key, and keeps what was acknowledged, in order."""
     acked: list[str] = []
     stop = threading.Event()
     headers = stack.bearer(publish=["*"])
+    target = {"topic": topic} if topic else {"user": user}
 
     def work() -> None:
         number = 0
         with httpx.Client(trust_env=False, timeout=10) as client:
             while not stop.is_set():
-                body = {"user": user, "data": f"{user} {number}", "key": f"{user}-{number}"}
+                body = target | {"data": f"{topic}{user} {number}", "key": f"{user}-{number}"}
                 try:
                     answer = client.post(f"{stack.url}/publish", json=body, headers=headers)
                 except httpx.HTTPError:

@@ -1,0 +1,284 @@
+"""Redis Cluster: the same behaviour as with a single server, though users live on different nodes; and nothing is lost
+while the nodes change their parts."""
+
+# ruff: noqa: F401  # the behavioural suite, with the fixtures of this module
+from __future__ import annotations
+
+import itertools
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+import redis
+
+from pushsvc.errors import ConfigError
+from pushsvc.keys import Keys, place, slot
+from pushsvc.probes import check_redis
+from tests.eventsource import EventSource, until
+from tests.model import Model
+from tests.replicated import Cluster
+from tests.stack import Stack
+from tests.test_auth import (
+    test_a_ticket_gives_no_more_than_its_maker_has,
+    test_a_ticket_works_once_and_its_cookie_goes_on,
+    test_twenty_races_for_one_ticket_have_one_winner,
+    test_two_users_in_one_browser_are_not_mixed,
+)
+from tests.test_completions import test_any_server_in_any_pieces, test_connections_are_counted_out
+from tests.test_events import (
+    test_from_the_beginning_is_no_reset,
+    test_head_of_a_stream,
+    test_heartbeats_to_the_silent,
+    test_live_events_come_in_order,
+    test_manual_acknowledgement,
+    test_resume_by_header_and_by_parameter,
+    test_since,
+    test_the_header_wins_over_the_parameter_of_an_old_url,
+    test_too_many_connections_of_one_user,
+    test_topics_are_followed_and_others_are_not,
+    test_unread_is_what_was_not_delivered,
+)
+from tests.test_faults import publishing
+from tests.test_generations import (
+    test_a_double_click_starts_one,
+    test_a_history_in_pages,
+    test_a_ticket_of_a_backend_s_works_too,
+    test_a_url_opens_one_answer_and_nothing_else,
+    test_cancel,
+    test_every_tab_hears_it_as_it_comes,
+    test_many_answers_through_random_reconnects,
+    test_news_of_what_begins_and_ends,
+    test_only_its_user_or_an_admin,
+)
+from tests.test_history import (
+    test_a_long_poll_passes_over_the_dead,
+    test_bad_acks_name_the_field,
+    test_health,
+    test_long_poll_without_an_event_ends_empty,
+    test_paging_forward_and_back,
+    test_unread_counts_and_ack_moves,
+)
+from tests.test_publish import (
+    test_a_bad_item_in_a_batch_harms_no_other,
+    test_a_repeated_key_answers_the_first_id_and_delivers_nothing,
+    test_an_event_past_its_ttl_is_not_delivered_and_no_gap,
+    test_each_target_reaches_its_listeners,
+    test_many_users_get_one_event_each,
+    test_twenty_racing_publishes_of_one_key_make_one_event,
+)
+from tests.test_sockets import (
+    test_a_client_that_leaves_is_noticed_though_nothing_is_sent,
+    test_one_who_reads_a_byte_now_and_then_gets_everything,
+)
+
+PARTITIONS = 8
+
+
+class OnCluster(Stack):
+    """As one of its users sees it, who is given the ids of their own partition."""
+
+    def __init__(self, cluster: Cluster, *args: object, **settings: object) -> None:
+        self.user = ""
+        self._cluster = cluster
+        super().__init__(*args, redis_url=cluster.url, **settings)  # type: ignore[arg-type]
+
+    @property
+    def redis(self) -> redis.Redis:
+        return redis.RedisCluster(host="127.0.0.1", port=self._cluster.ports[0])  # type: ignore[return-value]  # for most that we ask
+
+    def keys_of(self, user: str) -> Keys:
+        return Keys(place(user, PARTITIONS), PARTITIONS)
+
+    def publish_many(self, items: list[dict[str, object]]) -> list[str]:
+        return [self.keys_of(self.user).own(event_id) for event_id in super().publish_many(items)]
+
+    def publish(self, **item: object) -> str:
+        return self.keys_of(self.user).own(super().publish(**item))
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    running = Cluster(tmp_path_factory.mktemp("cluster"))
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="module")
+def on_cluster(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory, _model: Model) -> Iterator[OnCluster]:
+    running = OnCluster(
+        cluster, tmp_path_factory.mktemp("stack"), heartbeat_seconds=0.5, max_connections_per_user=5,
+        llm_base_url=_model.url, llm_api_key="a-test-key", llm_model="the-default",
+    )  # fmt: skip
+    yield running
+    running.stop()
+    assert "Traceback" not in running.output, running.output
+
+
+@pytest.fixture
+def stack(on_cluster: OnCluster, user: str) -> OnCluster:
+    on_cluster.user = user
+    return on_cluster
+
+
+@pytest.fixture
+def answering(stack: OnCluster) -> OnCluster:
+    return stack
+
+
+@pytest.fixture
+def base(stack: OnCluster) -> str:
+    return stack.url
+
+
+@pytest.fixture
+def server(stack: OnCluster) -> str:
+    return stack.app_url
+
+
+@pytest.fixture
+def door(stack: OnCluster) -> str:
+    return stack.url
+
+
+@pytest.fixture
+def users(user: str) -> list[str]:
+    """One in each partition."""
+    found: dict[int, str] = {}
+    for number in itertools.count():
+        name = f"{user}.{number}"
+        found.setdefault(place(name, PARTITIONS), name)
+        if len(found) == PARTITIONS:
+            return [found[partition] for partition in range(PARTITIONS)]
+    raise AssertionError
+
+
+def test_everybody_hears_what_is_for_everybody_wherever_they_live(
+    stack: OnCluster, user: str, users: list[str]
+) -> None:
+    """Also who joins while it is published; and each from their own part of the id."""
+    with ExitStack() as listening:
+        sources = [listening.enter_context(stack.listen(each, f"?topics={user}")) for each in users]
+        items: list[dict[str, Any]] = [{"topic": user, "data": f"{user} topic"}, {"all": True, "data": f"{user} all"}]
+        items += [{"user": each, "data": f"{user} own"} for each in users]
+        topic, to_all, *own = Stack.publish_many(stack, items)
+        for number, (source, its_own) in enumerate(zip(sources, own, strict=True)):
+            ids = [topic.split(".")[number], to_all.split(".")[number], its_own]
+            source.wait_ids(*ids)
+            said = [message for message in source.messages if message.data.startswith(user)]
+            assert [message.id for message in said] == ids
+            assert [message.data for message in said] == [f"{user} {what}" for what in ("topic", "all", "own")]
+        with stack.listen(users[3], f"?topics={user}&last_event_id={topic}") as resumed:
+            resumed.wait_ids(own[3])
+            assert resumed.ids[0] == to_all.split(".")[3]
+        history = stack.get("/history", stack.bearer(users[5]), channel="all", after=to_all).json()
+        assert history["events"] == []
+        assert stack.post("/ack", {"id": to_all}, stack.bearer(users[5])).status_code == 200
+
+
+def test_the_seam_of_replay_and_live_in_every_partition(stack: OnCluster, user: str, users: list[str]) -> None:
+    with publishing(stack, user, f"{user}.topic") as acked, ExitStack() as listening:
+        until(lambda: len(acked) > 20, "some history")
+        query = f"?topics={user}.topic&since=earliest"
+        sources = [listening.enter_context(stack.listen(each, query)) for each in users]
+        count = len(acked)
+        until(lambda: len(acked) > count + 20, "traffic")
+        for source in sources:
+            source.wait(lambda each: len(of(user, each)) > count, "what was there, and more")
+            data = of(user, source)
+            assert data == [f"{user}.topic{user} {number}" for number in range(len(data))]
+
+
+def of(user: str, source: EventSource) -> list[str]:
+    return [message.data for message in source.messages if message.data.startswith(user) or message.event == "gap"]
+
+
+def test_a_repetition_completes_what_some_partitions_lack(stack: OnCluster, user: str, users: list[str]) -> None:
+    with ExitStack() as listening:
+        sources = [listening.enter_context(stack.listen(each, f"?topics={user}")) for each in users]
+        event = {"topic": user, "data": f"{user} once", "key": "k"}
+        bearer = stack.bearer(publish=["*"])
+        first = stack.post("/publish", event, bearer).json()
+        again = stack.post("/publish", event, bearer).json()
+        assert again == first | {"duplicate": True}
+        stack.redis.delete(Keys(5, PARTITIONS).dedupe(f"topic:{user}", "k"))  # as if it had not been reached
+        completed = stack.post("/publish", event, bearer).json()
+        assert not completed["duplicate"]
+        for number, source in enumerate(sources):
+            old, new = first["id"].split(".")[number], completed["id"].split(".")[number]
+            source.wait_ids(new)
+            assert of(user, source) == [f"{user} once"] * (2 if number == 5 else 1)
+            assert (old == new) == (number != 5)
+
+
+def test_the_number_of_partitions_is_that_of_the_data(cluster: Cluster, stack: Stack) -> None:
+    check_redis(cluster.url, PARTITIONS)
+    with pytest.raises(ConfigError, match=r"^PUSHSVC_PARTITIONS: the data there has 8 partitions and not 4$"):
+        check_redis(cluster.url, 4)
+    with pytest.raises(ConfigError, match=r"redis\+cluster://"):
+        check_redis(f"redis://127.0.0.1:{cluster.ports[0]}")
+
+
+def fail_over(cluster: Cluster, tag: str, number: signal.Signals) -> None:
+    """The node that has it dies, or freezes, and its replica takes over."""
+    master = cluster.owner(slot(tag), by=cluster.ports[0])
+    witness = next(port for port in cluster.ports if port != master)
+    cluster.signal(master, number)
+    until(lambda: cluster.owner(slot(tag), by=witness) != master, "another master", 30)
+
+
+def move_by_hand(cluster: Cluster, tag: str) -> None:
+    """Key by key, as `redis-cli --cluster reshard` does."""
+    masters = cluster.masters
+    source = cluster.owner(slot(tag), by=masters[0])
+    target = next(port for port in masters if port != source)
+    cluster.ask(target, "CLUSTER", "SETSLOT", slot(tag), "IMPORTING", cluster.id_of(source))
+    cluster.ask(source, "CLUSTER", "SETSLOT", slot(tag), "MIGRATING", cluster.id_of(target))
+    while names := cluster.ask(source, "CLUSTER", "GETKEYSINSLOT", slot(tag), 5):
+        cluster.ask(source, "MIGRATE", "127.0.0.1", target, "", 0, 5000, "KEYS", *names)
+    for port in (target, source, *masters):
+        cluster.ask(port, "CLUSTER", "SETSLOT", slot(tag), "NODE", cluster.id_of(target))
+
+
+def move_at_once(cluster: Cluster, tag: str) -> None:
+    source = cluster.owner(slot(tag), by=cluster.masters[0])
+    target = next(port for port in cluster.masters if port != source)
+    try:
+        cluster.ask(
+            source, "CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", slot(tag), slot(tag), "NODE", cluster.id_of(target)
+        )
+    except redis.ResponseError as error:
+        pytest.skip(f"this server cannot: {error}")
+    until(lambda: cluster.owner(slot(tag), by=source) == target, "the move", 30)
+
+
+CHANGES: dict[str, Callable[[Cluster, str], None]] = {
+    "moved by hand": move_by_hand,
+    "moved at once": move_at_once,
+    "killed": lambda cluster, tag: fail_over(cluster, tag, signal.SIGKILL),
+    "frozen": lambda cluster, tag: fail_over(cluster, tag, signal.SIGSTOP),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
+def test_nothing_is_lost_while_a_partition_gets_another_node(
+    cluster: Cluster, stack: OnCluster, user: str, change: Callable[[Cluster, str], None]
+) -> None:
+    try:
+        with (
+            stack.listen(user, "?since=now", reconnect=True) as source,
+            stack.listen(f"{user}-2", f"?topics={user}.topic&since=now", reconnect=True) as other,
+        ):
+            with publishing(stack, user) as acked, publishing(stack, user, f"{user}.topic") as to_topic:
+                until(lambda: min(len(acked), len(to_topic)) > 50, "traffic")
+                change(cluster, stack.keys_of(user).tag)
+                counts = len(acked), len(to_topic)
+                until(lambda: len(acked) > counts[0] + 50 and len(to_topic) > counts[1] + 50, "traffic by it", 30)
+            source.wait(lambda each: len(each.messages) >= len(acked), "all that was acknowledged")
+            other.wait(lambda each: len(each.messages) >= len(to_topic), "all that was acknowledged")
+            assert (source.data, other.data) == (acked, to_topic)
+            assert {*source.statuses, *other.statuses} == {200}
+        stack.until_ready()
+    finally:
+        cluster.mend()
