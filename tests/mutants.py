@@ -57,12 +57,12 @@ MUTANTS: Final = [
     Mutant(
         "loses what the kernel had no room for", "sockets.py",
         "            self.keep(wire[sent:])", "            pass",
-        "test_sockets.py",
+        "test_delivery.py::test_what_the_kernel_has_no_room_for_follows",
     ),
     Mutant(
         "loses it for one of a crowd", "connections.py",
         "        subscriber.outlet.keep(rest)", "        pass",
-        "test_sockets.py",
+        "test_delivery.py::test_what_the_kernel_has_no_room_for_follows",
     ),
     Mutant(
         "trusts a new subscription as if the old one had never ended", "hub.py",
@@ -81,14 +81,14 @@ MUTANTS: Final = [
         "test_delivery.py::test_more_than_may_be_held_is_read_instead",
     ),
     Mutant(
-        "does not notice a deaf subscription", "bus.py",
-        "if time.monotonic() - self._heard > DEAF_SECONDS:", "if False:",
-        "test_losses.py::test_a_subscription_that_is_cut_in_silence_is_made_again",
+        "says that it is ready though its canary is silent", "bus.py",
+        " and time.monotonic() - self._heard < SILENCE_SECONDS", "",
+        "test_faults.py::test_a_frozen_redis_turns_readiness_red_and_heals",
     ),
     Mutant(
         "says nothing of what was trimmed", "replay.py",
         "        if mark is not None and entry.prev > mark:", "        if False:",
-        "test_losses.py::test_an_entry_that_was_deleted_by_hand_is_said",
+        "test_losses.py",
     ),
     Mutant(
         "lets a ticket be used twice", "lua/spend.lua",
@@ -133,7 +133,7 @@ MUTANTS: Final = [
     ),
     Mutant(
         "lets its connections go without a word", "worker.py",
-        "        draining = gevent.spawn(service.hub.drain, service.settings.drain_seconds)",
+        "        draining = gevent.spawn(service.drain, service.settings.drain_seconds)",
         "        draining = gevent.spawn(list)",
         "test_faults.py::test_a_stopping_worker_loses_nobody",
     ),

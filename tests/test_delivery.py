@@ -229,6 +229,37 @@ def test_a_descriptor_that_changed_hands_hears_nothing(
         hub.connections.end(who, Reason.GONE)
 
 
+@pytest.mark.parametrize("crowd", [True, False])
+def test_what_the_kernel_has_no_room_for_follows(
+    hub: Hub, pairs: list[tuple[socket.socket, socket.socket]], crowd: bool
+) -> None:
+    ours, theirs = pairs[0]
+    _, who = settled(hub, ours)
+    channels, outlet = hub.connections.channels, who.outlet
+    assert isinstance(outlet, SocketOutlet)
+    if not crowd:
+        hub.connections.unsettle(who)
+    sent = heard = b""
+    while outlet.clear:
+        burst = Burst.of([Live(at(len(sent)), b"%d" % len(sent) + b"x" * 10_000)])
+        sent += burst.chunk
+        if crowd:
+            hub._write(burst, channels["a"].fds(), Turn(), channels.unsettled)
+        else:
+            assert who.offer(burst, time.monotonic())
+        assert len(sent) < 100_000_000, "something waits, or was lost"
+    more = Burst.of([Live(at(len(sent)), b"more")])
+    assert who.offer(more, time.monotonic())
+    sent += more.chunk
+    while not outlet.clear or len(heard) < len(sent):
+        try:
+            heard += theirs.recv(2**20)
+        except BlockingIOError:
+            assert outlet.flush() or not outlet.clear
+    assert heard == sent
+    hub.connections.end(who, Reason.GONE)
+
+
 def test_one_that_ends_during_its_replay_gets_its_farewell(hub: Hub) -> None:
     """A queue's own greenlet writes it; being up to date must not cut the connection before."""
     who, _ = subscriber("a")
