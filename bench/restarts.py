@@ -30,6 +30,7 @@ WINDOW: Final = 10  # tenths of a second, in which returns are counted
 OTHERS: Final = 6  # threads that ask for other things meanwhile, on kept-alive connections
 BEFORE_SECONDS: Final = 1.0  # of traffic
 AFTER_SECONDS: Final = 0.5  # so that there is something that nobody can have had before
+PAUSE_SECONDS: Final = 0.1  # between two questions of one of them
 AGAIN_SECONDS: Final = 0.05
 PATIENCE_SECONDS: Final = 90.0
 
@@ -118,7 +119,7 @@ class Traffic:
 
     def _ask(self, number: int) -> None:
         with self._client() as client:
-            while not self._stop.wait(0.02):
+            while not self._stop.wait(PAUSE_SECONDS):
                 if number % 3 == 0:
                     self._call(client, "POST", "/publish", {"user": "nobody", "data": "-"})
                 elif number % 3 == 1:
