@@ -70,6 +70,7 @@ class Channels:
 
     def __init__(self, by_fd: Callable[[int], Subscriber]) -> None:
         self.through = BEGINNING
+        self.life = b""  # of the data, see Lives.current
         self.unsettled = 0  # how often one has been; who shares a turn sees by it whether a descriptor may be stale
         self._by_fd = by_fd
         self._channels: dict[str, Channel] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -13,6 +14,7 @@ from pushsvc import addresses, keys
 from pushsvc.addresses import Address
 from pushsvc.keys import Keys
 
+PROMPT_SECONDS: Final = 1.0  # a node that greets later was away, maybe for long enough to be replaced
 _PORT: Final = 6379
 
 
@@ -38,6 +40,7 @@ class Nodes:
 
     def _locate(self, slot: int) -> Address:
         failure: Exception = redis.ConnectionError(f"no node of the cluster has slot {slot}")
+        claimed: Address | None = None
         for address in random.sample(self._known, len(self._known)):  # one may be cut off from the others
             try:
                 ranges = self._ask(address, "CLUSTER", "SLOTS")
@@ -46,10 +49,13 @@ class Nodes:
                 continue
             heard = [_address(node, address) for _, _, *nodes in ranges for node in nodes]
             self._known = list(dict.fromkeys([*self._seeds, *heard]))
-            for first, last, master, *_ in ranges:
-                if first <= slot <= last:
-                    return _address(master, address)
-        raise failure
+            owner = next((_address(each[2], address) for each in ranges if each[0] <= slot <= each[1]), None)
+            if owner is not None and owner != address:
+                return owner
+            claimed = owner or claimed  # by itself: it may have been away, and not know yet who has it since
+        if claimed is None:
+            raise failure
+        return claimed
 
     def _ask(self, address: Address, *command: Any) -> Any:
         connection = self._connection(address)
@@ -81,7 +87,11 @@ class _ToOwner(Connection):
 
     def connect(self) -> None:
         self.host, self.port = self._nodes.owner(self._slot)
+        began = time.monotonic()
         super().connect()  # type: ignore[no-untyped-call]
+        if time.monotonic() - began > PROMPT_SECONDS:
+            self.disconnect()  # type: ignore[no-untyped-call]
+            raise redis.TimeoutError("it took the node so long that by now another may have its slots")
 
 
 class _ToOwnerByTls(_ToOwner, SSLConnection):

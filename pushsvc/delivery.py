@@ -25,10 +25,10 @@ class Run:
         self.events: list[Live] = []
 
 
-def parse(payload: bytes) -> tuple[EventId, EventId, bytes]:
-    """An announcement's id, its predecessor's id in the channel, and all bytes of the event."""
-    raw_id, raw_prev, frame = payload.split(b" ", 2)
-    return EventId.from_redis(raw_id), EventId.from_redis(raw_prev), sse.with_id(raw_id, frame)
+def parse(payload: bytes) -> tuple[EventId, EventId, bytes, bytes]:
+    """An announcement's id, its predecessor's id in the channel, the life of the data, and all bytes of the event."""
+    raw_id, raw_prev, life, frame = payload.split(b" ", 3)
+    return EventId.from_redis(raw_id), EventId.from_redis(raw_prev), life, sse.with_id(raw_id, frame)
 
 
 def runs(batch: Iterable[tuple[str, bytes]], channels: Channels) -> tuple[list[Run], dict[str, EventId]]:
@@ -41,11 +41,14 @@ def runs(batch: Iterable[tuple[str, bytes]], channels: Channels) -> tuple[list[R
         if channel is None:
             continue
         try:
-            event_id, prev, wire = parse(payload)
+            event_id, prev, life, wire = parse(payload)
         except ValueError:
             logger.warning("something that is no event was published on the Redis channel of %s", name)
             continue
         known = channel.last
+        if life != channels.life:  # of a master that was replaced, or of a new one: the log tells what is true
+            torn.setdefault(name, channels.through if known is None else known)
+            continue
         if not channel.note(event_id, prev):
             torn.setdefault(name, channels.through if known is None else known)
         if not found or found[-1].channel is not channel:

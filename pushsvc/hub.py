@@ -150,7 +150,7 @@ class Hub(Ear):
     def _clock_came(self, clock: Clock) -> None:
         if self._recovery.lost(self._channels.through, clock):
             self._tell_loss(clock)
-        self._channels.through = clock.last
+        self._channels.through, self._channels.life = clock.last, clock.lives.current
         self._channels.prove(self._unproven, clock.last)
         self._unproven.clear()
 

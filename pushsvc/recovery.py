@@ -19,6 +19,7 @@ from pushsvc.errors import PushError, Unavailable
 from pushsvc.event import BEGINNING, EventId
 from pushsvc.eventlog import Clock, EventLog
 from pushsvc.lane import Command
+from pushsvc.lives import Lives
 from pushsvc.replay import Late, Page, Replay
 from pushsvc.shelf import Shelf
 from pushsvc.sockets import SocketOutlet
@@ -56,6 +57,7 @@ class Recovery:
         self._patients: set[Subscriber] = set()  # these, and those in a healer's hands
         self._healers = 0
         self._last = BEGINNING
+        self._lives = Lives(b"0-0")  # as the last clock had them
         self._told = BEGINNING  # all who are here know of the losses before this
 
     def sync(self, catching: CatchUp, seconds: float) -> bool:
@@ -74,6 +76,9 @@ class Recovery:
 
         def answered(answer: Any) -> None:
             clock, tails = self._log.probed(answer)
+            if clock.lives.before(self._lives):
+                raise Unavailable("This Redis is not the one that has the data now.", retry_after=1)
+            self._lives = clock.lives
             if clock.last == self._last:  # thousands of idle subscribers remember it: one object for all
                 clock = clock._replace(last=self._last)
             self._last = clock.last

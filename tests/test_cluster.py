@@ -275,6 +275,9 @@ def test_nothing_is_lost_while_a_partition_gets_another_node(
                 change(cluster, stack.keys_of(user).tag)
                 counts = len(acked), len(to_topic)
                 until(lambda: len(acked) > counts[0] + 50 and len(to_topic) > counts[1] + 50, "traffic by it", 30)
+                cluster.mend()  # and the old one says what it still had to say
+                counts = len(acked), len(to_topic)
+                until(lambda: len(acked) > counts[0] + 20 and len(to_topic) > counts[1] + 20, "more traffic", 30)
             source.wait(lambda each: len(each.messages) >= len(acked), "all that was acknowledged")
             other.wait(lambda each: len(each.messages) >= len(to_topic), "all that was acknowledged")
             assert (source.data, other.data) == (acked, to_topic)

@@ -16,7 +16,8 @@ end
 --
 -- Each entry carries the id of its predecessor in the channel. That chain is how any reader, of the log or of
 -- the announcements, finds that something between two events is missing. All or nothing: the one command that a key of
--- somebody else's can refuse is the first that changes anything but the clock.
+-- somebody else's can refuse is the first that changes anything but the clock. An announcement also says in which life
+-- of the data it was made.
 local function append(clock, epoch, log, tail, frame, kept, seconds, tail_seconds, ttl)
   local id = draw(clock, epoch)
   local before = redis.pcall('GET', tail)
@@ -33,6 +34,9 @@ local function append(clock, epoch, log, tail, frame, kept, seconds, tail_second
     redis.call('XTRIM', log, 'MINID', string.format('%.0f', math.max(0, ms - seconds * 1000)))
   end
   if seconds then redis.call('EXPIRE', log, seconds) end
-  redis.call('SPUBLISH', log, id .. ' ' .. before .. ' ' .. frame)
+  -- A cluster's nodes pass on what a master announces that was away and does not know yet that it was replaced.
+  local life = redis.pcall('GETRANGE', epoch, -42, -1) -- the longest id, and a mark
+  life = type(life) == 'string' and string.match(life, '([%d-]+)!?$') or '-' -- somebody deleted it: the log tells
+  redis.call('SPUBLISH', log, id .. ' ' .. before .. ' ' .. life .. ' ' .. frame)
   return id
 end
