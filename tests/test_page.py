@@ -71,7 +71,7 @@ def test_the_browser_s_own_reconnects_survive_every_restart(start: Start, page: 
     for part in ("gunicorn", "nginx", "valkey"):
         stack.kill(part)
         stack.until_ready()
-        all_ids.append(stack.publish(user=user, data=f"{user} after {part}"))
+        all_ids.append(stack.publish(user=user, data=f"{user} after {part}", key=part))
         expect(page.locator(f'#events .event[data-id="{all_ids[-1]}"]')).to_have_count(1, timeout=20_000)
     assert ids(page, user) == all_ids
     expect(page.locator("#duplicates")).to_have_text("0")
