@@ -26,6 +26,7 @@ TAIL_EXTRA_SECONDS: Final = 30 * 86400
 
 
 PATIENCE_SECONDS: Final = 3.0  # how long a publish waits for a Redis that restarts, or moves
+LIFE_BYTES: Final = 42  # the longest id, and a mark
 WAIT_MS: Final = 1000  # how long replicas may take to confirm
 _NOT_YET: Final = Unreached("", retry_after=1)
 
@@ -181,21 +182,37 @@ class EventLog:
         self._store.one(lose(self._keys, hole))
 
     def read(self, channels: Sequence[str], after: EventId, clock: Clock, count: int) -> list[Slice]:
-        """The oldest `count` entries of each channel with an id after `after`, ids rising."""
+        """The oldest `count` entries of each channel with an id after `after`, ids rising. Raises Unavailable, also
+        if the data is not in the life of the clock any more: then another clock is needed."""
         first = f"({after}" if after.ms >= clock.cutoff else f"{clock.cutoff}-0"
         return self._slices(
-            channels, [("XRANGE", self._keys.log(channel), first, "+", "COUNT", count) for channel in channels]
+            channels, clock, [("XRANGE", self._keys.log(channel), first, "+", "COUNT", count) for channel in channels]
         )
+
+    def renew_reads(self) -> None:
+        """See Store."""
+        self._store.renew_reads()
 
     def read_back(self, channel: str, before: EventId, clock: Clock, count: int) -> Slice:
         """The newest `count` entries of the channel with id < before, ids falling."""
         command = ("XREVRANGE", self._keys.log(channel), f"({before}", f"{clock.cutoff}-0", "COUNT", count)
-        return self._slices([channel], [command])[0]
+        return self._slices([channel], clock, [command])[0]
 
-    def _slices(self, channels: Sequence[str], ranges: Sequence[Command]) -> list[Slice]:
-        """Tails first: what a tail names was in the log then, so a range that is read later shows it, or its loss."""
-        commands: list[Command] = [*(("GET", self._keys.tail(channel)) for channel in channels), *ranges]
-        answers = list(map(_kept, commands, self._store.read_each(commands)))
+    def _slices(self, channels: Sequence[str], clock: Clock, ranges: Sequence[Command]) -> list[Slice]:
+        """Tails first: what a tail names was in the log then, so a range that is read later shows it, or its loss.
+
+        And in the clock's life of the data: a master that wakes up, and does not know yet that it was replaced, lacks
+        what came since. Raises Unavailable.
+        """
+        commands: list[Command] = [
+            ("GETRANGE", self._keys.epoch, -LIFE_BYTES, -1),
+            *(("GET", self._keys.tail(channel)) for channel in channels),
+            *ranges,
+        ]
+        life, *answers = map(_kept, commands, self._store.read_each(commands))
+        if Lives.latest(life or b"") != clock.lives.current:
+            self._store.renew_reads()
+            raise Unavailable("Redis is changing its master; try again.", retry_after=1)
         return [
             Slice([_entry(*raw) for raw in entries or ()], EventId.from_redis(tail) if tail else BEGINNING)
             for tail, entries in zip(answers[: len(ranges)], answers[len(ranges) :], strict=True)

@@ -70,6 +70,10 @@ class Lane:
         answers: list[Any] = place.get()
         return answers
 
+    def renew(self) -> None:
+        """Go to who has the data now. What is under way fails, and nobody knows what became of it."""
+        self._drop()
+
     def _run_in_thread(self, packed: bytes, count: int) -> list[Any]:
         """Under a server of threads there are no greenlets to share with."""
         with self._lock:

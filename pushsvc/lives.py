@@ -31,9 +31,14 @@ class Lives:
     def __init__(self, raw: bytes) -> None:
         self.raw = raw
         words = raw.split()
-        self.current = words[-1].rstrip(b"!")  # the first id of the last life
+        self.current = self.latest(raw)  # the first id of the last life
         self._bounds = [EventId.from_redis(word.rstrip(b"!")) for word in words]
         self._seams = [(self._bounds[i - 1], self._bounds[i]) for i, word in enumerate(words) if word.endswith(b"!")]
+
+    @staticmethod
+    def latest(raw: bytes) -> bytes:
+        """What `current` would be; the epoch's end is enough for that."""
+        return raw.rstrip(b"!").rpartition(b" ")[2]
 
     def before(self, other: Lives) -> bool:
         """These are not all the lives that the other knows, and no others: as of a master that has been replaced."""

@@ -78,6 +78,8 @@ class Recovery:
             clock, tails = self._log.probed(answer)
             if clock.lives.before(self._lives):
                 raise Unavailable("This Redis is not the one that has the data now.", retry_after=1)
+            if clock.lives.current != self._lives.current:  # maybe of another master
+                self._log.renew_reads()
             self._lives = clock.lives
             if clock.last == self._last:  # thousands of idle subscribers remember it: one object for all
                 clock = clock._replace(last=self._last)

@@ -98,6 +98,10 @@ class Store:
         """As `read`, but what Redis refused is an exception among the answers."""
         return self._run(self._reads, commands, refusals=True)
 
+    def renew_reads(self) -> None:
+        """What answers the reads is not, or may not be, who has the data now. Those under way raise Unavailable."""
+        self._reads.renew()
+
     def each(self, commands: Sequence[Command], *last: Command) -> list[Any]:
         """As `execute`, but what Redis refused is an exception among the answers. `last` is run after all of them, on
         the same connection."""

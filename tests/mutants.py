@@ -91,6 +91,11 @@ MUTANTS: Final = [
         "test_losses.py",
     ),
     Mutant(
+        "believes a master that was replaced", "eventlog.py",
+        '        if Lives.latest(life or b"") != clock.lives.current:', "        if False:",
+        "test_losses.py::test_a_master_that_was_replaced_answers_no_reader",
+    ),
+    Mutant(
         "lets a ticket be used twice", "lua/spend.lua",
         "redis.call('GETDEL', KEYS[1])", "redis.call('GET', KEYS[1])",
         "test_auth.py::test_twenty_races_for_one_ticket_have_one_winner",

@@ -10,9 +10,11 @@ from collections.abc import Iterator
 import pytest
 import redis
 
+from pushsvc.errors import Unavailable
 from pushsvc.event import Event, EventId
 from pushsvc.eventlog import Clock, EventLog, Receipt
 from pushsvc.keys import ALONE as keys
+from pushsvc.lives import Lives
 from pushsvc.replay import Late, Replay
 from pushsvc.store import Script, Store, connect
 from tests.conftest import Start
@@ -157,6 +159,24 @@ def test_what_is_appended_past_the_clock_is_no_loss(store: Store, user: str) -> 
     log.append([Event(channel, "message", "missed")])
     log.meanwhile = (Event(channel, "message", "announced"),)
     assert gaps_and_data(log, channel, cursor) == ([], ["data: missed"])
+
+
+def test_a_master_that_was_replaced_answers_no_reader(store: Store, user: str) -> None:
+    """The clock is of the new one; what was published there so far, the old one cannot know."""
+    log = EventLog(store, keep_events=10, keep_seconds=60, dedupe_seconds=60)
+    [cursor] = stored(log, f"user:{user}", "had")
+    clock = log.clock()
+    later = EventId(clock.last.ms + 5, 0)
+    successor = clock._replace(
+        last=later, lives=Lives(b"%b %b %b" % (clock.lives.raw, str(clock.last).encode(), str(later).encode()))
+    )
+    for read in (
+        lambda: list(Replay(log, [f"user:{user}"], cursor, clock=successor).pages()),
+        lambda: log.read_back(f"user:{user}", later, successor, 10),
+    ):
+        with pytest.raises(Unavailable, match="changing its master"):
+            read()
+    assert log.read([f"user:{user}"], cursor, clock, 10)[0].entries == []
 
 
 def test_the_cursor_stands_after_each_late_event(store: Store, user: str) -> None:
