@@ -9,6 +9,7 @@ import contextlib
 import gc
 import logging
 import socket
+import sys
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -58,6 +59,7 @@ class PushWorker(GeventWorker):
         self._shift = SHIFTS.call(self.cfg)
         self._idle: dict[KeepAlive, gevent.Greenlet] = {}
         self._newcomers = Turnstile(NEWCOMERS)
+        self._over = False
         self._stopping: gevent.event.Event | None = None  # set when the worker serves
 
     def load_wsgi(self) -> None:
@@ -87,6 +89,7 @@ class PushWorker(GeventWorker):
                 self._refuse()
             self._finish(service, servers)
         finally:
+            self._over = True
             service.stop()
 
     def _get_ready(self, service: Service) -> None:
@@ -198,6 +201,17 @@ class PushWorker(GeventWorker):
         if not awaits_next:
             self._refuse()
         self._stopping.set()
+
+    def handle_quit(self, sig: int, frame: Any) -> None:
+        """SIGINT and SIGQUIT: end at once. Not in a signal handler, which must not wait."""
+        gevent.spawn(self._quit)
+
+    def _quit(self) -> None:
+        self.alive = False
+        self.cfg.worker_int(self)
+        gevent.sleep(STEP_SECONDS)
+        if not self._over:  # else it is ending, and an interpreter that ends prints what is raised
+            sys.exit(0)
 
     def _refuse(self) -> None:
         """Take nothing new: not ready, and each answer says that its connection ends with it."""
