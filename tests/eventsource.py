@@ -149,7 +149,10 @@ class EventSource:
         """Until `condition(self)` holds; fails, saying what came, after the deadline."""
         with self._changed:
             held = self._changed.wait_for(lambda: condition(self), DEADLINE)
-        assert held, f"waited in vain for {what}; statuses {self.statuses}, messages {self.messages[-10:]}"
+        assert held, (
+            f"waited in vain for {what}; statuses {self.statuses}, {'ended' if self.closed else 'open'}, "
+            f"{len(self.messages)} messages, the last: {self.messages[-10:]}"
+        )
         return self
 
     def wait_open(self) -> Self:
