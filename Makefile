@@ -14,8 +14,9 @@ run: $(VENV)/.run  ## Start the whole stack: Redis, gunicorn, nginx
 
 test: $(VENV)/.test  ## Run the whole suite on real parts
 	@$(BIN)/python tests/chromium.py
-	@# Half of it is waiting: three at a time keep two cores busy.
-	@$(BIN)/python -m pytest -n 3 --dist loadfile $(ARGS)
+	@# Half of it is waiting: four at a time keep two cores busy. It starts hundreds of processes, which need not
+	@# compile what they load each time.
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 4 --dist loadfile $(ARGS)
 
 lint: $(VENV)/.test  ## Style and types
 	$(BIN)/ruff check .
