@@ -13,10 +13,10 @@ run: $(VENV)/.run  ## Start the whole stack: Redis, gunicorn, nginx
 	@exec $(BIN)/python -m pushsvc up
 
 test: $(VENV)/.test  ## Run the whole suite on real parts
-	@$(BIN)/python tests/chromium.py
+	@$(BIN)/python tests/programs.py
 	@# Half of it is waiting: four at a time keep two cores busy. It starts hundreds of processes, which need not
 	@# compile what they load each time.
-	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 4 --dist loadfile $(ARGS)
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(VENV)/.test  ## Style and types
 	$(BIN)/ruff check .

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import os
 import signal
 import ssl
 from collections.abc import Callable, Iterator
@@ -12,7 +11,7 @@ import pytest
 from hypothesis import settings as hypothesis_settings
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from tests import chromium
+from tests import programs
 from tests.model import Model, plain
 from tests.stack import Stack, free_port
 
@@ -22,6 +21,12 @@ hypothesis_settings.load_profile("patient")
 Start = Callable[..., Stack]
 
 _numbers = itertools.count()
+_LONG = ("supervisor", "generations", "cluster", "other_redis", "chaos", "faults", "cli")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that take long begin first, so that none is left alone at the end."""
+    items.sort(key=lambda item: item.path.stem.removeprefix("test_") not in _LONG)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -170,14 +175,10 @@ def worker(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    path = chromium.find()
-    if path is None:
-        if os.environ.get("CI"):
-            pytest.fail("there is no Chromium, and a page that was not tested is not done")
-        pytest.skip("there is no Chromium on PATH")
+    path = programs.need(programs.CHROMIUM)
     expect.set_options(timeout=20_000)  # ms: a busy machine is no failure
     with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=path, args=chromium.FLAGS)
+        running = playwright.chromium.launch(executable_path=path, args=programs.CHROMIUM_FLAGS)
         yield running
         running.close()
 

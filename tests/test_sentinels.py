@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.eventsource import until
-from tests.replicated import Replicated
+from tests.servers import Replicated
 from tests.stack import Stack
 from tests.test_faults import publishing
 

@@ -1,4 +1,4 @@
-"""Servers that replicate, started from the embedded one's binary: a master with sentinels, and a cluster."""
+"""Servers of a test's own, of the embedded one's binary or another: one, a master with sentinels, and a cluster."""
 
 from __future__ import annotations
 
@@ -28,8 +28,9 @@ sentinel parallel-syncs {service} 2
 class Servers:
     """Some that run, by their ports."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, binary: str | None = None) -> None:
         self._folder = folder
+        self._binary = binary or str(get_binary_path())
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
 
     def serve(self, port: int, *options: str) -> None:
@@ -42,7 +43,7 @@ class Servers:
 
     def _run(self, port: int, *words: str) -> None:
         self._processes[port] = subprocess.Popen(
-            [str(get_binary_path()), *words],
+            [self._binary, *words],
             stdout=subprocess.DEVNULL,
             preexec_fn=dies_with_the_tests(signal.SIGKILL),
         )
@@ -50,6 +51,10 @@ class Servers:
 
     def signal(self, port: int, number: signal.Signals) -> None:
         self._processes[port].send_signal(number)
+
+    def kill(self, port: int) -> None:
+        self._processes[port].kill()
+        self._processes[port].wait()
 
     def stop(self) -> None:
         for process in self._processes.values():
