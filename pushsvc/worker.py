@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import logging
+import signal
 import socket
 import sys
 import time
@@ -61,6 +62,12 @@ class PushWorker(GeventWorker):
         self._newcomers = Turnstile(NEWCOMERS)
         self._over = False
         self._stopping: gevent.event.Event | None = None  # set when the worker serves
+
+    def init_process(self) -> None:
+        """Gunicorn's workers heed signals only some time after the fork. One that is told to stop before that would
+        never know, and be killed in the end, with all its connections."""
+        signal.signal(signal.SIGTERM, self.handle_exit)
+        super().init_process()
 
     def load_wsgi(self) -> None:
         super().load_wsgi()

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
+
+import pytest
+from gunicorn.workers.ggevent import GeventWorker
 
 from pushsvc.shifts import Shifts
+from pushsvc.worker import PushWorker
 
 
 def test_a_shift_waits_for_the_next_and_for_no_other() -> None:
@@ -35,3 +40,15 @@ def test_what_a_worker_says_its_siblings_know() -> None:
         os._exit(0)
     os.waitpid(child, 0)
     assert not shifts.awaits_next(first)
+
+
+def test_a_worker_heeds_a_stop_before_anything_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    heeded = []
+    monkeypatch.setattr(GeventWorker, "init_process", lambda _: heeded.append(signal.getsignal(signal.SIGTERM)))
+    worker = PushWorker.__new__(PushWorker)
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        worker.init_process()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert heeded == [worker.handle_exit]
