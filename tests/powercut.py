@@ -1,18 +1,18 @@
 """Power cuts: `python -m tests.powercut 200` loses nothing that was acknowledged, or says what.
 
-With PUSHSVC_DURABILITY=always the server syncs its log before it answers. So all that is certain to be on the disk is
-the log up to the last command that was answered; of what follows, any part may be there, or zeros in its place. A cut
-is the harshest of that: the server is killed while several publishers wait for answers, its log is cut off right
-behind the last event that was acknowledged, and a random piece of what followed, or zeros, is put back.
+All that is certain to be on the disk after one is the log up to the server's last sync, which `synced.c` notes; of what
+follows, any part may be there, or zeros in its place. So the server is killed while several publishers wait for
+answers, its log is cut off there, and a random piece of what followed, or zeros, is put back.
 """
 
 from __future__ import annotations
 
 import argparse
 import logging
+import os
 import random
-import re
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
@@ -20,6 +20,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 from unittest import mock
 
 from pushsvc import eventlog
@@ -27,11 +28,15 @@ from pushsvc.config import Settings
 from pushsvc.embedded import cut_zeros, server_command, socket_path
 from pushsvc.event import BEGINNING, Event, EventId
 from pushsvc.eventlog import EventLog, Receipt
-from pushsvc.lives import greet
+from pushsvc.keys import ALONE
 from pushsvc.probes import valkey_ready
 from pushsvc.store import Store, connect
+from pushsvc.succession import Succession
 from tests.eventsource import until
+from tests.programs import CC, need
 from tests.stack import dies_with_the_tests
+
+Durability = Literal["always", "everysec"]
 
 PUBLISHERS = 4
 CHANNELS = [f"user:{number}" for number in range(3)]
@@ -40,8 +45,13 @@ CHANNELS = [f"user:{number}" for number in range(3)]
 class Machine:
     """An embedded server on a disk that survives, and what its publishers were told."""
 
-    def __init__(self, data_dir: Path, rng: random.Random) -> None:
-        self.settings = Settings(data_dir=data_dir, durability="always")
+    def __init__(self, data_dir: Path, rng: random.Random, durability: Durability) -> None:
+        self.settings = Settings(data_dir=data_dir, durability=durability)
+        self._synced = data_dir / "synced"
+        self._library = data_dir / "synced.so"
+        data_dir.mkdir(parents=True, exist_ok=True)
+        source = Path(__file__).with_name("synced.c")
+        subprocess.run([need(CC), "-shared", "-fPIC", "-o", self._library, source, "-ldl"], check=True)
         self.acked: dict[str, dict[EventId, str]] = {channel: {} for channel in CHANNELS}
         self.torn = 0  # bytes that were left behind what was synced, over all rounds
         self._rng = rng
@@ -50,8 +60,9 @@ class Machine:
     def running(self) -> Iterator[subprocess.Popen[bytes]]:
         cut_zeros(self.settings.data_dir)
         server = subprocess.Popen(
-            server_command(self.settings), stdout=subprocess.DEVNULL, preexec_fn=dies_with_the_tests(signal.SIGKILL)
-        )
+            server_command(self.settings), stdout=subprocess.DEVNULL, preexec_fn=dies_with_the_tests(signal.SIGKILL),
+            env=os.environ | {"LD_PRELOAD": str(self._library), "SYNCED": str(self._synced)},
+        )  # fmt: skip
         try:
             until(lambda: valkey_ready(socket_path(self.settings.data_dir)) or server.poll() is not None, "the server")
             assert server.poll() is None, "the server does not start"
@@ -62,7 +73,8 @@ class Machine:
 
     def log(self) -> EventLog:
         url = f"unix://{socket_path(self.settings.data_dir)}"
-        return EventLog(Store(connect(url, greet)), keep_events=10**6, keep_seconds=86400, dedupe_seconds=60)
+        store = Store(connect(url, Succession(ALONE).greet))
+        return EventLog(store, keep_events=10**6, keep_seconds=86400, dedupe_seconds=60)
 
     def publish_until_the_power_goes(self, number: int, events: int) -> None:
         """About so many."""
@@ -94,7 +106,7 @@ class Machine:
         folder = self.settings.data_dir / "valkey" / "appendonlydir"
         [path] = folder.glob("*.incr.aof")
         raw = path.read_bytes()
-        synced = max(_end(raw, event_id) for acked in self.acked.values() for event_id in list(acked)[-PUBLISHERS:])
+        [synced] = struct.unpack("=Q", self._synced.read_bytes()) if self._synced.exists() else [0]
         rest = raw[synced:]
         piece = rest[: self._rng.randint(0, len(rest))]
         if self._rng.random() < 0.3:
@@ -120,17 +132,11 @@ class Machine:
         return missing
 
 
-def _end(raw: bytes, event_id: EventId) -> int:
-    """Where the transaction ends that wrote an event (its dedupe key, positions and the like are later ones)."""
-    written = re.search(rb"\$\d+\r\n%s\r\n\$1\r\nf\r\n" % str(event_id).encode(), raw)
-    assert written is not None, f"{event_id} was acknowledged and never written"
-    commit = b"*1\r\n$4\r\nEXEC\r\n"
-    return raw.index(commit, written.end()) + len(commit)
-
-
-def cut(rounds: int, events: int, seed: int, data_dir: Path) -> tuple[Machine, list[str]]:
-    """Publish and cut the power so many times; what was lost by then."""
-    machine = Machine(data_dir, random.Random(seed))
+def cut(
+    rounds: int, events: int, seed: int, data_dir: Path, durability: Durability = "always"
+) -> tuple[Machine, list[str]]:
+    """Publish and cut the power so many times, or until something is lost; what that is."""
+    machine = Machine(data_dir, random.Random(seed), durability)
     with mock.patch.object(eventlog, "PATIENCE_SECONDS", 0.0):  # nobody starts it again meanwhile
         return machine, _cut(machine, rounds, events)
 
@@ -150,11 +156,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Cut the power of an embedded server that syncs before it answers.")
     parser.add_argument("rounds", type=int)
     parser.add_argument("--events", type=int, default=40, help="acknowledged before each cut")
+    parser.add_argument("--durability", choices=["always", "everysec"], default="always")
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     given = parser.parse_args()
     logging.disable()  # that Redis went is the point
     with tempfile.TemporaryDirectory() as folder:
-        machine, missing = cut(given.rounds, given.events, given.seed, Path(folder))
+        machine, missing = cut(given.rounds, given.events, given.seed, Path(folder), given.durability)
     acked = sum(map(len, machine.acked.values()))
     print(
         f"seed {given.seed}: {given.rounds} power cuts, {acked} events acknowledged, {machine.torn} bytes torn, "

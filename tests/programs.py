@@ -20,7 +20,8 @@ CHROMIUM_FLAGS = [
     "--disable-sync",
 ]
 REDIS = ("redis-server",)
-_PACKAGES = {CHROMIUM: "chromium", REDIS: "redis-server"}
+CC = ("cc", "gcc", "clang")
+_PACKAGES = {CHROMIUM: ["chromium"], REDIS: ["redis-server"], CC: ["gcc", "libc6-dev"]}
 
 
 def find(names: tuple[str, ...]) -> str | None:
@@ -36,7 +37,7 @@ def need(names: tuple[str, ...]) -> str:
 
 
 def main() -> None:
-    missing = [package for names, package in _PACKAGES.items() if find(names) is None]
+    missing = [package for names, packages in _PACKAGES.items() if find(names) is None for package in packages]
     if not missing or shutil.which("apt-get") is None or os.geteuid() != 0:
         return  # the tests say by name that they were skipped
     print(f"installing for the tests: {' '.join(missing)}", file=sys.stderr)

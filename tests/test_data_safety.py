@@ -25,6 +25,11 @@ def test_a_power_cut_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None
     assert sum(map(len, machine.acked.values())) >= 200
 
 
+def test_without_always_it_does_which_shows_that_it_is_looked_for(tmp_path: Path) -> None:
+    _, missing = powercut.cut(10, 20, seed=1, data_dir=tmp_path, durability="everysec")
+    assert missing
+
+
 def test_cancelled_requests_leave_no_answer_to_others(stack: Stack) -> None:
     """In a process of its own, as in a worker: there the standard library is gevent's."""
     words = [sys.executable, "-m", "tests.cancelled", "3000", "--stack", str(stack.data_dir), stack.settings["app"]]
