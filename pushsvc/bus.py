@@ -24,8 +24,8 @@ import redis
 from redis.connection import ConnectionInterface
 from redis.maint_notifications import MaintNotificationsConfig
 
+from pushsvc.commands import Command
 from pushsvc.errors import Unavailable
-from pushsvc.lane import Command
 from pushsvc.loops import Loop, Turn
 from pushsvc.store import Store
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -13,8 +12,8 @@ from redis.connection import Connection, ConnectionPool, SSLConnection
 from pushsvc import addresses, keys
 from pushsvc.addresses import Address
 from pushsvc.keys import Keys
+from pushsvc.succession import promptly
 
-PROMPT_SECONDS: Final = 1.0  # a node that greets later was away, maybe for long enough to be replaced
 _PORT: Final = 6379
 
 
@@ -87,11 +86,8 @@ class _ToOwner(Connection):
 
     def connect(self) -> None:
         self.host, self.port = self._nodes.owner(self._slot)
-        began = time.monotonic()
-        super().connect()  # type: ignore[no-untyped-call]
-        if time.monotonic() - began > PROMPT_SECONDS:
-            self.disconnect()  # type: ignore[no-untyped-call]
-            raise redis.TimeoutError("it took the node so long that by now another may have its slots")
+        with promptly(self):
+            super().connect()  # type: ignore[no-untyped-call]
 
 
 class _ToOwnerByTls(_ToOwner, SSLConnection):

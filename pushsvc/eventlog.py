@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from pushsvc import sse
+from pushsvc.commands import Command, Script
 from pushsvc.errors import Broken, PushError, Unavailable, Unreached
 from pushsvc.event import BEGINNING, Event, EventId
-from pushsvc.lane import Command
 from pushsvc.lives import Lives, lose
 from pushsvc.patience import Patience
-from pushsvc.store import Script, Store, refusal
+from pushsvc.store import Store, refusal
+from pushsvc.succession import Replaced
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +28,6 @@ TAIL_EXTRA_SECONDS: Final = 30 * 86400
 
 PATIENCE_SECONDS: Final = 3.0  # how long a publish waits for a Redis that restarts, or moves
 LIFE_BYTES: Final = 42  # the longest id, and a mark
-WAIT_MS: Final = 1000  # how long replicas may take to confirm
 _NOT_YET: Final = Unreached("", retry_after=1)
 
 
@@ -90,17 +90,12 @@ class EventLog:
     """Delivery contract: an event that `append` returned a receipt for is in the log, and every reader that asks
     for what is after an earlier cursor gets it, until it is trimmed, expires or its ttl ends."""
 
-    def __init__(
-        self, store: Store, *, keep_events: int, keep_seconds: int, dedupe_seconds: int, wait_replicas: int = 0
-    ) -> None:
-        """`wait_replicas`: how many must have an event before its receipt is given."""
+    def __init__(self, store: Store, *, keep_events: int, keep_seconds: int, dedupe_seconds: int) -> None:
         self._store = store
         self._keys = store.keys
-        self._wait_replicas = wait_replicas
         self._keep_events = keep_events
         self._keep_seconds = keep_seconds
         self._dedupe_seconds = dedupe_seconds
-        self._lives = Lives(b"0-0")  # as the last clock had them
 
     def append(self, events: Sequence[Event]) -> list[Receipt | PushError]:
         """Store and announce, in order, in one round trip; each event by itself is all or nothing. While Redis is away
@@ -117,22 +112,13 @@ class EventLog:
     def _append_now(self, events: Sequence[Event]) -> list[Receipt | PushError]:
         """Unreached, where it is harmless to try again."""
         try:
-            answers = self._append_all([self._append_command(event) for event in events])
+            answers = self._store.kept_each([self._append_command(event) for event in events])
         except Unreached as error:
             return [error] * len(events)
         except Unavailable as error:  # nobody knows; but a key says whether it was done already
             again = Unreached(error.detail, retry_after=error.retry_after)
             return [error if event.key is None else again for event in events]
         return [self._receipt(event, answer) for event, answer in zip(events, answers, strict=True)]
-
-    def _append_all(self, commands: Sequence[Command]) -> list[Any]:
-        """Raises Unavailable also if not enough replicas have them, or say so: another master may lack them."""
-        if not self._wait_replicas:
-            return self._store.each(commands)
-        *answers, replicas = self._store.each(commands, ("WAIT", self._wait_replicas, WAIT_MS))
-        if isinstance(replicas, Exception) or replicas < self._wait_replicas:
-            raise Unavailable("Too few of Redis's replicas have this event; try again.", retry_after=1)
-        return answers
 
     def _append_command(self, event: Event) -> Command:
         return _APPEND.call(
@@ -159,8 +145,13 @@ class EventLog:
         return error
 
     def clock(self) -> Clock:
-        """Where the log stands now. All events up to `last` can be read; all later ones are still to be announced."""
-        return self._clock(*self._store.one(_CLOCK.call([self._keys.clock, self._keys.epoch])))
+        """Where the log stands now. All events up to `last` can be read; all later ones are still to be announced.
+        Raises Unavailable."""
+        answer = self._store.one(_CLOCK.call([self._keys.clock, self._keys.epoch]))
+        try:
+            return self._clock(*answer)
+        except Replaced as error:
+            raise refusal(error) from error
 
     def probe(self, channels: Sequence[str]) -> Command:
         """The command that asks for the clock and these channels' tails, for a connection of its own; it needs no
@@ -169,13 +160,14 @@ class EventLog:
         return ("EVAL", _CLOCK.source, len(names), *names)
 
     def probed(self, answer: Sequence[Any]) -> tuple[Clock, list[EventId]]:
-        """What it answers."""
+        """What it answers. Raises Replaced."""
         return self._clock(*answer[:3]), [EventId.from_redis(tail) for tail in answer[3:]]
 
     def _clock(self, epoch: bytes, last: bytes, now: int) -> Clock:
-        if epoch != self._lives.raw:
-            self._lives = Lives(epoch)
-        return Clock(self._lives, EventId.from_redis(last), now, now - self._keep_seconds * 1000)
+        succession = self._store.succession
+        if epoch != succession.lives.raw:
+            succession.follow(Lives(epoch))
+        return Clock(succession.lives, EventId.from_redis(last), now, now - self._keep_seconds * 1000)
 
     def lose(self, hole: tuple[EventId, EventId]) -> None:
         """Events were lost between these two lives of the data: whoever comes back from before shall be told."""
@@ -188,10 +180,6 @@ class EventLog:
         return self._slices(
             channels, clock, [("XRANGE", self._keys.log(channel), first, "+", "COUNT", count) for channel in channels]
         )
-
-    def renew_reads(self) -> None:
-        """See Store."""
-        self._store.renew_reads()
 
     def read_back(self, channel: str, before: EventId, clock: Clock, count: int) -> Slice:
         """The newest `count` entries of the channel with id < before, ids falling."""
@@ -211,7 +199,6 @@ class EventLog:
         ]
         life, *answers = map(_kept, commands, self._store.read_each(commands))
         if Lives.latest(life or b"") != clock.lives.current:
-            self._store.renew_reads()
             raise Unavailable("Redis is changing its master; try again.", retry_after=1)
         return [
             Slice([_entry(*raw) for raw in entries or ()], EventId.from_redis(tail) if tail else BEGINNING)

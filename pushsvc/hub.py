@@ -11,12 +11,12 @@ import gevent
 from pushsvc.burst import Burst
 from pushsvc.bus import Announcement, Bus, Ear
 from pushsvc.channels import Channel
+from pushsvc.commands import Command
 from pushsvc.connections import LOOK, Connections
 from pushsvc.delivery import Run, plan, runs
 from pushsvc.errors import Unavailable
 from pushsvc.event import EventId
 from pushsvc.eventlog import Clock, EventLog
-from pushsvc.lane import Command
 from pushsvc.loops import Loop, Turn
 from pushsvc.outlet import QueueOutlet
 from pushsvc.presence import Presence
@@ -148,7 +148,7 @@ class Hub(Ear):
             self._unproven.add(channel)
 
     def _clock_came(self, clock: Clock) -> None:
-        if self._recovery.lost(self._channels.through, clock):
+        if self._recovery.lost(self._channels.through, self._channels.life, clock):
             self._tell_loss(clock)
         self._channels.through, self._channels.life = clock.last, clock.lives.current
         self._channels.prove(self._unproven, clock.last)
@@ -156,10 +156,13 @@ class Hub(Ear):
 
     def _tell_loss(self, clock: Clock) -> None:
         """Redis has less than it had: what was heard since is of another life of the data. Everybody is told."""
+        end = clock.lives.end(self._channels.life)
         for subscriber in self.connections.all():
             self._behind(subscriber)
             assert subscriber.catching is not None
             subscriber.catching.lost = True
+            if end is not None and subscriber.last > end[1]:  # its cursor is of a master that had been replaced:
+                subscriber.last = end[0]._replace(seq=end[0].seq + 1)  # between two lives, where all is lost
         self._channels.rewind(clock.last)
 
     def announced(self, batch: Sequence[Announcement]) -> None:

@@ -20,11 +20,11 @@ from gevent.monkey import is_module_patched
 from redis.connection import ConnectionInterface
 from redis.exceptions import ClusterDownError, MovedError, ReadOnlyError, ResponseError
 
+from pushsvc.commands import Command
 from pushsvc.loops import Turn
+from pushsvc.succession import Replaced, Succession
 
 logger = logging.getLogger(__name__)
-
-Command = tuple[Any, ...]
 
 MOST_COMMANDS: Final = 1000  # in one round trip, unless a single request brings more
 IDLE_SECONDS: Final = 0.05  # a connection unused for so long is looked at before it is trusted
@@ -47,14 +47,23 @@ class Lane:
     """Answers reach exactly who asked: a connection on which anything went wrong is never used again. What was asked
     first is run first."""
 
-    def __init__(self, client: redis.Redis) -> None:
+    def __init__(self, client: redis.Redis, succession: Succession, last: Command | None = None) -> None:
+        """`last`: a command to run after each round trip; each of those who asked gets its answer after their own."""
         self._pool = client.connection_pool
+        self._succession = succession
+        self._life = b""  # of the data, when the connection was made
+        self._last = [] if last is None else [hiredis.pack_command(last)]
         self._queue: deque[_Request] = deque()
         self._wake = gevent.event.Event()
         self._worker: gevent.Greenlet | None = None
         self._connection: ConnectionInterface | None = None
         self._used = 0.0  # monotonic time
         self._lock = threading.Lock()
+
+    @property
+    def extra(self) -> int:
+        """How many answers there are beside those of the commands."""
+        return len(self._last)
 
     def run(self, commands: Sequence[Command]) -> list[Any]:
         """The answers in order; one that Redis refused is an exception among them. Raises NotSent; or another
@@ -70,15 +79,11 @@ class Lane:
         answers: list[Any] = place.get()
         return answers
 
-    def renew(self) -> None:
-        """Go to who has the data now. What is under way fails, and nobody knows what became of it."""
-        self._drop()
-
     def _run_in_thread(self, packed: bytes, count: int) -> list[Any]:
         """Under a server of threads there are no greenlets to share with."""
         with self._lock:
             try:
-                return self._exchange(packed, count)
+                return self._exchange([packed], count)
             except BaseException:
                 self._drop()
                 raise
@@ -97,27 +102,30 @@ class Lane:
             batch.append(self._queue.popleft())
             count += batch[-1].commands
         try:
-            answers = self._exchange(b"".join([request.packed for request in batch]), count)
+            answers = self._exchange([request.packed for request in batch], count)
         except BaseException as error:
             self._drop()
+            if isinstance(error, NotSent):  # nor will what waits be; each would wait for its own failure
+                batch += self._queue
+                self._queue.clear()
             for request in batch:
                 request.place.set_exception(_translated(error))
             if not isinstance(error, Exception):
                 raise
             return
-        at = 0
+        at, last = 0, answers[count:]
         for request in batch:
-            request.place.set(answers[at : at + request.commands])
+            request.place.set(answers[at : at + request.commands] + last)
             at += request.commands
 
-    def _exchange(self, packed: bytes, count: int) -> list[Any]:
+    def _exchange(self, packed: list[bytes], count: int) -> list[Any]:
         try:
             connection = self._connected()
         except (redis.RedisError, OSError) as error:
             raise NotSent(str(error)) from error
-        connection.send_packed_command([packed], check_health=False)
+        connection.send_packed_command([b"".join(packed + self._last)], check_health=False)
         answers, turn, demoted = [], Turn(), False
-        for _ in range(count):
+        for _ in range(count + len(self._last)):
             try:
                 answers.append(connection.read_response())
             except ResponseError as refusal:
@@ -127,16 +135,24 @@ class Lane:
         self._used = time.monotonic()
         if demoted:  # by now there may be another master
             self._drop()
+        if self._outlived():
+            raise Replaced("this Redis was replaced while it was asked")
         return answers
 
     def _connected(self) -> ConnectionInterface:
-        if self._connection is not None and time.monotonic() - self._used > IDLE_SECONDS and self._stale():
+        idle = time.monotonic() - self._used > IDLE_SECONDS
+        if self._connection is not None and (self._outlived() or (idle and self._stale())):
             self._drop()
         if self._connection is None:
             connection = self._pool.connection_class(**self._pool.connection_kwargs)
             connection.connect()
-            self._connection = connection
+            self._connection, self._life = connection, self._succession.lives.current
         return self._connection
+
+    def _outlived(self) -> bool:
+        """The life of the data in which the connection was made is over."""
+        lives = self._succession.lives
+        return self._life != lives.current and lives.end(self._life) is not None
 
     def _stale(self) -> bool:
         """Closed by Redis, or something came that nobody asked for."""

@@ -1,27 +1,17 @@
 """The lives of the data: each process of Redis that has it begins one. What was lost between two of them is known by
-the ids that nobody drew in either. Pure, but for the greeting.
+the ids that nobody drew in either. Pure.
 """
 
 from __future__ import annotations
 
-import logging
 from bisect import bisect_left
 from typing import Final
 
-from redis.connection import ConnectionInterface
-from redis.exceptions import ResponseError
-
+from pushsvc.commands import Command, Script
 from pushsvc.event import BEGINNING, EventId
 from pushsvc.keys import Keys
-from pushsvc.lane import Command
-from pushsvc.store import ELSEWHERE, Script
 
-logger = logging.getLogger(__name__)
-
-_LIFE: Final = Script("life")
 _LOSE: Final = Script("lose")
-
-MOST_LIVES: Final = 32  # remembered; each takes some 30 bytes of every clock
 
 
 class Lives:
@@ -41,8 +31,16 @@ class Lives:
         return raw.rstrip(b"!").rpartition(b" ")[2]
 
     def before(self, other: Lives) -> bool:
-        """These are not all the lives that the other knows, and no others: as of a master that has been replaced."""
-        return other.raw.startswith(self.raw + b" ")
+        """The last of these is over, as the other knows: they are of a master that has been replaced."""
+        return other.end(self.current) is not None
+
+    def end(self, life: bytes) -> tuple[EventId, EventId] | None:
+        """Where the life that began with this id ended, and the next began. None: it is the last, or unknown."""
+        first = EventId.from_redis(life) if life else BEGINNING
+        at = bisect_left(self._bounds, first)
+        if at % 2 or at + 2 >= len(self._bounds) or self._bounds[at] != first:
+            return None
+        return self._bounds[at + 1], self._bounds[at + 2]
 
     @property
     def birth(self) -> EventId:
@@ -64,19 +62,6 @@ class Lives:
     def healed(self) -> EventId:
         """The first id after all the losses that are known."""
         return self._seams[-1][1] if self._seams else BEGINNING
-
-
-def greet(connection: ConnectionInterface, keys: Keys) -> None:
-    """The first words on each connection. A Redis that refuses to note anything can still be read; not one that says
-    that others have the data."""
-    connection.on_connect()
-    connection.send_command("EVAL", _LIFE.source, 3, keys.clock, keys.epoch, keys.server, MOST_LIVES)
-    try:
-        connection.read_response()
-    except ELSEWHERE:
-        raise
-    except ResponseError as error:
-        logger.warning("redis: %s: %s", type(error).__name__, error)
 
 
 def lose(keys: Keys, hole: tuple[EventId, EventId]) -> Command:

@@ -19,7 +19,6 @@ from pushsvc.generation import Limits
 from pushsvc.generations import Generations
 from pushsvc.hub import Hub
 from pushsvc.keys import Keys
-from pushsvc.lives import greet
 from pushsvc.loops import Loop
 from pushsvc.model import Model
 from pushsvc.presence import Presence
@@ -28,6 +27,7 @@ from pushsvc.room import Room
 from pushsvc.scribe import Scribe
 from pushsvc.store import Store, connect
 from pushsvc.subscriber import Subscriber
+from pushsvc.succession import Succession
 from pushsvc.tickets import Tickets
 
 logger = logging.getLogger(__name__)
@@ -105,14 +105,15 @@ class Partition:
 def make_partition(url: str, keys: Keys, shared: Shared) -> Partition:
     """Nothing runs, and nothing is asked of Redis, until it is started."""
     settings, worker_id = shared.settings, shared.worker_id
-    client = connect(url, greet, keys)
-    store = Store(client, keys)
+    succession = Succession(keys)
+    client = connect(url, succession.greet, keys)
+    store = Store(client, keys, succession, wait_replicas=settings.wait_replicas)
     kept = {
         "keep_events": settings.keep_events,
         "keep_seconds": settings.keep_seconds,
         "dedupe_seconds": settings.dedupe_seconds,
     }
-    log = EventLog(store, **kept, wait_replicas=settings.wait_replicas)
+    log = EventLog(store, **kept)
     presence = Presence(store, worker_id, settings.max_connections_per_user)
     records = Records(store, log, worker_id, **kept, most_per_user=settings.llm_max_generations_per_user)
     generations = Generations(

@@ -13,10 +13,10 @@ from typing import Final
 
 import gevent
 
+from pushsvc.commands import Command, Script
 from pushsvc.errors import Broken, Full, TooManyConnections, Unavailable
-from pushsvc.lane import Command
 from pushsvc.loops import Loop
-from pushsvc.store import Script, Store
+from pushsvc.store import Store
 
 _ENTER: Final = Script("enter")
 

@@ -13,12 +13,12 @@ import orjson
 
 from pushsvc import sse
 from pushsvc.burst import Live
+from pushsvc.commands import Command, Script
 from pushsvc.ending import RUNNING, Ending
 from pushsvc.errors import NotFound, TooManyGenerations
 from pushsvc.event import BEGINNING, EventId, answer_channel, answers_channel
 from pushsvc.eventlog import EventLog
-from pushsvc.lane import Command
-from pushsvc.store import Script, Store
+from pushsvc.store import Store
 
 _BEGIN: Final = Script("begin", after="log")
 _SAY: Final = Script("say", after="log")

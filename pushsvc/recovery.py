@@ -15,11 +15,10 @@ import gevent.event
 
 from pushsvc import sse
 from pushsvc.burst import Burst
+from pushsvc.commands import Command
 from pushsvc.errors import PushError, Unavailable
 from pushsvc.event import BEGINNING, EventId
 from pushsvc.eventlog import Clock, EventLog
-from pushsvc.lane import Command
-from pushsvc.lives import Lives
 from pushsvc.replay import Late, Page, Replay
 from pushsvc.shelf import Shelf
 from pushsvc.sockets import SocketOutlet
@@ -57,7 +56,6 @@ class Recovery:
         self._patients: set[Subscriber] = set()  # these, and those in a healer's hands
         self._healers = 0
         self._last = BEGINNING
-        self._lives = Lives(b"0-0")  # as the last clock had them
         self._told = BEGINNING  # all who are here know of the losses before this
 
     def sync(self, catching: CatchUp, seconds: float) -> bool:
@@ -76,11 +74,6 @@ class Recovery:
 
         def answered(answer: Any) -> None:
             clock, tails = self._log.probed(answer)
-            if clock.lives.before(self._lives):
-                raise Unavailable("This Redis is not the one that has the data now.", retry_after=1)
-            if clock.lives.current != self._lives.current:  # maybe of another master
-                self._log.renew_reads()
-            self._lives = clock.lives
             if clock.last == self._last:  # thousands of idle subscribers remember it: one object for all
                 clock = clock._replace(last=self._last)
             self._last = clock.last
@@ -116,7 +109,8 @@ class Recovery:
         try:
             for page in replay.pages():
                 yield page
-                catching.lost = False  # that was said, or lies before what is still to be read
+                if catching.clock is not None:  # else more may have been lost meanwhile
+                    catching.lost = False  # that was said, or lies before what is still to be read
                 subscriber.last, missed = page.cursor or subscriber.last, True
                 if isinstance(subscriber, Listener) and page.wire.endswith(sse.DONE):
                     subscriber.told = True
@@ -129,10 +123,16 @@ class Recovery:
         else:
             self._failed(subscriber, Reason.SLOW)
 
-    def lost(self, through: EventId, clock: Clock) -> bool:
-        """Whether the data has lost events since the clock before, when all up to `through` had been announced here.
-        If nobody knows yet, it is noted, so that those who are elsewhere, or away, are told too."""
+    def lost(self, through: EventId, life: bytes, clock: Clock) -> bool:
+        """Whether the data has lost events since the clock before, which was of this `life` of it, when all up to
+        `through` had been announced here. If nobody knows yet, it is noted, so that those who are elsewhere, or away,
+        are told too."""
         told, self._told = self._told, max(self._told, clock.lives.healed)
+        end = clock.lives.end(life)
+        if end is not None and through > end[1]:  # heard from a master that had been replaced
+            self._told = max(self._told, end[1])
+            gevent.spawn(self._lose, end)
+            return True
         if clock.restart(through) is None:
             return through != BEGINNING and self._told > told
         logger.error("redis has lost events: it has stood at %s, and now stands at %s", through, clock.last)

@@ -10,9 +10,9 @@ import gevent
 import gevent.event
 from redis.exceptions import ResponseError
 
+from pushsvc.commands import Command
 from pushsvc.ending import Ending
 from pushsvc.errors import Unavailable
-from pushsvc.lane import Command
 from pushsvc.loops import Loop
 from pushsvc.records import Records, Words
 from pushsvc.store import Store

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from redis.backoff import NoBackoff
 from redis.connection import Connection, ConnectionPool, SSLConnection
+from redis.retry import Retry
 from redis.sentinel import Sentinel, SentinelConnectionPool, SentinelManagedConnection
 
 from pushsvc import addresses
+from pushsvc.addresses import Address
+from pushsvc.succession import promptly
 
 _PORT: Final = 26379
 # The master's account is in the address; the sentinels have their own.
@@ -17,6 +21,10 @@ _OPTIONS: Final = frozenset({"db", "sentinel_username", "sentinel_password"})
 class _ToMaster(SentinelManagedConnection):
     """What a master that is one no longer refuses is an answer as any other: redis-py would drop those after it, too,
     and nobody would know what became of them."""
+
+    def connect_to(self, address: Address) -> None:
+        with promptly(self):
+            super().connect_to(address)  # type: ignore[no-untyped-call]
 
     def read_response(self, *args: Any, **options: Any) -> Any:
         return Connection.read_response(self, *args, **options)
@@ -41,6 +49,7 @@ def pool(url: str, ask_seconds: float, **options: Any) -> ConnectionPool:
             "username": found.options.get("sentinel_username"),
             "password": found.options.get("sentinel_password"),
             "ssl": found.tls,
+            "retry": Retry(NoBackoff(), 0),
         },
     )
     return SentinelConnectionPool(

@@ -13,6 +13,7 @@ from typing import Final
 
 from gevent.event import AsyncResult
 
+from pushsvc.errors import Unavailable
 from pushsvc.event import EventId
 from pushsvc.eventlog import Clock, EventLog, Slice
 
@@ -124,9 +125,11 @@ class Shelf:
         try:
             read = self._log.read(list(missing), after, clock, count)
         except BaseException as error:
+            # Who reads may be killed, but not those who read along.
+            said = error if isinstance(error, Exception) else Unavailable("Try again.", retry_after=1)
             for name, place in missing.items():
                 self.forget(name)
-                place.set_exception(error)
+                place.set_exception(said)
             raise
         for (name, place), piece in zip(missing.items(), read, strict=True):
             place.set(piece)

@@ -19,8 +19,9 @@ import orjson
 
 from pushsvc import auth
 from pushsvc.auth import Identity
+from pushsvc.commands import Script
 from pushsvc.errors import Unauthorized
-from pushsvc.store import Script, Store
+from pushsvc.store import Store
 
 _SPEND: Final = Script("spend")
 

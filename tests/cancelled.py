@@ -30,8 +30,9 @@ import gevent.pool
 from pushsvc import auth
 from pushsvc.event import BEGINNING, Event
 from pushsvc.eventlog import EventLog, Receipt
-from pushsvc.lives import greet
+from pushsvc.keys import ALONE
 from pushsvc.store import Store, connect
+from pushsvc.succession import Succession
 from tests.stack import SECRET, Stack, read_to_the_end
 
 TENANTS = 50
@@ -49,7 +50,7 @@ class Requests:
         host, port = app.split(":")
         self._address = host, int(port)
         self._rng = random.Random(seed)
-        self._store = Store(connect(f"unix://{data_dir}/valkey.sock", greet))
+        self._store = Store(connect(f"unix://{data_dir}/valkey.sock", Succession(ALONE).greet))
         self._log = EventLog(self._store, keep_events=EVENTS, keep_seconds=3600, dedupe_seconds=3600)
         for tenant in range(TENANTS):
             self._log.append([self._event(tenant) for _ in range(EVENTS)])

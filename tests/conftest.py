@@ -21,7 +21,7 @@ hypothesis_settings.load_profile("patient")
 Start = Callable[..., Stack]
 
 _numbers = itertools.count()
-_LONG = ("supervisor", "generations", "cluster", "other_redis", "chaos", "faults", "cli")
+_LONG = ("supervisor", "generations", "cluster", "sentinels", "other_redis", "chaos", "faults", "cli")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

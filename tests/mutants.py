@@ -41,7 +41,7 @@ MUTANTS: Final = [
     ),
     Mutant(
         "delivers a repeated key again", "lua/append.lua",
-        "if type(first) == 'string' then return {first, 1} end", "",
+        "  if type(first) == 'string' then", "  if false then",
         "test_publish.py::test_a_repeated_key_answers_the_first_id_and_delivers_nothing",
     ),
     Mutant(
@@ -94,6 +94,21 @@ MUTANTS: Final = [
         "believes a master that was replaced", "eventlog.py",
         '        if Lives.latest(life or b"") != clock.lives.current:', "        if False:",
         "test_losses.py::test_a_master_that_was_replaced_answers_no_reader",
+    ),
+    Mutant(
+        "follows a master that was replaced", "succession.py",
+        "        if lives.before(self.lives):", "        if False:",
+        "test_succession.py::test_who_is_in_a_life_that_is_over_is_not_followed",
+    ),
+    Mutant(
+        "takes what a replaced master said for what the new one has", "recovery.py",
+        "        if end is not None and through > end[1]:", "        if False:",
+        "test_succession.py::test_two_masters_for_a_while",
+    ),
+    Mutant(
+        "acknowledges a repetition that no replica has", "lua/append.lua",
+        "    if left > 0 then redis.call('PEXPIRE', KEYS[5], left) end\n", "",
+        "test_succession.py::test_a_repetition_is_not_acknowledged_either_while_no_replica_has_it",
     ),
     Mutant(
         "lets a ticket be used twice", "lua/spend.lua",

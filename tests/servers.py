@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
+import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +63,48 @@ class Servers:
         for process in self._processes.values():
             process.kill()
             process.wait()
+
+
+class Relay:
+    """A port whose connections go to another, until they are moved: as a name that points elsewhere now."""
+
+    def __init__(self, target: int) -> None:
+        self._target = target
+        self._open: list[socket.socket] = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def move(self, target: int) -> None:
+        """Those there are break."""
+        self._target = target
+        broken, self._open = self._open, []
+        for each in broken:
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self.move(0)
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                with suppress(OSError):
+                    server = socket.create_connection(("127.0.0.1", self._target))
+                    self._open += [client, server]
+                    for pair in ((client, server), (server, client)):
+                        threading.Thread(target=self._pump, args=pair, daemon=True).start()
+
+    @staticmethod
+    def _pump(source: socket.socket, target: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(65536):
+                target.sendall(data)
+        for each in (source, target):
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
 
 
 class Replicated(Servers):

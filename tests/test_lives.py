@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from pushsvc.event import BEGINNING, EventId
 from pushsvc.eventlog import Clock
 from pushsvc.keys import ALONE as keys
-from pushsvc.lives import MOST_LIVES, Lives
+from pushsvc.lives import Lives
+from pushsvc.succession import MOST_LIVES
 from tests.eventsource import EventSource, until
 from tests.stack import Stack, alive
 

@@ -10,13 +10,14 @@ from collections.abc import Iterator
 import pytest
 import redis
 
+from pushsvc.commands import Script
 from pushsvc.errors import Unavailable
 from pushsvc.event import Event, EventId
 from pushsvc.eventlog import Clock, EventLog, Receipt
 from pushsvc.keys import ALONE as keys
 from pushsvc.lives import Lives
 from pushsvc.replay import Late, Replay
-from pushsvc.store import Script, Store, connect
+from pushsvc.store import Store, connect
 from tests.conftest import Start
 from tests.eventsource import until
 from tests.stack import Stack

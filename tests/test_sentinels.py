@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
+import threading
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
+import redis
 
+from pushsvc.store import connect
 from tests.eventsource import until
 from tests.servers import Replicated
 from tests.stack import Stack
@@ -35,12 +40,37 @@ def test_another_becomes_the_master(
                 until(lambda: replicated.master != first, "another master", 30)
                 count = len(acked)
                 until(lambda: len(acked) > count + 50, "traffic by the new master", 30)
+                if number is signal.SIGSTOP:  # it wakes up, and does not know
+                    replicated.signal(first, signal.SIGCONT)
+                    until(lambda: redis.Redis(port=first).role()[0] == b"slave", "it to know", 30)
+                    count = len(acked)
+                    until(lambda: len(acked) > count + 50, "traffic after that", 30)
             source.wait(lambda each: len(each.messages) >= len(acked), "all that was acknowledged")
             assert source.data == acked
             assert set(source.statuses) == {200}
             assert not [message for message in source.messages if message.event == "gap"]
     finally:
         stack.stop()
+
+
+def test_a_sentinel_that_is_gone_is_asked_once(replicated: Replicated) -> None:
+    """Whoever needs the master waits meanwhile."""
+    asked: list[str] = []
+
+    def refuse() -> None:
+        with suppress(OSError):
+            while True:
+                client, address = gone.accept()
+                client.close()
+                asked.append(address)
+
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        threading.Thread(target=refuse, daemon=True).start()
+        port = gone.getsockname()[1]
+        redis_there = connect(replicated.url.replace("://", f"://127.0.0.1:{port},"))
+        assert redis_there.ping()
+        gone.shutdown(socket.SHUT_RDWR)
+    assert len(asked) == 1
 
 
 def test_nothing_is_acknowledged_that_no_replica_has(
@@ -87,7 +117,7 @@ def test_what_a_failover_loses_is_said(
             for port in replicas:
                 replicated.signal(port, signal.SIGCONT)
             stack.until_ready()
-            after = stack.publish(user=user, data="after")
+            after = stack.publish(user=user, data="after", key="after")  # it may have to be repeated
             source.wait_ids(kept, lost, after)
             assert [message.event for message in source.messages] == ["message", "message", "gap", "message"]
             assert json.loads(source.messages[2].data)["reason"] == "reset"

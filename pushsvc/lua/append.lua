@@ -7,7 +7,12 @@
 -- Returns {id, 0} for a new event, {the first id, 1} for a repeated key (nothing happens then).
 if KEYS[5] then
   local first = redis.pcall('GET', KEYS[5])
-  if type(first) == 'string' then return {first, 1} end
+  if type(first) == 'string' then
+    -- Written anew, as it is: a WAIT after it then waits until the replicas have what was written before.
+    local left = redis.call('PTTL', KEYS[5])
+    if left > 0 then redis.call('PEXPIRE', KEYS[5], left) end
+    return {first, 1}
+  end
 end
 local id = append(KEYS[1], KEYS[2], KEYS[3], KEYS[4], ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5])
 if KEYS[5] then redis.call('SET', KEYS[5], id, 'EX', ARGV[6]) end
