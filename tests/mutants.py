@@ -155,7 +155,7 @@ MUTANTS: Final = [
         "lets its connections go without a word", "worker.py",
         "        draining = gevent.spawn(service.drain, service.settings.drain_seconds)",
         "        draining = gevent.spawn(list)",
-        "test_faults.py::test_a_stopping_worker_loses_nobody",
+        "test_supervisor.py::test_sigterm_lets_listeners_go_and_ends_all",
     ),
     Mutant(
         "uses a connection to Redis again on which an answer is still to come", "lane.py",
