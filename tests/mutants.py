@@ -152,16 +152,14 @@ MUTANTS: Final = [
         "test_sockets.py::test_a_client_that_leaves_is_noticed_though_nothing_is_sent",
     ),
     Mutant(
-        "lets its connections go without a word", "worker.py",
-        "        draining = gevent.spawn(service.drain, service.settings.drain_seconds)",
-        "        draining = gevent.spawn(list)",
-        "test_supervisor.py::test_sigterm_lets_listeners_go_and_ends_all",
+        "lets its connections go all at once", "spread.py",
+        "        sleep(max(0.0, at - clock()))", "        pass",
+        "test_spread.py",
     ),
     Mutant(
-        "uses a connection to Redis again on which an answer is still to come", "lane.py",
-        "        except BaseException as error:\n            self._drop()\n",
-        "        except BaseException as error:\n",
-        "test_faults.py::test_a_frozen_redis_turns_readiness_red_and_heals",
+        "gives a request the answers to another", "lane.py",
+        "            at += request.commands", "            at += 0",
+        "test_data_safety.py::test_cancelled_requests_leave_no_answer_to_others",
     ),
     Mutant(
         "writes what an answer says a second time", "lua/say.lua",

@@ -167,7 +167,7 @@ def main() -> None:
         f"seed {given.seed}: {given.rounds} power cuts, {acked} events acknowledged, {machine.torn} bytes torn, "
         f"{len(missing)} lost"
     )
-    sys.exit("\n".join(missing))
+    sys.exit("\n".join(missing) or None)
 
 
 if __name__ == "__main__":
