@@ -38,7 +38,7 @@ BATCH: Final = 500  # channels in one SSUBSCRIBE
 # After so many commands for channels, so that a crowd that joins or leaves shares the next one; one user waits little.
 PAUSE_PER_CHANNEL: Final = 0.005  # seconds
 LONGEST_PAUSE: Final = 0.1
-ELSEWHERE: Final = ("READONLY", "MOVED", "CLUSTERDOWN", "MASTERDOWN")  # refusals of who is the master no more
+_DEMOTED: Final = ("READONLY", "MOVED", "CLUSTERDOWN", "MASTERDOWN")  # refusals of who is the master no more
 READ_BYTES: Final = 262144  # how much is taken from the socket at once; what comes together leaves together
 
 Announcement = tuple[str, bytes]  # channel, payload
@@ -198,7 +198,7 @@ class Bus:
     def _answered(self, answer: Any) -> None:
         probing, self._probing = self._probing, None
         if isinstance(answer, Exception):
-            if str(answer).startswith(ELSEWHERE):
+            if str(answer).startswith(_DEMOTED):
                 raise redis.ReadOnlyError(f"this Redis is the master no more: {answer}")
             logger.error("redis does not tell the clock: %s", answer)
             gevent.spawn_later(LONGEST_PAUSE, self.ask)

@@ -161,7 +161,8 @@ class Hub(Ear):
             self._behind(subscriber)
             assert subscriber.catching is not None
             subscriber.catching.lost = True
-            if end is not None and subscriber.last > end[1]:  # its cursor is of a master that had been replaced:
+            lived = subscriber.catching.live_until is not None  # else its cursor is what its client brought
+            if lived and end is not None and subscriber.last > end[1]:  # heard from a master that had been replaced:
                 subscriber.last = end[0]._replace(seq=end[0].seq + 1)  # between two lives, where all is lost
         self._channels.rewind(clock.last)
 
