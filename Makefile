@@ -1,4 +1,4 @@
-# Everything a newcomer needs: `make run`, `make test`. PYTHON picks the interpreter (3.11 to 3.13).
+# Everything a newcomer needs: `make run`, `make test`. PYTHON picks the interpreter (3.11 or newer).
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
@@ -34,8 +34,8 @@ clean:  ## Remove what was made, except data
 
 # A venv made by another Python is made anew.
 $(VENV)/.python: FORCE
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
-		|| { echo "pushsvc needs Python 3.11 to 3.13; try make PYTHON=python3.13"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+		|| { echo "pushsvc needs Python 3.11 or newer; try make PYTHON=python3.13"; exit 1; }
 	@version=$$($(PYTHON) -c 'import sys; print(sys.version)'); \
 	if [ "$$version" != "$$(cat $@ 2>/dev/null)" ]; then \
 		$(PYTHON) -m venv --clear $(VENV) && echo "$$version" > $@; \
@@ -43,13 +43,13 @@ $(VENV)/.python: FORCE
 FORCE:
 
 $(VENV)/.run: requirements.txt $(VENV)/.python
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@$(BIN)/python -m pushsvc.wheels requirements.txt
 	@touch $@
 
 $(VENV)/.test: requirements-dev.txt requirements.txt $(VENV)/.python
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@$(BIN)/python -m pushsvc.wheels requirements-dev.txt
 	@touch $@ $(VENV)/.run
 
 $(VENV)/.bench: requirements-bench.txt requirements.txt $(VENV)/.python
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-bench.txt
+	@$(BIN)/python -m pushsvc.wheels requirements-bench.txt
 	@touch $@ $(VENV)/.run

