@@ -21,7 +21,8 @@ CHROMIUM_FLAGS = [
 ]
 REDIS = ("redis-server",)
 CC = ("cc", "gcc", "clang")
-_PACKAGES = {CHROMIUM: ["chromium"], REDIS: ["redis-server"], CC: ["gcc", "libc6-dev"]}
+OPENSSL = ("openssl",)
+_PACKAGES = {CHROMIUM: ["chromium"], REDIS: ["redis-server"], CC: ["gcc", "libc6-dev"], OPENSSL: ["openssl"]}
 
 
 def find(names: tuple[str, ...]) -> str | None:

@@ -17,6 +17,7 @@ import pytest
 from pushsvc.config import Settings
 from pushsvc.proxy import nginx_command
 from tests.eventsource import until
+from tests.programs import OPENSSL, need
 from tests.stack import ROOT, Stack, alive, dies_with_the_tests, free_port
 
 
@@ -26,7 +27,7 @@ def site(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tup
     folder = tmp_path_factory.mktemp("site")
     port, plain_app = free_port(), str(stack.settings["app"])
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost",
+        [need(OPENSSL), "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost",
          "-addext", "subjectAltName=DNS:localhost", "-keyout", folder / "key.pem", "-out", folder / "cert.pem"],
         check=True, capture_output=True,
     )  # fmt: skip

@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 
 from tests.eventsource import until
+from tests.programs import OPENSSL, need
 from tests.stack import ROOT, Stack, command, dies_with_the_tests, free_port
 
 
@@ -63,7 +64,7 @@ def test_threads_can_publish_and_hold_no_streams(stack: Stack, tmp_path: Path, u
 def test_tls_in_gunicorn(stack: Stack, tmp_path: Path, user: str) -> None:
     key, certificate = str(tmp_path / "key.pem"), str(tmp_path / "certificate.pem")
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost",
+        [need(OPENSSL), "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost",
          "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate],
         check=True, capture_output=True,
     )  # fmt: skip
