@@ -12,9 +12,11 @@ from urllib.parse import SplitResult, urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from pushsvc.addresses import CLUSTER_SCHEMES, SENTINEL_SCHEMES
+from pushsvc.cores import usable_cores
 from pushsvc.errors import ConfigError
 
 PREFIX: Final = "PUSHSVC_"
+MOST_WORKERS: Final = 256
 REDIS_SCHEMES: Final = ("redis://", "rediss://", "unix://", *SENTINEL_SCHEMES, *CLUSTER_SCHEMES)
 
 
@@ -64,7 +66,9 @@ class Settings(BaseModel):
     secret: str = Field("", repr=False)
     http: HostPort = "127.0.0.1:8080"
     app: Address = "127.0.0.1:8000"
-    workers: Annotated[int, Field(ge=1, le=256)] = Field(default_factory=lambda: os.cpu_count() or 1)
+    workers: Annotated[int, Field(ge=1, le=MOST_WORKERS)] = Field(
+        default_factory=lambda: min(usable_cores(), MOST_WORKERS)
+    )
     keep_events: Annotated[int, Field(ge=1, le=10**6)] = 1000
     keep_seconds: Annotated[int, Field(ge=1, le=10 * 365 * 86400)] = 604800
     dedupe_seconds: Annotated[int, Field(ge=1, le=10 * 365 * 86400)] = 86400

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import stat
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from pydantic import ValidationError
 
 from pushsvc.auth import load_secret
 from pushsvc.config import Settings
+from pushsvc.cores import usable_cores
 from pushsvc.errors import ConfigError
 from tests.stack import ROOT
 
@@ -38,7 +38,7 @@ def refusal(**given: str) -> str:
         ("SECRET", ""),
         ("HTTP", "127.0.0.1:8080"),
         ("APP", "127.0.0.1:8000"),
-        ("WORKERS", os.cpu_count()),
+        ("WORKERS", usable_cores()),
         ("KEEP_EVENTS", 1000),
         ("KEEP_SECONDS", 604800),
         ("DEDUPE_SECONDS", 86400),
