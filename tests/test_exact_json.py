@@ -46,7 +46,6 @@ def test_whatever_is_written_is_read_and_written_again(value: object) -> None:
     for raw in (json.dumps(value).encode(), json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()):
         again = exact_json.dumps(exact_json.loads(raw, unique=True))
         assert json.loads(again) == value
-        assert exact_json.loads(again) == value
         if b" " not in raw and b"\\" not in raw:
             assert again == raw
 
