@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any, Final
+from urllib.parse import unquote_to_bytes
 
 from flask import request
 from gunicorn.http.errors import ParseException
@@ -13,7 +14,7 @@ from pushsvc.event import EventId
 from pushsvc.keys import Keys
 
 MAX_BODY_BYTES: Final = 64 * 2**20  # of any request; one batch of the usual size is far below
-SMALL_BODY_BYTES: Final = 65536
+SMALL_BODY_BYTES: Final = 320_000  # as many topics as one may follow, their names as long as JSON can write them
 
 
 def json_body() -> bytes:
@@ -36,6 +37,15 @@ def json_object(fields: set[str]) -> dict[str, Any]:
         if field not in fields:
             raise Invalid.field(field, "is not a field here.")
     return body
+
+
+def check_query() -> None:
+    """Raises Invalid for bytes that are no UTF-8: read as something else, they would name what nobody meant."""
+    if b"%" in request.query_string:
+        try:
+            unquote_to_bytes(request.query_string).decode()
+        except UnicodeDecodeError as error:
+            raise Invalid("The query is not valid UTF-8, percent-encoded.") from error
 
 
 def choice(name: str, choices: tuple[str, ...]) -> str:

@@ -43,7 +43,7 @@ def runs(batch: Iterable[tuple[str, bytes]], channels: Channels) -> tuple[list[R
         try:
             event_id, prev, life, wire = parse(payload)
         except ValueError:
-            logger.warning("something that is no event was published on the Redis channel of %s", name)
+            logger.warning("something that is no event was published on the Redis channel of %r", name)
             continue
         known = channel.last
         if life != channels.life:  # of a master that was replaced, or of a new one: the log tells what is true

@@ -11,7 +11,11 @@ import orjson
 
 from pushsvc.errors import Invalid, TooLarge
 
-_NAME: Final = re.compile(r"[A-Za-z0-9._@+\-]{1,128}")
+# No white space, control characters and surrogates (Unicode's Z*, Cc and Cs), nor what lists and patterns are made
+# with. Format characters (Cf) may be, as some scripts need their joiners; so logs show names escaped.
+_NAME: Final = re.compile(
+    r"[^\x00-\x20\x7f-\xa0,*\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ud800-\udfff]{1,255}"
+)
 _ID: Final = re.compile(r"(0|[1-9][0-9]{0,19})-(0|[1-9][0-9]{0,19})")
 _LINE_BREAK_OR_NUL: Final = re.compile(r"[\r\n\0]")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
@@ -107,9 +111,9 @@ def topic_channel(topic: object, field: str = "topic") -> str:
 
 
 def checked_name(name: object, field: str) -> str:
-    """A user id or topic name as the contract spells them; raises Invalid, naming `field`."""
+    """A user id or topic name, compared by code point; raises Invalid, naming `field`."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise Invalid.field(field, "must be 1 to 128 of letters, digits and . _ @ + -")
+        raise Invalid.field(field, "must be 1 to 255 characters without white space, control characters, commas and *.")
     return name
 
 

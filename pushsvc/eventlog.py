@@ -232,7 +232,7 @@ def _kept(command: Command, answer: Any) -> Any:
     error = refusal(answer)
     if not isinstance(error, Broken):
         raise error
-    logger.error("the key %s is of a wrong type; delete it", command[1])
+    logger.error("the key %r is of a wrong type; delete it", command[1])
     return None
 
 

@@ -65,7 +65,7 @@ class Hub(Ear):
         self.room.check()
         self.connections.enter(subscriber)
         try:
-            self._presence.enter(subscriber.user)
+            self._presence.enter(subscriber.counted_as)
         except BaseException:
             self.connections.discard(subscriber)
             raise

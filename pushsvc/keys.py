@@ -78,7 +78,7 @@ class Keys:
 
     def dedupe(self, channel: str, key: str) -> str:
         """String: id of the event published with this idempotency key."""
-        return f"{self._prefix}key:{channel}:{key}"
+        return f"{self._prefix}key:{_pair(channel, key, name=channel.partition(':')[2])}"
 
     def position(self, user: str) -> str:
         """String: id up to which the user has had everything."""
@@ -118,11 +118,17 @@ class Keys:
 
     def generation_key(self, user: str, key: str) -> str:
         """String: id of the generation that the user began with this idempotency key."""
-        return f"{self._prefix}gen-key:{user}:{key}"
+        return f"{self._prefix}gen-key:{_pair(user, key, name=user)}"
 
     def generating(self, worker_id: str) -> str:
         """Set: ids of the generations that a worker runs."""
         return f"{self._prefix}generating:{worker_id}"
+
+
+def _pair(owner: str, key: str, *, name: str) -> str:
+    """An owner and their idempotency key as one word that no other pair has. Both may hold colons: where the owner's
+    name does, its length tells where it ends, and the colon in front sets it apart from names without any."""
+    return f":{len(owner)}:{owner}:{key}" if ":" in name else f"{owner}:{key}"
 
 
 ALONE: Final = Keys()  # of a single server, or a master behind sentinels

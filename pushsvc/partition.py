@@ -127,7 +127,7 @@ def make_partition(url: str, keys: Keys, shared: Shared) -> Partition:
     )
 
     def left(subscriber: Subscriber) -> None:
-        presence.leave(subscriber.user)
+        presence.leave(subscriber.counted_as)
         generations.left(subscriber)
 
     connections = Connections(

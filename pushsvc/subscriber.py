@@ -114,6 +114,11 @@ class Subscriber:
         self.sent_at = 0.0  # monotonic time of the last byte; what settled ones get is not noted
         self.reason: Reason | None = None
 
+    @property
+    def counted_as(self) -> str:
+        """The name under which its connection counts: never that of an answer, whose listeners are counted by it."""
+        return f"user:{self.user}" if ":" in self.user else self.user
+
     def farewell(self, retry_ms: int) -> bytes:
         """The last bytes for a client that is let go."""
         return sse.retry(retry_ms)
@@ -190,6 +195,10 @@ class Listener(Subscriber):
         super().__init__(channel, [channel], after, outlet, ack=False, expires=expires)
         self.cancels = cancels
         self.told = False  # the answer's last event was announced, or read
+
+    @property
+    def counted_as(self) -> str:
+        return self.user
 
 
 class Asker(Listener):

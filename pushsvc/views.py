@@ -8,7 +8,7 @@ from flask import Blueprint, request
 from flask.typing import ResponseReturnValue
 
 from pushsvc import history, publishing
-from pushsvc.arguments import id_argument, json_body, json_object, number
+from pushsvc.arguments import check_query, id_argument, json_body, json_object, number
 from pushsvc.credentials import identify
 from pushsvc.errors import Invalid, Unavailable
 from pushsvc.event import ALL, BEGINNING, EventId, checked_channel, checked_name, checked_topics, user_channel
@@ -17,7 +17,7 @@ from pushsvc.service import service
 from pushsvc.subscriber import Subscriber
 from pushsvc.tickets import DEFAULT_TTL, MAX_TTL
 
-ANONYMOUS: Final = "-"  # whom the long polls of tokens without a user count for
+ANONYMOUS: Final = "*"  # no name: whom the long polls of tokens without a user count for
 
 blueprint = Blueprint("pushsvc", __name__)
 blueprint.get("/events")(events)
@@ -27,6 +27,7 @@ blueprint.get("/events")(events)
 def _started() -> None:
     """The worker class starts the service before the first request; other servers do not know it."""
     service().start()
+    check_query()
 
 
 @blueprint.post("/publish")
