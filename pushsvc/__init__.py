@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,7 @@ def create_app(settings: Settings) -> Flask:
     from pushsvc.embedded import redis_url
     from pushsvc.event import Limits
     from pushsvc.fanout import Fanout
+    from pushsvc.forwarding import Forwarding
     from pushsvc.keys import Keys
     from pushsvc.mock import Mock
     from pushsvc.partition import Partition, Shared, make_partition
@@ -68,5 +70,8 @@ def create_app(settings: Settings) -> Flask:
         app.register_blueprint(each.blueprint)
     if settings.allowed_origins:
         exposed = ["Retry-After", "X-Generation-Id"]
-        CORS(app, origins=list(settings.allowed_origins), supports_credentials=True, expose_headers=exposed)
+        # As patterns: a string that holds a bracket, as an address of IPv6 does, is taken for one.
+        allowed = [re.compile(re.escape(each) + r"\Z", re.IGNORECASE) for each in settings.allowed_origins]
+        CORS(app, origins=allowed, supports_credentials=True, expose_headers=exposed)
+    app.wsgi_app = Forwarding(app.wsgi_app, settings, [rule.rule for rule in app.url_map.iter_rules()])  # type: ignore[method-assign]
     return app

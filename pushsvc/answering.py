@@ -15,6 +15,7 @@ from pushsvc.chunks import Json
 from pushsvc.credentials import admit, identify, same_site
 from pushsvc.errors import Invalid
 from pushsvc.event import BEGINNING, EventId, answer_channel, answers_channel
+from pushsvc.links import link
 from pushsvc.listening import STREAM_HEADERS, Connection, resumable, spend, stream
 from pushsvc.outlet import QueueOutlet
 from pushsvc.partition import Partition
@@ -54,9 +55,7 @@ def listen(generation_id: str) -> ResponseReturnValue:
 
 def answer_url(partition: Partition, generation_id: str) -> str:
     """For an EventSource, which can bring no token: a ticket in it opens this answer."""
-    return (
-        f"{request.script_root}/v1/generations/{generation_id}/events?ticket={partition.tickets.reading(generation_id)}"
-    )
+    return link(f"/v1/generations/{generation_id}/events?ticket={partition.tickets.reading(generation_id)}")
 
 
 class _Reader(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
+from pushsvc import origins
 from pushsvc.addresses import CLUSTER_SCHEMES, SENTINEL_SCHEMES
 from pushsvc.cores import usable_cores
 from pushsvc.errors import ConfigError
@@ -23,6 +25,14 @@ REDIS_SCHEMES: Final = ("redis://", "rediss://", "unix://", *SENTINEL_SCHEMES, *
 _HOST_PORT: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9\-]{1,63}(?:\.[A-Za-z0-9\-]{1,63})*):([0-9]{1,5})")
 # Absolute, as the parts run in different folders; without what would end a word of nginx's configuration.
 _UNIX: Final = re.compile(r"unix:/[^\s\"'\\;{}$:]+")
+
+_PUBLIC_URL: Final = re.compile(r"(https?://[^/?#]+)((?:/[A-Za-z0-9._~\-]+)*)/?", re.IGNORECASE)
+_AMBIGUOUS_PATHS: Final = ("/v1", "/v1/chat", "/v1/generations", "/demo")  # with and without, both would be ours
+
+
+def _listed(value: str) -> list[str]:
+    """The words of a comma separated setting."""
+    return [each.strip() for each in value.split(",") if each.strip()]
 
 
 def _host_port(value: str) -> str:
@@ -83,6 +93,8 @@ class Settings(BaseModel):
     durability: Literal["everysec", "always"] = "everysec"
     wait_replicas: Annotated[int, Field(ge=0, le=100)] = 0
     allowed_origins: tuple[str, ...] = ()
+    public_url: str = ""  # without a slash at its end
+    trusted_proxies: tuple[str, ...] = ()  # networks; an address is one of itself alone
     llm_base_url: str = ""
     llm_api_key: str = Field("", repr=False)
     llm_model: str = ""  # for questions that name none
@@ -130,11 +142,38 @@ class Settings(BaseModel):
     def _origins(cls, value: object) -> object:
         if not isinstance(value, str):
             return value
-        origins = tuple(origin.strip() for origin in value.split(",") if origin.strip())
-        for origin in origins:  # a '*' together with credentials would let any site read as the user
-            if not re.fullmatch(r"https?://[A-Za-z0-9.\-]+(:[0-9]+)?", origin):
-                raise ValueError("should be origins such as https://app.example.com, comma separated")
-        return origins
+        # A slash at the end is what people copy from the address bar. A '*' together with credentials would let any
+        # site read as the user.
+        found = [origins.parse(each.removesuffix("/")) for each in _listed(value)]
+        if None in found:
+            raise ValueError(
+                "should be origins such as https://app.example.com, as browsers send them, with commas between"
+            )
+        return tuple(dict.fromkeys(found))
+
+    @field_validator("public_url")
+    @classmethod
+    def _public(cls, value: str) -> str:
+        match = _PUBLIC_URL.fullmatch(value)
+        if not value:
+            return value
+        origin = origins.parse(match[1]) if match else None
+        path = match[2] if match else ""
+        if origin is None or {".", ".."} & set(path.split("/")):
+            raise ValueError("should be such as https://example.com/push, its path of letters, digits and . _ ~ -")
+        if path in _AMBIGUOUS_PATHS:
+            raise ValueError(f"should have another path: {path}/ is where the service has paths of its own")
+        return origin + path
+
+    @field_validator("trusted_proxies", mode="before")
+    @classmethod
+    def _networks(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        try:
+            return tuple(dict.fromkeys(str(ipaddress.ip_network(each)) for each in _listed(value)))
+        except ValueError as error:
+            raise ValueError(f"should be addresses or networks such as 10.0.0.0/8, comma separated: {error}") from error
 
     @field_validator("wait_replicas")
     @classmethod
@@ -142,6 +181,15 @@ class Settings(BaseModel):
         if value and not info.data.get("redis_url"):
             raise ValueError("should be 0 with the embedded server, which has no replicas")
         return value
+
+    @property
+    def public_path(self) -> str:
+        """The path under which browsers find the service, such as `/push`; empty: at the root."""
+        return urlsplit(self.public_url).path
+
+    @property
+    def public_origin(self) -> str | None:
+        return self.public_url.removesuffix(self.public_path) or None
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Settings:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import request
 
-from pushsvc import auth
+from pushsvc import auth, origins
 from pushsvc.auth import Identity
 from pushsvc.errors import Forbidden, Unauthorized
 from pushsvc.service import service
@@ -41,11 +41,25 @@ def admit() -> Admission:
 def same_site() -> None:
     """A browser sends cookies also for pages of other sites; only those named in ALLOWED_ORIGINS may use them.
 
-    Origin is absent where another site merely links or embeds; Sec-Fetch-Site tells then (W3C Fetch Metadata).
+    `Sec-Fetch-Site` (W3C Fetch Metadata) is what no page can forge. It tells where Origin is absent, as where another
+    site merely links or embeds, and where a proxy rewrote Host. Raises Forbidden.
     """
-    origin = request.headers.get("Origin")
-    if origin in service().settings.allowed_origins:
-        return
-    foreign = request.headers.get("Sec-Fetch-Site") in ("cross-site", "same-site")
-    if foreign if origin is None else origin.partition("://")[2] != request.host:
+    settings = service().settings
+    site, header = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
+    if header is None:
+        ours = site not in ("cross-site", "same-site")
+    else:
+        origin = origins.parse(header)
+        if site in ("cross-site", "same-site"):
+            own: frozenset[str] = frozenset()
+        else:
+            own = origins.of_request(request.scheme, request.environ.get("HTTP_HOST", ""))
+        named = origin in own or origin in settings.allowed_origins or origin == settings.public_origin
+        ours = origin is not None and (named or site == "same-origin")
+    if not ours:
         raise Forbidden("Pages of other sites may use cookies here only if PUSHSVC_ALLOWED_ORIGINS names them.")
+
+
+def is_secure() -> bool:
+    """Browsers speak TLS to this service, so its cookies need never travel without."""
+    return request.is_secure or service().settings.public_url.startswith("https:")

@@ -26,6 +26,9 @@ keepalive = 75  # seconds; longer than nginx keeps an idle upstream connection, 
 limit_request_line = 8190  # bytes, the most gunicorn has; many topics make a long line
 max_requests = 0  # a worker that restarted by itself would throw out its connections
 control_socket_disable = True  # its default path is shared by all instances of a user
-forwarded_allow_ips = "*" if bind.startswith("unix:") else "127.0.0.1,::1"
+# Whose word counts about address and scheme is the application's matter (pushsvc/forwarding.py).
+forwarded_allow_ips = ""
+forwarder_headers = ""
+secure_scheme_headers: dict[str, str] = {}
 accesslog = None
 loglevel = "warning"

@@ -12,6 +12,7 @@ from pushsvc.arguments import check_query, id_argument, json_body, json_object, 
 from pushsvc.credentials import identify
 from pushsvc.errors import Invalid, Unavailable
 from pushsvc.event import ALL, BEGINNING, EventId, checked_channel, checked_name, checked_topics, user_channel
+from pushsvc.links import link
 from pushsvc.listening import Connection, events
 from pushsvc.service import service
 from pushsvc.subscriber import Subscriber
@@ -51,7 +52,7 @@ def tickets() -> ResponseReturnValue:
     identity.need_subscribe([user_channel(user), *topics])
     expires = identity.expires if user == identity.user else None
     ticket = svc.of(user).tickets.issue(user, topics, ttl, expires)
-    return {"ticket": ticket, "expires_in": ttl, "url": f"{request.script_root}/events?ticket={ticket}"}
+    return {"ticket": ticket, "expires_in": ttl, "url": link(f"/events?ticket={ticket}")}
 
 
 @blueprint.get("/history")

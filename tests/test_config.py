@@ -77,6 +77,23 @@ def test_defaults_are_those_of_the_contract(name: str, default: object) -> None:
         ("DRAIN_SECONDS", "0", 0.0),
         ("DURABILITY", "always", "always"),
         ("ALLOWED_ORIGINS", "https://a.example, http://b:8080,", ("https://a.example", "http://b:8080")),
+        (
+            "ALLOWED_ORIGINS",
+            "HTTPS://A.example:443/,https://a.example,http://bücher.example,http://[0:0::1]:3000",
+            ("https://a.example", "http://xn--bcher-kva.example", "http://[::1]:3000"),
+        ),
+        *(
+            ("ALLOWED_ORIGINS", value, (value,))
+            for value in (
+                "capacitor://localhost",
+                "http://my_app.local",
+                "chrome-extension://abcdefghijklmnopabcdefghijklmnop",
+                "moz-extension://c0ffee00-1111-2222-3333-444455556666",
+            )
+        ),
+        ("PUBLIC_URL", "HTTPS://Push.example.com:443/", "https://push.example.com"),
+        ("PUBLIC_URL", "http://[::1]:8080/a/b-c_d.e~f/", "http://[::1]:8080/a/b-c_d.e~f"),
+        ("TRUSTED_PROXIES", "10.0.0.0/8, 192.0.2.7,::1", ("10.0.0.0/8", "192.0.2.7/32", "::1/128")),
         *(
             ("LLM_BASE_URL", value, value)
             for value in ("https://api.openai.com/v1", "http://[::1]:8001", "http://m/v1/")
@@ -110,6 +127,28 @@ def test_good_values_are_taken(name: str, value: str, meaning: object) -> None:
         ("DURABILITY", "no", "'everysec' or 'always'"),
         *(("ALLOWED_ORIGINS", value, "origins such as") for value in ("*", "https://a.example,*", "https://*.example")),
         *(("ALLOWED_ORIGINS", value, "origins such as") for value in ("null", "a.example", "https://a.example/path")),
+        *(
+            ("ALLOWED_ORIGINS", value, "origins such as")
+            for value in ("http://u:p@a", "a:80", "file://", "http://a:65536")
+        ),
+        *(
+            ("ALLOWED_ORIGINS", value, "origins such as")
+            for value in ("http://1.2.3", "wss://a", "http://a b", "http://")
+        ),
+        *(
+            ("PUBLIC_URL", value, "should be such as")
+            for value in ("/push", "push.example.com", "ftp://a", "https://a?b")
+        ),
+        *(
+            ("PUBLIC_URL", value, "should be such as")
+            for value in ("https://a/b/../c", "https://a//b", "https://a/b#c")
+        ),
+        *(
+            ("PUBLIC_URL", value, "should be such as")
+            for value in ("https://a/ b", 'https://a/"', "https://u:p@a", "x")
+        ),
+        ("PUBLIC_URL", "https://a/v1", "another path"),
+        *(("TRUSTED_PROXIES", value, "addresses or networks") for value in ("proxy", "10.0.0.0/33", "10.0.0.1/8", "*")),
         *(("LLM_BASE_URL", value, "an address such as") for value in ("api.openai.com", "ftp://a/v1", "http://", "x")),
         *(
             ("LLM_BASE_URL", value, "an address such as")

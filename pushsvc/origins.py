@@ -1,0 +1,74 @@
+"""Web origins (RFC 6454), in the one spelling that browsers send: lower case, no default port, names in Punycode."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Final
+
+import idna
+
+_ORIGIN: Final = re.compile(
+    r"([a-z][a-z0-9+.\-]*)://(\[[0-9a-f:.]+\]|[^\s/?#\[\]@:\\%]+)(?::([0-9]{1,5}))?", re.IGNORECASE
+)
+_WEB: Final = {"http": 80, "https": 443}  # by their default ports
+_NAME: Final = re.compile(r"[a-z0-9_\-]+(?:\.[a-z0-9_\-]+)*\.?")
+_OTHER_HOST: Final = re.compile(r"[a-z0-9_.~\-]+")  # of an extension or an application: an identifier or a name
+# No page of these has an origin of its own: browsers send `null`, or the origin of the page that opened it.
+_NEVER: Final = frozenset(["about", "blob", "data", "file", "filesystem", "ftp", "javascript", "ws", "wss"])
+
+
+def parse(text: str) -> str | None:
+    """The normal form of an origin; None for what no browser sends as that of a page, such as `null` or a URL."""
+    match = _ORIGIN.fullmatch(text)
+    if match is None:
+        return None
+    scheme, name, digits = match[1].lower(), match[2], match[3]
+    host = _web_host(name) if scheme in _WEB else _other_host(name)
+    if host is None or scheme in _NEVER or int(digits or 1) > 65535:
+        return None
+    port = "" if digits is None or int(digits) == _WEB.get(scheme) else f":{int(digits)}"
+    return f"{scheme}://{host}{port}"
+
+
+def of_request(scheme: str, host: str) -> frozenset[str]:
+    """The origins that a page has which was loaded through the same address as this request, whose `Host` is `host`.
+
+    Where TLS ends before us, and nobody whom we trust says so, the page's scheme is `https` and ours `http`; the other
+    way round it is another page, which anybody on the way may have written.
+    """
+    found = {parse(f"{each}://{host}") for each in (scheme, "https")}
+    return frozenset(origin for origin in found if origin is not None)
+
+
+def _web_host(name: str) -> str | None:
+    if name.startswith("["):
+        return _ipv6(name)
+    if not name.isascii():
+        try:
+            name = idna.encode(name, uts46=True).decode()
+        except (idna.IDNAError, UnicodeError):
+            return None
+    name = name.lower()
+    if not _NAME.fullmatch(name) or len(name) > 255:
+        return None
+    if name.rstrip(".").rpartition(".")[2].isdigit():  # such a name is an address of IPv4 (WHATWG URL, host parsing)
+        try:
+            return str(ipaddress.IPv4Address(name))
+        except ValueError:
+            return None
+    return name
+
+
+def _other_host(name: str) -> str | None:
+    if name.startswith("["):
+        return _ipv6(name)
+    name = name.lower()
+    return name if _OTHER_HOST.fullmatch(name) and len(name) <= 255 else None
+
+
+def _ipv6(name: str) -> str | None:
+    try:
+        return f"[{ipaddress.IPv6Address(name[1:-1])}]"
+    except ValueError:
+        return None
