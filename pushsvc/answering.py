@@ -69,8 +69,9 @@ class _Reader(NamedTuple):
 def _reader(partition: Partition, generation_id: str) -> _Reader:
     """Who may read this one. Raises NotFound also where that is not the caller's to know."""
     ticket = request.args.get("ticket", "")
-    if "Authorization" not in request.headers and partition.tickets.opens(ticket, generation_id):
-        same_site()
+    if partition.tickets.opens(ticket, generation_id):
+        if "Authorization" not in request.headers:
+            same_site()
         return _Reader(partition.generations.records.get(generation_id))
     admission = admit()
     record = partition.generations.records.get(generation_id)

@@ -19,12 +19,14 @@ from pushsvc.event import ALL, checked_name, user_channel
 
 ALGORITHM: Final = "HS256"
 COOKIE: Final = "pushsvc_token"
+NEVER: Final = 253402300800.0  # the first moment of the year 10000; no arithmetic with times has to go beyond it
 DEMO_CLAIMS: Final = {"sub": "demo", "publish": ["*"], "subscribe": ["*"]}  # all but admin
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What a verified token says. Patterns are channels; a trailing `*` matches the rest. `expires`: Unix time."""
+    """What a verified token says. Patterns are channels; a trailing `*` matches the rest. `expires`: the Unix time from
+    which it counts no more, leeway included."""
 
     user: str | None
     publish: tuple[str, ...] = ()
@@ -68,25 +70,27 @@ def encode(claims: Mapping[str, Any], secret: str, *, ttl: float | None) -> str:
     return jwt.encode({**claims, **expiry}, secret, algorithm=ALGORITHM)
 
 
-def decode(token: str, secret: str) -> Identity:
-    """Verify a token. Raises Unauthorized, never saying more than the caller may know."""
-    identity = _verified(token, secret)
+def decode(token: str, secret: str, leeway: float = 0.0) -> Identity:
+    """Verify a token. `leeway`: seconds by which its maker's clock may be off. Raises Unauthorized, never saying more
+    than the caller may know."""
+    identity = _verified(token, secret, leeway)
     if identity.expires is not None and identity.expires <= time.time():
         raise Unauthorized("The token has expired.")
     return identity
 
 
 @lru_cache(maxsize=256)  # a backend sends the same token with every request
-def _verified(token: str, secret: str) -> Identity:
+def _verified(token: str, secret: str, leeway: float) -> Identity:
     try:
-        claims = jwt.decode(token, secret, algorithms=[ALGORITHM], options={"verify_sub": False})
-    except jwt.ExpiredSignatureError as error:
-        raise Unauthorized("The token has expired.") from error
-    except jwt.PyJWTError as error:
+        claims = jwt.decode(token, secret, algorithms=[ALGORITHM], options=_OUR_OWN_CHECKS)
+    except (jwt.PyJWTError, RecursionError) as error:  # its JSON may be nested too deeply
         raise Unauthorized("The token is not valid.") from error
-    sub, expires = claims.get("sub"), claims.get("exp")
-    if expires is not None and not isinstance(expires, int | float):
-        raise Unauthorized("The token's claim exp must be a number.")  # RFC 7519 section 2, NumericDate
+    expires = _date(claims, "exp")
+    for name in ("nbf", "iat"):
+        begins = _date(claims, name)
+        if begins is not None and begins > time.time() + leeway:
+            raise Unauthorized(f"The token is not valid yet: its claim {name} lies ahead.")
+    sub = claims.get("sub")
     try:
         user = None if sub is None else checked_name(sub, "sub")
     except Invalid as error:
@@ -96,8 +100,22 @@ def _verified(token: str, secret: str) -> Identity:
         publish=_patterns(claims, "publish"),
         subscribe=_patterns(claims, "subscribe"),
         admin=claims.get("admin") is True,
-        expires=expires,
+        expires=None if expires is None or expires >= NEVER else expires + leeway,
     )
+
+
+# PyJWT fails on times that no float can hold, and takes a subject for a bad token.
+_OUR_OWN_CHECKS: Final[Any] = dict.fromkeys(("verify_exp", "verify_nbf", "verify_iat", "verify_sub"), False)
+
+
+def _date(claims: Mapping[str, Any], name: str) -> float | None:
+    """A claim that is a time (RFC 7519 section 2, NumericDate), within bounds that can be calculated with."""
+    if name not in claims:
+        return None
+    value = claims[name]
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
+        raise Unauthorized(f"The token's claim {name} must be a number.")
+    return float(max(0, min(NEVER, value)))
 
 
 def _patterns(claims: Mapping[str, Any], name: str) -> tuple[str, ...]:

@@ -92,6 +92,7 @@ class Settings(BaseModel):
     send_buffer_bytes: Count = 262144
     durability: Literal["everysec", "always"] = "everysec"
     wait_replicas: Annotated[int, Field(ge=0, le=100)] = 0
+    leeway_seconds: Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)] = 30.0
     allowed_origins: tuple[str, ...] = ()
     public_url: str = ""  # without a slash at its end
     trusted_proxies: tuple[str, ...] = ()  # networks; an address is one of itself alone

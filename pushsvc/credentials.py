@@ -1,4 +1,8 @@
-"""From a request to an Identity: the Authorization header, a ticket, or a cookie, in this order."""
+"""From a request to an Identity: the Authorization header, a ticket, or a cookie, in this order.
+
+What is not for us or no good is passed over where something else is good: a browser repeats what it has, and a proxy
+adds its own. If nothing is good, the refusal is about the most specific: the ticket, else the token, else the cookie.
+"""
 
 from __future__ import annotations
 
@@ -6,36 +10,78 @@ from flask import request
 
 from pushsvc import auth, origins
 from pushsvc.auth import Identity
-from pushsvc.errors import Forbidden, Unauthorized
+from pushsvc.errors import Forbidden, PushError, Unauthorized
 from pushsvc.service import service
-from pushsvc.tickets import Admission
+from pushsvc.tickets import Admission, SpentTicket
 
 
 def identify() -> Identity:
     """Who sent this request. Raises Unauthorized, or Forbidden for another site's page that borrows a cookie."""
-    admission = admit()
-    if admission.ticket is not None:
-        raise Unauthorized("A ticket is for GET /events; here it counts only once it was used there.")
-    return admission.identity
+    return _first_good(opens=False).identity
 
 
 def admit() -> Admission:
-    """Who wants to listen; a ticket that was never used is accepted too, and is yet to be spent."""
-    header = request.headers.get("Authorization")
-    if header is not None:
-        scheme, _, token = header.partition(" ")
-        if scheme.lower() != "bearer":
-            raise Unauthorized("Authorization: must be of the scheme Bearer.")
-        return Admission(auth.decode(token.strip(), service().secret))
+    """Who wants to listen; a ticket that was never used is accepted too, and is yet to be spent. Raises as above."""
+    return _first_good(opens=True)
+
+
+def _first_good(*, opens: bool) -> Admission:
+    """`opens`: a stream is asked for, which a ticket may open."""
+    of_token: PushError | None = None
+    try:
+        identity = _bearer()
+        if identity is not None:
+            return Admission(identity)
+    except (Unauthorized, Forbidden) as refusal:
+        of_token = refusal
+    of_ticket: PushError | None = None
+    try:
+        admission = _ticket(opens=opens)
+        if admission is not None:
+            return admission
+    except (Unauthorized, Forbidden) as refusal:
+        of_ticket = refusal
+    try:
+        identity = _cookie()
+    except (Unauthorized, Forbidden) as refusal:
+        raise of_ticket or of_token or refusal from None
+    if not isinstance(of_ticket, SpentTicket):
+        return Admission(identity)
+    if identity.user != of_ticket.user:  # a page that asked for one user's events shall not hear another's
+        raise of_ticket
+    return Admission(identity, of_ticket.topics)
+
+
+def _bearer() -> Identity | None:
+    """None: no token is there, or none of the scheme that is ours."""
+    scheme, _, token = request.headers.get("Authorization", "").strip().partition(" ")
+    if scheme.lower() != "bearer":
+        return None
+    return _token(token.strip())
+
+
+def _ticket(*, opens: bool) -> Admission | None:
     ticket = request.args.get("ticket")
-    if ticket is not None:
-        same_site()
-        return service().of(ticket).tickets.admit(ticket, request.cookies)
+    if ticket is None:
+        return None
+    same_site()
+    admission = service().of(ticket).tickets.admit(ticket, request.cookies)
+    if admission.ticket is not None and not opens:
+        raise Unauthorized("A ticket is for GET /events; here it counts only once it was used there.")
+    return admission
+
+
+def _cookie() -> Identity:
     cookie = request.cookies.get(auth.COOKIE)
-    if cookie is not None:
-        same_site()
-        return Admission(auth.decode(cookie, service().secret))
-    raise Unauthorized("Send a token: Authorization: Bearer, a ticket, or the cookie pushsvc_token.")
+    if cookie is None:
+        raise Unauthorized("Send a token: Authorization: Bearer, a ticket, or the cookie pushsvc_token.")
+    same_site()
+    return _token(cookie)
+
+
+def _token(token: str) -> Identity:
+    svc = service()
+    return auth.decode(token, svc.secret, svc.settings.leeway_seconds)
 
 
 def same_site() -> None:
@@ -58,8 +104,3 @@ def same_site() -> None:
         ours = origin is not None and (named or site == "same-origin")
     if not ours:
         raise Forbidden("Pages of other sites may use cookies here only if PUSHSVC_ALLOWED_ORIGINS names them.")
-
-
-def is_secure() -> bool:
-    """Browsers speak TLS to this service, so its cookies need never travel without."""
-    return request.is_secure or service().settings.public_url.startswith("https:")

@@ -11,7 +11,8 @@ from flask.typing import ResponseReturnValue
 
 from pushsvc import sse
 from pushsvc.arguments import choice
-from pushsvc.credentials import admit, identify, is_secure
+from pushsvc.cookies import set_cookie
+from pushsvc.credentials import admit, identify
 from pushsvc.errors import Unavailable
 from pushsvc.event import ALL, BEGINNING, EventId, checked_topics, user_channel
 from pushsvc.handover import CLOSES, HandOver
@@ -150,7 +151,7 @@ def spend(partition: Partition, admission: Admission, response: Response) -> Non
     if admission.ticket is None:
         return
     name, value = partition.tickets.spend(admission.ticket, admission.identity.need_user())
-    response.set_cookie(name, value, max_age=SESSION_SECONDS, httponly=True, samesite="Strict", secure=is_secure())
+    set_cookie(response, name, value, SESSION_SECONDS)
 
 
 class _Wish(NamedTuple):

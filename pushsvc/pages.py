@@ -14,6 +14,7 @@ from flask import Blueprint, Response, render_template, request
 from flask.typing import ResponseReturnValue
 
 from pushsvc import auth, sse
+from pushsvc.cookies import set_cookie
 from pushsvc.errors import Unavailable
 from pushsvc.listening import STREAM_HEADERS
 from pushsvc.service import service
@@ -57,7 +58,7 @@ def _page(template: str) -> Response:
     )
     if demo:
         token = auth.encode(auth.DEMO_CLAIMS, svc.secret, ttl=SESSION_SECONDS)
-        response.set_cookie(auth.COOKIE, token, max_age=SESSION_SECONDS, httponly=True, samesite="Strict")
+        set_cookie(response, auth.COOKIE, token, SESSION_SECONDS)
     return response
 
 

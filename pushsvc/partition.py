@@ -145,4 +145,4 @@ def make_partition(url: str, keys: Keys, shared: Shared) -> Partition:
         called=generations.look_at,
         room=shared.room,
     )
-    return Partition(keys, log, hub, presence, Tickets(store, shared.secret), generations)
+    return Partition(keys, log, hub, presence, Tickets(store, shared.secret, settings.leeway_seconds), generations)

@@ -40,12 +40,23 @@ class Admission:
     ticket: str | None = None
 
 
+class SpentTicket(Unauthorized):
+    """Who brings it does not prove to be who used it. It was for this `user` and these channels of topics."""
+
+    def __init__(self, user: str, topics: tuple[str, ...]) -> None:
+        super().__init__("The ticket was used already; ask for a new one.")
+        self.user = user
+        self.topics = topics
+
+
 class Tickets:
     """Makes and redeems tickets."""
 
-    def __init__(self, store: Store, secret: str) -> None:
+    def __init__(self, store: Store, secret: str, leeway: float) -> None:
+        """`leeway`: see `auth.decode`."""
         self._store = store
         self._keys = store.keys
+        self._leeway = leeway
         self._key = auth.derived_key(secret, "session")
 
     def issue(self, user: str, topics: Sequence[str], ttl: int, expires: float | None) -> str:
@@ -63,23 +74,31 @@ class Tickets:
         digest = _digest(ticket)
         fresh, spent = self._store.one(("MGET", self._keys.ticket(digest), self._keys.spent_ticket(digest)))
         if fresh is None and spent is None:
-            raise Unauthorized("The ticket is not valid, was used already, or has expired.")
+            raise Unauthorized("The ticket is unknown, or has expired; ask for a new one.")
         claims = orjson.loads(fresh or spent)
         user, topics = claims["user"], tuple(claims["topics"])
         expires = min(claims["expires"] or float("inf"), time.time() + SESSION_SECONDS)
-        if fresh is None:
-            session = cookies.get(self._cookie_name(user), "")
-            if expires <= time.time() or auth.decode(session, self._key).user != user:
-                raise Unauthorized("The ticket was used already.")
+        if expires <= time.time():
+            raise Unauthorized("The ticket has expired with the token that it was made with; ask for a new one.")
+        if fresh is None and not self._is_of(user, cookies):
+            raise SpentTicket(user, topics)
         identity = Identity(user, subscribe=topics, expires=expires)
         return Admission(identity, topics, ticket if fresh else None)
+
+    def _is_of(self, user: str, cookies: Mapping[str, str]) -> bool:
+        """The cookies of this browser say that it has used a ticket of the user's."""
+        session = cookies.get(self._cookie_name(user))
+        try:
+            return session is not None and auth.decode(session, self._key, self._leeway).user == user
+        except Unauthorized:
+            return False
 
     def spend(self, ticket: str, user: str) -> tuple[str, str]:
         """Swap a fresh ticket for a cookie, as (name, value). Raises Unauthorized if another was quicker."""
         digest = _digest(ticket)
         names = [self._keys.ticket(digest), self._keys.spent_ticket(digest)]
         if not self._store.one(_SPEND.call(names, SESSION_SECONDS)):
-            raise Unauthorized("The ticket was used already.")
+            raise Unauthorized("The ticket was used already; ask for a new one.")
         return self._cookie_name(user), auth.encode({"sub": user}, self._key, ttl=SESSION_SECONDS)
 
     def reading(self, generation_id: str) -> str:

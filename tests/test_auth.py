@@ -16,6 +16,8 @@ from tests.conftest import Start
 from tests.eventsource import EventSource, until
 from tests.stack import SECRET, Stack
 
+LEEWAY = 30  # seconds; the default
+
 
 def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
@@ -34,7 +36,7 @@ BAD_HEADERS = {
     "alg none": bearer(unsigned({"sub": "alice"})),
     "another key": bearer(jwt.encode({"sub": "alice"}, "x" * 40, algorithm="HS256")),
     "another algorithm": bearer(jwt.encode({"sub": "alice"}, SECRET * 2, algorithm="HS512")),
-    "expired": bearer(jwt.encode({"sub": "alice", "exp": int(time.time()) - 1}, SECRET, algorithm="HS256")),
+    "expired": bearer(jwt.encode({"sub": "alice", "exp": int(time.time()) - LEEWAY - 1}, SECRET, algorithm="HS256")),
     "bad claim": bearer(jwt.encode({"sub": "alice", "publish": "*"}, SECRET, algorithm="HS256")),
     "bad cookie": {"Cookie": "pushsvc_token=nonsense"},
 }
@@ -97,11 +99,11 @@ def test_a_cookie_is_as_good_as_a_header(stack: Stack, user: str) -> None:
 
 
 def test_the_connection_ends_with_its_token(stack: Stack, base: str, user: str) -> None:
-    with EventSource(f"{base}/events", bearer(stack.token(user, ttl=2))) as source:
+    with EventSource(f"{base}/events", bearer(stack.token(user, ttl=2 - LEEWAY))) as source:
         source.wait_open()
         source.wait(lambda source: source.closed, "the end of the stream")
         assert source.statuses == [200]
-    assert stack.get("/unread", bearer(stack.token(user, ttl=-1))).status_code == 401
+    assert stack.get("/unread", bearer(stack.token(user, ttl=-LEEWAY - 1))).status_code == 401
 
 
 def new_ticket(stack: Stack, headers: dict[str, str], **body: Any) -> Any:

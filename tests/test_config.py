@@ -51,6 +51,7 @@ def refusal(**given: str) -> str:
         ("MAX_CONNECTIONS_PER_USER", 20),
         ("SEND_BUFFER_BYTES", 262144),
         ("DURABILITY", "everysec"),
+        ("LEEWAY_SECONDS", 30),
         ("ALLOWED_ORIGINS", ()),
         ("LLM_BASE_URL", ""),
         ("LLM_API_KEY", ""),
