@@ -33,6 +33,7 @@ def create_app(settings: Settings) -> Flask:
     from pushsvc.keys import Keys
     from pushsvc.mock import Mock
     from pushsvc.partition import Partition, Shared, make_partition
+    from pushsvc.poll import POLLS
     from pushsvc.room import Room
     from pushsvc.service import EXTENSION, Service
     from pushsvc.upstream import Upstream
@@ -45,7 +46,7 @@ def create_app(settings: Settings) -> Flask:
         secret,
         secrets.token_hex(6),
         Room(settings.max_connections, lambda: sum(len(each.hub.connections) for each in partitions)),
-        Upstream(settings.llm_base_url, settings.llm_api_key, settings.llm_connect_seconds)
+        Upstream(settings.llm_base_url, settings.llm_api_key, settings.llm_connect_seconds, POLLS[settings.poller])
         if settings.llm_base_url
         else Mock(),
         lambda: sum(len(each.generations) for each in partitions) >= settings.llm_max_generations,

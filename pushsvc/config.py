@@ -5,6 +5,8 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
+import select
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -59,6 +61,12 @@ def _port(parts: SplitResult) -> int | None:
         return None
 
 
+def _has_epoll() -> bool:
+    """Where gevent patches the standard library it takes epoll out, and keeps it."""
+    monkey = sys.modules.get("gevent.monkey")
+    return hasattr(select, "epoll") or (monkey is not None and "epoll" in monkey.saved.get("select", {}))
+
+
 HostPort = Annotated[str, AfterValidator(_host_port)]
 Address = Annotated[str, AfterValidator(_address)]
 Count = Annotated[int, Field(ge=1, le=10**9)]
@@ -93,6 +101,7 @@ class Settings(BaseModel):
     durability: Literal["everysec", "always"] = "everysec"
     wait_replicas: Annotated[int, Field(ge=0, le=100)] = 0
     leeway_seconds: Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)] = 30.0
+    poller: Literal["epoll", "gevent"] = Field(default_factory=lambda: "epoll" if _has_epoll() else "gevent")
     allowed_origins: tuple[str, ...] = ()
     public_url: str = ""  # without a slash at its end
     trusted_proxies: tuple[str, ...] = ()  # networks; an address is one of itself alone
@@ -175,6 +184,13 @@ class Settings(BaseModel):
             return tuple(dict.fromkeys(str(ipaddress.ip_network(each)) for each in _listed(value)))
         except ValueError as error:
             raise ValueError(f"should be addresses or networks such as 10.0.0.0/8, comma separated: {error}") from error
+
+    @field_validator("poller")
+    @classmethod
+    def _there(cls, value: str) -> str:
+        if value == "epoll" and not _has_epoll():
+            raise ValueError("should be gevent: this system has no epoll")
+        return value
 
     @field_validator("wait_replicas")
     @classmethod

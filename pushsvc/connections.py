@@ -18,6 +18,7 @@ from pushsvc.event import EventId
 from pushsvc.eventlog import EventLog
 from pushsvc.loops import Loop, Turn
 from pushsvc.outlet import QueueOutlet
+from pushsvc.poll import MakePoll
 from pushsvc.positions import Positions
 from pushsvc.sockets import SocketOutlet, Sockets
 from pushsvc.spread import spread
@@ -41,10 +42,12 @@ class Connections:
         heartbeat_seconds: float,
         retry_seconds: float,
         send_buffer_bytes: int,
+        poll: MakePoll,
     ) -> None:
         """`left` is told of each that has ended."""
         self.sockets = Sockets(
             send_buffer_bytes,
+            poll,
             lambda subscriber: self.guard(subscriber, lambda each: self.end(each, Reason.GONE)),
             lambda subscriber: self.guard(subscriber, self._flushed),
         )

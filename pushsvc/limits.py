@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 from typing import Final
 
+_OPEN_MAX: Final = 10240  # what macOS grants where its hard limit says "infinity", which it does not
 RESERVED: Final = 200  # descriptors for Redis, files, and requests that are no streams
 
 
@@ -12,9 +13,14 @@ def raise_descriptor_limit() -> int:
     """A connection takes a descriptor, and the usual soft limit of 1024 is far below what a worker holds. Gives the
     number that may be open at once."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return hard
+    most = max(soft, _OPEN_MAX) if hard == resource.RLIM_INFINITY else hard
+    if soft in (most, resource.RLIM_INFINITY):
+        return most
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    except (ValueError, OSError):
+        return soft
+    return most
 
 
 def most_connections(wanted: int, descriptors: int) -> int:

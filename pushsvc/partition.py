@@ -21,6 +21,7 @@ from pushsvc.hub import Hub
 from pushsvc.keys import Keys
 from pushsvc.loops import Loop
 from pushsvc.model import Model
+from pushsvc.poll import POLLS
 from pushsvc.presence import Presence
 from pushsvc.records import Records
 from pushsvc.room import Room
@@ -136,6 +137,7 @@ def make_partition(url: str, keys: Keys, shared: Shared) -> Partition:
         heartbeat_seconds=settings.heartbeat_seconds,
         retry_seconds=settings.retry_seconds,
         send_buffer_bytes=settings.send_buffer_bytes,
+        poll=POLLS[settings.poller],
     )
     hub = Hub(
         log,

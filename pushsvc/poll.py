@@ -1,50 +1,109 @@
-"""One epoll for many descriptors, itself watched by gevent's loop as a single one: a watcher each would cost memory and
-a callback of its own."""
+"""Many descriptors, watched at once. Which of the two ways it is PUSHSVC_POLLER says."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import gevent
 from gevent.monkey import get_original
 
 logger = logging.getLogger(__name__)
 
-_epoll: Final = get_original("select", "epoll")
 _READABLE: Final = 1  # libev's EV_READ
+_WRITABLE: Final = 2  # libev's EV_WRITE
 _AT_ONCE: Final = 512  # descriptors in one look, so that a crowd does not hold the loop
+# epoll_ctl(2). The names in `select` are there only where epoll is.
+_SAYS: Final = 0x001 | 0x2000  # EPOLLIN, EPOLLRDHUP; EPOLLERR and EPOLLHUP come unasked
+_ROOM: Final = 0x004  # EPOLLOUT
+
+Ready = Callable[[int, bool], None]
+"""Gets the descriptor, and whether there is only room to write: else the other side says something, or is gone. It may
+have been removed by an earlier call in the same look."""
 
 
-class Poll:
+class Poll(Protocol):
     """Says which descriptors are ready, as long as they are."""
 
-    def __init__(self, ready: Callable[[int, int], None]) -> None:
-        """`ready` gets the descriptor and its events (select.EPOLL*); it may have been removed by an earlier call in
-        the same look."""
+    def add(self, fd: int) -> None:
+        """Tell when the other side says something, or is gone. Raises OSError if the system has no more watches."""
+
+    def await_room(self, fd: int, wanted: bool) -> None:
+        """Tell also when there is room to write."""
+
+    def remove(self, fd: int) -> None:
+        """Before the descriptor is closed."""
+
+
+class EpollPoll:
+    """One epoll, itself watched by gevent's loop as a single descriptor: a watcher each would cost memory and a
+    callback of its own."""
+
+    def __init__(self, ready: Ready) -> None:
         self._ready = ready
         self._epoll: Any = None
         self._watcher: Any = None
 
-    def add(self, fd: int, events: int) -> None:
-        """Raises OSError if the system has no more watches."""
+    def add(self, fd: int) -> None:
         if self._epoll is None:  # not before the process that serves has been forked
-            self._epoll = _epoll()
+            self._epoll = get_original("select", "epoll")()
             self._watcher = gevent.get_hub().loop.io(self._epoll.fileno(), _READABLE)
             self._watcher.start(self._look)
-        self._epoll.register(fd, events)
+        self._epoll.register(fd, _SAYS)
 
-    def change(self, fd: int, events: int) -> None:
-        self._epoll.modify(fd, events)
+    def await_room(self, fd: int, wanted: bool) -> None:
+        self._epoll.modify(fd, _SAYS | _ROOM if wanted else _SAYS)
 
     def remove(self, fd: int) -> None:
-        """Before the descriptor is closed."""
         self._epoll.unregister(fd)
 
     def _look(self) -> None:
         for fd, events in self._epoll.poll(0, _AT_ONCE):
             try:
-                self._ready(fd, events)
+                self._ready(fd, events == _ROOM)
             except Exception:
                 logger.exception("a descriptor that was ready could not be served")
+
+
+class GeventPoll:
+    """A watcher of gevent's for each: for systems without epoll, such as macOS."""
+
+    def __init__(self, ready: Ready) -> None:
+        self._ready = ready
+        self._says: dict[int, Any] = {}
+        self._room: dict[int, Any] = {}
+
+    def add(self, fd: int) -> None:
+        self._says[fd] = self._watch(fd, _READABLE, False)
+
+    def await_room(self, fd: int, wanted: bool) -> None:
+        if wanted and fd not in self._room:
+            self._room[fd] = self._watch(fd, _WRITABLE, True)
+        elif not wanted:
+            _close(self._room.pop(fd, None))
+
+    def remove(self, fd: int) -> None:
+        _close(self._says.pop(fd))
+        _close(self._room.pop(fd, None))
+
+    def _watch(self, fd: int, events: int, room: bool) -> Any:
+        watcher = gevent.get_hub().loop.io(fd, events)
+        watcher.start(self._tell, fd, room)
+        return watcher
+
+    def _tell(self, fd: int, room: bool) -> None:
+        try:
+            self._ready(fd, room)
+        except Exception:
+            logger.exception("a descriptor that was ready could not be served")
+
+
+def _close(watcher: Any) -> None:
+    if watcher is not None:
+        watcher.stop()
+        watcher.close()
+
+
+MakePoll = Callable[[Ready], Poll]
+POLLS: Final[dict[str, MakePoll]] = {"epoll": EpollPoll, "gevent": GeventPoll}  # by PUSHSVC_POLLER

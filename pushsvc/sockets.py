@@ -1,9 +1,8 @@
-"""Connections without a greenlet: a descriptor each, written to directly, and one epoll that watches them all."""
+"""Connections without a greenlet: a descriptor each, written to directly, and one poll that watches them all."""
 
 from __future__ import annotations
 
 import os
-import select
 import socket
 import struct
 import time
@@ -16,11 +15,10 @@ from gevent.monkey import get_original
 
 from pushsvc.burst import LAST_CHUNK, Burst
 from pushsvc.outlet import SLOW_SECONDS
-from pushsvc.poll import Poll
+from pushsvc.poll import MakePoll
 from pushsvc.subscriber import Subscriber
 
 _Socket: Final = get_original("socket", "socket")
-_SAYS: Final = select.EPOLLIN | select.EPOLLRDHUP  # bytes from a client that has nothing to say, or its end
 _ABORT: Final = struct.pack("ii", 1, 0)  # struct linger: closing discards what was not sent, and resets
 
 
@@ -28,14 +26,18 @@ class Sockets:
     """Every detached socket of the worker."""
 
     def __init__(
-        self, buffer_bytes: int, left: Callable[[Subscriber], None], flushed: Callable[[Subscriber], None]
+        self,
+        buffer_bytes: int,
+        poll: MakePoll,
+        left: Callable[[Subscriber], None],
+        flushed: Callable[[Subscriber], None],
     ) -> None:
         """`left` is called when a client hung up or sent anything, `flushed` when what waited for it is out."""
         self.buffer_bytes = buffer_bytes
         self._left = left
         self._flushed = flushed
         self._subscribers: dict[int, Subscriber] = {}
-        self._poll = Poll(self._look)
+        self._poll = poll(self._look)
 
     def subscriber(self, fd: int) -> Subscriber:
         return self._subscribers[fd]
@@ -44,29 +46,29 @@ class Sockets:
         return self._subscribers.get(fd)
 
     def add(self, fd: int, subscriber: Subscriber) -> None:
-        self._poll.add(fd, _SAYS)
+        self._poll.add(fd)
         self._subscribers[fd] = subscriber
 
     def await_room(self, fd: int, wanted: bool) -> None:
-        self._poll.change(fd, _SAYS | select.EPOLLOUT if wanted else _SAYS)
+        self._poll.await_room(fd, wanted)
 
     def remove(self, fd: int) -> None:
         """Before the descriptor is closed."""
         del self._subscribers[fd]
         self._poll.remove(fd)
 
-    def _look(self, fd: int, events: int) -> None:
+    def _look(self, fd: int, room: bool) -> None:
         subscriber = self._subscribers.get(fd)
         if subscriber is None:
             return  # closed by one that was looked at before it
-        if events & ~select.EPOLLOUT:
+        if not room:  # bytes from a client that has nothing to say, or its end
             self._left(subscriber)
         elif isinstance(subscriber.outlet, SocketOutlet) and subscriber.outlet.flush():
             self._flushed(subscriber)
 
 
 def write_all(fds: Sequence[int], wire: bytes) -> list[int]:
-    """Write the same to each; how much of it each took. One that is broken counts as having taken all: the epoll is
+    """Write the same to each; how much of it each took. One that is broken counts as having taken all: the poll is
     about to say what became of it.
 
     The loop itself runs in C, as the interpreter would cost as much again as all of Python's part in a write.
@@ -127,7 +129,7 @@ class SocketOutlet:
         except BlockingIOError:
             sent = 0
         except OSError:
-            return  # the connection is broken, and the epoll is about to say so
+            return  # the connection is broken, and the poll is about to say so
         if sent != len(wire):
             self.keep(wire[sent:])
 

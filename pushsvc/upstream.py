@@ -1,6 +1,6 @@
 """The model's server: asked over HTTP/1.1, and heard without a greenlet.
 
-A short-lived greenlet connects and sends (urllib3: names, TLS, certificates). Then the socket stands in one epoll with
+A short-lived greenlet connects and sends (urllib3: names, TLS, certificates). Then the socket stands in one poll with
 all others, and what comes goes through a parser in C (httptools). So an answer that is awaited costs a kilobyte, and a
 token costs no switch between greenlets.
 """
@@ -22,12 +22,11 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from pushsvc.httpcall import HttpCall
 from pushsvc.model import Call, Fault, Hearer
-from pushsvc.poll import Poll
+from pushsvc.poll import MakePoll
 
 logger = logging.getLogger(__name__)
 
 _poll: Final = get_original("select", "poll")
-_SAYS: Final = select.EPOLLIN | select.EPOLLRDHUP
 IDLE_SECONDS: Final = 4.0  # how long a connection is kept unused; many servers close theirs after five
 MOST_IDLE: Final = 100
 
@@ -35,7 +34,7 @@ MOST_IDLE: Final = 100
 class Upstream:
     """An OpenAI-compatible server at a base URL, such as https://api.openai.com/v1."""
 
-    def __init__(self, base_url: str, api_key: str, connect_seconds: float) -> None:
+    def __init__(self, base_url: str, api_key: str, connect_seconds: float, poll: MakePoll) -> None:
         parts = urlsplit(base_url)
         self._tls = ssl.create_default_context() if parts.scheme == "https" else None
         self._host = parts.hostname or ""
@@ -50,7 +49,7 @@ class Upstream:
         if api_key:
             self._headers["Authorization"] = f"Bearer {api_key}"
         self._connect_seconds = connect_seconds
-        self._poll = Poll(self._ready)
+        self._poll = poll(self._ready)
         self._calls: dict[int, HttpCall] = {}
         self._idle: list[tuple[float, Any]] = []  # kept connections: since when, and the socket or descriptor
 
@@ -111,7 +110,7 @@ class Upstream:
 
     def watch(self, call: HttpCall) -> None:
         try:
-            self._poll.add(call.fd, _SAYS)
+            self._poll.add(call.fd)
         except OSError as error:
             call.fail(
                 Fault("upstream_unreachable", f"The connection to the model cannot be watched: {error.strerror}.")
@@ -133,7 +132,7 @@ class Upstream:
             self._idle.pop(0)[1].close()
         self._idle.append((time.monotonic(), sock))
 
-    def _ready(self, fd: int, events: int) -> None:
+    def _ready(self, fd: int, _room: bool) -> None:
         call = self._calls.get(fd)
         if call is not None:
             call.read()

@@ -23,6 +23,7 @@ from pushsvc.hub import Hub
 from pushsvc.lives import Lives
 from pushsvc.loops import Turn
 from pushsvc.outlet import REPLAY_SECONDS, SLOW_SECONDS, QueueOutlet
+from pushsvc.poll import EpollPoll
 from pushsvc.room import Room
 from pushsvc.shelf import SHELF_SECONDS, Shelf
 from pushsvc.sockets import SocketOutlet, write_all
@@ -195,7 +196,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Hub:
     monkeypatch.setattr("pushsvc.hub.LOOK", 1)
     nothing: Any = SimpleNamespace(ask=lambda: None)
     connections = Connections(
-        nothing, lambda subscriber: None, heartbeat_seconds=15, retry_seconds=2, send_buffer_bytes=65536
+        nothing, lambda subscriber: None, heartbeat_seconds=15, retry_seconds=2, send_buffer_bytes=65536, poll=EpollPoll
     )
     return Hub(nothing, connections, nothing, lambda ear: nothing, called=print, room=Room(10, lambda: 0))
 
