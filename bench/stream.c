@@ -65,6 +65,8 @@ static void field(struct stream *s) {
     char *value = colon[1] == ' ' ? colon + 2 : colon + 1;
     if (strcmp(s->line, "data") == 0)
         add_data(s, value);
+    else if (strcmp(s->line, "event") == 0) /* what the service says of itself is no delivery */
+        s->spoken = strcmp(value, "cursor") == 0 || strcmp(value, "refused") == 0;
     else if (strcmp(s->line, "id") == 0)
         snprintf(s->next_id, ID, "%s", value);
     else if (strcmp(s->line, "retry") == 0)
@@ -80,11 +82,11 @@ static void event_line(struct stream *s, on_event *heard, void *whose) {
         return;
     }
     memcpy(s->id, s->next_id, ID);
-    if (s->has_data) {
+    if (s->has_data && !s->spoken) {
         s->data[s->data_length] = 0;
         heard(whose, s);
     }
-    s->has_data = 0;
+    s->has_data = s->spoken = 0;
     s->data_length = 0;
 }
 

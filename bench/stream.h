@@ -18,7 +18,7 @@ struct stream {
     int retry;     /* ms, 0 unless the stream said so */
     size_t left;   /* bytes of this chunk */
     int after_cr;  /* a LF now belongs to the CR before it */
-    int has_data;
+    int has_data, spoken;
     size_t meta_length, line_length, data_length;
     char meta[LINE]; /* a line of HTTP: of the head, or a chunk's size */
     char line[LINE]; /* a line of the stream */

@@ -78,11 +78,12 @@ class Stream:
 
     def _line(self, line: str) -> Iterator[Message]:
         if not line:
-            self.last_event_id = self._id
             data, event = self._data, self._event or "message"
             self._data, self._event = [], ""
-            if data:
+            if data:  # else Firefox and WebKit, unlike the standard and Chromium, take no note of an id
+                self.last_event_id = self._id
                 yield Message(self._id, event, "\n".join(data))
+            self._id = self.last_event_id
             return
         name, _, value = line.partition(":")
         value = value.removeprefix(" ")

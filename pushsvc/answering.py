@@ -9,14 +9,15 @@ from flask import Blueprint, Response, request
 from flask.typing import ResponseReturnValue
 
 from pushsvc import chunks, sse
-from pushsvc.arguments import number
-from pushsvc.burst import Live
+from pushsvc.arguments import number, stream_cursor, stream_heartbeat, stream_parameters
+from pushsvc.burst import Burst, Live
 from pushsvc.chunks import Json
 from pushsvc.credentials import admit, identify, same_site
+from pushsvc.cursor import Cursor
 from pushsvc.errors import Invalid
 from pushsvc.event import BEGINNING, EventId, answer_channel, answers_channel
 from pushsvc.links import link
-from pushsvc.listening import STREAM_HEADERS, Connection, resumable, spend, stream
+from pushsvc.listening import STREAM_HEADERS, Connection, Start, opening, resumable, spend, start_after, stream
 from pushsvc.outlet import QueueOutlet
 from pushsvc.partition import Partition
 from pushsvc.records import Record, unknown
@@ -38,12 +39,13 @@ blueprint = Blueprint("answering", __name__, url_prefix="/v1")
 @resumable
 def listen(generation_id: str) -> ResponseReturnValue:
     partition = service().of(generation_id)
-    cursor = partition.cursor(request.headers.get("Last-Event-ID"), request.args.get("last_event_id"))
+    stream_parameters()
+    cursor, heartbeat = stream_cursor(partition.keys), stream_heartbeat()
     reader = _reader(partition, generation_id)
     if request.method == "HEAD":
         return Response(headers=STREAM_HEADERS)
     over = reader.record.ending is not None
-    response = _retell(partition, reader.record, cursor) if over else _follow(partition, reader, cursor)
+    response = _retell(partition, reader.record, cursor) if over else _follow(partition, reader, cursor, heartbeat)
     try:
         if reader.admission is not None:
             spend(partition, reader.admission, response)
@@ -80,37 +82,49 @@ def _reader(partition: Partition, generation_id: str) -> _Reader:
     return _Reader(record, admission.identity.expires, admission)
 
 
-def _follow(partition: Partition, reader: _Reader, cursor: EventId | None) -> Response:
+def _follow(partition: Partition, reader: _Reader, cursor: Cursor, heartbeat: Burst) -> Response:
     """Of one that runs: what was said so far in one event, unless the browser says where it was; then the rest."""
-    record = reader.record
-    head = sse.opening(partition.hub.connections.retry_ms())
-    if cursor is None:
-        said = partition.generations.records.said(record.id)
+    record, records = reader.record, partition.generations.records
+    after, head = cursor.id or BEGINNING, b""
+    if not cursor.stands:
+        said = records.said(record.id)
         if said and said[-1].wire.endswith(sse.DONE):
-            return _retell(partition, partition.generations.records.get(record.id), cursor)  # it has ended just now
-        head += _snapshot(said)
-        cursor = said[-1].id if said else BEGINNING
+            return _retell(partition, records.get(record.id), cursor)  # it has ended just now
+        head = _snapshot(said)
+        after = said[-1].id if said else BEGINNING
+    head = _opening(partition, cursor, after) + head
     outlet = QueueOutlet(service().settings.send_buffer_bytes, request.environ.get("gunicorn.socket"))
-    listener = Listener(answer_channel(record.id), cursor, outlet, cancels=record.cancels, expires=reader.expires)
+    listener = Listener(
+        answer_channel(record.id), after, outlet, cancels=record.cancels, expires=reader.expires, heartbeat=heartbeat
+    )
     return stream(partition.hub, Connection(partition.hub, listener), outlet, head)
 
 
-def _retell(partition: Partition, record: Record, cursor: EventId | None) -> Response:
+def _retell(partition: Partition, record: Record, cursor: Cursor) -> Response:
     """Of one that has ended: all, or what the browser has not had; and if that is nothing, that it need not ask."""
     said, told = partition.generations.records.said(record.id), b""
-    if cursor is not None and is_reset(cursor, clock := partition.log.clock()):
-        told = sse.gap(cursor, said[0].id if said else None, "reset", clock.epoch)
-        cursor = None
-    if cursor is None:
+    if cursor.id is not None and is_reset(cursor.id, clock := partition.log.clock()):
+        told = sse.gap(cursor.id, said[0].id if said else None, "reset", clock.epoch)
+    if not cursor.stands or told:
         endings = 1 if record.ending is None or record.ending.error is None else 2
         told += _snapshot(said[:-endings])
         said = said[-endings:]
     else:
-        said = [event for event in said if event.id > cursor]
+        said = [event for event in said if event.id > (cursor.id or BEGINNING)]
     if not said:
         return Response(status=204)  # an EventSource does not come back after this (WHATWG HTML section 9.2.3)
     told += b"".join([event.wire for event in said])
-    return Response(sse.opening(partition.hub.connections.retry_ms()) + told, headers=STREAM_HEADERS)
+    return Response(_opening(partition, cursor, said[0].id) + told, headers=STREAM_HEADERS)
+
+
+def _opening(partition: Partition, cursor: Cursor, oldest: EventId) -> bytes:
+    """The first bytes of an answer's stream. `oldest`: the first event that is told to who brings a cursor that is not
+    ours."""
+    retry_ms = partition.hub.connections.retry_ms()
+    if cursor.ours:
+        return sse.cursor(cursor.id or BEGINNING, retry_ms)
+    epoch = partition.log.clock().epoch  # before every event
+    return sse.retry(retry_ms) + sse.gap(None, oldest if oldest != BEGINNING else None, "reset", epoch)
 
 
 def _snapshot(said: list[Live]) -> bytes:
@@ -129,14 +143,26 @@ def news() -> ResponseReturnValue:
     identity = identify()
     user = identity.need_user()
     partition = service().of(user)
-    cursor = partition.cursor(request.headers.get("Last-Event-ID"), request.args.get("last_event_id"))
+    stream_parameters()
+    cursor, heartbeat = stream_cursor(partition.keys), stream_heartbeat()
     if request.method == "HEAD":
         return Response(headers=STREAM_HEADERS)
-    start = partition.log.clock().last if cursor is None else cursor
+    channels = [answers_channel(user)]
+    known = cursor.stands or not cursor.ours
+    start = start_after(cursor, channels) if known else Start(partition.log.clock().last)
     outlet = QueueOutlet(service().settings.send_buffer_bytes, request.environ.get("gunicorn.socket"))
-    subscriber = Subscriber(user, [answers_channel(user)], start, outlet, ack=False, expires=identity.expires)
-    head = sse.opening(partition.hub.connections.retry_ms(), start if cursor is None else None)
-    return stream(partition.hub, Connection(partition.hub, subscriber), outlet, head)
+    subscriber = Subscriber(
+        user,
+        channels,
+        start.after,
+        outlet,
+        unasked=start.unasked,
+        lost=start.lost,
+        ack=False,
+        expires=identity.expires,
+        heartbeat=heartbeat,
+    )
+    return stream(partition.hub, Connection(partition.hub, subscriber), outlet, opening(partition, start))
 
 
 # What is kept

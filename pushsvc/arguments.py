@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import difflib
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
 from flask import request
 from gunicorn.http.errors import ParseException
 
-from pushsvc import publishing
+from pushsvc import cursor, publishing
+from pushsvc.burst import Burst
+from pushsvc.cursor import Cursor
 from pushsvc.errors import Invalid, UnsupportedMedia
 from pushsvc.event import EventId
 from pushsvc.keys import Keys
+from pushsvc.subscriber import COMMENT, HEARTBEAT_EVENT
 
 MAX_BODY_BYTES: Final = 64 * 2**20  # of any request; one batch of the usual size is far below
 SMALL_BODY_BYTES: Final = 320_000  # as many topics as one may follow, their names as long as JSON can write them
@@ -48,6 +52,38 @@ def check_query() -> None:
             raise Invalid("The query is not valid UTF-8, percent-encoded.") from error
 
 
+PARAMETERS: Final = ("ticket", "topics", "since", "ack", "heartbeat", "resume", *cursor.PARAMETERS)  # of a stream
+_NEAR_MISSES: Final = {
+    "topic": "topics", "channel": "topics", "channels": "topics", "cursor": "last_event_id", "after": "last_event_id",
+    "event_id": "last_event_id", "last_id": "last_event_id", "tickets": "ticket", "acks": "ack",
+}  # fmt: skip
+_SHORTEST_GUESS: Final = 5  # characters; shorter names, such as those that polyfills and caches add, resemble anything
+
+
+def stream_parameters() -> None:
+    """What a stream's URL brings. Names that nobody knows are ignored, as polyfills and caches add some, but for near
+    misses of ours: who wrote one would wait for events that never come. Raises Invalid."""
+    for name in request.args:
+        if name in PARAMETERS:
+            continue
+        plain = name.lower().replace("-", "_")
+        guesses = difflib.get_close_matches(plain, PARAMETERS, 1, 0.8) if len(plain) >= _SHORTEST_GUESS else []
+        meant = plain if plain in PARAMETERS else _NEAR_MISSES.get(plain) or next(iter(guesses), None)
+        if meant is not None:
+            raise Invalid.field(name[:80], f"is no parameter here; {meant} is.")
+
+
+def stream_cursor(keys: Keys) -> Cursor:
+    """Where the client of a stream resumes. `keys`: of the partition that it is for. Raises Invalid."""
+    parameters = [(name, value) for name in cursor.PARAMETERS for value in request.args.getlist(name)]
+    return cursor.read_cursor(request.headers.get("Last-Event-ID"), parameters, keys)
+
+
+def stream_heartbeat() -> Burst:
+    """The heartbeat that the client of a stream wants: one that no page sees, or an event."""
+    return HEARTBEAT_EVENT if choice("heartbeat", ("comment", "event")) == "event" else COMMENT
+
+
 def choice(name: str, choices: tuple[str, ...]) -> str:
     """A parameter that is one of a few words; the first is the default."""
     value = request.args.get(name, choices[0])
@@ -68,4 +104,4 @@ def number(name: str, default: int, least: int, most: int) -> int:
 def id_argument(name: str, keys: Keys) -> EventId | None:
     """`keys`: of the partition that it is for."""
     value = request.args.get(name)
-    return EventId.parse(keys.own(value), name) if value else None
+    return cursor.read_cursor(None, [(name, value)], keys).id if value else None

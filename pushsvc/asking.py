@@ -114,7 +114,7 @@ def _streamed(partition: Partition, begun: _Begun) -> Response:
     if refusal is not None:
         connection.leave()
         return refusal
-    return stream(partition.hub, connection, outlet, sse.COMMENT)
+    return stream(partition.hub, connection, outlet, sse.HEARTBEAT)
 
 
 def _joined(partition: Partition, begun: _Begun, outlet: Outlet, left: Callable[[], None] | None = None) -> Connection:

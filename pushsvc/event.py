@@ -23,7 +23,8 @@ _UINT64_MAX: Final = 2**64 - 1
 
 _ANSWER: Final = "answer:"
 ALL: Final = "all"  # the channel that everybody hears
-GAP: Final = "gap"  # the event name the service speaks itself; a publisher that could use it could fake a loss
+GAP: Final = "gap"
+RESERVED: Final = frozenset({GAP, "cursor", "refused", "heartbeat"})  # said by the service alone: they could be faked
 MAX_EVENT_NAME: Final = 128  # characters
 MAX_TOPICS: Final = 100  # a replay reads every channel of the connection: bounded so that one join stays cheap
 MAX_KEY: Final = 256  # characters
@@ -212,8 +213,8 @@ def _event_name(name: object) -> str:
         raise Invalid.field("event", f"must be a string of 1 to {MAX_EVENT_NAME} characters.")
     if _LINE_BREAK_OR_NUL.search(name):  # a line break would end the field and start one of the sender's choice
         raise Invalid.field("event", "must not contain a line break or NUL.")
-    if name == GAP:
-        raise Invalid.field("event", "'gap' is spoken by the service alone.")
+    if name in RESERVED:
+        raise Invalid.field("event", f"{name!r} is spoken by the service alone.")
     return name
 
 

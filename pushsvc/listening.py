@@ -10,9 +10,11 @@ from flask import Response, request
 from flask.typing import ResponseReturnValue
 
 from pushsvc import sse
-from pushsvc.arguments import choice
+from pushsvc.arguments import choice, stream_cursor, stream_heartbeat, stream_parameters
+from pushsvc.burst import Burst
 from pushsvc.cookies import set_cookie
 from pushsvc.credentials import admit, identify
+from pushsvc.cursor import Cursor
 from pushsvc.errors import Unavailable
 from pushsvc.event import ALL, BEGINNING, EventId, checked_topics, user_channel
 from pushsvc.handover import CLOSES, HandOver
@@ -39,7 +41,8 @@ def resumable(view: Callable[..., ResponseReturnValue]) -> Callable[..., Respons
             except Unavailable:
                 if not comes_back:
                     raise
-        return Response(sse.retry(svc.retry_ms()), headers=STREAM_HEADERS)
+        problem = Unavailable("This worker cannot serve streams now; come back.", retry_after=1).problem()
+        return Response(sse.refused(problem, svc.retry_ms()), headers=STREAM_HEADERS)
 
     return answer
 
@@ -64,11 +67,13 @@ def events() -> ResponseReturnValue:
         start.after,
         outlet,
         unasked=start.unasked,
+        lost=start.lost,
         ack=wish.ack,
         expires=admission.identity.expires,
+        heartbeat=wish.heartbeat,
     )
     connection = Connection(partition.hub, subscriber)
-    head = sse.opening(partition.hub.connections.retry_ms(), start.told)
+    head = opening(partition, start)
     response = stream(partition.hub, connection, outlet, head)
     try:
         spend(partition, admission, response)
@@ -157,39 +162,61 @@ def spend(partition: Partition, admission: Admission, response: Response) -> Non
 class _Wish(NamedTuple):
     """What the parameters ask for. `topics` None: those of the ticket."""
 
-    cursor: EventId | None
+    cursor: Cursor
     since: str
     ack: bool
     topics: tuple[str, ...] | None
+    heartbeat: Burst
 
 
 def _wish(partition: Partition) -> _Wish:
     """Read before anything is done or spent. Raises Invalid."""
-    names = request.args.get("topics")
+    stream_parameters()
+    lists = request.args.getlist("topics")
+    names = [name for each in lists for name in each.split(",") if name]
     return _Wish(
-        partition.cursor(request.headers.get("Last-Event-ID"), request.args.get("last_event_id")),
+        stream_cursor(partition.keys),
         choice("since", ("unread", "now", "earliest")),
         choice("ack", ("auto", "manual")) == "auto",
-        None if names is None else checked_topics([name for name in names.split(",") if name]),
+        checked_topics(names) if lists else None,
+        stream_heartbeat(),
     )
 
 
-class _Start(NamedTuple):
-    """The cursor to replay after, the channels on which the user never stood, and the cursor to tell the browser."""
+class Start(NamedTuple):
+    """The cursor to replay after, the channels on which the reader never stood, and whether that is a reader of whom
+    nothing is known, which is to be said."""
 
     after: EventId
     unasked: Sequence[str] = ()
-    told: EventId | None = None
+    lost: bool = False
 
 
-def _start(partition: Partition, user: str, channels: Sequence[str], wish: _Wish) -> _Start:
-    if wish.cursor is not None:
-        return _Start(wish.cursor)
-    if wish.since == "now":  # a reconnect would repeat "now", and lose what came in between
-        now = partition.log.clock().last
-        return _Start(now, told=now)
+def _start(partition: Partition, user: str, channels: Sequence[str], wish: _Wish) -> Start:
+    """From its cursor; who has none, or comes back before the first event of a first backlog, where `since` says."""
+    if wish.cursor.stands or not wish.cursor.ours:
+        return start_after(wish.cursor, channels)
     if wish.since == "earliest":
-        return _Start(BEGINNING, unasked=channels)
-    position = partition.log.position(user)
+        return Start(BEGINNING, unasked=channels)
+    if wish.cursor.id is None:
+        position = partition.log.clock().last if wish.since == "now" else partition.log.position(user)
+        if position is not None:
+            return Start(position)
     # Somebody new has not missed what all or a topic heard long ago, but has what was for them alone.
-    return _Start(BEGINNING, unasked=channels[1:]) if position is None else _Start(position)
+    return Start(BEGINNING, unasked=channels[1:])
+
+
+def start_after(cursor: Cursor, channels: Sequence[str]) -> Start:
+    """Where a client goes on that says where it was: after that; if its cursor is not ours, with all that is kept."""
+    if cursor.ours:
+        return Start(cursor.id or BEGINNING)
+    return Start(BEGINNING, unasked=channels, lost=True)
+
+
+def opening(partition: Partition, start: Start) -> bytes:
+    """The first bytes of a stream: how soon to reconnect, and the cursor, so that who hears nothing else resumes here.
+
+    To a reader of whom nothing is known the gap comes first: the reconnection time stands in that event's block.
+    """
+    retry_ms = partition.hub.connections.retry_ms()
+    return sse.retry(retry_ms) if start.lost else sse.cursor(start.after, retry_ms)

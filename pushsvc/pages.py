@@ -84,7 +84,7 @@ def clock() -> ResponseReturnValue:
 
 
 def _ticks(first: int) -> Iterator[bytes]:
-    yield b"retry: 1000\n\n"
+    yield sse.retry(1000) + b"event: cursor\nid: %d\ndata:\n\n" % (first - 1)
     for number in range(first, TICKS + 1):
         yield sse.with_id(
             str(number).encode(), sse.frame("message", datetime.now().astimezone().isoformat("T", "seconds"))

@@ -8,12 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from pushsvc import sse
 from pushsvc.bus import Bus
 from pushsvc.config import Settings
 from pushsvc.connections import Connections
 from pushsvc.errors import Unavailable
-from pushsvc.event import EventId
 from pushsvc.eventlog import EventLog
 from pushsvc.generation import Limits
 from pushsvc.generations import Generations
@@ -56,11 +54,6 @@ class Partition:
     presence: Presence
     tickets: Tickets
     generations: Generations
-
-    def cursor(self, header: str | None, parameter: str | None) -> EventId | None:
-        """Where a client resumes. See `sse.last_event_id`."""
-        own = self.keys.own
-        return sse.last_event_id(own(header) if header else None, own(parameter) if parameter else None)
 
     def start(self) -> None:
         self.hub.bus.start()

@@ -105,10 +105,13 @@ class Recovery:
             catching.clock,
             None if catching.live_until is None else Late(catching.late, catching.live_until),
             lost=catching.lost,
+            cursors=subscriber.tells_cursor,
         )
+        told = subscriber.last  # its client knows this as its cursor
         try:
             for page in replay.pages():
                 yield page
+                told = page.cursor or told
                 if catching.clock is not None:  # else more may have been lost meanwhile
                     catching.lost = False  # that was said, or lies before what is still to be read
                 subscriber.last, missed = page.cursor or subscriber.last, True
@@ -117,6 +120,9 @@ class Recovery:
         except Unavailable:
             catching.restart()  # the replay may have gone past this clock
             raise
+        finished = isinstance(subscriber, Listener) and subscriber.told
+        if catching.live_until is None and told < replay.through and subscriber.tells_cursor and not finished:
+            yield Page(sse.cursor(replay.through), None)  # it has joined: its next place is where it goes live
         missed = missed or bool(catching.held)
         if subscriber.caught_up(replay.through, time.monotonic()):
             self._recovered(subscriber, missed)

@@ -84,17 +84,19 @@ class Replay:
         late: Late | None = None,
         *,
         lost: bool = False,
+        cursors: bool = True,
     ) -> None:
         """`clock`: up to where to read, if that is known already. `lost`: the data has lost events that the reader may
-        not have had, which is to be said in any case."""
+        not have had, which is to be said in any case. `cursors`: the reader understands `cursor` events."""
         self.through = after
         self._log = log
         self._clock = clock
         self._late = late
         self._lost = lost
+        self._cursors = cursors
         self._stood = after != BEGINNING  # else nothing was lost to the reader that others once heard
         self._channels = channels
-        self._requested = after
+        self._requested = None if lost and after == BEGINNING else after  # None: nobody knows
         self._marks: dict[str, EventId | None] = dict.fromkeys(channels, after) | dict.fromkeys(unasked)
 
     def pages(self) -> Iterator[Page]:
@@ -125,7 +127,7 @@ class Replay:
     def _read_late(self, late: Late, clock: Clock) -> Iterator[Page]:
         """What lies before the cursor. Each event is followed by what puts the browser's cursor back to where it was:
         a connection that breaks in the middle of a page must not resume from within it, and hear the rest twice."""
-        cursor = sse.cursor(self.through)
+        cursor = sse.cursor(self.through) if self._cursors else b""
         while late.channels:
             channel, known = next(iter(late.channels.items()))
             [piece] = self._log.read([channel], known, clock, READ_EVENTS)
@@ -184,7 +186,7 @@ def _pages(entries: Iterable[Entry]) -> Iterator[Page]:
 
 
 def _gap(
-    requested: EventId,
+    requested: EventId | None,
     entries: Sequence[Entry],
     lost: Sequence[Loss],
     clock: Clock,

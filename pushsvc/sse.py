@@ -7,6 +7,7 @@ keeps; the id line is put before it when the id is known. So every subscriber ge
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Final
 
 import orjson
@@ -17,9 +18,10 @@ from pushsvc.event import GAP, EventId
 _LINE_END: Final = re.compile(r"\r\n|\n|\r")
 _BYTES_LINE_END: Final = re.compile(_LINE_END.pattern.encode())
 
-HEARTBEAT: Final = b":\n\n"
+# A comment line alone: some clients (httpx-sse, OpenAI's) take every blank line for an event, once they know an id.
+HEARTBEAT: Final = b":\n"
+HEARTBEAT_EVENT: Final = b"event: heartbeat\ndata:\n\n"  # for pages, which see no comments
 DONE: Final = b"data: [DONE]\n\n"  # the last event of an answer, as OpenAI's API has it
-COMMENT: Final = b":\n"  # a heartbeat for clients that take every blank line for an event, as OpenAI's do after an id
 
 
 def frame(name: str, data: str) -> bytes:
@@ -51,33 +53,39 @@ def with_id(event_id: bytes, event_frame: bytes) -> bytes:
     return b"id: " + event_id + b"\n" + event_frame
 
 
-def opening(retry_ms: int, cursor: EventId | None = None) -> bytes:
-    """The first bytes of a stream: how soon to reconnect, and a comment, so that the browser says `open` at once.
+def cursor(event_id: EventId, retry_ms: int | None = None) -> bytes:
+    """An event that tells a browser where it stands; a page that does not listen for `cursor` sees nothing of it.
 
-    `cursor` is where the stream begins, if the client could not know: should the connection break before the first
-    event, the browser resumes there. An id without data moves the browser's cursor and dispatches nothing.
+    The empty data line is what moves the browser's cursor: of an id without data only Chromium takes note.
+    `retry_ms` sets the reconnection time in the same block.
     """
-    start = b"" if cursor is None else b"id: %s\n" % str(cursor).encode()
-    return b"retry: %d\n%s: open\n\n" % (retry_ms, start)
+    return retry(retry_ms) + b"event: cursor\nid: %s\ndata:\n\n" % str(event_id).encode()
 
 
-def cursor(event_id: EventId) -> bytes:
-    """Puts the browser's cursor there, and dispatches nothing (as in `opening`)."""
-    return b"id: %s\n\n" % str(event_id).encode()
+def refused(problem: Mapping[str, object], retry_ms: int | None = None) -> bytes:
+    """An event for a client that is turned away, or let go: the problem document (RFC 9457), and in `retry_ms` when to
+    come back. It has no id, so that the browser's cursor stays."""
+    return retry(retry_ms) + b"event: refused\ndata: %s\n\n" % orjson.dumps(problem)
 
 
-def retry(retry_ms: int) -> bytes:
-    """A new reconnection time, for a connection that is about to be let go."""
-    return b"retry: %d\n\n" % retry_ms
+def retry(retry_ms: int | None) -> bytes:
+    """The line that sets the reconnection time. It is to be followed by an event in the same block: some clients take a
+    block without one for a message."""
+    return b"" if retry_ms is None else b"retry: %d\n" % retry_ms
 
 
-def gap(requested: EventId, oldest: EventId | None, reason: str, event_id: EventId | None) -> bytes:
-    """Events between `requested` and `oldest` (None: nothing is kept) are gone.
+def gap(requested: EventId | None, oldest: EventId | None, reason: str, event_id: EventId | None) -> bytes:
+    """Events between `requested` (None: nobody knows where the client stood) and `oldest` (None: nothing is kept) are
+    gone.
 
     `event_id` moves the browser's cursor past the loss, so that it is told once; None leaves the cursor.
     """
     data = orjson.dumps(
-        {"requested": str(requested), "oldest": None if oldest is None else str(oldest), "reason": reason}
+        {
+            "requested": None if requested is None else str(requested),
+            "oldest": None if oldest is None else str(oldest),
+            "reason": reason,
+        }
     )
     event = frame(GAP, data.decode())
     return event if event_id is None else with_id(str(event_id).encode(), event)
@@ -144,16 +152,3 @@ def data_frame(data: bytes) -> bytes:
     if b"\n" in data or b"\r" in data:
         data = _BYTES_LINE_END.sub(b"\ndata: ", data)
     return b"data: %b\n\n" % data
-
-
-def last_event_id(header: str | None, parameter: str | None) -> EventId | None:
-    """The cursor a client resumes from: the browser's header, else `?last_event_id=`; empty means none.
-
-    The header wins because an EventSource repeats its URL, with an old parameter, on every reconnect.
-    Raises Invalid, naming the one that is bad.
-    """
-    if header:
-        return EventId.parse(header, "Last-Event-ID")
-    if parameter:
-        return EventId.parse(parameter, "last_event_id")
-    return None

@@ -9,9 +9,12 @@ from typing import ClassVar, Final, Protocol
 
 from pushsvc import sse
 from pushsvc.burst import Burst, Live
+from pushsvc.errors import Unavailable
 from pushsvc.event import EventId
 from pushsvc.eventlog import Clock
 
+COMMENT: Final = Burst(sse.HEARTBEAT)  # the heartbeat that no page sees
+HEARTBEAT_EVENT: Final = Burst(sse.HEARTBEAT_EVENT)  # the one that it can
 HELD_EVENTS: Final = 256  # live events that wait for the end of a replay; beyond it the replay goes on instead
 
 
@@ -59,11 +62,12 @@ class CatchUp:
 
     __slots__ = ("clock", "held", "late", "live_until", "lost", "unasked")
 
-    def __init__(self, unasked: Sequence[str] = (), live_until: EventId | None = None) -> None:
-        """`live_until`: it was live, and has had what was announced up to this."""
+    def __init__(self, unasked: Sequence[str] = (), live_until: EventId | None = None, *, lost: bool = False) -> None:
+        """`live_until`: it was live, and has had what was announced up to this. `lost`: the data has lost events, or
+        nobody knows what the reader has had; that is to be said."""
         self.unasked = unasked
         self.live_until = live_until
-        self.lost = False  # the data has lost events, which is to be said
+        self.lost = lost
         # Channels, and the event after which an announcement was lost that lies before `live_until`: what came in
         # the other channels has moved the cursor past it.
         self.late: dict[str, EventId] = {}
@@ -85,10 +89,13 @@ class Subscriber:
     announced goes straight out, unless its id is at or below the last one handed over.
     """
 
-    heartbeat: ClassVar[Burst] = Burst(sse.HEARTBEAT)
+    tells_cursor: ClassVar[bool] = True  # its client understands `cursor` events
     stays: ClassVar[bool] = False  # while the worker drains: its client could not come back
 
-    __slots__ = ("ack", "catching", "channels", "due", "expires", "last", "outlet", "read", "reason", "sent_at", "user")
+    __slots__ = (
+        "ack", "catching", "channels", "due", "expires", "heartbeat", "last", "outlet", "read", "reason", "sent_at",
+        "user",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -98,10 +105,13 @@ class Subscriber:
         outlet: Outlet,
         *,
         unasked: Sequence[str] = (),
+        lost: bool = False,
         ack: bool = True,
         expires: float | None = None,
+        heartbeat: Burst = COMMENT,
     ) -> None:
-        """`after`: the cursor. `unasked`: channels whose lost beginning is no loss. `expires`: Unix time."""
+        """`after`: the cursor. `unasked`: channels whose lost beginning is no loss. `lost`: as of CatchUp. `expires`:
+        Unix time."""
         self.user = user
         self.channels = tuple(map(sys.intern, channels))  # thousands may name the same
         self.last = after
@@ -109,7 +119,8 @@ class Subscriber:
         self.outlet = outlet
         self.ack = ack
         self.expires = expires
-        self.catching: CatchUp | None = CatchUp(tuple(unasked))
+        self.heartbeat = heartbeat
+        self.catching: CatchUp | None = CatchUp(tuple(unasked), lost=lost)
         self.due = 0  # the Wheel's tick at which a settled one is looked at; 0: it is not settled
         self.sent_at = 0.0  # monotonic time of the last byte; what settled ones get is not noted
         self.reason: Reason | None = None
@@ -121,7 +132,8 @@ class Subscriber:
 
     def farewell(self, retry_ms: int) -> bytes:
         """The last bytes for a client that is let go."""
-        return sse.retry(retry_ms)
+        problem = Unavailable("This stream is let go; come back.", retry_after=1).problem()
+        return sse.refused(problem, retry_ms)
 
     def offer(self, burst: Burst, now: float) -> bool:
         """Events were announced. False: the outlet has no room; they were not taken."""
@@ -177,8 +189,6 @@ class Subscriber:
 class Listener(Subscriber):
     """Follows one answer, and ends with it."""
 
-    heartbeat = Burst(sse.COMMENT)  # see there
-
     __slots__ = ("cancels", "told")
 
     def __init__(
@@ -189,10 +199,11 @@ class Listener(Subscriber):
         *,
         cancels: bool,
         expires: float | None = None,
+        heartbeat: Burst = COMMENT,
     ) -> None:
         """`cancels`: the answer is for nobody else. Listeners count for the answer and not for a user: it may have
         any number of tabs, and a user any number of answers."""
-        super().__init__(channel, [channel], after, outlet, ack=False, expires=expires)
+        super().__init__(channel, [channel], after, outlet, ack=False, expires=expires, heartbeat=heartbeat)
         self.cancels = cancels
         self.told = False  # the answer's last event was announced, or read
 
@@ -205,6 +216,7 @@ class Asker(Listener):
     """The one whose request asked for the answer. It cannot ask again, so it stays as long as the worker can."""
 
     stays = True
+    tells_cursor = False  # OpenAI's clients read every event as JSON
 
     def farewell(self, retry_ms: int) -> bytes:
         return b""  # its client knows nothing of reconnecting

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import threading
 import time
@@ -41,11 +42,12 @@ class Parser:
 
     def _line(self, line: str) -> Iterator[Message]:
         if not line:
-            self.last_event_id = self._id
             data, event = self._data, self._event or "message"
             self._data, self._event = [], ""
-            if data:
+            if data:  # else Firefox and WebKit, unlike the standard and Chromium, take no note of an id
+                self.last_event_id = self._id
                 yield Message(self.last_event_id, event, "\n".join(data))
+            self._id = self.last_event_id
             return
         field, _, value = line.partition(":")
         value = value.removeprefix(" ")
@@ -70,6 +72,7 @@ class EventSource:
     def __init__(self, url: str, headers: dict[str, str] | None = None, *, reconnect: bool = False) -> None:
         self.url = url
         self.messages: list[Message] = []
+        self.spoken: list[Message] = []  # what the service says of itself: cursors, refusals, heartbeats
         self.statuses: list[int] = []
         self.headers = httpx.Headers()
         self.body = b""
@@ -136,14 +139,20 @@ class EventSource:
             if response.status_code != 200:
                 self.body = response.read()
                 return
+            opened = False
             for text in response.iter_text():
-                self._take(parser.feed(text))
+                opened = self._take(parser.feed(text), opened)
 
-    def _take(self, messages: Iterable[Message]) -> None:
+    def _take(self, messages: Iterable[Message], opened: bool) -> bool:
+        """Whether the service has said by now, by its first event, that the stream stands."""
         with self._changed:
-            self.messages.extend(messages)
-            self.opened = sum(comment == "open" for comment in self.parser.comments)
+            for message in messages:
+                (self.spoken if message.event in ("cursor", "refused", "heartbeat") else self.messages).append(message)
+                if not opened and message.event != "refused":
+                    opened = True
+                    self.opened += 1
             self._changed.notify_all()
+        return opened
 
     def wait(self, condition: Callable[[Self], object], what: str = "the condition") -> Self:
         """Until `condition(self)` holds; fails, saying what came, after the deadline."""
@@ -165,6 +174,15 @@ class EventSource:
     def wait_ids(self, *ids: str) -> Self:
         """Until each of these events has come."""
         return self.wait(lambda source: set(ids) <= set(source.ids), f"the events {ids}")
+
+    @property
+    def cursors(self) -> list[str]:
+        return [message.id for message in self.spoken if message.event == "cursor"]
+
+    @property
+    def refusals(self) -> list[dict[str, object]]:
+        """Problem documents."""
+        return [json.loads(message.data) for message in self.spoken if message.event == "refused"]
 
     @property
     def data(self) -> list[str]:

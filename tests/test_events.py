@@ -27,11 +27,11 @@ def say(stack: Stack, user: str, *numbers: int) -> list[str]:
 def test_head_of_a_stream(stack: Stack, base: str, user: str) -> None:
     with stack.listen(user, base=base) as source:
         assert source.headers["content-type"] == "text/event-stream; charset=utf-8"
-        assert source.headers["cache-control"] == "no-store"
+        assert source.headers["cache-control"].startswith("no-store")
         assert source.headers["x-accel-buffering"] == "no"
         assert source.parser.retry_ms is not None
         assert 100 <= source.parser.retry_ms <= 300
-        assert source.parser.comments == ["open"]
+        assert source.parser.comments == []
 
 
 def test_live_events_come_in_order(stack: Stack, base: str, user: str) -> None:
@@ -256,6 +256,13 @@ def test_a_full_worker(start: Start, user: str) -> None:
         ("?since=yesterday", 400, "since"),
         ("?ack=maybe", 400, "ack"),
         ("?topics=a%0Ab", 400, "topics"),
+        ("?topic=a", 400, "topic"),
+        ("?channel=topic:a", 400, "channel"),
+        ("?cursor=5-0", 400, "cursor"),
+        ("?lasteventid=5-0", 400, "lasteventid"),
+        ("?Topics=a", 400, "Topics"),
+        ("?tickets=a", 400, "tickets"),
+        ("?heartbeat=maybe", 400, "heartbeat"),
         ("?topics=" + ",".join(f"t{n}" for n in range(101)), 400, "topics"),
     ],
 )

@@ -11,7 +11,6 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pushsvc import sse
-from pushsvc.errors import Invalid
 from pushsvc.event import EventId
 from tests.eventsource import Message, Parser
 
@@ -68,10 +67,10 @@ def test_what_goes_in_comes_out(event_id: EventId, name: str, data: str, cuts: l
 @given(event_names, texts)
 def test_no_text_injects_a_field(name: str, data: str) -> None:
     """Neither an id, nor a reconnection time, nor a second event, nor a comment."""
-    before = sse.opening(1234, EventId(5, 5))
+    before = sse.cursor(EventId(5, 5), 1234)
     parser, messages = parse(before + sse.frame(name, data))
-    assert (parser.last_event_id, parser.retry_ms, parser.comments) == ("5-5", 1234, ["open"])
-    assert messages == [Message("5-5", name, normalised(data))]
+    assert (parser.last_event_id, parser.retry_ms, parser.comments) == ("5-5", 1234, [])
+    assert messages[1:] == [Message("5-5", name, normalised(data))]
 
 
 @given(st.lists(st.tuples(ids, event_names, texts), max_size=5), st.lists(st.integers(0, 10_000), max_size=8))
@@ -101,52 +100,43 @@ def test_a_frame_has_one_spelling_of_a_line_end(data: str) -> None:
 
 
 @given(st.integers(0, 10**9), ids)
-def test_an_opening_sets_the_cursor_and_dispatches_nothing(retry_ms: int, cursor: EventId) -> None:
-    parser, messages = parse(sse.opening(retry_ms, cursor))
-    assert (parser.retry_ms, parser.last_event_id, parser.comments) == (retry_ms, str(cursor), ["open"])
-    assert messages == []
-    plain, messages = parse(sse.opening(retry_ms))
-    assert (plain.retry_ms, plain.last_event_id, plain.comments, messages) == (retry_ms, "", ["open"], [])
+def test_a_cursor_moves_the_place_also_where_only_events_do(retry_ms: int, cursor: EventId) -> None:
+    raw = sse.cursor(cursor, retry_ms)
+    parser, messages = parse(raw)
+    assert (parser.retry_ms, parser.last_event_id) == (retry_ms, str(cursor))
+    assert messages == [Message(str(cursor), "cursor", "")]
+    assert raw.count(b"\n\n") == 1, "no block without an event: some clients take one for a message"
 
 
-def test_a_heartbeat_is_a_comment_and_keeps_the_cursor() -> None:
-    parser, messages = parse(sse.opening(1, EventId(7, 0)) + sse.HEARTBEAT)
-    assert (parser.comments, parser.last_event_id, messages) == (["open", ""], "7-0", [])
+def test_a_heartbeat_is_a_line_and_keeps_the_cursor() -> None:
+    parser, messages = parse(sse.cursor(EventId(7, 0)) + sse.HEARTBEAT)
+    assert (parser.comments, parser.last_event_id, len(messages)) == ([""], "7-0", 1)
+    assert b"\n\n" not in sse.HEARTBEAT
 
 
-def test_a_retry_is_a_new_reconnection_time_and_nothing_else() -> None:
-    parser, messages = parse(sse.opening(1, EventId(7, 0)) + sse.retry(4321))
-    assert (parser.retry_ms, parser.last_event_id, messages) == (4321, "7-0", [])
+def test_a_heartbeat_that_a_page_can_see_keeps_the_cursor() -> None:
+    _, messages = parse(sse.cursor(EventId(7, 0)) + sse.HEARTBEAT_EVENT)
+    assert messages[1:] == [Message("7-0", "heartbeat", "")]
 
 
-@given(ids, st.none() | ids, st.sampled_from(["trimmed", "expired", "reset"]), st.none() | ids)
+def test_a_refusal_says_why_and_when_to_come_back_and_keeps_the_cursor() -> None:
+    problem = {"type": "about:blank", "title": "Unavailable", "status": 503, "detail": "Later\nplease."}
+    raw = sse.refused(problem, 4321)
+    parser, messages = parse(sse.cursor(EventId(7, 0)) + raw)
+    assert (parser.retry_ms, parser.last_event_id, messages[1].event) == (4321, "7-0", "refused")
+    assert json.loads(messages[1].data) == problem
+    assert raw.count(b"\n\n") == 1
+
+
+@given(st.none() | ids, st.none() | ids, st.sampled_from(["trimmed", "expired", "reset"]), st.none() | ids)
 def test_a_gap_says_what_is_missing(
-    requested: EventId, oldest: EventId | None, reason: str, event_id: EventId | None
+    requested: EventId | None, oldest: EventId | None, reason: str, event_id: EventId | None
 ) -> None:
-    parser, (message,) = parse(sse.opening(1, EventId(7, 0)) + sse.gap(requested, oldest, reason, event_id))
+    parser, (_, message) = parse(sse.cursor(EventId(7, 0), 1) + sse.gap(requested, oldest, reason, event_id))
     assert message.event == "gap"
     assert json.loads(message.data) == {
-        "requested": str(requested),
+        "requested": None if requested is None else str(requested),
         "oldest": None if oldest is None else str(oldest),
         "reason": reason,
     }
     assert parser.last_event_id == message.id == str(event_id or "7-0")
-
-
-@given(ids, ids)
-def test_the_header_wins_over_the_parameter(header: EventId, parameter: EventId) -> None:
-    assert sse.last_event_id(str(header), str(parameter)) == header
-    assert sse.last_event_id(str(header), "nonsense") == header
-    for empty in (None, ""):
-        assert sse.last_event_id(empty, str(parameter)) == parameter
-        assert sse.last_event_id(empty, "") is None
-
-
-@pytest.mark.parametrize(
-    ("header", "parameter", "named"),
-    [("x", "1-0", "Last-Event-ID"), (None, "x", "last_event_id"), ("", "x", "last_event_id")],
-)
-def test_the_bad_cursor_is_named(header: str | None, parameter: str, named: str) -> None:
-    with pytest.raises(Invalid) as caught:
-        sse.last_event_id(header, parameter)
-    assert [*caught.value.errors] == [named]
