@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import difflib
+from functools import partial
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
 from flask import request
 from gunicorn.http.errors import ParseException
 
-from pushsvc import cursor, publishing
+from pushsvc import cursor, exact_json, publishing
 from pushsvc.burst import Burst
+from pushsvc.content_coding import decoded
 from pushsvc.cursor import Cursor
 from pushsvc.errors import Invalid, UnsupportedMedia
-from pushsvc.event import EventId
+from pushsvc.event import EventId, printable
 from pushsvc.keys import Keys
 from pushsvc.subscriber import COMMENT, HEARTBEAT_EVENT
 
@@ -26,20 +28,22 @@ def json_body() -> bytes:
     if request.mimetype != "application/json":
         raise UnsupportedMedia("Content-Type: must be application/json.")
     try:
-        return request.get_data(cache=False)
+        body = request.get_data(cache=False)
     except (OSError, ParseException) as error:
         raise Invalid("The body is cut off, or not the chunks it says it is.") from error
+    codings = request.headers.get("Content-Encoding")
+    return body if codings is None else decoded(body, codings, request.max_content_length or MAX_BODY_BYTES)
 
 
 def json_object(fields: set[str]) -> dict[str, Any]:
     """A small JSON object with no other fields than these. Raises Invalid."""
     request.max_content_length = SMALL_BODY_BYTES  # any user may send one, and parsing takes many times its size
-    body = publishing.parse_json(json_body())
+    body = publishing.read_json(partial(exact_json.loads, unique=True), json_body())
     if not isinstance(body, dict):
         raise Invalid("The body must be a JSON object.")
     for field in body:
         if field not in fields:
-            raise Invalid.field(field, "is not a field here.")
+            raise Invalid.field(printable(field), "is not a field here.")
     return body
 
 

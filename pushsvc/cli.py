@@ -12,10 +12,11 @@ import click
 import httpx
 import orjson
 
-from pushsvc import auth
+from pushsvc import auth, exact_json
 from pushsvc.config import PREFIX, Settings
 from pushsvc.embedded import redis_url
 from pushsvc.errors import PushError
+from pushsvc.exact_json import NotJson
 
 RECONNECT_SECONDS: Final = 1.0
 _DEMO_TOKEN_SECONDS: Final = 30 * 86400
@@ -131,8 +132,8 @@ def publish(
 ) -> None:
     """Publish one event, and print its id."""
     try:
-        value = orjson.loads(data) if as_json else data
-    except orjson.JSONDecodeError as error:
+        value = exact_json.loads(data.encode(), unique=True) if as_json else data
+    except NotJson as error:
         raise click.BadParameter(f"not valid JSON: {error}", param_hint="DATA") from error
     item = {"user": user, "topic": topic, "all": to_all or None, "event": event, "key": key, "ttl": ttl}
     body = {name: given for name, given in item.items() if given is not None} | {"data": value}
@@ -210,8 +211,8 @@ def ticket(user: str, topics: str, ttl: int) -> None:
 
 def _post(path: str, body: dict[str, Any], claims: dict[str, Any]) -> httpx.Response:
     try:
-        content = orjson.dumps(body)
-    except orjson.JSONEncodeError as error:  # an integer or bytes that JSON cannot carry
+        content = exact_json.dumps(body)
+    except ValueError as error:  # an integer or bytes that JSON cannot carry
         raise click.UsageError(f"cannot be sent as JSON: {error}") from error
     with _client(claims) as client:
         answer = client.post(path, content=content, headers={"Content-Type": "application/json"})

@@ -83,10 +83,19 @@ class TooLarge(PushError):
 
 
 class UnsupportedMedia(PushError):
-    """The body is not of a type that this path reads."""
+    """The body is not of a type, or in a coding, that this path reads."""
 
     status = 415
     title = "Unsupported media type"
+
+    def __init__(self, detail: str, *, accepts: dict[str, str] | None = None) -> None:
+        """`accepts`: the header that says what this path does read."""
+        super().__init__(detail)
+        self._accepts = accepts or {}
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return self._accepts
 
 
 class _Later(PushError):

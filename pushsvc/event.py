@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-import orjson
-
+from pushsvc import exact_json
 from pushsvc.errors import Invalid, TooLarge
+from pushsvc.exact_json import Doubled, LoneSurrogate, NotJson
 
 # No white space, control characters and surrogates (Unicode's Z*, Cc and Cs), nor what lists and patterns are made
 # with. Format characters (Cf) may be, as some scripts need their joiners; so logs show names escaped.
@@ -19,6 +19,8 @@ _NAME: Final = re.compile(
 _ID: Final = re.compile(r"(0|[1-9][0-9]{0,19})-(0|[1-9][0-9]{0,19})")
 _LINE_BREAK_OR_NUL: Final = re.compile(r"[\r\n\0]")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+_SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
+_HALF: Final = "holds half of a surrogate pair, which is no character."
 _UINT64_MAX: Final = 2**64 - 1
 
 _ANSWER: Final = "answer:"
@@ -138,6 +140,11 @@ def checked_topics(topics: object, field: str = "topics") -> tuple[str, ...]:
     return tuple(dict.fromkeys(topic_channel(topic, field) for topic in topics))
 
 
+def printable(field: str) -> str:
+    """A name that a client made up, fit to be said in a refusal."""
+    return field[:80].encode("utf-8", "backslashreplace").decode()
+
+
 _FIELDS: Final = frozenset({"user", "users", "topic", "all", "event", "data", "key", "ttl"})
 _TARGETS: Final = ("user", "users", "topic", "all")
 
@@ -164,10 +171,12 @@ def parse_publication(item: object, limits: Limits, header_key: str | None = Non
     Raises Invalid or TooLarge, naming the field.
     """
     if not isinstance(item, Mapping):
-        raise Invalid("An event must be a JSON object.")
+        raise Invalid(
+            f"An event is refused: {item}." if isinstance(item, Doubled) else "An event must be a JSON object."
+        )
     for field in item:
         if field not in _FIELDS:
-            raise Invalid.field(str(field), "is not a field of an event.")
+            raise Invalid.field(printable(field), "is not a field of an event.")
     channels, users = _targets(item, limits)
     name = _event_name(item.get("event", "message"))
     data = _data(item, limits)
@@ -213,6 +222,8 @@ def _event_name(name: object) -> str:
         raise Invalid.field("event", f"must be a string of 1 to {MAX_EVENT_NAME} characters.")
     if _LINE_BREAK_OR_NUL.search(name):  # a line break would end the field and start one of the sender's choice
         raise Invalid.field("event", "must not contain a line break or NUL.")
+    if _SURROGATE.search(name):
+        raise Invalid.field("event", _HALF)
     if name in RESERVED:
         raise Invalid.field("event", f"{name!r} is spoken by the service alone.")
     return name
@@ -223,10 +234,14 @@ def _data(item: Mapping[str, Any], limits: Limits) -> str:
         raise Invalid.field("data", "is missing.")
     value = item["data"]
     try:
-        data = value if isinstance(value, str) else orjson.dumps(value).decode()
-    except orjson.JSONEncodeError as error:  # read, but too deep to be written
+        data = value if isinstance(value, str) else exact_json.dumps(value).decode()
+        size = len(data.encode())
+    except (LoneSurrogate, UnicodeEncodeError) as error:
+        raise Invalid.field("data", _HALF) from error
+    except NotJson as error:
+        raise Invalid.field("data", f"is refused: {error}.") from error
+    except ValueError as error:  # read, but too deep to be written
         raise Invalid.field("data", "is nested too deeply.") from error
-    size = len(data.encode())
     if size > limits.event_bytes:
         raise TooLarge.field("data", f"is {size} bytes, at most {limits.event_bytes} are taken.")
     return data
@@ -246,6 +261,8 @@ def checked_key(key: object, field: str) -> str | None:
         return None
     if not isinstance(key, str) or not 1 <= len(key) <= MAX_KEY or _CONTROL.search(key):
         raise Invalid.field(field, f"must be a string of 1 to {MAX_KEY} characters without control characters.")
+    if _SURROGATE.search(key):
+        raise Invalid.field(field, _HALF)
     return key
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import json.encoder
 import re
+from collections.abc import Callable
 from typing import Any, Final, NoReturn, Self
 
 import orjson
@@ -17,6 +18,7 @@ import orjson
 _LONE: Final = re.compile("[\ud800-\udfff]")
 _ESCAPED_SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 _MOST_PLAIN_DIGITS: Final = 18  # of an integer that every reader takes for one
+_BLANKS: Final = b" \t\r\n"  # of JSON, between its words
 _DEEP: Final = "it is nested too deeply"
 
 
@@ -31,6 +33,8 @@ class LoneSurrogate(ValueError):
 class Number(float):
     """A number that is written as it was read: `text`."""
 
+    __slots__ = ("text",)
+
     text: str
 
     def __new__(cls, text: str) -> Self:
@@ -39,19 +43,43 @@ class Number(float):
         return number
 
 
+class Doubled:
+    """What `loads_items` gives in the place of an object that names a key twice: `key`."""
+
+    __slots__ = ("key",)
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+
+    def __str__(self) -> str:
+        return f"{self.key[:80]!r} is named twice in one object"
+
+
 def loads(raw: bytes, *, unique: bool = False) -> Any:
     """The value of a JSON text. Of doubled keys the last counts, or with `unique` they are refused.
 
     Strings may hold lone surrogates. Raises NotJson.
     """
+    return _loads(raw, _UNIQUE if unique else _EXACT)
+
+
+def loads_items(raw: bytes) -> Any:
+    """As `loads`, for values that each stand for themselves: an object that names a key twice is Doubled, and harms no
+    other. Raises NotJson."""
+    return _loads(raw, _ITEMS)
+
+
+def _loads(raw: bytes, decoder: json.JSONDecoder) -> Any:
     try:
         value = orjson.loads(raw)
-        if orjson.dumps(value) == raw:
+        written = orjson.dumps(value)
+        # But for blanks, also those in strings, where the words of JSON begin and end can be seen without them.
+        if written == raw or written.translate(None, _BLANKS) == raw.translate(None, _BLANKS):
             return value
     except (orjson.JSONDecodeError, orjson.JSONEncodeError):
         pass
     try:
-        return (_UNIQUE if unique else _EXACT).decode(raw.decode())
+        return decoder.decode(raw.decode())
     except RecursionError as error:
         raise NotJson(_DEEP) from error
     except UnicodeDecodeError as error:
@@ -63,11 +91,13 @@ def loads(raw: bytes, *, unique: bool = False) -> Any:
 def dumps(value: Any, *, lone: bool = False) -> bytes:
     """Compact JSON. `lone`: halves of surrogate pairs are written as escapes, as in `"\\ud83d"`.
 
-    Raises LoneSurrogate, or ValueError where it is nested too deeply.
+    Raises LoneSurrogate, NotJson where something is Doubled, or ValueError where it is nested too deeply.
     """
     try:
         return orjson.dumps(value, default=_literal)
     except orjson.JSONEncodeError as error:
+        if isinstance(error.__cause__, NotJson):
+            raise error.__cause__ from None
         if "surrogates" not in str(error):
             raise ValueError(_DEEP) from error
         if not lone:
@@ -99,6 +129,8 @@ def paired(text: str) -> str:
 def _literal(value: Any) -> orjson.Fragment:
     if isinstance(value, Number):
         return orjson.Fragment(value.text)
+    if isinstance(value, Doubled):
+        raise NotJson(str(value))
     raise TypeError(f"{type(value).__name__} is not of JSON")
 
 
@@ -115,10 +147,12 @@ def _written(value: Any) -> str:
 _quoted: Final = json.encoder.encode_basestring  # in C where the platform has that
 
 
+def _is_plain(integer: str) -> bool:
+    return len(integer) <= _MOST_PLAIN_DIGITS and integer != "-0"
+
+
 def _integer(text: str) -> Any:
-    if len(text) > _MOST_PLAIN_DIGITS or text == "-0":
-        return Number(text)
-    return int(text)
+    return int(text) if _is_plain(text) else Number(text)
 
 
 def _real(text: str) -> Any:
@@ -134,19 +168,33 @@ def _constant(name: str) -> NoReturn:
     raise NotJson(f"{name} is no JSON")
 
 
-def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _item(pairs: list[tuple[str, Any]]) -> dict[str, Any] | Doubled:
     found = dict(pairs)
     if len(found) == len(pairs):
         return found
     seen = set[str]()
-    for key, _ in pairs:
-        if key in seen:
-            raise NotJson(f"{key[:80]!r} is named twice in one object")
-        seen.add(key)
+    return Doubled(next(key for key, _ in pairs if key in seen or seen.add(key)))  # type: ignore[func-returns-value]
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = _item(pairs)
+    if isinstance(found, Doubled):
+        raise NotJson(str(found))
     return found
 
 
-_EXACT: Final = json.JSONDecoder(parse_float=_real, parse_int=_integer, parse_constant=_constant)
-_UNIQUE: Final = json.JSONDecoder(
-    parse_float=_real, parse_int=_integer, parse_constant=_constant, object_pairs_hook=_each_once
-)
+def _item_integer(text: str) -> Any:
+    return int(text) if _is_plain(text) else orjson.Fragment(text)
+
+
+def _decoder(
+    pairs: Callable[[list[tuple[str, Any]]], Any] | None = None,
+    integer: Callable[[str], Any] = _integer,
+    real: Callable[[str], Any] = _real,
+) -> json.JSONDecoder:
+    return json.JSONDecoder(parse_float=real, parse_int=integer, parse_constant=_constant, object_pairs_hook=pairs)
+
+
+_EXACT: Final = _decoder()
+_UNIQUE: Final = _decoder(_each_once)
+_ITEMS: Final = _decoder(_item, _item_integer, orjson.Fragment)  # numbers that nobody reckons with, and fast

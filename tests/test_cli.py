@@ -115,6 +115,13 @@ def test_publish_prints_the_id_and_the_event_arrives(stack: Stack, user: str) ->
     assert [(message.event, message.data) for message in mine] == [("order.paid", '{"id":7}'), ("message", '{"id": 7}')]
 
 
+def test_publish_keeps_the_digits_of_json(stack: Stack, user: str) -> None:
+    data = '{"n": [123456789012345678901234567890, 1.10, -0, 1e400]}'
+    printed(stack, "publish", data, "--json", "--user", user)
+    [event] = stack.get("/history", stack.bearer(user), channel=f"user:{user}").json()["events"]
+    assert event["data"] == data.replace(" ", "")
+
+
 def test_publish_reaches_topics_and_all(stack: Stack, user: str) -> None:
     with stack.listen(user, f"?topics={user}.news") as source:
         to_topic = json.loads(printed(stack, "publish", "to the topic", "--topic", f"{user}.news"))["id"]
@@ -129,6 +136,7 @@ def test_publish_reaches_topics_and_all(stack: Stack, user: str) -> None:
         (["x", "--user", "a", "--all"], "user and all"),
         (["x", "--user", "a b"], "user: must be"),
         (["x", "--user", "a", "--event", "gap"], "event: "),
+        (["x", "--user", "a", "--event", "heartbeat"], "event: "),
         (["x", "--user", "a", "--event", "a\nb"], "event: "),
         (["x", "--user", "a", "--ttl", "0"], "ttl: "),
         (["x", "--user", "a", "--key", ""], "key: "),
@@ -147,7 +155,9 @@ def test_the_services_refusal_is_one_line(stack: Stack, words: list[str], says: 
         ["token", "--ttl", "9" * 400],
         ["publish"],
         ["publish", "{x", "--json", "--user", "a"],
-        ["publish", "1e999", "--json", "--user", "a"],
+        ["publish", "NaN", "--json", "--user", "a"],
+        ["publish", '{"a":1,"a":2}', "--json", "--user", "a"],
+        ["publish", '"\\ud83d"', "--json", "--user", "a"],
         ["publish", "\udcff", "--user", "a"],  # a byte that is no UTF-8, as a shell may pass it
         ["publish", "x", "--user", "a", "--ttl", "9" * 30],
         ["tail", "a", "--since", "yesterday"],

@@ -69,6 +69,21 @@ def test_doubled_keys_are_refused_where_that_matters(raw: bytes) -> None:
     exact_json.loads(raw)
 
 
+def test_an_item_that_names_a_key_twice_harms_no_other() -> None:
+    one, two, three = exact_json.loads_items(b'[{"a":1,"a":2}, {"a":[{"b":1.10,"c":0,"b":2}]}, {"a": -0, "b": 7}]')
+    assert str(one) == "'a' is named twice in one object"
+    with pytest.raises(NotJson, match="'b' is named twice"):
+        exact_json.dumps(two)
+    assert (exact_json.dumps(three), three["b"]) == (b'{"a":-0,"b":7}', 7)
+
+
+@pytest.mark.parametrize("blank", [" ", "\t", "\n", "\r\n", " \n  "])
+def test_blanks_between_words_change_nothing_and_those_in_strings_stay(blank: str) -> None:
+    for number in ("1.5", "1.50"):
+        raw = f'{{{blank}"a b":{blank}["x  \\n\\" y",{blank}{number}]{blank}}}'.encode()
+        assert exact_json.dumps(exact_json.loads_items(raw)) == f'{{"a b":["x  \\n\\" y",{number}]}}'.encode()
+
+
 def test_halves_of_surrogate_pairs() -> None:
     raw = b'{"a":"x\\ud83d","\\ude80":[1.10,-0,null,"\\"\\n"]}'
     value = exact_json.loads(raw)

@@ -161,7 +161,6 @@ def test_a_refusal_names_the_field(stack: Stack, body: dict[str, Any], status: i
         (b"{", "application/json", 400),
         (b"[" * 100_000, "application/json", 400),
         (b'{"user":"a","data":"\\ud800"}', "application/json", 400),
-        (b'{"user":"a","data":1e999}', "application/json", 400),
         (b'{"user":"a","data":NaN}', "application/json", 400),
         (b'{"user":"a","data":' + b"[" * 300 + b"]" * 300 + b"}", "application/json", 400),
         (b"\xff\xfe", "application/json", 400),
