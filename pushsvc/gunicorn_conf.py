@@ -4,6 +4,8 @@ documentation, "Settings")."""
 
 import os
 import sys
+from contextlib import suppress
+from typing import Any
 
 # What the master has loaded its workers inherit. So that a reload makes them new all through, it loads that again too;
 # all but the memory by which old workers see that the new ones are ready.
@@ -12,6 +14,7 @@ for _name in [name for name in sys.modules if name.partition(".")[0] == "pushsvc
     del sys.modules[_name]
 
 from pushsvc.config import Settings  # noqa: E402
+from pushsvc.stopping import graceful_timeout as _graceful_timeout  # noqa: E402
 
 _settings = Settings.from_env(os.environ)
 
@@ -21,7 +24,7 @@ worker_class = "pushsvc.worker.PushWorker"
 worker_connections = _settings.max_connections + 1000  # the service itself refuses with 503 well before gunicorn stalls
 backlog = 16384  # where a crowd waits; the kernel makes it net.core.somaxconn if that is less
 timeout = 30  # seconds without a sign of life before a worker is killed
-graceful_timeout = int(_settings.drain_seconds) + 10
+graceful_timeout = _graceful_timeout(_settings.drain_seconds)
 keepalive = 75  # seconds; longer than nginx keeps an idle upstream connection, so that nginx closes first
 limit_request_line = 8190  # bytes, the most gunicorn has; many topics make a long line
 max_requests = 0  # a worker that restarted by itself would throw out its connections
@@ -32,3 +35,24 @@ forwarder_headers = ""
 secure_scheme_headers: dict[str, str] = {}
 accesslog = None
 loglevel = "warning"
+
+
+def on_starting(arbiter: Any) -> None:
+    """When it stops, gunicorn's master removes a unix socket's file while its workers still accept connections there:
+    have it do so after their end."""
+    stop = arbiter.stop
+
+    def stop_and_unlink(graceful: bool = True) -> None:
+        if arbiter.systemd or arbiter.reexec_pid or arbiter.master_pid:  # then others use the file
+            stop(graceful)
+            return
+        names = [each.getsockname() for each in arbiter.LISTENERS]
+        files = {name: os.stat(name) for name in names if isinstance(name, str) and os.path.exists(name)}
+        arbiter.systemd = True  # gunicorn's word for: leave the files
+        stop(graceful)
+        for name, was in files.items():
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.stat(name), was):  # else it is somebody else's by now
+                    os.unlink(name)
+
+    arbiter.stop = stop_and_unlink

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-CLOSES: Final = "pushsvc.closes"  # in a request's environment: call it, and the head says that the connection ends too
+# In a request's environment, where our worker serves:
+CLOSES: Final = "pushsvc.closes"  # call it, and the head says that the connection ends too
+UNREAD: Final = "pushsvc.unread"  # call it with bytes that came after the request: the next one begins with them
 
 
 class HandOver(BaseException):
     """Raised by a response's iterator where the Hub shall go on with the client's socket.
 
-    The worker takes the descriptor out of the server's hands and calls `adopt` with it, and with whether the client
-    has sent anything after its request. Not an Exception, so that nothing between takes it for an error.
+    The worker takes the descriptor out of the server's hands and calls `adopt` with it. Not an Exception, so that
+    nothing between takes it for an error.
     """
 
-    def __init__(self, adopt: Callable[[int, bool], None]) -> None:
+    def __init__(self, adopt: Callable[[int], None]) -> None:
         super().__init__()
         self.adopt = adopt

@@ -115,13 +115,10 @@ class Hub(Ear):
         if last is not None and subscriber.ack:
             self.connections.positions.mark(subscriber.user, last)
 
-    def adopt(self, subscriber: Subscriber, fd: int, *, chunked: bool, spoke: bool) -> None:
-        """Take over a socket whose greenlet ends: from now on the Hub writes to it, and closes it. A client that
-        `spoke` after its request is not one that listens."""
+    def adopt(self, subscriber: Subscriber, fd: int, *, chunked: bool) -> None:
+        """Take over a socket whose greenlet ends: from now on the Hub writes to it, and closes it."""
         self.connections.adopt(subscriber, SocketOutlet(fd, self.connections.sockets, chunked=chunked))
-        if spoke:
-            self.connections.end(subscriber, Reason.GONE)
-        elif subscriber.catching is not None:
+        if subscriber.catching is not None:
             self._recovery.heal(subscriber)
 
     # What the Bus says

@@ -1,25 +1,89 @@
-"""A kept-alive connection on which no request has begun."""
+"""A connection between two requests: idle until the first byte of the next one, which from then on gets an answer."""
 
 from __future__ import annotations
 
-from typing import Any
+import select
+import socket
+from collections.abc import Callable
+from typing import Any, Final
 
 import gevent
+import gevent.socket
+from gevent.monkey import get_original
+
+HEAD_SECONDS: Final = 30  # from a request's first byte to the end of its head
+_PEEKED_BYTES: Final = 16
+_poll: Final = get_original("select", "poll")  # does not wait in gevent's loop
 
 
-class KeepAlive(gevent.Timeout):
-    """A wait that ends quietly: by a request, after `seconds`, or when the worker throws this into it."""
+class Idle(StopIteration):
+    """No request came. Gunicorn takes it for the end of the connection."""
 
-    def __init__(self, idle: dict[KeepAlive, gevent.Greenlet], seconds: float) -> None:
-        super().__init__(seconds, False)
-        self._waiting = idle
+
+class SlowHead(Exception):
+    """A request's head took too long."""
+
+
+class KeptConnection:
+    """A client's connection, for as long as a greenlet reads requests from it.
+
+    `heard`: the first byte of a request was read or is about to be; `response`: gunicorn's, once there is one.
+    """
+
+    __slots__ = ("_client", "heard", "response")
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self.heard = False
+        self.response: Any = None
+
+    @property
+    def owes_head(self) -> bool:
+        """A request began, and has no answer yet."""
+        return self.heard and not (self.response is not None and self.response.headers_sent)
+
+    def await_request(self, seconds: float) -> bytes:
+        """Wait for the first byte of a request; its first bytes, unless they are encrypted. Raises Idle."""
+        while not self.heard:
+            pending = getattr(self._client, "pending", None)  # of TLS: read already
+            if pending is None or not pending():
+                gevent.socket.wait_read(self._client.fileno(), timeout=seconds, timeout_exc=Idle())
+            if pending is not None:
+                self.heard = True
+                return b""
+            first: bytes = self._client.recv(_PEEKED_BYTES, socket.MSG_PEEK)
+            blank = len(first) - len(first.lstrip(b"\r\n"))  # before a request line: RFC 9112 section 2.2
+            if blank:
+                self._client.recv(blank)
+            else:
+                self.heard = True
+                return first
+        return b""
+
+    def finish(self, unread: bytes) -> bytes:
+        """The request has its answer; what of `unread` bytes belongs to the next one."""
+        rest = unread.lstrip(b"\r\n")
+        self.heard, self.response = bool(rest), None
+        return rest
+
+    def silent(self) -> bool:
+        """Nothing of a request has come, nor an end."""
+        poll = _poll()
+        poll.register(self._client.fileno(), select.POLLIN)
+        return not self.heard and not poll.poll(0)
+
+
+class KeepAlive:
+    """Around the reading of a request's head: first a wait for its first byte; from then on it must not take long."""
+
+    def __init__(self, await_request: Callable[[], object]) -> None:
+        self._await_request = await_request
+        self._head = gevent.Timeout(HEAD_SECONDS, SlowHead("The request's head took too long."))
 
     def __enter__(self) -> KeepAlive:
-        self._waiting[self] = gevent.getcurrent()
-        super().__enter__()
+        self._await_request()
+        self._head.start()
         return self
 
-    def __exit__(self, kind: Any, value: Any, traceback: Any) -> bool | None:
-        del self._waiting[self]
-        quiet: bool | None = super().__exit__(kind, value, traceback)
-        return quiet
+    def __exit__(self, *_: object) -> None:
+        self._head.close()

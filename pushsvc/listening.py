@@ -17,9 +17,9 @@ from pushsvc.credentials import admit, identify
 from pushsvc.cursor import Cursor
 from pushsvc.errors import Unavailable
 from pushsvc.event import ALL, BEGINNING, EventId, checked_topics, user_channel
-from pushsvc.handover import CLOSES, HandOver
+from pushsvc.handover import CLOSES, UNREAD, HandOver
 from pushsvc.hub import Hub
-from pushsvc.outlet import HangUp, QueueOutlet
+from pushsvc.outlet import HangUp, QueueOutlet, discard
 from pushsvc.partition import Partition
 from pushsvc.service import service
 from pushsvc.subscriber import Reason, Subscriber
@@ -85,7 +85,7 @@ def events() -> ResponseReturnValue:
 
 STREAM_HEADERS: Final = {
     "Content-Type": "text/event-stream; charset=utf-8",
-    "Cache-Control": "no-store",
+    "Cache-Control": "no-store, no-transform",
     "X-Accel-Buffering": "no",
 }
 _CHUNKED: Final = {"HTTP/1.0": False, "HTTP/1.1": True}  # how responses without a length are framed, by protocol
@@ -102,7 +102,8 @@ class Connection:
         self._chunked = _CHUNKED.get(request.environ.get("SERVER_PROTOCOL", ""))
         self._held = True
         self._left = left
-        self._hang_up = HangUp(self._client)
+        streams = isinstance(subscriber.outlet, QueueOutlet)  # else another request may follow on the connection
+        self._hang_up = HangUp(self._client, discard if streams else request.environ.get(UNREAD))
         try:
             hub.join(subscriber)
             self._hang_up.watch(self._gone)
@@ -125,7 +126,7 @@ class Connection:
         self._hang_up.unwatch()
         self._held = False
         hub, subscriber, chunked = self._hub, self.subscriber, self._chunked is True
-        return HandOver(lambda fd, spoke: hub.adopt(subscriber, fd, chunked=chunked, spoke=spoke))
+        return HandOver(lambda fd: hub.adopt(subscriber, fd, chunked=chunked))
 
     def leave(self) -> None:
         """Unless the Hub has it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import ssl
 import time
 from collections.abc import Callable
 from typing import Any, Final
@@ -19,26 +20,52 @@ from pushsvc.event import EventId
 _Socket: Final = get_original("socket", "socket")
 _READABLE: Final = 1  # libev's EV_READ
 
+SAID_BYTES: Final = 65536  # read at a time of what a client says that should only listen
+MOST_SAID_BYTES: Final = 2**20  # in all; who says more is cut
 SLOW_SECONDS: Final = 2.0  # a write may take so long once events have found no room
 # And so long while there is only more in the log: who comes back on a poor line must get somewhere before it is cut.
 REPLAY_SECONDS: Final = 30.0
 
 
+def discard(said: bytes) -> None:
+    """A client has nothing to say while it listens."""
+
+
 class HangUp:
     """Notices a client that leaves while nothing is being sent to it. Without a socket at hand it notices nothing."""
 
-    def __init__(self, client: Any) -> None:
+    def __init__(self, client: Any, said: Callable[[bytes], None] | None) -> None:
+        """`said` is called with what the client sends meanwhile. None: nobody may read that, and from then on the
+        client's leaving goes unnoticed."""
+        self._client = client
+        self._said = None if isinstance(client, ssl.SSLSocket) else said  # TLS reads in a way of its own
+        self._bytes = 0
         self._watcher = None if client is None else gevent.get_hub().loop.io(client.fileno(), _READABLE)
 
     def watch(self, left: Callable[[], None]) -> None:
-        """Call `left()` once, when the client hangs up or sends anything: it has nothing to say while it listens."""
+        """Call `left()` once, when the client hangs up, or sends more than may be."""
 
         def readable() -> None:
-            self.unwatch()  # the socket stays readable, and would be reported for ever
-            left()
+            if self._said is None and not _has_ended(self._client):
+                self.unwatch()
+            elif self._said is None or not self._take(self._said):
+                self.unwatch()  # the socket stays readable, and would be reported for ever
+                left()
 
         if self._watcher is not None:
             self._watcher.start(readable)
+
+    def _take(self, said: Callable[[bytes], None]) -> bool:
+        """False: no more will come, or may."""
+        try:
+            piece = os.read(self._client.fileno(), SAID_BYTES)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        said(piece)
+        self._bytes += len(piece)
+        return bool(piece) and self._bytes <= MOST_SAID_BYTES
 
     def unwatch(self) -> None:
         """Before the socket goes to somebody else. Harmless when repeated."""
@@ -46,6 +73,17 @@ class HangUp:
         if watcher is not None:
             watcher.stop()
             watcher.close()
+
+
+def _has_ended(client: Any) -> bool:
+    """It has hung up, or speaks TLS: then nobody can tell without reading."""
+    if isinstance(client, ssl.SSLSocket):
+        return True
+    try:
+        with _Socket(fileno=os.dup(client.fileno())) as plain:
+            return not plain.recv(1, socket.MSG_PEEK)
+    except OSError:
+        return True
 
 
 class QueueOutlet:

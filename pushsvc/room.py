@@ -15,6 +15,7 @@ class Room:
     def __init__(self, most: int, held: Callable[[], int]) -> None:
         """`most`: connections there may be; `held`: how many there are."""
         self.most = most
+        self.leaving = False  # not ready: this worker will stop in a moment, and nobody takes over
         self.draining = False
         self.detaches = False  # set by a server that gives its sockets away
         self._held = held

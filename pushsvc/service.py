@@ -74,7 +74,7 @@ class Service:
 
     def unready(self) -> str | None:
         """Why this worker should get no traffic; None: it should."""
-        if self.room.draining:
+        if self.room.leaving or self.room.draining:
             return "This worker is stopping."
         return next(filter(None, (partition.unready() for partition in self.partitions)), None)
 

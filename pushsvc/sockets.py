@@ -14,7 +14,7 @@ import gevent.event
 from gevent.monkey import get_original
 
 from pushsvc.burst import LAST_CHUNK, Burst
-from pushsvc.outlet import SLOW_SECONDS
+from pushsvc.outlet import MOST_SAID_BYTES, SAID_BYTES, SLOW_SECONDS
 from pushsvc.poll import MakePoll
 from pushsvc.subscriber import Subscriber
 
@@ -32,11 +32,12 @@ class Sockets:
         left: Callable[[Subscriber], None],
         flushed: Callable[[Subscriber], None],
     ) -> None:
-        """`left` is called when a client hung up or sent anything, `flushed` when what waited for it is out."""
+        """`left` is called when a client hung up, or says too much; `flushed` when what waited for it is out."""
         self.buffer_bytes = buffer_bytes
         self._left = left
         self._flushed = flushed
         self._subscribers: dict[int, Subscriber] = {}
+        self._said: dict[int, int] = {}  # bytes, of those who said anything
         self._poll = poll(self._look)
 
     def subscriber(self, fd: int) -> Subscriber:
@@ -55,16 +56,28 @@ class Sockets:
     def remove(self, fd: int) -> None:
         """Before the descriptor is closed."""
         del self._subscribers[fd]
+        self._said.pop(fd, None)
         self._poll.remove(fd)
 
     def _look(self, fd: int, room: bool) -> None:
         subscriber = self._subscribers.get(fd)
         if subscriber is None:
             return  # closed by one that was looked at before it
-        if not room:  # bytes from a client that has nothing to say, or its end
+        if not room and not self._discard(fd):
             self._left(subscriber)
-        elif isinstance(subscriber.outlet, SocketOutlet) and subscriber.outlet.flush():
+        elif room and isinstance(subscriber.outlet, SocketOutlet) and subscriber.outlet.flush():
             self._flushed(subscriber)
+
+    def _discard(self, fd: int) -> bool:
+        """What a client says that should only listen. False: no more will come, or may."""
+        try:
+            size = len(os.read(fd, SAID_BYTES))
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        said = self._said[fd] = self._said.get(fd, 0) + size
+        return size > 0 and said <= MOST_SAID_BYTES
 
 
 def write_all(fds: Sequence[int], wire: bytes) -> list[int]:

@@ -21,6 +21,7 @@ from pushsvc.probes import answers, check_addresses, check_redis, is_loopback, v
 from pushsvc.proxy import nginx_command
 from pushsvc.serverlog import ServerLog
 from pushsvc.serving import COMMAND, FOLDER
+from pushsvc.stopping import patience
 
 READY_SECONDS: Final = 30.0  # how long a part may take to come up
 STOP_SECONDS: Final = 5.0  # what a part that is told to stop at once may take
@@ -130,7 +131,7 @@ class Supervisor:
         for part in sorted(self._parts, key=lambda part: ("gunicorn", "nginx", "valkey").index(part.name)):
             if self._gently:
                 part.ask_to_stop(gently=True)
-                deadline = time.monotonic() + self._settings.drain_seconds + 15
+                deadline = time.monotonic() + patience(self._settings.drain_seconds)
                 while part.alive and self._gently and time.monotonic() < deadline:
                     self._wait(0.5)
             part.ask_to_stop(gently=False)

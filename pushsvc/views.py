@@ -18,6 +18,7 @@ from pushsvc.service import service
 from pushsvc.subscriber import Subscriber
 from pushsvc.tickets import DEFAULT_TTL, MAX_TTL
 
+_NOT_KEPT: Final = {"Cache-Control": "no-store"}  # a cache with a default lifetime would go on saying "ready"
 ANONYMOUS: Final = "*"  # no name: whom the long polls of tokens without a user count for
 
 blueprint = Blueprint("pushsvc", __name__)
@@ -115,7 +116,7 @@ def _unread(user: str) -> ResponseReturnValue:
 
 @blueprint.get("/healthz")
 def healthz() -> ResponseReturnValue:
-    return {"status": "alive"}
+    return {"status": "alive"}, _NOT_KEPT
 
 
 @blueprint.get("/readyz")
@@ -123,4 +124,4 @@ def readyz() -> ResponseReturnValue:
     why_not = service().unready()
     if why_not is not None:
         raise Unavailable(why_not, retry_after=1)
-    return {"status": "ready"}
+    return {"status": "ready"}, _NOT_KEPT

@@ -21,13 +21,16 @@ import gevent.socket
 from gevent.pool import Pool
 from gevent.server import StreamServer
 from gunicorn.sock import ssl_context
+from gunicorn.util import write_nonblock
 from gunicorn.workers.ggevent import GeventWorker
 
-from pushsvc.handover import CLOSES, HandOver
-from pushsvc.keepalive import KeepAlive
+from pushsvc.handover import CLOSES, UNREAD, HandOver
+from pushsvc.keepalive import HEAD_SECONDS, Idle, KeepAlive, KeptConnection
 from pushsvc.limits import most_connections, raise_descriptor_limit
 from pushsvc.shifts import SHIFTS
+from pushsvc.stopping import LAME_DUCK_SECONDS, LAST_SECONDS
 from pushsvc.turnstile import Turnstile
+from pushsvc.unanswered import answer_to, is_bug
 
 if TYPE_CHECKING:
     from pushsvc.room import Room
@@ -38,10 +41,10 @@ logger = logging.getLogger(__name__)
 NEWCOMERS: Final = 5  # connections accepted, and streams begun, in one turn of the event loop
 _STREAM: Final = b"GET /events"
 SKIPPED_BYTES: Final = 65536  # at a time
-LAST_SECONDS: Final = 3  # before gunicorn kills a worker that has not stopped, to write the ends of its answers
 STEP_SECONDS: Final = 0.1  # how often a worker looks whether it is ready, or done
 READY_SECONDS: Final = 3  # which a worker that starts may take before it accepts connections all the same
 MOMENT_SECONDS: Final = 0.2  # from a proxy's connection to the request on it
+LINGER_SECONDS: Final = 0.5  # for a client that still sends when its request is refused
 UNUSED_SECONDS: Final = 6  # longer than nginx keeps a connection it does not use (nginx/site.conf)
 
 
@@ -58,10 +61,13 @@ class PushWorker(GeventWorker):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._shift = SHIFTS.call(self.cfg)
-        self._idle: dict[KeepAlive, gevent.Greenlet] = {}
+        self._kept: dict[gevent.Greenlet, KeptConnection] = {}  # by who reads requests from it
+        self._idle: dict[KeptConnection, gevent.Greenlet] = {}
+        self._servers: list[StreamServer] = []
         self._newcomers = Turnstile(NEWCOMERS)
         self._over = False
         self._stopping: gevent.event.Event | None = None  # set when the worker serves
+        self._left_at = 0.0  # monotonic time of the signal to stop though nobody takes over
 
     def init_process(self) -> None:
         """Gunicorn's workers heed signals only some time after the fork. One that is told to stop before that would
@@ -75,7 +81,12 @@ class PushWorker(GeventWorker):
 
     def _answer(self, environ: dict[str, Any], start_response: Any) -> Any:
         """Gunicorn takes no `Connection: close` from an application, as a header."""
-        environ[CLOSES] = start_response.__self__.force_close
+        response = start_response.__self__
+        environ[CLOSES] = response.force_close
+        kept = self._kept.get(gevent.getcurrent())
+        if kept is not None:  # else it is one of HTTP/2's
+            kept.response = response
+            environ[UNREAD] = partial(_unread, response.req.unreader)
         return self._application(environ, start_response)
 
     def run(self) -> None:
@@ -86,18 +97,36 @@ class PushWorker(GeventWorker):
         service.start()
         gc.freeze()  # what is here by now stays; a collection need not look at it while events wait
         self._get_ready(service)
-        servers = [self._serve(listener) for listener in self.sockets]
+        self._servers = servers = [self._serve(listener) for listener in self.sockets]
         try:
             self._work(service, stopping)
+            relieved = not service.room.leaving
+            if not relieved:
+                self._stay(LAME_DUCK_SECONDS)
+                self._refuse()
+                self._accept_all()
             for server in servers:
                 server.close()
-            if self.alive:
+            if relieved and self.alive:
                 gevent.sleep(MOMENT_SECONDS)  # who was accepted just now gets what they came for
                 self._refuse()
             self._finish(service, servers)
         finally:
             self._over = True
             service.stop()
+
+    def _stay(self, seconds: float) -> None:
+        """Serve on, unless all is to end at once."""
+        until = time.monotonic() + seconds
+        while self.alive and time.monotonic() < until:
+            self.notify()
+            gevent.sleep(STEP_SECONDS)
+
+    def _accept_all(self) -> None:
+        """Who waits in the kernel would be reset with the listener. Nobody else runs meanwhile."""
+        for server in self._servers:
+            while not server.full() and (accepted := server.do_read()):
+                server.do_handle(*accepted)
 
     def _get_ready(self, service: Service) -> None:
         """Siblings take what comes meanwhile. Not for long: somebody must say what is wrong."""
@@ -147,7 +176,7 @@ class PushWorker(GeventWorker):
     def _finish(self, service: Service, servers: list[StreamServer]) -> None:
         """Let the connections go, then wait for the requests under way, up to gunicorn's graceful timeout."""
         began = time.monotonic()
-        deadline = began + self.cfg.graceful_timeout - LAST_SECONDS
+        deadline = (self._left_at or began) + self.cfg.graceful_timeout - LAST_SECONDS
         # Not before: a request may be on its way on a connection that a proxy uses all the time. Its answer ends it.
         unused = began + min(UNUSED_SECONDS, service.settings.drain_seconds)
         draining = gevent.spawn(service.drain, service.settings.drain_seconds)
@@ -166,39 +195,54 @@ class PushWorker(GeventWorker):
 
     def handle(self, listener: Any, client: Any, address: Any) -> None:
         """Gunicorn serves a connection in here. A crowd's first requests may all arrive in one turn of the loop."""
-        if not self.cfg.is_ssl and not self._spoken(client):
+        kept = self._kept[gevent.getcurrent()] = KeptConnection(client)
+        try:
+            if self._await_request(kept).startswith(_STREAM):
+                self._newcomers.wait()  # others, such as publishers, do not wait behind listeners that come back
+            super().handle(listener, client, address)
+        except (Idle, OSError):  # nobody asked anything, or who did is gone
             client.close()
-            return
-        if self._wants_stream(client):
-            self._newcomers.wait()
-        super().handle(listener, client, address)
+        finally:
+            del self._kept[gevent.getcurrent()]
 
-    def _wants_stream(self, client: Any) -> bool:
-        """Others, such as publishers, do not wait behind a crowd of listeners that comes back."""
-        with contextlib.suppress(OSError):  # reset already: who reads on notices
-            return not self.cfg.is_ssl and client.recv(len(_STREAM), socket.MSG_PEEK) == _STREAM
-        return False
+    def _await_request(self, kept: KeptConnection) -> bytes:
+        self._idle[kept] = gevent.getcurrent()
+        try:
+            return kept.await_request(self.cfg.keepalive or HEAD_SECONDS)
+        finally:
+            del self._idle[kept]
 
-    def _spoken(self, client: Any) -> bool:
-        """Wait for the first byte of a request, as long as for a next one."""
-        with self.timeout_ctx():
-            gevent.socket.wait_read(client.fileno())
-            return True
-        return False
+    def timeout_ctx(self) -> KeepAlive:
+        """Gunicorn reads a request's head inside this."""
+        return KeepAlive(partial(self._await_request, self._kept[gevent.getcurrent()]))
 
     def handle_request(self, listener: Any, request: Any, client: Any, address: Any) -> None:
-        """Gunicorn calls this for each request over HTTP/1."""
+        """Gunicorn calls this for each request over HTTP/1. One that is killed gets an answer, see `handle_error`:
+        gevent's own worker class would hide that."""
         try:
-            super().handle_request(listener, request, client, address)
+            super(GeventWorker, self).handle_request(listener, request, client, address)
         except HandOver as response:
-            response.adopt(client.detach(), bool(request.unreader.take_buffered()))
+            response.adopt(client.detach())
             raise StopIteration from None  # gunicorn's word for: done with this connection
         # A body that was refused unread. Gunicorn would skip it by 1 KB, and copy what it holds of it each time.
         while request.body.read(SKIPPED_BYTES):
             gevent.sleep(0)
+        request.unreader.unread(self._kept[gevent.getcurrent()].finish(request.unreader.take_buffered()))
+
+    def handle_error(self, request: Any, client: Any, address: Any, error: BaseException) -> None:
+        """Gunicorn calls this where a request cannot be read, or was killed. Its own answer would be HTML."""
+        kept = self._kept.get(gevent.getcurrent())
+        if kept is None or kept.owes_head:
+            with contextlib.suppress(OSError), gevent.Timeout(LINGER_SECONDS, False):
+                write_nonblock(client, answer_to(error))
+                client.shutdown(socket.SHUT_WR)
+                while client.recv(SKIPPED_BYTES):  # else what is still to be read would have it reset, unheard
+                    pass
+        if is_bug(error):
+            self.log.exception("Error handling request")
 
     def handle_exit(self, sig: int, frame: Any) -> None:
-        """SIGTERM: not ready, and no longer accepting, from this moment; on a reload, once others are ready."""
+        """SIGTERM: if nobody takes over, not ready from this moment; on a reload, once others are ready."""
         awaits_next = SHIFTS.awaits_next(self._shift)
         if self._stopping is None:  # it has not begun
             super().handle_exit(sig, frame)
@@ -206,7 +250,8 @@ class PushWorker(GeventWorker):
                 SHIFTS.begin(self._shift)  # nobody shall wait for it
             return
         if not awaits_next:
-            self._refuse()
+            self._left_at = self._left_at or time.monotonic()
+            self._service.room.leaving = True
         self._stopping.set()
 
     def handle_quit(self, sig: int, frame: Any) -> None:
@@ -217,6 +262,8 @@ class PushWorker(GeventWorker):
         self.alive = False
         self.cfg.worker_int(self)
         gevent.sleep(STEP_SECONDS)
+        for server in self._servers:
+            server.stop(timeout=0)  # who waits for an answer gets one
         if not self._over:  # else it is ending, and an interpreter that ends prints what is raised
             sys.exit(0)
 
@@ -225,18 +272,14 @@ class PushWorker(GeventWorker):
         self.alive = False
         self._service.room.draining = True
 
-    def timeout_ctx(self) -> KeepAlive:
-        """Gunicorn waits for a connection's next request inside this."""
-        return KeepAlive(self._idle, self.cfg.keepalive)
-
     def _close_idle(self) -> None:
         """End the kept-alive connections on which no request has begun."""
-        for timeout, greenlet in list(self._idle.items()):
-            gevent.get_hub().loop.run_callback(self._end, timeout, greenlet)
+        for kept, greenlet in list(self._idle.items()):
+            gevent.get_hub().loop.run_callback(self._end, kept, greenlet)
 
-    def _end(self, timeout: KeepAlive, greenlet: gevent.Greenlet) -> None:
-        if timeout in self._idle:  # a request may have begun since
-            greenlet.throw(timeout)
+    def _end(self, kept: KeptConnection, greenlet: gevent.Greenlet) -> None:
+        if kept in self._idle and kept.silent():  # else a request has begun since
+            greenlet.throw(Idle())
 
     @property
     def _service(self) -> Service:
@@ -244,6 +287,11 @@ class PushWorker(GeventWorker):
 
         service: Service = self._application.extensions[EXTENSION]
         return service
+
+
+def _unread(unreader: Any, said: bytes) -> None:
+    """Gunicorn reads this behind what it holds already."""
+    unreader.unread(unreader.take_buffered() + said)
 
 
 class _Name:

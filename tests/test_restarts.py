@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -16,7 +15,6 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.conftest import Start
 from tests.eventsource import until
 from tests.stack import ROOT, Stack, alive, command
 from tests.test_faults import publishing
@@ -178,38 +176,3 @@ def test_systemd_understands_the_service_file(reloaded: Stack, tmp_path: Path) -
     done = subprocess.run(["systemd-analyze", "verify", path], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "pushsvc.service" not in done.stderr
-
-
-def test_a_stop_closes_the_listener_at_once(start: Start) -> None:
-    stack = start(drain_seconds=5)
-    master, *workers = stack.pids()["gunicorn"]
-    host, port = str(stack.settings["app"]).split(":")
-
-    def refused() -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex((host, int(port))) != 0
-
-    with httpx.Client(trust_env=False) as client:
-        client.get(f"{stack.app_url}/healthz")  # a connection that its client keeps for longer than this takes
-        os.kill(master, signal.SIGTERM)
-        until(refused, "the end of the listener")
-        assert any(map(alive, workers))
-        answer = client.get(f"{stack.app_url}/readyz")
-        assert answer.status_code == 503
-        assert answer.headers["connection"] == "close"
-
-
-def test_a_connection_that_brings_its_request_after_the_stop_is_answered(start: Start) -> None:
-    stack = start(workers=1, drain_seconds=2)
-    host, port = str(stack.settings["app"]).split(":")
-    with (
-        socket.create_connection((host, int(port)), timeout=15) as early,
-        stack.listen("u", base=stack.app_url) as source,
-    ):
-        until(
-            lambda: httpx.get(f"{stack.app_url}/readyz", trust_env=False).status_code == 200, "the accept of all before"
-        )
-        os.kill(stack.pids()["gunicorn"][1], signal.SIGTERM)
-        source.wait(lambda source: source.closed, "the end of the stream")
-        early.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        assert early.recv(12) == b"HTTP/1.1 200"
