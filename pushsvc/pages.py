@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+import hashlib
 import hmac
-import secrets
 import time
 from collections.abc import Iterator
 from datetime import datetime
+from functools import cache
+from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from flask import Blueprint, Response, render_template, request
+from flask import Blueprint, Response, current_app, render_template, request
 from flask.typing import ResponseReturnValue
 
 from pushsvc import auth, sse
 from pushsvc.cookies import set_cookie
-from pushsvc.errors import Unavailable
+from pushsvc.errors import NotFound, Unavailable
 from pushsvc.listening import STREAM_HEADERS
 from pushsvc.service import service
 from pushsvc.tickets import SESSION_SECONDS
 
 TICKS: Final = 10
 MOST_CLOCKS: Final = 100  # at a time: anybody may watch one, and each holds a greenlet
+
+# Nothing inline, and nothing from elsewhere: what a model or a publisher says is never code.
+POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'"
+)
 
 blueprint = Blueprint("pages", __name__)
 
@@ -49,17 +57,39 @@ def _page(template: str) -> Response:
     key = svc.settings.demo_key
     direct = key != "" and hmac.compare_digest(request.headers.get("X-Pushsvc-Demo", "").encode(), key.encode())
     demo = direct and urlsplit(f"//{request.host}").hostname in ("localhost", "127.0.0.1", "::1")
-    nonce = secrets.token_urlsafe(16)
-    response = Response(render_template(template, demo=demo, nonce=nonce))
+    response = Response(render_template(template, demo=demo))
     response.headers["Cache-Control"] = "no-store"
-    response.headers["Content-Security-Policy"] = (
-        f"default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; connect-src 'self'; "
-        "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    )
+    response.headers["Content-Security-Policy"] = POLICY
+    response.headers["X-Content-Type-Options"] = "nosniff"
     if demo:
         token = auth.encode(auth.DEMO_CLAIMS, svc.secret, ttl=SESSION_SECONDS)
         set_cookie(response, auth.COOKIE, token, SESSION_SECONDS)
     return response
+
+
+@blueprint.get("/static/<name>")
+def static(name: str) -> ResponseReturnValue:
+    """A script or style of the pages. Asked for again with each page, so that those of one version stay together."""
+    found = _static_files().get(name)
+    if found is None:
+        raise NotFound("There is no such file.")
+    content, media_type, etag = found
+    response = Response(content, mimetype=media_type)
+    response.headers["Cache-Control"] = "no-cache"
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.set_etag(etag)
+    return response.make_conditional(request)
+
+
+@cache
+def _static_files() -> dict[str, tuple[bytes, str, str]]:
+    """Content, type and tag by name: read once, so that no name of a request ever is a path."""
+    files = {}
+    for path in (Path(current_app.root_path) / str(current_app.template_folder) / "static").iterdir():
+        content = path.read_bytes()
+        media_type = {".js": "text/javascript", ".css": "text/css"}.get(path.suffix, "application/octet-stream")
+        files[path.name] = (content, media_type, hashlib.sha256(content).hexdigest()[:16])
+    return files
 
 
 _clocks: set[object] = set()  # those that run

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import httpx
@@ -9,7 +10,8 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.conftest import Start
-from tests.stack import Stack
+from tests.eventsource import until
+from tests.stack import Stack, connections
 
 
 def seen(page: Page, event_id: str) -> None:
@@ -124,3 +126,42 @@ def test_how_it_looks(stack: Stack, browser: Browser, tmp_path: Path, width: int
     page.screenshot(path=tmp_path / "page.png")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     context.close()
+
+
+@pytest.mark.parametrize("path", ["/", "/chat", "/demo"])
+def test_a_page_runs_only_what_the_service_serves(stack: Stack, path: str) -> None:
+    answer = httpx.get(f"{stack.url}{path}", trust_env=False)
+    policy = answer.headers["content-security-policy"]
+    assert "default-src 'none'; script-src 'self'; style-src 'self'" in policy
+    assert "unsafe" not in policy
+    assert answer.headers["cache-control"] == "no-store"
+    for name in re.findall(r'(?:src|href)="(/static/[^"]+)"', answer.text):
+        part = httpx.get(f"{stack.url}{name}", trust_env=False)
+        assert part.headers["content-type"].startswith(("text/javascript", "text/css"))
+        assert (part.headers["cache-control"], part.headers["x-content-type-options"]) == ("no-cache", "nosniff")
+        again = httpx.get(f"{stack.url}{name}", headers={"If-None-Match": part.headers["etag"]}, trust_env=False)
+        assert (again.status_code, again.content) == (304, b"")
+
+
+@pytest.mark.parametrize("name", ["nothing.js", "..%2Fchat.html", "%2e%2e%2fchat.html", ""])
+def test_only_the_pages_own_files_are_served(stack: Stack, name: str) -> None:
+    assert httpx.get(f"{stack.url}/static/{name}", trust_env=False).status_code == 404
+
+
+def test_a_page_left_by_a_link_takes_no_event_from_the_next(stack: Stack, page: Page, user: str) -> None:
+    page.goto(f"{stack.url}/?user={user}")
+    expect(page.locator("#state")).to_have_attribute("data-state", "open")
+    page.click("nav >> text=Clock")
+    until(lambda: connections(stack, user) == 0, "the stream of the page that was left to end")
+    missed = stack.publish(user=user, data=f"{user} meanwhile")
+    page.goto(f"{stack.url}/?user={user}")
+    seen(page, missed)
+
+
+def test_on_a_phone_the_events_are_in_view_when_one_sends(stack: Stack, page: Page, user: str) -> None:
+    page.set_viewport_size({"width": 375, "height": 667})
+    page.goto(f"{stack.url}/?user={user}")
+    expect(page.locator("#state")).to_have_attribute("data-state", "open")
+    page.fill("#data", f"{user} sent")
+    page.click("#send")
+    expect(page.locator("#events .event").filter(has_text=f"{user} sent")).to_be_in_viewport(ratio=1)
