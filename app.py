@@ -6,7 +6,9 @@ import sys
 from pushsvc import create_app
 from pushsvc.config import Settings
 from pushsvc.errors import ConfigError
+from pushsvc.remarks import tell
 
+tell(os.environ)
 try:
     app = create_app(Settings.from_env(os.environ))
 except ConfigError as error:

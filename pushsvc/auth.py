@@ -15,7 +15,7 @@ from typing import Any, Final
 import jwt
 
 from pushsvc.errors import ConfigError, Forbidden, Invalid, Unauthorized
-from pushsvc.event import ALL, checked_name, user_channel
+from pushsvc.event import ALL, checked_channel, checked_name, user_channel
 
 ALGORITHM: Final = "HS256"
 COOKIE: Final = "pushsvc_token"
@@ -62,6 +62,17 @@ def _matches(patterns: Iterable[str], channel: str) -> bool:
     return any(
         channel.startswith(pattern[:-1]) if pattern.endswith("*") else channel == pattern for pattern in patterns
     )
+
+
+def matches_something(pattern: str) -> bool:
+    """Whether there can be a channel that it matches."""
+    start = pattern.removesuffix("*")
+    if start != pattern and any(channel.startswith(start) for channel in ("user:", "topic:", ALL)):
+        return True
+    try:
+        return checked_channel(start) != ""
+    except Invalid:
+        return False
 
 
 def encode(claims: Mapping[str, Any], secret: str, *, ttl: float | None) -> str:

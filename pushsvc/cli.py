@@ -17,6 +17,8 @@ from pushsvc.config import PREFIX, Settings
 from pushsvc.embedded import redis_url
 from pushsvc.errors import PushError
 from pushsvc.exact_json import NotJson
+from pushsvc.part import say
+from pushsvc.remarks import MARK, tell
 
 RECONNECT_SECONDS: Final = 1.0
 _DEMO_TOKEN_SECONDS: Final = 30 * 86400
@@ -45,12 +47,29 @@ def _settings() -> Settings:
     return Settings.from_env(os.environ)
 
 
+def _starting() -> Settings:
+    """The settings of a command that starts the service."""
+    tell(os.environ)
+    os.environ[MARK] = "1"
+    return _settings()
+
+
+def _secret(settings: Settings) -> str:
+    """Who calls from another folder than the service's would have a new one made, which the service does not know."""
+    path = settings.data_dir.resolve() / "secret"
+    made = not settings.secret and not path.exists()
+    secret = auth.load_secret(settings.secret, settings.data_dir)
+    if made:
+        say(f"a new secret was made, in {path}: only a service with PUSHSVC_DATA_DIR={path.parent} knows it")
+    return secret
+
+
 @cli.command()
 def up() -> None:
     """The whole stack: Redis (embedded unless PUSHSVC_REDIS_URL is set), gunicorn, nginx."""
     from pushsvc.supervisor import Supervisor
 
-    settings = _settings()
+    settings = _starting()
     settings = settings.model_copy(update={"data_dir": settings.data_dir.resolve()})
     auth.load_secret(settings.secret, settings.data_dir)
     Supervisor(settings, os.environ).run(_announce)
@@ -78,18 +97,18 @@ def serve() -> None:
     from pushsvc import serving
     from pushsvc.probes import check_redis
 
-    settings = _settings()
+    settings = _starting()
     check_redis(redis_url(settings), settings.partitions)
     os.environ[f"{PREFIX}DATA_DIR"] = str(settings.data_dir.resolve())
     os.chdir(serving.FOLDER)
     os.execv(sys.executable, serving.COMMAND)
 
 
-@cli.command()
+@cli.command(epilog="A CHANNEL is user:ID, topic:NAME or all; a trailing * matches the rest.")
 @click.option("--user", help="Claim sub: may read its own events and those to all.")
-@click.option("--publish", multiple=True, metavar="CHANNEL", help="May publish to it; a trailing * matches the rest.")
-@click.option("--subscribe", multiple=True, metavar="CHANNEL", help="May subscribe to it.")
-@click.option("--admin", is_flag=True, help="May see and end connections.")
+@click.option("--publish", multiple=True, metavar="CHANNEL", help="May publish to it.")
+@click.option("--subscribe", multiple=True, metavar="CHANNEL", help="May subscribe to it, and make tickets for it.")
+@click.option("--admin", is_flag=True, help="May read and cancel the answers of all users (/v1/generations).")
 @click.option(
     "--ttl",
     type=click.IntRange(1, _LONGEST_TOKEN_SECONDS),
@@ -105,9 +124,14 @@ def token(user: str | None, publish: tuple[str, ...], subscribe: tuple[str, ...]
         claims["sub"] = user
     if admin:
         claims["admin"] = True
-    secret = auth.load_secret(settings.secret, settings.data_dir)
+    secret = _secret(settings)
     encoded = auth.encode(claims, secret, ttl=ttl)
-    auth.decode(encoded, secret)  # what the service would refuse is not printed
+    identity = auth.decode(encoded, secret)  # what the service would refuse is not printed
+    vain = [pattern for pattern in (*publish, *subscribe) if not auth.matches_something(pattern)]
+    for pattern in vain:
+        say(f"no channel is like {pattern!r}: they are user:ID, topic:NAME and all; a trailing * matches the rest")
+    if identity.user is None and not identity.admin and len(vain) == len((*publish, *subscribe)):
+        say("this token may do nothing; see --user, --publish, --subscribe and --admin")
     click.echo(encoded)
 
 
@@ -223,7 +247,7 @@ def _post(path: str, body: dict[str, Any], claims: dict[str, Any]) -> httpx.Resp
 def _client(claims: dict[str, Any]) -> httpx.Client:
     """Speaks to the service at PUSHSVC_HTTP, with a token of its own that lives a day."""
     settings = _settings()
-    secret = auth.load_secret(settings.secret, settings.data_dir)
+    secret = _secret(settings)
     bearer = auth.encode(claims, secret, ttl=86400)
     headers = {"Authorization": f"Bearer {bearer}"}
     plain = httpx.HTTPTransport(verify=False)  # no TLS, so no certificates to load

@@ -67,8 +67,19 @@ def _has_epoll() -> bool:
     return hasattr(select, "epoll") or (monkey is not None and "epoll" in monkey.saved.get("select", {}))
 
 
+def _one_line_only(value: str | Path) -> str | Path:
+    """A file with the line ends of Windows, `echo | base64` or a secret store leave more than was meant: a key of which
+    nobody sees the end fits no other service's."""
+    text = str(value)
+    if text != text.strip() or re.search(r"[\x00-\x1f\x7f]", text):
+        raise ValueError("should have no blank at its ends, and no line end, tab or other control character")
+    return value
+
+
 HostPort = Annotated[str, AfterValidator(_host_port)]
 Address = Annotated[str, AfterValidator(_address)]
+Line = Annotated[str, AfterValidator(_one_line_only)]
+Folder = Annotated[Path, AfterValidator(_one_line_only)]
 Count = Annotated[int, Field(ge=1, le=10**9)]
 Seconds = Annotated[float, Field(gt=0, le=86400, allow_inf_nan=False)]
 
@@ -78,10 +89,10 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    redis_url: str = Field("", repr=False)  # may hold a password
+    redis_url: Line = Field("", repr=False)  # may hold a password
     partitions: Annotated[int, Field(ge=1, le=256)] = 8  # of a cluster's data; fixed when that is born
-    data_dir: Path = Path(".pushsvc")
-    secret: str = Field("", repr=False)
+    data_dir: Folder = Path(".pushsvc")
+    secret: Line = Field("", repr=False)
     http: HostPort = "127.0.0.1:8080"
     app: Address = "127.0.0.1:8000"
     workers: Annotated[int, Field(ge=1, le=MOST_WORKERS)] = Field(
@@ -107,7 +118,7 @@ class Settings(BaseModel):
     trusted_proxies: tuple[str, ...] = ()  # networks; an address is one of itself alone
     llm_base_url: str = ""
     llm_api_key: str = Field("", repr=False)
-    llm_model: str = ""  # for questions that name none
+    llm_model: Line = ""  # for questions that name none
     llm_connect_seconds: Seconds = 5.0
     llm_first_token_seconds: Seconds = 60.0
     llm_between_tokens_seconds: Seconds = 30.0

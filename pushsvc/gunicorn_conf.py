@@ -14,9 +14,15 @@ for _name in [name for name in sys.modules if name.partition(".")[0] == "pushsvc
     del sys.modules[_name]
 
 from pushsvc.config import Settings  # noqa: E402
+from pushsvc.errors import ConfigError  # noqa: E402
+from pushsvc.remarks import tell  # noqa: E402
 from pushsvc.stopping import graceful_timeout as _graceful_timeout  # noqa: E402
 
-_settings = Settings.from_env(os.environ)
+tell(os.environ)
+try:
+    _settings = Settings.from_env(os.environ)
+except ConfigError as error:
+    sys.exit(f"pushsvc: {error.detail}")
 
 bind = _settings.app
 workers = _settings.workers

@@ -165,6 +165,21 @@ def test_a_bad_value_is_one_line_with_name_value_and_what_it_should_be(name: str
     assert should in line
 
 
+@pytest.mark.parametrize("name", ["SECRET", "REDIS_URL", "DATA_DIR", "LLM_MODEL"])
+@pytest.mark.parametrize("mould", ["{}\n", "{}\r", "{}\r\n", " {}", "{} ", "\n{}", "{}\t", "a{}\nb{}", "{}\x1bb"])
+def test_what_nobody_sees_is_no_part_of_a_value(name: str, mould: str) -> None:
+    value = mould.replace("{}", "redis://" + GOOD_SECRET)
+    line = refusal(**{name: value})
+    assert line.startswith(f"PUSHSVC_{name} ")
+    assert "no blank at its ends, and no line end" in line or "should start with one of" in line
+    assert (GOOD_SECRET in line) is (name in ("DATA_DIR", "LLM_MODEL"))
+
+
+def test_blanks_in_the_middle_of_a_secret_are_its_own() -> None:
+    passphrase = "correct horse battery staple and so on"
+    assert settings(SECRET=passphrase).secret == passphrase
+
+
 @pytest.mark.parametrize("value", ["short", "0123456789abcdef0123456789abcde", "é" * 15, "\udcff" * 31])
 def test_a_short_secret_is_refused_and_never_repeated(value: str) -> None:
     line = refusal(SECRET=value)

@@ -1,0 +1,50 @@
+"""Variables of the environment that look as if something else was meant. The service says so when it starts, and starts
+all the same."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from typing import Final
+
+from pushsvc.config import PREFIX, Settings
+
+_SETTINGS: Final = {field.upper() for field in Settings.model_fields}
+_ELSEWHERE: Final = {"URL", "TOKEN"}  # where clients find the service, and who they are
+# What Kubernetes tells every container of a Service that is named pushsvc.
+_KUBERNETES: Final = re.compile(r"SERVICE_HOST|SERVICE_PORT(_.*)?|PORT_\d+_(TCP|UDP|SCTP)(_.*)?")
+_LIKE: Final = 0.7  # how alike two names must be for a guess
+MARK: Final = "_PUSHSVC_REMARKS_TOLD"
+_told: set[str] = set()  # by this process, or before it was forked
+
+
+def remarks(environ: Mapping[str, str]) -> Iterator[str]:
+    """A line for each; no value is repeated, as it may be a secret."""
+    for name in sorted(environ):
+        word = name.upper().replace("-", "_").removeprefix(PREFIX)
+        if name == PREFIX + word and word in _SETTINGS:
+            if re.search(r"\s#", environ[name]):
+                yield f"{name} holds a blank and a #: a comment behind a value is a part of it under systemd and Docker"
+        elif name.upper().startswith(PREFIX.rstrip("_")) and not _known_elsewhere(word, environ[name]):
+            guess = "".join(f"; is {PREFIX}{each} meant?" for each in _guess(word))
+            yield f"{name} is not a setting, and does nothing{guess}"
+
+
+def _guess(word: str) -> list[str]:
+    """At most one: what is written alike, else what the word is a piece of."""
+    pieces = [each for each in _SETTINGS if f"_{word}_" in f"_{each}_"]
+    return get_close_matches(word, _SETTINGS, 1, _LIKE) or (pieces if len(pieces) == 1 else [])
+
+
+def _known_elsewhere(word: str, value: str) -> bool:
+    return word in _ELSEWHERE or (word == "PORT" and "://" in value) or _KUBERNETES.fullmatch(word) is not None
+
+
+def tell(environ: Mapping[str, str]) -> None:
+    """To the operator, each once: the processes that `up` and `serve` start have the mark, and workers are forked."""
+    for line in () if MARK in environ else remarks(environ):
+        if line not in _told:
+            _told.add(line)
+            print(f"pushsvc: {line}", file=sys.stderr, flush=True)
