@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Final
 
 import click
@@ -82,7 +83,7 @@ def _announce(settings: Settings) -> None:
     click.echo(f"""
 pushsvc is up
 
-  open     {url}/
+  open     {url}/{f"?demo={settings.demo_key}" if settings.demo_key else ""}
   token    {token}
   publish  curl -X POST {url}/publish -H 'Authorization: Bearer {token}' \\
              -H 'Content-Type: application/json' -d '{{"user": "alice", "data": "hello"}}'
@@ -102,6 +103,19 @@ def serve() -> None:
     os.environ[f"{PREFIX}DATA_DIR"] = str(settings.data_dir.resolve())
     os.chdir(serving.FOLDER)
     os.execv(sys.executable, serving.COMMAND)
+
+
+@cli.command()
+@click.argument("folder", metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
+def nginx(folder: Path) -> None:
+    """Write to DIR what a system nginx includes: http.conf, locations.conf, and a site.conf to begin with.
+
+    They hold PUSHSVC_APP, ALLOWED_ORIGINS, PUBLIC_URL, TRUSTED_PROXIES and RETRY_SECONDS: write them anew, and reload
+    nginx, where one of these changes.
+    """
+    from pushsvc.proxy import write_site
+
+    write_site(_settings(), folder)
 
 
 @cli.command(epilog="A CHANNEL is user:ID, topic:NAME or all; a trailing * matches the rest.")

@@ -126,7 +126,7 @@ class Settings(BaseModel):
     llm_max_generations: Count = 1000
     llm_max_generations_per_user: Count = 1000
     demo: bool = True
-    demo_key: str = Field("", repr=False)  # set by the supervisor alone; nginx says it for who connects to it directly
+    demo_key: str = Field("", repr=False)  # set by the supervisor alone: the word in the address that it prints
 
     @field_validator("redis_url")
     @classmethod

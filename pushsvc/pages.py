@@ -10,14 +10,15 @@ from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import urlencode
 
 from flask import Blueprint, Response, current_app, render_template, request
 from flask.typing import ResponseReturnValue
 
 from pushsvc import auth, sse
 from pushsvc.cookies import set_cookie
-from pushsvc.errors import NotFound, Unavailable
+from pushsvc.errors import NotFound, PushError, Unavailable
+from pushsvc.links import base
 from pushsvc.listening import STREAM_HEADERS
 from pushsvc.service import service
 from pushsvc.tickets import SESSION_SECONDS
@@ -50,21 +51,37 @@ def demo() -> ResponseReturnValue:
 
 
 def _page(template: str) -> Response:
-    """Under `pushsvc up` on a loopback address a page brings its own token, as a cookie."""
+    """Who brings the word that `pushsvc up` printed gets a token, as a cookie: nothing else tells the one who started
+    it from a stranger, as proxies and tunnels on this machine look the same."""
     svc = service()
-    # The Host check keeps out pages of other sites that made their name resolve to this machine, the key everybody
-    # who came through another proxy.
-    key = svc.settings.demo_key
-    direct = key != "" and hmac.compare_digest(request.headers.get("X-Pushsvc-Demo", "").encode(), key.encode())
-    demo = direct and urlsplit(f"//{request.host}").hostname in ("localhost", "127.0.0.1", "::1")
-    response = Response(render_template(template, demo=demo))
+    word, given = svc.settings.demo_key, request.args.get("demo")
+    if word and given is not None and hmac.compare_digest(given.encode("utf-8", "replace"), word.encode()):
+        response = Response(status=303, headers={"Location": _without_word(), "Referrer-Policy": "no-referrer"})
+        demo = True
+    else:
+        demo = bool(word) and _has_demo_token()
+        response = Response(render_template(template, demo=demo, base=base()))
+        response.headers["Content-Security-Policy"] = POLICY
+        response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Cache-Control"] = "no-store"
-    response.headers["Content-Security-Policy"] = POLICY
-    response.headers["X-Content-Type-Options"] = "nosniff"
     if demo:
         token = auth.encode(auth.DEMO_CLAIMS, svc.secret, ttl=SESSION_SECONDS)
         set_cookie(response, auth.COOKIE, token, SESSION_SECONDS)
     return response
+
+
+def _without_word() -> str:
+    """This page's address, relative: right under whatever path a proxy put it."""
+    rest = urlencode([(name, value) for name, value in request.args.items(multi=True) if name != "demo"])
+    return (request.path.rpartition("/")[2] or "./") + (f"?{rest}" if rest else "")
+
+
+def _has_demo_token() -> bool:
+    try:
+        identity = auth.decode(request.cookies.get(auth.COOKIE, ""), service().secret)
+    except PushError:
+        return False
+    return (identity.user, list(identity.publish)) == (auth.DEMO_CLAIMS["sub"], auth.DEMO_CLAIMS["publish"])
 
 
 @blueprint.get("/static/<name>")

@@ -1,37 +1,123 @@
-"""The nginx in front of `pushsvc up`: the files in `nginx/`, with two addresses filled in."""
+"""The nginx in front: the files in `nginx/`, filled in with what it must know of the settings."""
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import stat
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from pushsvc.config import Settings
 from pushsvc.errors import ConfigError
 from pushsvc.wheels import how_to_get
 
 _FILES: Final = Path(__file__).resolve().parent.parent / "nginx"
+_INCLUDED: Final = ("http.conf", "locations.conf")
+_BUSY_SECONDS: Final = 5.0  # base of when those come back whose address holds too many connections; see http.conf
+_HEX_DIGITS: Final = "0123456789abcdef"
 
 
-def nginx_command(settings: Settings, demo_key: str = "") -> list[str]:
-    """How to start nginx; its own files are under the data directory. Raises ConfigError if there is no nginx.
+def write_site(settings: Settings, folder: Path) -> None:
+    """What a system nginx includes; `site.conf` only where there is none, as it is the operator's to change."""
+    folder = folder.resolve()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        words = _words(settings, folder)
+        for name in _INCLUDED:
+            _fill(name, folder / name, words)
+        if not (folder / "site.conf").exists():
+            _fill("site.conf", folder / "site.conf", words)
+    except OSError as error:
+        raise ConfigError(f"cannot write to {folder}: {error.strerror}") from error
 
-    `demo_key` is passed on to the service with each request that came from a browser directly.
-    """
-    prefix = settings.data_dir.resolve() / "nginx"
-    prefix.mkdir(parents=True, exist_ok=True)
-    user = "user root;" if os.geteuid() == 0 else ""
-    words = {"@USER@": user, "@LISTEN@": settings.http, "@APP@": settings.app, "@NGINX@": str(_FILES)}
-    words["@DEMO_KEY@"] = demo_key
-    text = (_FILES / "standalone.conf").read_text()
-    for word, value in words.items():
-        if '"' in value or "\n" in value:
-            raise ConfigError(f"nginx cannot be told a path or an address with a quote or line break: {value!r}")
-        text = text.replace(word, value)
-    config = prefix / "nginx.conf"
-    config.write_text(text)
-    return [_find_nginx(), "-p", str(prefix), "-c", str(config), "-e", "stderr"]
+
+def nginx_command(settings: Settings) -> list[str]:
+    """How to start the nginx of `up`; its files are under the data directory. Raises ConfigError if there is none."""
+    folder = settings.data_dir.resolve() / "nginx"
+    folder.mkdir(parents=True, exist_ok=True)
+    words = _words(settings, folder) | {
+        "USER": "user root;" if os.geteuid() == 0 else "",
+        "LISTEN": settings.http,
+        "LOG": _log(folder),
+    }
+    for name in _INCLUDED:
+        _fill(name, folder / name, words)
+    _fill("standalone.conf", folder / "nginx.conf", words)
+    return [_find_nginx(), "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", "stderr"]
+
+
+def _fill(template: str, target: Path, words: Mapping[str, str]) -> None:
+    text = (_FILES / template).read_text()
+    target.write_text(re.sub("@([A-Z_]+)@", lambda match: words[match[1]], text))
+
+
+def _words(settings: Settings, folder: Path) -> dict[str, str]:
+    if re.search(r'["\n\\$]', str(folder)):
+        raise ConfigError(f"nginx cannot be told a path with a quote, line break, backslash or dollar: {str(folder)!r}")
+    path = re.escape(settings.public_path)
+    return {
+        "APP": settings.app,
+        "FOLDER": str(folder),
+        "NAME": (urlsplit(settings.public_url).hostname or "push.example.com").strip("[]"),
+        "ORIGINS": _origins(settings),
+        "VARY": "Origin" if settings.allowed_origins else "",
+        "PATH": path,
+        "STRIP": f"rewrite ^{path}(/.*)$ $1;" if path else "",
+        "UNCOUNTED": "\n".join(f"    {each} 0;" for each in settings.trusted_proxies),
+        "REAL_IP": _real_ip(settings),
+        "SCHEME": _scheme(settings),
+        "RETRIES": _retries(settings),
+    }
+
+
+def _origins(settings: Settings) -> str:
+    """Entries of a map from status and Origin. As patterns: nginx's table of plain words takes only short ones."""
+    entries = [f'    "~*^[0-9]* {re.escape(each)}$" $http_origin;' for each in settings.allowed_origins]
+    if len(entries) == 1:
+        entries.append(f'    "~^4(00|14) $" "{settings.allowed_origins[0]}";')
+    return "\n".join(entries)
+
+
+def _real_ip(settings: Settings) -> str:
+    if not settings.trusted_proxies:
+        return ""
+    networks = [f"set_real_ip_from {each};" for each in settings.trusted_proxies]
+    return "\n".join([*networks, "real_ip_header X-Forwarded-For;", "real_ip_recursive on;"])
+
+
+def _scheme(settings: Settings) -> str:
+    """What a trusted proxy says about the scheme; its word is a list where there are several proxies."""
+    if not settings.trusted_proxies:
+        return "map $scheme $pushsvc_scheme {\n    default $scheme;\n}"
+    networks = "".join(f"    {each} 1;\n" for each in settings.trusted_proxies)
+    return (
+        f"geo $realip_remote_addr $pushsvc_trusted {{\n    default 0;\n{networks}}}\n"
+        'map "$pushsvc_trusted $http_x_forwarded_proto" $pushsvc_scheme {\n'
+        '    "~*^1 +(https|wss) *(,|$)" https;\n    "~*^1 +(http|ws) *(,|$)" http;\n    default $scheme;\n}'
+    )
+
+
+def _retries(settings: Settings) -> str:
+    """Entries of a map from address and a random word to milliseconds, from half to three halves of the base."""
+    lines = []
+    for address, base in (("~/busy/.* ", _BUSY_SECONDS), ("~ ", settings.retry_seconds)):
+        for number, digit in enumerate(_HEX_DIGITS):
+            lines.append(f'    "{address}{digit}" {max(1, round(base * 1000 * (0.5 + number / 15)))};')
+    return "\n".join(lines)
+
+
+def _log(folder: Path) -> str:
+    """Where `up` speaks, unless nginx cannot open that, as under systemd, where it is a socket."""
+    try:
+        if not stat.S_ISSOCK(os.fstat(2).st_mode):
+            return "/dev/stderr"
+    except OSError:  # closed
+        pass
+    return str(folder / "refused.log")
 
 
 def _find_nginx() -> str:

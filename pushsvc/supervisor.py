@@ -32,7 +32,8 @@ class Supervisor:
     """Runs the stack until a signal. Raises ConfigError if it cannot start."""
 
     def __init__(self, settings: Settings, environ: Mapping[str, str]) -> None:
-        self._settings = settings
+        word = secrets.token_urlsafe(16) if settings.demo and is_loopback(settings.http) else ""
+        self._settings = settings.model_copy(update={"demo_key": word})
         self._environ = environ
         # A signal handler may not take a lock that its own thread holds; SimpleQueue.put is made for that.
         self._wake: queue.SimpleQueue[int] = queue.SimpleQueue()
@@ -69,9 +70,8 @@ class Supervisor:
         settings = self._settings
         environ = dict(self._environ)
         environ[f"{PREFIX}DATA_DIR"] = str(settings.data_dir)
-        demo_key = secrets.token_hex() if settings.demo and is_loopback(settings.http) else ""
-        environ[f"{PREFIX}DEMO_KEY"] = demo_key
-        proxy = nginx_command(settings, demo_key)
+        environ[f"{PREFIX}DEMO_KEY"] = settings.demo_key
+        proxy = nginx_command(settings)
         url = settings.redis_url
         if not url:
             zeros = cut_zeros(settings.data_dir)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import random
+import re
 import resource
 import signal
 import socket
@@ -99,6 +100,13 @@ class Stack:
     @property
     def url(self) -> str:
         return f"http://{self.settings['http']}"
+
+    def page(self, path: str = "/") -> str:
+        """A page's address, with the word that `up` prints: who brings it gets a token."""
+        printed = re.search(r"/\?(demo=\S+)", self.output)
+        assert printed is not None, self.output
+        path, mark, fragment = path.partition("#")
+        return f"{self.url}{path}{'&' if '?' in path else '?'}{printed[1]}{mark}{fragment}"
 
     @property
     def app_url(self) -> str:

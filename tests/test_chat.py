@@ -22,7 +22,7 @@ Ask = Callable[[str], Conversation]
 def ask(answering: Stack, model: Model, page: Page) -> Ask:
     """Ask from a new chat, and have the model's side of it in hand, with nothing said yet."""
     model.script = silent
-    page.goto(f"{answering.url}/chat")
+    page.goto(answering.page("/chat"))
 
     def asker(prompt: str) -> Conversation:
         number = len(model.conversations) + 1
@@ -73,7 +73,7 @@ def no_wider_than(page: Page, width: int) -> None:
 def test_a_question_is_answered_by_what_comes_with_the_service(stack: Stack, page: Page, user: str) -> None:
     refused: list[str] = []
     page.on("console", lambda message: refused.append(message.text) if message.type == "error" else None)
-    page.goto(f"{stack.url}/chat")
+    page.goto(stack.page("/chat"))
     expect(page.locator("#welcome")).to_be_visible()
     say(page, f"Hello,\n{user}")
     expect(page.locator("#welcome")).to_be_hidden()
@@ -93,7 +93,7 @@ def test_a_question_is_answered_by_what_comes_with_the_service(stack: Stack, pag
 
 
 def test_a_reload_in_the_middle_goes_on_where_it_was(stack: Stack, page: Page, user: str) -> None:
-    page.goto(f"{stack.url}/chat")
+    page.goto(stack.page("/chat"))
     say(page, f"{user} 🚀\n\n  and  more")
     expect(answer(page)).to_contain_text("I type well")
     page.reload()
@@ -112,7 +112,7 @@ def test_a_reload_in_the_middle_goes_on_where_it_was(stack: Stack, page: Page, u
 
 
 def test_stop_ends_the_answer_for_good(stack: Stack, page: Page, user: str) -> None:
-    page.goto(f"{stack.url}/chat")
+    page.goto(stack.page("/chat"))
     say(page, user)
     expect(answer(page)).to_contain_text("You said")
     page.click("#stop")
@@ -162,7 +162,7 @@ def test_a_second_tab_follows_the_answer_and_then_the_conversation(
 def test_a_broken_connection_loses_nothing(start: Start, model: Model, page: Page, user: str) -> None:
     model.script = silent
     stack = start(llm_base_url=model.url, workers=1)
-    page.goto(f"{stack.url}/chat")
+    page.goto(stack.page("/chat"))
     say(page, user)
     conversation = model.asked().send(HEAD).say("before, ")
     expect(answer(page)).to_contain_text("before, ")
@@ -178,7 +178,7 @@ def test_a_broken_connection_loses_nothing(start: Start, model: Model, page: Pag
 def test_a_double_click_asks_once(answering: Stack, model: Model, page: Page, user: str) -> None:
     posts: list[Request] = []
     page.on("request", lambda request: posts.append(request) if request.method == "POST" else None)
-    page.goto(f"{answering.url}/chat")
+    page.goto(answering.page("/chat"))
     page.fill("#prompt", user)
     page.dblclick("#send")
     ends(page)
@@ -190,7 +190,7 @@ def test_a_double_click_asks_once(answering: Stack, model: Model, page: Page, us
 def test_a_question_whose_answer_was_lost_on_the_way_is_asked_once(
     answering: Stack, model: Model, page: Page, user: str
 ) -> None:
-    page.goto(f"{answering.url}/chat")
+    page.goto(answering.page("/chat"))
 
     def lose(route: Any) -> None:
         route.fetch()
@@ -211,7 +211,7 @@ def test_a_refusal_is_said_in_words_and_can_be_tried_again(
     model.script = lambda conversation: conversation.answer(
         "429 Too Many Requests", b'{"error": {"message": "slow down"}}'
     )
-    page.goto(f"{answering.url}/chat")
+    page.goto(answering.page("/chat"))
     say(page, user)
     ends(page, "upstream_error")
     expect(page.locator(".fault")).to_contain_text("The model is busy")
@@ -280,7 +280,7 @@ def test_more_of_the_history(answering: Stack, page: Page, user: str) -> None:
     for number in range(22):
         question = {"messages": [{"role": "user", "content": f"{user} {number}."}]}
         assert answering.post("/v1/generations", question, answering.bearer(DEMO)).status_code == 202
-    page.goto(f"{answering.url}/chat")
+    page.goto(answering.page("/chat"))
     entries = page.locator("#history a")
     expect(entries).to_have_count(20)
     expect(entries.first).to_contain_text(f"{user} 21.")
@@ -316,7 +316,7 @@ def test_with_a_token_instead_of_the_cookie(
 def test_somebody_elses_conversation_is_not_shown(answering: Stack, page: Page, user: str) -> None:
     question = {"messages": [{"role": "user", "content": "a secret"}]}
     theirs = answering.post("/v1/generations", question, answering.bearer(user)).json()["id"]
-    page.goto(f"{answering.url}/chat#{theirs}")
+    page.goto(answering.page(f"/chat#{theirs}"))
     expect(page.locator(".fault")).to_contain_text("not yours")
     assert "secret" not in page.content()
 

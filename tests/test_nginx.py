@@ -1,7 +1,8 @@
-"""The files in nginx/ as they are shipped: TLS, forwarding, and what a browser gets while no worker answers."""
+"""What `python -m pushsvc nginx` writes for a system nginx, and that of `up`: TLS, forwarding, malformed requests."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -18,7 +19,7 @@ from pushsvc.config import Settings
 from pushsvc.proxy import nginx_command
 from tests.eventsource import until
 from tests.programs import OPENSSL, need
-from tests.stack import ROOT, Stack, alive, dies_with_the_tests, free_port
+from tests.stack import ROOT, Stack, alive, command, dies_with_the_tests, free_port
 
 
 @pytest.fixture(scope="module")
@@ -31,13 +32,13 @@ def site(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tup
          "-addext", "subjectAltName=DNS:localhost", "-keyout", folder / "key.pem", "-out", folder / "cert.pem"],
         check=True, capture_output=True,
     )  # fmt: skip
-    text = (ROOT / "nginx" / "site.conf").read_text()
+    words, environ = command("nginx", str(folder), app=plain_app)
+    subprocess.run(words, cwd=ROOT, env=environ, check=True)
+    text = (folder / "site.conf").read_text()
     for old, new in {
-        r"/etc/nginx/pushsvc/": f"{ROOT}/nginx/",
         r"/etc/ssl/certs/push.example.com.pem": f"{folder}/cert.pem",
         r"/etc/ssl/private/push.example.com.key": f"{folder}/key.pem",
         r"/var/log/nginx/pushsvc.log": f"{folder}/access.log",
-        r"127\.0\.0\.1:8000": plain_app,
         r"listen \[::\]:443[^;]*;": "",
         r"listen 443": f"listen 127.0.0.1:{port}",
         r"push\.example\.com": "localhost",
@@ -85,42 +86,53 @@ def test_what_a_client_claims_about_itself_is_dropped(stack: Stack, site: tuple[
     assert client.post("/publish", json={"user": user, "data": 1}, headers=lies).status_code == 403
 
 
-@pytest.mark.parametrize("request_line", ["GET / HTTP/1.1\r\nHost: a\r\nHost: b", "GET /" + "x" * 20_000 + " HTTP/1.1"])
-def test_malformed_requests_are_problems(stack: Stack, request_line: str) -> None:
-    host, port = str(stack.settings["http"]).split(":")
+@pytest.mark.parametrize(
+    ("request_line", "status"),
+    [
+        ("GET / HTTP/1.1\r\nHost: a\r\nHost: b", 400),
+        ("GET / HTTP/1.1\r\nHost: a\r\nContent-Length: x", 400),
+        ("G\x01T / HTTP/1.1\r\nHost: a", 400),
+        ("GET /" + "x" * 140_000 + " HTTP/1.1\r\nHost: a", 414),
+        ("GET / HTTP/1.1\r\nHost: a\r\nCookie: " + "x" * 140_000, 431),
+        ("POST /publish HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999", 413),
+    ],
+)
+def test_malformed_requests_are_problems(stack: Stack, request_line: str, status: int) -> None:
+    answer = spoken(str(stack.settings["http"]), f"{request_line}\r\n\r\n")
+    head, _, body = answer.partition("\r\n\r\n")
+    assert head.startswith(f"HTTP/1.1 {status} ")
+    assert "application/problem+json" in head
+    assert json.loads(body)["status"] == status
+
+
+def spoken(address: str, words: str) -> str:
+    """What is answered to these bytes."""
+    host, port = address.split(":")
     with socket.create_connection((host, int(port)), timeout=10) as raw:
-        raw.sendall(f"{request_line}\r\n\r\n".encode())
-        answer = b"".join(iter(lambda: raw.recv(65536), b""))
-    assert answer.startswith(b"HTTP/1.1 400")
-    assert b"application/problem+json" in answer
+        raw.sendall(words.encode("latin-1"))
+        head = b""
+        while b"\r\n\r\n" not in head:
+            head += raw.recv(65536)
+        length = re.search(rb"Content-Length: (\d+)", head)
+        assert length is not None, head
+        while len(head.partition(b"\r\n\r\n")[2]) < int(length[1]):
+            head += raw.recv(65536)
+        return head.decode("latin-1")
 
 
-def test_while_no_worker_answers(stack: Stack, tmp_path: Path) -> None:
-    """An nginx of `pushsvc up`, in front of nothing."""
-    http = f"127.0.0.1:{free_port()}"
-    words = nginx_command(Settings(data_dir=tmp_path, http=http, app=f"127.0.0.1:{free_port()}"))
-    process = subprocess.Popen(words, stderr=subprocess.DEVNULL, preexec_fn=dies_with_the_tests(signal.SIGTERM))
-    try:
+def test_the_operators_site_is_written_once(tmp_path: Path) -> None:
+    folder = tmp_path / "a b" / "nginx"
+    for app, name in (("127.0.0.1:8000", "push.example.org"), ("unix:/run/pushsvc.sock", "other.example.org")):
+        words, environ = command("nginx", str(folder), app=app, public_url=f"https://{name}/push")
+        subprocess.run(words, cwd=ROOT, env=environ, check=True)
+        assert f"server {app} " in (folder / "http.conf").read_text()
+        assert "server_name push.example.org;" in (folder / "site.conf").read_text()
+    assert not re.search("@[A-Z]", "".join(path.read_text() for path in folder.iterdir()))
 
-        def get(path: str, accept: str) -> httpx.Response | None:
-            try:
-                return httpx.get(f"http://{http}{path}", headers={"Accept": accept}, trust_env=False)
-            except httpx.ConnectError:
-                return None
 
-        until(lambda: get("/healthz", "*/*"), "nginx")
-        stream = get("/events", "text/event-stream")
-        assert stream is not None
-        assert stream.status_code == 200
-        assert stream.headers["content-type"] == "text/event-stream; charset=utf-8"
-        assert re.match(r"retry: \d{4}\n", stream.text), "a browser comes back, and does not give up"
-        for path in ("/events", "/healthz"):
-            other = get(path, "*/*")
-            assert other is not None
-            assert other.status_code == 502
-            assert other.headers["content-type"] == "application/problem+json"
-            assert other.headers["retry-after"] == "2"
-            assert other.json()["status"] == 502
-    finally:
-        process.terminate()
-        process.wait()
+def test_a_folder_that_cannot_be_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "file" / "x", tmp_path / 'a"b'):
+        words, environ = command("nginx", str(folder))
+        done = subprocess.run(words, cwd=ROOT, env=environ, capture_output=True, text=True)
+        assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from urllib.parse import urljoin
 
 import httpx
 import pytest
@@ -25,7 +26,7 @@ def ids(page: Page, user: str) -> list[str]:
 
 
 def test_publish_from_the_page_and_from_a_backend(stack: Stack, page: Page, user: str) -> None:
-    page.goto(f"{stack.url}/?user={user}")
+    page.goto(stack.page(f"/?user={user}"))
     expect(page.locator("#state")).to_have_attribute("data-state", "open")
     page.fill("#event-name", "order.paid")
     page.fill("#data", f"{user} <b>says</b>")
@@ -39,7 +40,7 @@ def test_publish_from_the_page_and_from_a_backend(stack: Stack, page: Page, user
 
 
 def test_break_and_restore_replays_what_was_missed(stack: Stack, page: Page, user: str) -> None:
-    page.goto(f"{stack.url}/?user={user}")
+    page.goto(stack.page(f"/?user={user}"))
     expect(page.locator("#state")).to_have_attribute("data-state", "open")
     all_ids = [stack.publish(user=user, data=f"{user} 1")]
     seen(page, all_ids[0])
@@ -56,7 +57,7 @@ def test_break_and_restore_replays_what_was_missed(stack: Stack, page: Page, use
 
 
 def test_a_broken_connection_that_never_had_an_event_still_gets_it(stack: Stack, page: Page, user: str) -> None:
-    page.goto(f"{stack.url}/?user={user}")
+    page.goto(stack.page(f"/?user={user}"))
     expect(page.locator("#state")).to_have_attribute("data-state", "open")
     page.click("#break")
     missed = stack.publish(user=user, data=f"{user} missed")
@@ -66,7 +67,7 @@ def test_a_broken_connection_that_never_had_an_event_still_gets_it(stack: Stack,
 
 def test_the_browser_s_own_reconnects_survive_every_restart(start: Start, page: Page, user: str) -> None:
     stack = start(workers=1)
-    page.goto(f"{stack.url}/?user={user}")
+    page.goto(stack.page(f"/?user={user}"))
     expect(page.locator("#state")).to_have_attribute("data-state", "open")
     all_ids = [stack.publish(user=user, data=f"{user} first")]
     seen(page, all_ids[0])
@@ -84,7 +85,7 @@ def test_two_tabs_of_two_users(stack: Stack, browser: Browser, user: str) -> Non
     tabs = []
     for name in (f"{user}-a", f"{user}-b"):
         tab = context.new_page()
-        tab.goto(f"{stack.url}/?user={name}")
+        tab.goto(stack.page(f"/?user={name}"))
         expect(tab.locator("#state")).to_have_attribute("data-state", "open")
         tabs.append((name, tab))
     published = {name: stack.publish(user=name, data=f"{name} only") for name, _ in tabs}
@@ -94,18 +95,35 @@ def test_two_tabs_of_two_users(stack: Stack, browser: Browser, user: str) -> Non
     context.close()
 
 
-@pytest.mark.parametrize(
-    "headers",
-    [{"Host": "push.example.com"}, {"X-Forwarded-For": "192.0.2.1"}, {"Forwarded": "for=192.0.2.1"}, {"Via": "1.1 p"}],
-)
-def test_who_comes_from_elsewhere_gets_no_demo_token(stack: Stack, headers: dict[str, str]) -> None:
-    assert "set-cookie" in httpx.get(stack.url, trust_env=False).headers
-    assert "set-cookie" not in httpx.get(stack.url, headers=headers, trust_env=False).headers
-    assert "set-cookie" not in httpx.get(stack.app_url, trust_env=False).headers
+@pytest.mark.parametrize("path", ["/", "/chat", "/demo"])
+def test_the_word_that_was_printed_gives_a_token_and_leaves_the_address(stack: Stack, path: str) -> None:
+    given = httpx.get(stack.page(f"{path}?user=a%20b&x=1"), trust_env=False)
+    assert (given.status_code, given.headers["referrer-policy"]) == (303, "no-referrer")
+    assert urljoin(f"{stack.url}{path}", given.headers["location"]) == f"{stack.url}{path}?user=a+b&x=1"
+    cookie = given.headers["set-cookie"]
+    assert "HttpOnly" in cookie
+    assert "SameSite=Strict" in cookie
+    back = httpx.get(f"{stack.url}{path}", headers={"Cookie": cookie.partition(";")[0]}, trust_env=False)
+    assert back.status_code == 200
+    assert "set-cookie" in back.headers
+
+
+@pytest.mark.parametrize("query", ["", "?demo=", "?demo=wrong", "?demo=%C3%A9", "?demo=wrong&demo=x"])
+@pytest.mark.parametrize("host", ["127.0.0.1:8080", "localhost", "push.example.com"])
+def test_nobody_else_gets_one(stack: Stack, query: str, host: str) -> None:
+    """A stranger behind a plain `proxy_pass` or a tunnel looks as the one who started it does."""
+    for base in (stack.url, stack.app_url):
+        for path in ("/", "/chat", "/demo"):
+            answer = httpx.get(f"{base}{path}{query}", headers={"Host": host}, trust_env=False)
+            assert answer.status_code == 200
+            assert "set-cookie" not in answer.headers
+    stranger = {"Cookie": f"pushsvc_token={stack.token('demo')}"}
+    assert "set-cookie" not in httpx.get(stack.url, headers=stranger, trust_env=False).headers
 
 
 def test_without_the_demo_cookie_a_token_is_asked_for(start: Start, page: Page, user: str) -> None:
     stack = start(workers=1, demo="false")
+    assert "demo=" not in stack.output
     page.goto(f"{stack.url}/?user={user}")
     expect(page.locator("#token")).to_be_visible()
     page.fill("#token", stack.token("demo", publish=["*"], subscribe=["*"]))
@@ -121,7 +139,7 @@ def test_how_it_looks(stack: Stack, browser: Browser, tmp_path: Path, width: int
         viewport={"width": width, "height": 900}, color_scheme="dark" if scheme == "dark" else "light"
     )
     page = context.new_page()
-    page.goto(f"{stack.url}/")
+    page.goto(stack.page("/"))
     expect(page.locator("#state")).to_have_attribute("data-state", "open")
     page.screenshot(path=tmp_path / "page.png")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
@@ -149,18 +167,18 @@ def test_only_the_pages_own_files_are_served(stack: Stack, name: str) -> None:
 
 
 def test_a_page_left_by_a_link_takes_no_event_from_the_next(stack: Stack, page: Page, user: str) -> None:
-    page.goto(f"{stack.url}/?user={user}")
+    page.goto(stack.page(f"/?user={user}"))
     expect(page.locator("#state")).to_have_attribute("data-state", "open")
     page.click("nav >> text=Clock")
     until(lambda: connections(stack, user) == 0, "the stream of the page that was left to end")
     missed = stack.publish(user=user, data=f"{user} meanwhile")
-    page.goto(f"{stack.url}/?user={user}")
+    page.goto(stack.page(f"/?user={user}"))
     seen(page, missed)
 
 
 def test_on_a_phone_the_events_are_in_view_when_one_sends(stack: Stack, page: Page, user: str) -> None:
     page.set_viewport_size({"width": 375, "height": 667})
-    page.goto(f"{stack.url}/?user={user}")
+    page.goto(stack.page(f"/?user={user}"))
     expect(page.locator("#state")).to_have_attribute("data-state", "open")
     page.fill("#data", f"{user} sent")
     page.click("#send")
