@@ -12,14 +12,15 @@ from pushsvc import chunks, sse
 from pushsvc.arguments import number, stream_cursor, stream_heartbeat, stream_parameters
 from pushsvc.burst import Burst, Live
 from pushsvc.chunks import Json
-from pushsvc.credentials import admit, identify, same_site
+from pushsvc.credentials import admit, bears_token, identify, same_site
 from pushsvc.cursor import Cursor
 from pushsvc.errors import Invalid
 from pushsvc.event import BEGINNING, EventId, answer_channel, answers_channel
 from pushsvc.links import link
-from pushsvc.listening import STREAM_HEADERS, Connection, Start, opening, resumable, spend, start_after, stream
+from pushsvc.listening import STREAM_HEADERS, Connection, Start, begin, opening, resumable, start_after, stream
 from pushsvc.outlet import QueueOutlet
 from pushsvc.partition import Partition
+from pushsvc.proof import with_proof
 from pushsvc.records import Record, unknown
 from pushsvc.replay import is_reset
 from pushsvc.service import service
@@ -45,14 +46,7 @@ def listen(generation_id: str) -> ResponseReturnValue:
     if request.method == "HEAD":
         return Response(headers=STREAM_HEADERS)
     over = reader.record.ending is not None
-    response = _retell(partition, reader.record, cursor) if over else _follow(partition, reader, cursor, heartbeat)
-    try:
-        if reader.admission is not None:
-            spend(partition, reader.admission, response)
-    except BaseException:
-        response.close()  # which leaves the hub
-        raise
-    return response
+    return _retell(partition, reader, cursor) if over else _follow(partition, reader, cursor, heartbeat)
 
 
 def answer_url(partition: Partition, generation_id: str) -> str:
@@ -61,25 +55,31 @@ def answer_url(partition: Partition, generation_id: str) -> str:
 
 
 class _Reader(NamedTuple):
-    """A generation, and with what somebody may read it. `admission`: with a ticket that is yet to be spent."""
+    """A generation, and with what somebody may read it; without `admission`: with the ticket in its URL."""
 
     record: Record
-    expires: float | None = None
     admission: Admission | None = None
+
+    @property
+    def expires(self) -> float | None:
+        return None if self.admission is None else self.admission.identity.expires
+
+    @property
+    def proof(self) -> str | None:
+        return None if self.admission is None else self.admission.proof
 
 
 def _reader(partition: Partition, generation_id: str) -> _Reader:
     """Who may read this one. Raises NotFound also where that is not the caller's to know."""
     ticket = request.args.get("ticket", "")
-    if partition.tickets.opens(ticket, generation_id):
-        if "Authorization" not in request.headers:
-            same_site()
+    if partition.tickets.opens(ticket, generation_id) and not bears_token():
+        same_site()
         return _Reader(partition.generations.records.get(generation_id))
     admission = admit()
     record = partition.generations.records.get(generation_id)
     if record.user != admission.identity.user and not admission.identity.admin:
         raise unknown(generation_id)
-    return _Reader(record, admission.identity.expires, admission)
+    return _Reader(record, admission)
 
 
 def _follow(partition: Partition, reader: _Reader, cursor: Cursor, heartbeat: Burst) -> Response:
@@ -89,19 +89,26 @@ def _follow(partition: Partition, reader: _Reader, cursor: Cursor, heartbeat: Bu
     if not cursor.stands:
         said = records.said(record.id)
         if said and said[-1].wire.endswith(sse.DONE):
-            return _retell(partition, records.get(record.id), cursor)  # it has ended just now
+            return _retell(partition, reader._replace(record=records.get(record.id)), cursor)  # it has ended just now
         head = _snapshot(said)
         after = said[-1].id if said else BEGINNING
     head = _opening(partition, cursor, after) + head
     outlet = QueueOutlet(service().settings.send_buffer_bytes, request.environ.get("gunicorn.socket"))
     listener = Listener(
-        answer_channel(record.id), after, outlet, cancels=record.cancels, expires=reader.expires, heartbeat=heartbeat
+        answer_channel(record.id),
+        after,
+        outlet,
+        cancels=record.cancels,
+        expires=reader.expires,
+        heartbeat=heartbeat,
+        proof=reader.proof,
     )
-    return stream(partition.hub, Connection(partition.hub, listener), outlet, head)
+    return stream(partition.hub, Connection(partition.hub, listener), outlet, head, reader.admission)
 
 
-def _retell(partition: Partition, record: Record, cursor: Cursor) -> Response:
+def _retell(partition: Partition, reader: _Reader, cursor: Cursor) -> Response:
     """Of one that has ended: all, or what the browser has not had; and if that is nothing, that it need not ask."""
+    record = reader.record
     said, told = partition.generations.records.said(record.id), b""
     if cursor.id is not None and is_reset(cursor.id, clock := partition.log.clock()):
         told = sse.gap(cursor.id, said[0].id if said else None, "reset", clock.epoch)
@@ -114,7 +121,10 @@ def _retell(partition: Partition, record: Record, cursor: Cursor) -> Response:
     if not said:
         return Response(status=204)  # an EventSource does not come back after this (WHATWG HTML section 9.2.3)
     told += b"".join([event.wire for event in said])
-    return Response(_opening(partition, cursor, said[0].id) + told, headers=STREAM_HEADERS)
+    told = _opening(partition, cursor, said[0].id) + told
+    response = Response(told if reader.proof is None else with_proof(told, reader.proof), headers=STREAM_HEADERS)
+    begin(reader.admission, response)
+    return response
 
 
 def _opening(partition: Partition, cursor: Cursor, oldest: EventId) -> bytes:

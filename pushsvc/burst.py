@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from pushsvc.event import EventId
+from pushsvc.proof import with_proof
 
 
 class Live(NamedTuple):
@@ -38,6 +39,10 @@ class Burst:
             return self
         new = [event for event in self.events if event.id > cursor]
         return Burst.of(new) if new else None
+
+    def proven(self, proof: str | None) -> Burst:
+        """The same for a stream whose ids carry a proof; None: it does not."""
+        return self if proof is None else Burst(with_proof(self.wire, proof), self.last)
 
 
 LAST_CHUNK: Final = b"0\r\n\r\n"  # the proper end of a chunked response (RFC 9112 section 7.1)

@@ -65,6 +65,9 @@ class Connections:
     def __len__(self) -> int:
         return len(self._all)
 
+    def __contains__(self, subscriber: Subscriber) -> bool:
+        return subscriber in self._all
+
     def retry_ms(self) -> int:
         """A reconnection time for a client, spread so that those who leave together do not come back together."""
         return int(self._retry_seconds * 1000 * random.uniform(0.5, 1.5))
@@ -103,6 +106,7 @@ class Connections:
             and outlet.clear
             and subscriber.catching is None
             and subscriber.reason is None
+            and subscriber.proof is None  # else its bytes are its own
             and subscriber.last <= self.channels.through  # else some announcements are behind what it has had
             and not subscriber.due
         ):

@@ -6,13 +6,17 @@ adds its own. If nothing is good, the refusal is about the most specific: the ti
 
 from __future__ import annotations
 
+import contextlib
+
 from flask import request
 
 from pushsvc import auth, origins
+from pushsvc.arguments import choice
 from pushsvc.auth import Identity
-from pushsvc.errors import Forbidden, PushError, Unauthorized
+from pushsvc.errors import Forbidden, PushError, Unauthorized, Unavailable
+from pushsvc.proof import proof_in, proofs_in
 from pushsvc.service import service
-from pushsvc.tickets import Admission, SpentTicket
+from pushsvc.tickets import Admission, Evidence, Kind, SpentTicket
 
 
 def identify() -> Identity:
@@ -23,6 +27,14 @@ def identify() -> Identity:
 def admit() -> Admission:
     """Who wants to listen; a ticket that was never used is accepted too, and is yet to be spent. Raises as above."""
     return _first_good(opens=True)
+
+
+def bears_token() -> bool:
+    """A good token is in the Authorization header, which stands over all else."""
+    try:
+        return _bearer() is not None
+    except (Unauthorized, Forbidden):
+        return False
 
 
 def _first_good(*, opens: bool) -> Admission:
@@ -65,10 +77,34 @@ def _ticket(*, opens: bool) -> Admission | None:
     if ticket is None:
         return None
     same_site()
-    admission = service().of(ticket).tickets.admit(ticket, request.cookies)
-    if admission.ticket is not None and not opens:
+    evidence = Evidence(
+        request.cookies,
+        request.headers.get("Last-Event-ID", ""),
+        request.headers.get("Sec-Fetch-Site") == "same-origin",
+        choice("resume", ("", "id")) == "id",
+    )
+    admission = service().of(ticket).tickets.admit(ticket, evidence)
+    if not opens and admission.use is not None and admission.use.kind is Kind.FIRST:
         raise Unauthorized("A ticket is for GET /events; here it counts only once it was used there.")
+    if not opens and admission.use is not None and admission.use.kind is Kind.TAKE_OVER:
+        raise SpentTicket(admission.identity.need_user(), admission.topics)
     return admission
+
+
+def prover(event_id: str) -> str | None:
+    """The user whose stream the id is of, as its proof says; None: it has none that is good."""
+    proof = proof_in(event_id)
+    return None if proof is None else service().of(proof).tickets.user_of(proof)
+
+
+def revoke_shown() -> None:
+    """A proof that stands in a URL, which logs and histories keep, is good no more."""
+    if "~" not in request.environ.get("QUERY_STRING", "").replace("%7E", "~").replace("%7e", "~"):
+        return
+    svc = service()
+    for proof in {proof for values in request.args.listvalues() for each in values for proof in proofs_in(each)}:
+        with contextlib.suppress(Unavailable):  # while Redis is away no proof is good, and nothing else works either
+            svc.of(proof).tickets.revoke([proof])
 
 
 def _cookie() -> Identity:

@@ -12,6 +12,8 @@ import itertools
 from collections.abc import Callable
 from typing import Final
 
+from pushsvc.proof import without_proof
+
 SLOTS: Final = 16384  # of a cluster; each node owns some
 PARTITIONS: Final = "pushsvc{0}:partitions"  # string: how many the data of a cluster has
 
@@ -56,7 +58,8 @@ class Keys:
 
     def own(self, text: str) -> str:
         """Of an id that a client sent, what is of this partition: an event that everybody may hear has an id in each,
-        joined by dots."""
+        joined by dots. A proof is no part of it."""
+        text = without_proof(text)
         ids = text.split(".")
         return ids[self._number] if len(ids) == self.partitions else text
 
@@ -91,6 +94,18 @@ class Keys:
     def spent_ticket(self, digest: str) -> str:
         """String: the same, once the ticket was used."""
         return f"{self._prefix}spent:{digest}"
+
+    def ticket_use(self, digest: str) -> str:
+        """Hash that lasts for a moment after a ticket's first use: its stream, and the cursor that began at."""
+        return f"{self._prefix}ticket-use:{digest}"
+
+    def ticket_proof(self, digest: str) -> str:
+        """String: SHA-256 of the proof that the stream of this ticket carries in its ids."""
+        return f"{self._prefix}ticket-proof:{digest}"
+
+    def proof(self, digest: str) -> str:
+        """String: whose ticket's proof this is, by the SHA-256 of both."""
+        return f"{self._prefix}proof:{digest}"
 
     def connections(self, user: str) -> str:
         """Hash: worker id -> how many connections of the user it holds."""

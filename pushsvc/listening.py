@@ -21,9 +21,10 @@ from pushsvc.handover import CLOSES, UNREAD, HandOver
 from pushsvc.hub import Hub
 from pushsvc.outlet import HangUp, QueueOutlet, discard
 from pushsvc.partition import Partition
+from pushsvc.proof import with_proof
 from pushsvc.service import service
 from pushsvc.subscriber import Reason, Subscriber
-from pushsvc.tickets import SESSION_SECONDS, Admission
+from pushsvc.tickets import SESSION_SECONDS, Admission, LostRace
 
 
 def resumable(view: Callable[..., ResponseReturnValue]) -> Callable[..., ResponseReturnValue]:
@@ -37,7 +38,7 @@ def resumable(view: Callable[..., ResponseReturnValue]) -> Callable[..., Respons
         if not (svc.room.draining and comes_back):
             svc.room.check()
             try:
-                return view(**names)
+                return _of_one_ticket(view, names)
             except Unavailable:
                 if not comes_back:
                     raise
@@ -45,6 +46,14 @@ def resumable(view: Callable[..., ResponseReturnValue]) -> Callable[..., Respons
         return Response(sse.refused(problem, svc.retry_ms()), headers=STREAM_HEADERS)
 
     return answer
+
+
+def _of_one_ticket(view: Callable[..., ResponseReturnValue], names: dict[str, str]) -> ResponseReturnValue:
+    """Of requests that race with one ticket the last one has the stream, as it would if it had come later."""
+    try:
+        return view(**names)
+    except LostRace:
+        return view(**names)
 
 
 @resumable
@@ -57,6 +66,8 @@ def events() -> ResponseReturnValue:
     user = admission.identity.need_user()
     partition = svc.of(user)
     wish = _wish(partition)
+    if admission.use is not None and admission.use.cursor is not None:
+        wish = wish._replace(cursor=Cursor(admission.use.cursor))
     channels = [user_channel(user), ALL, *(admission.topics if wish.topics is None else wish.topics)]
     admission.identity.need_subscribe(channels)
     start = _start(partition, user, channels, wish)
@@ -71,16 +82,10 @@ def events() -> ResponseReturnValue:
         ack=wish.ack,
         expires=admission.identity.expires,
         heartbeat=wish.heartbeat,
+        proof=admission.proof,
     )
     connection = Connection(partition.hub, subscriber)
-    head = opening(partition, start)
-    response = stream(partition.hub, connection, outlet, head)
-    try:
-        spend(partition, admission, response)
-    except BaseException:
-        connection.leave()
-        raise
-    return response
+    return stream(partition.hub, connection, outlet, opening(partition, start), admission, start.after)
 
 
 STREAM_HEADERS: Final = {
@@ -135,13 +140,28 @@ class Connection:
             self._hub.leave(self.subscriber)
 
 
-def stream(hub: Hub, connection: Connection, outlet: QueueOutlet, head: bytes) -> Response:
-    """A response that begins with `head`, and goes on for as long as the connection is held."""
+def stream(
+    hub: Hub,
+    connection: Connection,
+    outlet: QueueOutlet,
+    head: bytes,
+    admission: Admission | None = None,
+    cursor: EventId | None = None,
+) -> Response:
+    """A response that begins with `head`, and goes on for as long as the connection is held. Who listens was admitted
+    by `admission`; see `begin`."""
     if connection.detachable:
         request.environ[CLOSES]()  # or a proxy would send its next request on what the Hub is about to close
+    proof = connection.subscriber.proof
+    head = head if proof is None else with_proof(head, proof)
     response = Response(_stream(hub, connection, outlet, head), headers=STREAM_HEADERS)
     # A client that is gone before the first byte never starts the generator, so that cannot clean up.
     response.call_on_close(connection.leave)
+    try:
+        begin(admission, response, connection.subscriber, cursor)
+    except BaseException:
+        connection.leave()
+        raise
     return response
 
 
@@ -152,12 +172,19 @@ def _stream(hub: Hub, connection: Connection, outlet: QueueOutlet, head: bytes) 
         raise connection.hand_over()
 
 
-def spend(partition: Partition, admission: Admission, response: Response) -> None:
-    """Only now that the connection stands: a ticket must not be lost on a refusal. Raises Unauthorized."""
-    if admission.ticket is None:
+def begin(
+    admission: Admission | None, response: Response, stands: Subscriber | None = None, cursor: EventId | None = None
+) -> None:
+    """Only now that the connection `stands` is a ticket spent: it must not be lost on a refusal. `cursor`: where who
+    repeats this request begins, unless its URL says all about that. Raises Unauthorized, or LostRace."""
+    if admission is None or admission.use is None:
         return
-    name, value = partition.tickets.spend(admission.ticket, admission.identity.need_user())
-    set_cookie(response, name, value, SESSION_SECONDS)
+    partition = service().of(admission.use.ticket)
+    name = "" if stands is None else partition.streams.name(stands)
+    begun = partition.tickets.begin(admission.use, admission.identity.need_user(), name, cursor)
+    set_cookie(response, begun.cookie_name, begun.cookie, SESSION_SECONDS)
+    if begun.earlier:
+        partition.streams.end(begun.earlier)
 
 
 class _Wish(NamedTuple):

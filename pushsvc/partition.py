@@ -25,6 +25,7 @@ from pushsvc.records import Records
 from pushsvc.room import Room
 from pushsvc.scribe import Scribe
 from pushsvc.store import Store, connect
+from pushsvc.streams import Streams
 from pushsvc.subscriber import Subscriber
 from pushsvc.succession import Succession
 from pushsvc.tickets import Tickets
@@ -53,6 +54,7 @@ class Partition:
     hub: Hub
     presence: Presence
     tickets: Tickets
+    streams: Streams
     generations: Generations
 
     def start(self) -> None:
@@ -132,12 +134,19 @@ def make_partition(url: str, keys: Keys, shared: Shared) -> Partition:
         send_buffer_bytes=settings.send_buffer_bytes,
         poll=POLLS[settings.poller],
     )
+    streams = Streams(worker_id, connections, records.tell)
+
+    def called(word: str) -> None:
+        if not streams.heard(word):
+            generations.look_at(word)
+
     hub = Hub(
         log,
         connections,
         presence,
         lambda ear: Bus(client, store, worker_id, ear),
-        called=generations.look_at,
+        called=called,
         room=shared.room,
     )
-    return Partition(keys, log, hub, presence, Tickets(store, shared.secret, settings.leeway_seconds), generations)
+    tickets = Tickets(store, shared.secret, settings.leeway_seconds)
+    return Partition(keys, log, hub, presence, tickets, streams, generations)

@@ -213,9 +213,9 @@ class Records:
         name = self._keys.generation(generation_id)
         self._store.execute([("HSET", name, field, value), ("EXPIRE", name, self._keep_seconds, "NX")])
 
-    def tell(self, worker: str, generation_id: str) -> None:
-        """Have another worker look at a generation."""
-        self._store.one(("SPUBLISH", self._keys.ear(worker), generation_id))
+    def tell(self, worker: str, word: str) -> None:
+        """Have a worker hear a word: the name of a generation to look at, or what streams.py says."""
+        self._store.one(("SPUBLISH", self._keys.ear(worker), word))
 
     def silent(self) -> list[str]:
         """The workers that run generations, as far as Redis knows, and give no sign of life."""

@@ -19,6 +19,7 @@ from pushsvc.commands import Command
 from pushsvc.errors import PushError, Unavailable
 from pushsvc.event import BEGINNING, EventId
 from pushsvc.eventlog import Clock, EventLog
+from pushsvc.proof import with_proof
 from pushsvc.replay import Late, Page, Replay
 from pushsvc.shelf import Shelf
 from pushsvc.sockets import SocketOutlet
@@ -90,6 +91,10 @@ class Recovery:
     def pages(self, subscriber: Subscriber) -> Iterator[Page]:
         """Everything in the log after the subscriber's last event; a page counts as written when the next is asked
         for. Ends with the subscriber live, or due again. Raises Unavailable."""
+        for page in self._pages(subscriber):
+            yield page if subscriber.proof is None else page._replace(wire=with_proof(page.wire, subscriber.proof))
+
+    def _pages(self, subscriber: Subscriber) -> Iterator[Page]:
         catching = subscriber.catching
         assert catching is not None
         if catching.clock is None and not self.sync(catching, SYNC_SECONDS):

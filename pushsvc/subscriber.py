@@ -27,6 +27,7 @@ class Reason(enum.Enum):
     ENDED = "the answer is complete"
     BROKEN = "an error of the service"
     DRAINING = "the worker is stopping"
+    REPLACED = "a repeat of its request took its place"
 
 
 class Outlet(Protocol):
@@ -93,8 +94,8 @@ class Subscriber:
     stays: ClassVar[bool] = False  # while the worker drains: its client could not come back
 
     __slots__ = (
-        "ack", "catching", "channels", "due", "expires", "heartbeat", "last", "outlet", "read", "reason", "sent_at",
-        "user",
+        "ack", "catching", "channels", "due", "expires", "heartbeat", "last", "outlet", "proof", "read", "reason",
+        "sent_at", "user",
     )  # fmt: skip
 
     def __init__(
@@ -109,9 +110,10 @@ class Subscriber:
         ack: bool = True,
         expires: float | None = None,
         heartbeat: Burst = COMMENT,
+        proof: str | None = None,
     ) -> None:
         """`after`: the cursor. `unasked`: channels whose lost beginning is no loss. `lost`: as of CatchUp. `expires`:
-        Unix time."""
+        Unix time. `proof`: what its ids carry, see proof.py."""
         self.user = user
         self.channels = tuple(map(sys.intern, channels))  # thousands may name the same
         self.last = after
@@ -120,6 +122,7 @@ class Subscriber:
         self.ack = ack
         self.expires = expires
         self.heartbeat = heartbeat
+        self.proof = proof
         self.catching: CatchUp | None = CatchUp(tuple(unasked), lost=lost)
         self.due = 0  # the Wheel's tick at which a settled one is looked at; 0: it is not settled
         self.sent_at = 0.0  # monotonic time of the last byte; what settled ones get is not noted
@@ -143,7 +146,7 @@ class Subscriber:
         new = burst.after(self.last)
         if new is None or self.reason is not None:
             return True
-        if not self.outlet.send(new):
+        if not self.outlet.send(new.proven(self.proof)):
             return False
         self.last = new.last or self.last
         self.sent_at = now
@@ -200,10 +203,13 @@ class Listener(Subscriber):
         cancels: bool,
         expires: float | None = None,
         heartbeat: Burst = COMMENT,
+        proof: str | None = None,
     ) -> None:
         """`cancels`: the answer is for nobody else. Listeners count for the answer and not for a user: it may have
         any number of tabs, and a user any number of answers."""
-        super().__init__(channel, [channel], after, outlet, ack=False, expires=expires, heartbeat=heartbeat)
+        super().__init__(
+            channel, [channel], after, outlet, ack=False, expires=expires, heartbeat=heartbeat, proof=proof
+        )
         self.cancels = cancels
         self.told = False  # the answer's last event was announced, or read
 

@@ -2,42 +2,92 @@
 
 A ticket is swapped, atomically, for the connection and a cookie. The browser's own reconnects repeat the URL with
 the spent ticket: Redis still knows what that gave, and the cookie proves that this is the browser it was given to.
-The cookie is named after the user, so that tabs of one browser may belong to different users.
+The cookie is named after the user, so that tabs of one browser may belong to different users. Where a cookie may not
+come back, the stream's ids carry the proof instead, see proof.py.
+
+A client that never saw the head of the first answer has neither. It repeats its request at once, so for a moment a
+repeat takes the stream over, from where that began.
 """
 
 from __future__ import annotations
 
+import enum
 import hashlib
 import hmac
 import secrets
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 
 from pushsvc import auth
 from pushsvc.auth import Identity
-from pushsvc.commands import Script
+from pushsvc.commands import Command, Script
 from pushsvc.errors import Unauthorized
+from pushsvc.event import EventId
+from pushsvc.proof import proof_in
 from pushsvc.store import Store
 
 _SPEND: Final = Script("spend")
 
 DEFAULT_TTL: Final = 60  # seconds to use a ticket in
 MAX_TTL: Final = 3600
-SESSION_SECONDS: Final = 12 * 3600  # how long the cookie lets the browser reconnect
+KEPT_SECONDS: Final = 600  # a ticket whose stream was refused for now is good for at least so long
+SESSION_SECONDS: Final = 12 * 3600  # how long the cookie, or the proof, lets the client reconnect
+TAKE_OVER_SECONDS: Final = 3.0  # after its first use
 _COOKIE_PREFIX: Final = "pushsvc_session_"
+
+
+class Evidence(NamedTuple):
+    """What a request with a ticket shows beside it. `last_event_id`: its header. `by_id`: cookies are not to be relied
+    on, whatever the rest says."""
+
+    cookies: Mapping[str, str]
+    last_event_id: str
+    same_origin: bool
+    by_id: bool
+
+
+class Kind(enum.Enum):
+    """What the use of a ticket is."""
+
+    FIRST = "the first"
+    TAKE_OVER = "a repeat of it, whose answer went astray"
+    RETURN = "a reconnect"
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """A ticket that is good, for a stream that is yet to begin."""
+
+    ticket: str
+    kind: Kind
+    proof: str | None = None  # for the stream's ids
+    brought: bool = False  # this proof came from the client
+    cursor: EventId | None = None  # where the stream is to begin, whatever its URL says
 
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """Who may connect, and with which topics' channels; `ticket` is one that is still to be spent."""
+    """Who may connect, and with which topics' channels; `use`: of their ticket, if it is that which admits them."""
 
     identity: Identity
     topics: tuple[str, ...] = ()
-    ticket: str | None = None
+    use: Use | None = None
+
+    @property
+    def proof(self) -> str | None:
+        return None if self.use is None else self.use.proof
+
+
+class Begun(NamedTuple):
+    """A ticket's stream has begun: the cookie to set, and the earlier stream that this one takes over ('': none)."""
+
+    cookie_name: str
+    cookie: str
+    earlier: str
 
 
 class SpentTicket(Unauthorized):
@@ -47,6 +97,10 @@ class SpentTicket(Unauthorized):
         super().__init__("The ticket was used already; ask for a new one.")
         self.user = user
         self.topics = topics
+
+
+class LostRace(Unauthorized):
+    """Another request with this ticket was quicker; it may be taken over."""
 
 
 class Tickets:
@@ -64,15 +118,23 @@ class Tickets:
 
         `expires` (Unix time) ends what comes of it, where the one who asks has no longer themselves.
         """
-        ticket = self._keys.draw(lambda: secrets.token_urlsafe(24))
+        ticket = self._drawn()
         claims = {"user": user, "topics": list(topics), "expires": expires}
         self._store.one(("SET", self._keys.ticket(_digest(ticket)), orjson.dumps(claims), "EX", ttl))
         return ticket
 
-    def admit(self, ticket: str, cookies: Mapping[str, str]) -> Admission:
-        """Recognise a fresh ticket, or the browser that spent it. Raises Unauthorized."""
-        digest = _digest(ticket)
-        fresh, spent = self._store.one(("MGET", self._keys.ticket(digest), self._keys.spent_ticket(digest)))
+    def keep(self, ticket: str) -> None:
+        """Its stream was refused for now: a fresh ticket must not run out before its client comes back."""
+        self._store.one(("EXPIRE", self._keys.ticket(_digest(ticket)), KEPT_SECONDS, "GT"))
+
+    def admit(self, ticket: str, evidence: Evidence) -> Admission:
+        """Recognise a fresh ticket, one whose first answer may be lost, or the client that spent it. Raises
+        Unauthorized."""
+        digest, brought = _digest(ticket), proof_in(evidence.last_event_id)
+        names = [self._keys.ticket(digest), self._keys.spent_ticket(digest), self._keys.proof(_digest(brought or ""))]
+        (fresh, spent, proven), (cursor, its_cookie) = self._store.execute(
+            [("MGET", *names), ("HMGET", self._keys.ticket_use(digest), "cursor", "cookie")]
+        )
         if fresh is None and spent is None:
             raise Unauthorized("The ticket is unknown, or has expired; ask for a new one.")
         claims = orjson.loads(fresh or spent)
@@ -80,26 +142,99 @@ class Tickets:
         expires = min(claims["expires"] or float("inf"), time.time() + SESSION_SECONDS)
         if expires <= time.time():
             raise Unauthorized("The ticket has expired with the token that it was made with; ask for a new one.")
-        if fresh is None and not self._is_of(user, cookies):
+        cookie = evidence.cookies.get(self._cookie_name(user), "")
+        has_cookie = self._is_of(user, cookie)
+        has_proof = brought is not None and proven == digest.encode()
+        # Of another ticket of this user's, the cookie does not say that the answer to this one has arrived.
+        arrived = bool(evidence.last_event_id) or (has_cookie and _digest(cookie).encode() == its_cookie)
+        if fresh is not None:
+            kind = Kind.FIRST
+        elif cursor is not None and not arrived:
+            kind = Kind.TAKE_OVER
+        elif has_cookie or has_proof:
+            kind = Kind.RETURN
+            if cursor is not None:
+                self._store.one(("DEL", self._keys.ticket_use(digest)))
+        else:
             raise SpentTicket(user, topics)
-        identity = Identity(user, subscribe=topics, expires=expires)
-        return Admission(identity, topics, ticket if fresh else None)
+        clean = not evidence.by_id and (has_cookie or (evidence.same_origin and not has_proof))
+        return Admission(
+            Identity(user, subscribe=topics, expires=expires),
+            topics,
+            Use(
+                ticket,
+                kind,
+                None if clean else brought if has_proof else self._drawn(),
+                has_proof,
+                EventId.from_redis(cursor) if cursor and not evidence.last_event_id else None,
+            ),
+        )
 
-    def _is_of(self, user: str, cookies: Mapping[str, str]) -> bool:
-        """The cookies of this browser say that it has used a ticket of the user's."""
-        session = cookies.get(self._cookie_name(user))
+    def _is_of(self, user: str, cookie: str) -> bool:
+        """The cookie says that this browser has used a ticket of the user's."""
         try:
-            return session is not None and auth.decode(session, self._key, self._leeway).user == user
+            return auth.decode(cookie, self._key, self._leeway).user == user
         except Unauthorized:
             return False
 
-    def spend(self, ticket: str, user: str) -> tuple[str, str]:
-        """Swap a fresh ticket for a cookie, as (name, value). Raises Unauthorized if another was quicker."""
-        digest = _digest(ticket)
-        names = [self._keys.ticket(digest), self._keys.spent_ticket(digest)]
-        if not self._store.one(_SPEND.call(names, SESSION_SECONDS)):
-            raise Unauthorized("The ticket was used already; ask for a new one.")
-        return self._cookie_name(user), auth.encode({"sub": user}, self._key, ttl=SESSION_SECONDS)
+    def begin(self, use: Use, user: str, stream: str, cursor: EventId | None) -> Begun:
+        """The `stream` of this name stands, and begins at the `cursor` (None: with all there is): a fresh ticket is
+        spent now, and who returns may do so for as long again. Raises Unauthorized if another was quicker."""
+        digest = _digest(use.ticket)
+        cookie = auth.encode({"sub": user, "jti": digest[:16]}, self._key, ttl=SESSION_SECONDS)
+        earlier = b""
+        if use.kind is Kind.RETURN:
+            self._store.execute(self._renewals(use, digest))
+        else:
+            earlier = self._spend(use, digest, stream, cursor, _digest(cookie))
+        return Begun(self._cookie_name(user), cookie, earlier.decode())
+
+    def _spend(self, use: Use, digest: str, stream: str, cursor: EventId | None, cookie: str) -> bytes:
+        keys = self._keys
+        names = [keys.ticket(digest), keys.spent_ticket(digest), keys.ticket_use(digest), keys.ticket_proof(digest)]
+        first = use.kind is Kind.FIRST
+        earlier: bytes | None = self._store.one(
+            _SPEND.call(
+                names, SESSION_SECONDS, int(TAKE_OVER_SECONDS * 1000), int(first), stream,
+                "" if cursor is None else str(cursor), cookie, digest, keys.proof(""),
+                "" if use.proof is None else _digest(use.proof),
+            )
+        )  # fmt: skip
+        if earlier is None:
+            raise (LostRace if first else Unauthorized)("The ticket was used already; ask for a new one.")
+        return earlier
+
+    def _renewals(self, use: Use, digest: str) -> list[Command]:
+        keys = self._keys
+        renewals: list[Command] = [("EXPIRE", keys.spent_ticket(digest), SESSION_SECONDS)]
+        if use.proof is not None and use.brought:
+            held = keys.ticket_proof(digest), keys.proof(_digest(use.proof))
+            renewals += [("EXPIRE", each, SESSION_SECONDS) for each in held]
+        elif use.proof is not None:
+            earlier = self._store.one(("GET", keys.ticket_proof(digest)))
+            if earlier is not None:
+                renewals.append(("DEL", keys.proof(earlier.decode())))
+            proven = _digest(use.proof)
+            renewals.append(("SET", keys.ticket_proof(digest), proven, "EX", SESSION_SECONDS))
+            renewals.append(("SET", keys.proof(proven), digest, "EX", SESSION_SECONDS))
+        return renewals
+
+    def user_of(self, proof: str) -> str | None:
+        """The user whose ticket's stream has this proof in its ids; None: it is nobody's."""
+        digest = self._store.one(("GET", self._keys.proof(_digest(proof))))
+        if digest is None:
+            return None
+        # It has come back, so nobody may take the stream over any more.
+        claims, _ = self._store.execute(
+            [("GET", self._keys.spent_ticket(digest.decode())), ("DEL", self._keys.ticket_use(digest.decode()))]
+        )
+        known: dict[str, Any] = {} if claims is None else orjson.loads(claims)
+        over = (known.get("expires") or float("inf")) <= time.time()
+        return None if over else known.get("user")
+
+    def revoke(self, proofs: Sequence[str]) -> None:
+        """They have stood where others may have seen them."""
+        self._store.one(("DEL", *(self._keys.proof(_digest(proof)) for proof in proofs)))
 
     def reading(self, generation_id: str) -> str:
         """What opens one answer for reading, as often as one likes: for its URL. Nothing of it is stored."""
@@ -108,10 +243,14 @@ class Tickets:
     def opens(self, ticket: str, generation_id: str) -> bool:
         return hmac.compare_digest(ticket.encode("utf-8", "surrogateescape"), self.reading(generation_id).encode())
 
+    def _drawn(self) -> str:
+        """A secret by which its partition is found again."""
+        return self._keys.draw(lambda: secrets.token_urlsafe(24))
+
     def _cookie_name(self, user: str) -> str:
         return _COOKIE_PREFIX + hmac.digest(self._key.encode(), user.encode(), "sha256").hex()[:16]
 
 
-def _digest(ticket: str) -> str:
+def _digest(secret: str) -> str:
     """Redis never holds what a thief of its data could use."""
-    return hashlib.sha256(ticket.encode("utf-8", "surrogateescape")).hexdigest()
+    return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).hexdigest()

@@ -9,8 +9,8 @@ from flask.typing import ResponseReturnValue
 
 from pushsvc import history, publishing
 from pushsvc.arguments import check_query, id_argument, json_body, json_object, number
-from pushsvc.credentials import identify
-from pushsvc.errors import Invalid, Unavailable
+from pushsvc.credentials import identify, prover, revoke_shown
+from pushsvc.errors import Invalid, PushError, Unavailable
 from pushsvc.event import ALL, BEGINNING, EventId, checked_channel, checked_name, checked_topics, user_channel
 from pushsvc.links import link
 from pushsvc.listening import Connection, events
@@ -30,6 +30,7 @@ def _started() -> None:
     """The worker class starts the service before the first request; other servers do not know it."""
     service().start()
     check_query()
+    revoke_shown()
 
 
 @blueprint.post("/publish")
@@ -90,12 +91,18 @@ def read_history() -> ResponseReturnValue:
 
 @blueprint.post("/ack")
 def ack() -> ResponseReturnValue:
-    user = identify().need_user()
-    partition = service().of(user)
-    body = json_object({"id"})
-    if not isinstance(body.get("id"), str):
+    try:
+        given = json_object({"id"}).get("id")
+    except PushError:
+        identify()  # who may not ask is told that first
+        raise
+    user = prover(given) if isinstance(given, str) else None
+    if user is None:
+        user = identify().need_user()
+    if not isinstance(given, str):
         raise Invalid.field("id", "must be an event id such as 1795229804123-0.")
-    event_id = EventId.parse(partition.keys.own(body["id"]))
+    partition = service().of(user)
+    event_id = EventId.parse(partition.keys.own(given))
     if event_id > partition.log.clock().last:  # it would silence events that are still to come
         raise Invalid.field("id", "is ahead of every event there is.")
     partition.log.advance({user: event_id})

@@ -12,7 +12,7 @@ from tests.stack import Stack
 from tests.test_auth import (
     test_a_ticket_gives_no_more_than_its_maker_has,
     test_a_ticket_works_once_and_its_cookie_goes_on,
-    test_twenty_races_for_one_ticket_have_one_winner,
+    test_twenty_races_for_one_ticket_leave_one_stream,
     test_two_users_in_one_browser_are_not_mixed,
 )
 from tests.test_completions import test_any_server_in_any_pieces, test_connections_are_counted_out

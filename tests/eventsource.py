@@ -69,7 +69,10 @@ class EventSource:
     A status other than 200 ends it for good, as in a browser.
     """
 
-    def __init__(self, url: str, headers: dict[str, str] | None = None, *, reconnect: bool = False) -> None:
+    def __init__(
+        self, url: str, headers: dict[str, str] | None = None, *, reconnect: bool = False, cookies: bool = True
+    ) -> None:
+        """`cookies`: they are kept and sent back; else as in node, or on another site's page."""
         self.url = url
         self.messages: list[Message] = []
         self.spoken: list[Message] = []  # what the service says of itself: cursors, refusals, heartbeats
@@ -81,6 +84,7 @@ class EventSource:
         self.parser = Parser()
         self._given = headers or {}
         self._reconnect = reconnect
+        self._cookies = cookies
         self._changed = threading.Condition()
         self._stop = threading.Event()
         self._response: httpx.Response | None = None
@@ -96,6 +100,12 @@ class EventSource:
 
     def close(self) -> None:
         self._stop.set()
+        self.cut()
+        self._thread.join(DEADLINE)
+        self._client.close()
+
+    def cut(self) -> None:
+        """Break the connection, as a network does."""
         response = self._response
         if response is not None:
             stream = response.extensions["network_stream"]
@@ -104,8 +114,6 @@ class EventSource:
                 sock.shutdown(2)
             except OSError:
                 pass  # closed already
-        self._thread.join(DEADLINE)
-        self._client.close()
 
     def _run(self) -> None:
         while not self._stop.is_set():
@@ -132,6 +140,8 @@ class EventSource:
         self.parser = parser
         with self._client.stream("GET", self.url, headers=headers) as response:
             self._response = response
+            if not self._cookies:
+                self._client.cookies.clear()
             with self._changed:
                 self.statuses.append(response.status_code)
                 self.headers = response.headers
@@ -189,8 +199,14 @@ class EventSource:
         return [message.data for message in self.messages]
 
     @property
+    def last_id(self) -> str:
+        """What a reconnect brings, as it is."""
+        return self.parser.last_event_id
+
+    @property
     def ids(self) -> list[str]:
-        return [message.id for message in self.messages]
+        """Without the proofs that ids of a ticket's stream carry where no cookie comes back."""
+        return [message.id.partition("~")[0] for message in self.messages]
 
 
 def until(condition: Callable[[], object], what: str, deadline: float = DEADLINE) -> None:

@@ -113,7 +113,7 @@ MUTANTS: Final = [
     Mutant(
         "lets a ticket be used twice", "lua/spend.lua",
         "redis.call('GETDEL', KEYS[1])", "redis.call('GET', KEYS[1])",
-        "test_auth.py::test_twenty_races_for_one_ticket_have_one_winner",
+        "test_auth.py::test_twenty_races_for_one_ticket_leave_one_stream",
     ),
     Mutant(
         "lets a line break into an event", "sse.py",

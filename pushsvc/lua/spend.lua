@@ -1,8 +1,28 @@
--- Swap a fresh ticket for a spent one.
+-- Begin the stream of a ticket: swap a fresh ticket for a spent one, or take over the stream of one that was spent just
+-- now. Its earlier proof, if it had any, counts no more.
 --
--- KEYS[1] the fresh ticket   KEYS[2] the spent ticket   ARGV[1] seconds a spent one is remembered
--- Returns 1, or 0 if there is no such fresh ticket.
-local claims = redis.call('GETDEL', KEYS[1])
-if not claims then return 0 end
-redis.call('SET', KEYS[2], claims, 'EX', ARGV[1])
-return 1
+-- KEYS[1] the fresh ticket   KEYS[2] the spent ticket   KEYS[3] its use   KEYS[4] the digest of its proof
+-- ARGV[1] seconds a spent one is remembered   ARGV[2] ms in which it may be taken over   ARGV[3] 1 if it is fresh
+-- ARGV[4] the stream's name   ARGV[5] the cursor it begins at   ARGV[6] the digest of the cookie that goes with it
+-- ARGV[7] the ticket's digest   ARGV[8] prefix of the keys of proofs   ARGV[9] digest of the new proof, or ''
+-- Returns the name of the stream that is taken over, '' if it is the first; false if the ticket is not fresh, or the
+-- moment has passed.
+local earlier = ''
+if ARGV[3] == '1' then
+  local claims = redis.call('GETDEL', KEYS[1])
+  if not claims then return false end
+  redis.call('SET', KEYS[2], claims, 'EX', ARGV[1])
+  redis.call('HSET', KEYS[3], 'cursor', ARGV[5])
+  redis.call('PEXPIRE', KEYS[3], ARGV[2])
+else
+  earlier = redis.call('HGET', KEYS[3], 'stream')
+  if not earlier then return false end
+end
+redis.call('HSET', KEYS[3], 'stream', ARGV[4], 'cookie', ARGV[6])
+local proof = redis.call('GETDEL', KEYS[4])
+if proof then redis.call('DEL', ARGV[8] .. proof) end
+if ARGV[9] ~= '' then
+  redis.call('SET', KEYS[4], ARGV[9], 'EX', ARGV[1])
+  redis.call('SET', ARGV[8] .. ARGV[9], ARGV[7], 'EX', ARGV[1])
+end
+return earlier

@@ -1,0 +1,48 @@
+"""The streams of this worker that another may have to end: by a name that leads here from any worker."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable
+from typing import Final
+
+from pushsvc.connections import Connections
+from pushsvc.subscriber import Reason, Subscriber
+
+KNOWN_SECONDS: Final = 10.0  # longer than a stream may be taken over, and a word to another worker takes
+_END: Final = "end "  # begins a word to another worker; no generation is called so
+
+
+class Streams:
+    """Names streams that have just begun, and ends the one that is named. A name is forgotten after a moment."""
+
+    def __init__(self, worker_id: str, connections: Connections, tell: Callable[[str, str], None]) -> None:
+        """`tell` a worker a word. Raises Unavailable."""
+        self._worker_id = worker_id
+        self._connections = connections
+        self._tell = tell
+        self._numbers = itertools.count()
+        self._begun: dict[str, tuple[float, Subscriber]] = {}  # monotonic times, rising
+
+    def name(self, subscriber: Subscriber) -> str:
+        now = time.monotonic()
+        while self._begun and next(iter(self._begun.values()))[0] < now - KNOWN_SECONDS:
+            del self._begun[next(iter(self._begun))]
+        number = str(next(self._numbers))
+        self._begun[number] = now, subscriber
+        return f"{self._worker_id} {number}"
+
+    def end(self, name: str) -> None:
+        """End a stream, on whichever worker it is. Raises Unavailable."""
+        worker, _, number = name.partition(" ")
+        self._tell(worker, _END + number)
+
+    def heard(self, word: str) -> bool:
+        """Another worker says a word. False: it is not about streams."""
+        if not word.startswith(_END):
+            return False
+        _, subscriber = self._begun.pop(word.removeprefix(_END), (0.0, None))
+        if subscriber is not None and subscriber in self._connections:
+            self._connections.guard(subscriber, lambda each: self._connections.end(each, Reason.REPLACED))
+        return True
