@@ -39,6 +39,9 @@ TABLE_WIDTH: Final = 190  # characters; a smaller window breaks its lines, but n
 @click.option("--rate", type=click.FloatRange(1), default=300.0, help="Events a second.")
 @click.option("--longest", type=click.FloatRange(0), default=30.0, help="Seconds that a fault may last.")
 @click.option("--only", multiple=True, type=click.Choice(list(FAULTS)), help="This fault; may be repeated.")
+@click.option(
+    "--idle", type=click.IntRange(0), default=10, help="Users with two tabs that heard nothing, in each step."
+)
 @click.option("--results", type=click.Path(file_okay=False, path_type=Path), default=RESULTS, help="Where to write.")
 def main(
     seed: int | None,
@@ -50,13 +53,14 @@ def main(
     rate: float,
     longest: float,
     only: Sequence[str],
+    idle: int,
     results: Path,
 ) -> None:
     """Publish to users, break what carries it, and compare what was acknowledged with what each of them saw."""
     console = Console()
     seed = secrets.randbelow(10**6) if seed is None else seed
     console.print(f"seed {seed}", highlight=False)
-    plan = Plan(seed, users, publishers, workers, rate, events, longest)
+    plan = Plan(seed, users, publishers, workers, rate, events, longest, idle)
     names = sorted(set(only or FAULTS))
     schedule = steps(seed, names, faults or whole(len(names)))
     try:

@@ -11,9 +11,19 @@ from chaos.wire import Message
 class Witness:
     """What one user saw, judged as it comes; what never came is found at the end."""
 
-    def __init__(self, user: str, channels: Sequence[str], ledger: Ledger, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        user: str,
+        channels: Sequence[str],
+        ledger: Ledger,
+        clock: Callable[[], float],
+        *,
+        also: Sequence[str] = (),
+    ) -> None:
+        """`channels`: all of their events are promised to the user; what comes of `also` is theirs too."""
         self.user = user
         self.channels = frozenset(channels)
+        self._heard_too = frozenset(also)
         self._ledger = ledger
         self._clock = clock
         self._seen: dict[int, EventId] = {}
@@ -41,7 +51,7 @@ class Witness:
             self._ledger.note(f"{self.user} was told a gap: {message.data}")
             return
         found = self._ledger.find(message.data)
-        if found is None or found[1].channel not in self.channels:
+        if found is None or found[1].channel not in self.channels | self._heard_too:
             chapter.foreign += 1
             self._ledger.note(f"{self.user} heard what is not theirs: {message.data[:80]!r}")
             return
@@ -53,6 +63,8 @@ class Witness:
             return
         self._seen[number] = identity
         self._check_order(entry.channel, identity)
+        if entry.channel not in self.channels:
+            return  # who begins at the earliest event hears what is old by then
         lag = 0.0 if entry.id is None else self._clock() - entry.acked_at  # 0: it was quicker than the ack
         chapter.lags_ms.append(lag * 1000)
 

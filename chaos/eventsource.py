@@ -9,6 +9,7 @@ from typing import Final, Protocol
 from chaos.wire import Answer, Message, Stream, reason
 
 RETRY_SECONDS: Final = 3.0  # Chromium's, until the server says another
+SPOKEN: Final = ("cursor", "refused", "heartbeat")  # by the service, of the stream itself
 REFUSED_SECONDS: Final = 1.0  # after which a page makes a new one
 
 
@@ -81,11 +82,12 @@ class EventSource:
             if answer.status != 200:
                 problem += body
                 continue
-            if not opened:
-                opened = True
-                self._ear.opened()
             for message in stream.feed(body):
-                self._ear.heard(message)
+                if not opened and message.event != "refused":
+                    opened = True
+                    self._ear.opened()
+                if message.event not in SPOKEN:
+                    self._ear.heard(message)
             self.last_event_id = stream.last_event_id
             if stream.retry_ms is not None:
                 self._retry_seconds = stream.retry_ms / 1000

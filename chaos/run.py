@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from chaos.checker import close, missing
+from chaos.checker import Witness, close, missing
 from chaos.faults import FAULTS, Scene
+from chaos.idle import IdleTabs
 from chaos.ledger import Ledger
 from chaos.listeners import Listeners
 from chaos.publishers import Channels, Publisher
@@ -22,6 +23,7 @@ WARM_EVENTS: Final = 100  # acknowledged before the first fault
 CALM_SECONDS: Final = 1.0  # of traffic after the last
 ARRIVE_SECONDS: Final = 60.0  # after the traffic's end, for what is still to come
 LOOK_SECONDS: Final = 0.2
+SPEAK_SECONDS: Final = 0.3  # after a fault began: most of its victims are cut by then, and not back
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class Plan:
     rate: float  # events a second
     events: int  # to be acknowledged before the end
     longest: float  # seconds that a fault may last
+    idle: int  # users whose tabs have heard nothing when a step begins
 
 
 Say = Callable[[str, int], None]  # what is going on, and how many steps are done
@@ -48,12 +51,12 @@ async def run(plan: Plan, schedule: Sequence[Step], folder: Path, say: Say) -> L
         listeners = Listeners(stack, ledger, plan.users)
         try:
             await listeners.start()
-            await _traffic(plan, schedule, stack, listeners, ledger, say)
+            idle = await _traffic(plan, schedule, stack, listeners, ledger, say)
             say("waiting for what is still to come", len(schedule))
             await _arrive(listeners, ledger)
         finally:
             await listeners.stop()
-        close(listeners.witnesses, ledger)
+        close([*listeners.witnesses, *idle], ledger)
     finally:
         await stack.stop()
     for line in stack.output().splitlines():
@@ -64,9 +67,10 @@ async def run(plan: Plan, schedule: Sequence[Step], folder: Path, say: Say) -> L
 
 async def _traffic(
     plan: Plan, schedule: Sequence[Step], stack: Stack, listeners: Listeners, ledger: Ledger, say: Say
-) -> None:
-    """The publishers' work, with everything that breaks meanwhile."""
+) -> list[Witness]:
+    """The publishers' work, with everything that breaks meanwhile. Returns what the idle tabs saw."""
     channels = Channels(listeners.users, listeners.topics)
+    idle: list[Witness] = []
     stop = asyncio.Event()
     async with asyncio.TaskGroup() as backends:
         for number in range(plan.publishers):
@@ -81,7 +85,15 @@ async def _traffic(
                 await asyncio.sleep(LOOK_SECONDS)
             for number, step in enumerate(schedule):
                 say(step.name, number)
-                await _break(step, scene, readiness, ledger)
+                tabs = IdleTabs(stack, ledger, number, plan.idle)
+                idle += tabs.witnesses
+                speaker = Publisher(stack, ledger, channels, random.Random(f"{plan.seed} idle {number}"), plan.rate)
+                channels.quiet = plan.idle > 0
+                await tabs.open()
+                async with asyncio.TaskGroup() as both:
+                    both.create_task(_speak(tabs, speaker, channels, step))
+                    await _break(step, scene, readiness, ledger)
+                await tabs.close()
                 listeners.check()
             ledger.turn("after")
             while ledger.acked < plan.events:
@@ -91,6 +103,14 @@ async def _traffic(
         finally:
             stop.set()
             asking.cancel()
+    return idle
+
+
+async def _speak(tabs: IdleTabs, publisher: Publisher, channels: Channels, step: Step) -> None:
+    """To the idle tabs, once the faults of the step have begun."""
+    await asyncio.sleep(max(blow.after for blow in step.blows) + SPEAK_SECONDS)
+    channels.quiet = False
+    await tabs.speak(publisher)
 
 
 async def _break(step: Step, scene: Scene, readiness: Readiness, ledger: Ledger) -> None:

@@ -50,6 +50,16 @@ MUTANTS: Final = [
         "test_delivery.py::test_what_is_announced_during_a_replay_is_sent_once_after_it",
     ),
     Mutant(
+        "does not say the cursor of a stream that opens", "listening.py",
+        "else sse.cursor(start.after, retry_ms)", 'else sse.retry(retry_ms) + b"event: cursor\\ndata:\\n\\n"',
+        "test_cursors.py::test_who_is_cut_after_the_first_block_hears_what_another_tab_read",
+    ),
+    Mutant(
+        "does not move an idle tab's cursor to where it goes live", "recovery.py",
+        "if catching.live_until is None and told < replay.through", "if False and told < replay.through",
+        "test_cursors.py::test_the_first_block_is_a_cursor",
+    ),
+    Mutant(
         "forgets the epoch", "replay.py",
         "    return clock.restart(cursor) is not None", "    return False",
         "test_generations.py::test_a_cursor_that_is_not_of_this_life",

@@ -164,4 +164,6 @@ def test_an_id_counts_once_its_event_is_whole() -> None:
     assert list(stream.feed(b"id: 1-0\ndata: a\n\nid: 2-0\ndata: b\n")) == [Message("1-0", "message", "a")]
     assert stream.last_event_id == "1-0"
     assert list(stream.feed(b"\nid: 3-0\n\n")) == [Message("2-0", "message", "b")]
-    assert stream.last_event_id == "3-0", "a bare id moves the cursor"
+    assert stream.last_event_id == "2-0", "a bare id moves the cursor in Chromium alone"
+    assert list(stream.feed(b"event: cursor\nid: 3-0\ndata:\n\n")) == [Message("3-0", "cursor", "")]
+    assert stream.last_event_id == "3-0"
