@@ -22,7 +22,14 @@ CHROMIUM_FLAGS = [
 REDIS = ("redis-server",)
 CC = ("cc", "gcc", "clang")
 OPENSSL = ("openssl",)
-_PACKAGES = {CHROMIUM: ["chromium"], REDIS: ["redis-server"], CC: ["gcc", "libc6-dev"], OPENSSL: ["openssl"]}
+CURL = ("curl",)
+_PACKAGES = {
+    CHROMIUM: ["chromium"],
+    REDIS: ["redis-server"],
+    CC: ["gcc", "libc6-dev"],
+    OPENSSL: ["openssl"],
+    CURL: ["curl"],
+}
 
 
 def find(names: tuple[str, ...]) -> str | None:
