@@ -32,6 +32,7 @@ def create_app(settings: Settings) -> Flask:
     from pushsvc.forwarding import Forwarding
     from pushsvc.keys import Keys
     from pushsvc.mock import Mock
+    from pushsvc.origins import EXPOSED
     from pushsvc.partition import Partition, Shared, make_partition
     from pushsvc.poll import POLLS
     from pushsvc.room import Room
@@ -70,9 +71,8 @@ def create_app(settings: Settings) -> Flask:
     for each in (views, asking, answering, pages):
         app.register_blueprint(each.blueprint)
     if settings.allowed_origins:
-        exposed = ["Retry-After", "X-Generation-Id"]
         # As patterns: a string that holds a bracket, as an address of IPv6 does, is taken for one.
         allowed = [re.compile(re.escape(each) + r"\Z", re.IGNORECASE) for each in settings.allowed_origins]
-        CORS(app, origins=allowed, supports_credentials=True, expose_headers=exposed)
+        CORS(app, origins=allowed, supports_credentials=True, expose_headers=list(EXPOSED))
     app.wsgi_app = Forwarding(app.wsgi_app, settings, [rule.rule for rule in app.url_map.iter_rules()])  # type: ignore[method-assign]
     return app

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import ClassVar, Final
 
 
 class PushError(Exception):
@@ -154,3 +155,20 @@ class Broken(PushError):
 
     status = 500
     title = "Broken channel"
+
+
+_KINDS: Final = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
+
+
+def as_openai(problem: Mapping[str, object], status: int) -> dict[str, object]:
+    """A problem in the shape that clients of OpenAI's API know."""
+    title, errors = str(problem["title"]), problem.get("errors")
+    kind = _KINDS.get(status, "invalid_request_error" if status < 500 else "server_error")
+    return {
+        "error": {
+            "message": problem["detail"],
+            "type": kind,
+            "param": next(iter(errors), None) if isinstance(errors, dict) else None,
+            "code": title.lower().replace(" ", "_"),
+        }
+    }

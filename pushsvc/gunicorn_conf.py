@@ -15,6 +15,7 @@ for _name in [name for name in sys.modules if name.partition(".")[0] == "pushsvc
 
 from pushsvc.config import Settings  # noqa: E402
 from pushsvc.errors import ConfigError  # noqa: E402
+from pushsvc.heads import LONGEST_LINE, MOST_FIELDS  # noqa: E402
 from pushsvc.remarks import tell  # noqa: E402
 from pushsvc.stopping import graceful_timeout as _graceful_timeout  # noqa: E402
 
@@ -32,7 +33,8 @@ backlog = 16384  # where a crowd waits; the kernel makes it net.core.somaxconn i
 timeout = 30  # seconds without a sign of life before a worker is killed
 graceful_timeout = _graceful_timeout(_settings.drain_seconds)
 keepalive = 75  # seconds; longer than nginx keeps an idle upstream connection, so that nginx closes first
-limit_request_line = 8190  # bytes, the most gunicorn has; many topics make a long line
+limit_request_fields = MOST_FIELDS
+limit_request_field_size = LONGEST_LINE  # bytes; the line, and all together: pushsvc/heads.py
 max_requests = 0  # a worker that restarted by itself would throw out its connections
 control_socket_disable = True  # its default path is shared by all instances of a user
 # Whose word counts about address and scheme is the application's matter (pushsvc/forwarding.py).

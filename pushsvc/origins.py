@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Collection
 from typing import Final
 
 import idna
 
+EXPOSED: Final = ("Retry-After", "X-Generation-Id")  # headers of ours that pages of allowed origins may read
 _ORIGIN: Final = re.compile(
     r"([a-z][a-z0-9+.\-]*)://(\[[0-9a-f:.]+\]|[^\s/?#\[\]@:\\%]+)(?::([0-9]{1,5}))?", re.IGNORECASE
 )
@@ -39,6 +41,20 @@ def of_request(scheme: str, host: str) -> frozenset[str]:
     """
     found = {parse(f"{each}://{host}") for each in (scheme, "https")}
     return frozenset(origin for origin in found if origin is not None)
+
+
+def cors_headers(origin: str, allowed: Collection[str]) -> dict[str, str]:
+    """What goes with an answer that neither the application nor nginx made; `origin` is the request's."""
+    if not allowed:
+        return {}
+    if parse(origin) not in allowed:
+        return {"Vary": "Origin"}
+    return {
+        "Access-Control-Allow-Origin": origin,
+        "Access-Control-Allow-Credentials": "true",
+        "Access-Control-Expose-Headers": ", ".join(EXPOSED),
+        "Vary": "Origin",
+    }
 
 
 def _web_host(name: str) -> str | None:

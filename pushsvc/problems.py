@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-from typing import Final
 
 import orjson
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
-from pushsvc.errors import PushError, TooLarge
+from pushsvc.errors import PushError, TooLarge, as_openai
 
 logger = logging.getLogger(__name__)
 
@@ -48,25 +47,8 @@ def _bug(error: Exception) -> Response:
 
 def _document(problem: dict[str, object], status: int, headers: dict[str, str]) -> Response:
     if request.path.startswith("/v1/"):
-        response = Response(orjson.dumps(_as_openai(problem, status)), status, headers, content_type="application/json")
+        response = Response(orjson.dumps(as_openai(problem, status)), status, headers, content_type="application/json")
     else:
         response = Response(orjson.dumps(problem), status, headers, content_type="application/problem+json")
     response.headers["Cache-Control"] = "no-store"
     return response
-
-
-_KINDS: Final = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
-
-
-def _as_openai(problem: dict[str, object], status: int) -> dict[str, object]:
-    """In the shape that clients of OpenAI's API know."""
-    title, errors = str(problem["title"]), problem.get("errors")
-    kind = _KINDS.get(status, "invalid_request_error" if status < 500 else "server_error")
-    return {
-        "error": {
-            "message": problem["detail"],
-            "type": kind,
-            "param": next(iter(errors), None) if isinstance(errors, dict) else None,
-            "code": title.lower().replace(" ", "_"),
-        }
-    }

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import http
-import json
 import ssl
+from collections.abc import Collection
 from typing import Final
 
+import orjson
 from gevent import GreenletExit
 from gunicorn.http import errors
 
+from pushsvc import origins, sse
+from pushsvc.errors import as_openai
+from pushsvc.heads import Head
 from pushsvc.keepalive import SlowHead
 
 _STOPPING: Final = 503, "This worker is stopping; try again."
@@ -35,17 +39,24 @@ def is_bug(error: BaseException) -> bool:
     return _answer_to(error) is _BUG
 
 
-def answer_to(error: BaseException) -> bytes:
-    """All of a response, after which the connection ends."""
+def answer_to(error: BaseException, head: Head, allowed_origins: Collection[str], retry_ms: int) -> bytes:
+    """All of a response, after which the connection ends. `retry_ms`: when an EventSource comes back."""
     status, detail = _answer_to(error)
     phrase = http.HTTPStatus(status).phrase
-    body = json.dumps({"type": "about:blank", "title": phrase.capitalize(), "status": status, "detail": detail})
-    retry = "Retry-After: 1\r\n" if status == 503 else ""
-    head = (
-        f"HTTP/1.1 {status} {phrase}\r\nConnection: close\r\n{retry}Cache-Control: no-store\r\n"
-        f"Content-Type: application/problem+json\r\nContent-Length: {len(body)}\r\n\r\n"
-    )
-    return (head + body).encode()
+    problem = {"type": "about:blank", "title": phrase.capitalize(), "status": status, "detail": detail}
+    kind, body = "application/problem+json", orjson.dumps(problem)
+    fields = {"Connection": "close", "Cache-Control": "no-store", **origins.cors_headers(head.origin, allowed_origins)}
+    if status == _STOPPING[0] and head.for_eventsource:
+        status, phrase = 200, "OK"
+        kind, body = "text/event-stream; charset=utf-8", sse.refused(problem, retry_ms)
+        fields["Cache-Control"] = "no-store, no-transform"
+    elif head.for_openai:
+        kind, body = "application/json", orjson.dumps(as_openai(problem, status))
+    if status == _STOPPING[0]:
+        fields["Retry-After"] = "1"
+    fields |= {"Content-Type": kind, "Content-Length": str(len(body))}
+    lines = [f"HTTP/1.1 {status} {phrase}", *(f"{name}: {value}" for name, value in fields.items()), "", ""]
+    return "\r\n".join(lines).encode("latin-1") + body
 
 
 def _answer_to(error: BaseException) -> tuple[int, str]:

@@ -20,11 +20,13 @@ import gevent.event
 import gevent.socket
 from gevent.pool import Pool
 from gevent.server import StreamServer
+from gunicorn.http.parser import RequestParser
 from gunicorn.sock import ssl_context
 from gunicorn.util import write_nonblock
 from gunicorn.workers.ggevent import GeventWorker
 
 from pushsvc.handover import CLOSES, UNREAD, HandOver
+from pushsvc.heads import BoundedRequest, head_of
 from pushsvc.keepalive import HEAD_SECONDS, Idle, KeepAlive, KeptConnection
 from pushsvc.limits import most_connections, raise_descriptor_limit
 from pushsvc.shifts import SHIFTS
@@ -73,6 +75,7 @@ class PushWorker(GeventWorker):
         """Gunicorn's workers heed signals only some time after the fork. One that is told to stop before that would
         never know, and be killed in the end, with all its connections."""
         signal.signal(signal.SIGTERM, self.handle_exit)
+        RequestParser.mesg_class = BoundedRequest
         super().init_process()
 
     def load_wsgi(self) -> None:
@@ -233,8 +236,10 @@ class PushWorker(GeventWorker):
         """Gunicorn calls this where a request cannot be read, or was killed. Its own answer would be HTML."""
         kept = self._kept.get(gevent.getcurrent())
         if kept is None or kept.owes_head:
+            service = self._service
+            origins, retry_ms = service.settings.allowed_origins, service.retry_ms()
             with contextlib.suppress(OSError), gevent.Timeout(LINGER_SECONDS, False):
-                write_nonblock(client, answer_to(error))
+                write_nonblock(client, answer_to(error, head_of(request, error), origins, retry_ms))
                 client.shutdown(socket.SHUT_WR)
                 while client.recv(SKIPPED_BYTES):  # else what is still to be read would have it reset, unheard
                     pass

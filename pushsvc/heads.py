@@ -1,0 +1,88 @@
+"""The heads of requests, as the worker reads them: as long as browsers make them, and no longer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final, NamedTuple
+
+from gunicorn.http.message import Request
+
+# As nginx has them (nginx/locations.conf). 100 topics of 100 characters are a line of 120 KB once they are encoded.
+LONGEST_LINE: Final = 128 * 1024  # bytes, of the request line, and of a header field
+LONGEST_HEAD: Final = 4 * LONGEST_LINE
+MOST_FIELDS: Final = 256
+_LINE: Final = re.compile(rb"(?:\r\n)?([A-Z]+) ([^ ?\r\n]*)")
+_STREAMS: Final = re.compile(r"/(events|v1/generations/([^/]+/)?events)")
+
+
+class Head(NamedTuple):
+    """What is known of a request that the application did not answer; empty: it was not understood."""
+
+    method: str = ""
+    path: str = ""
+    origin: str = ""
+    accept: str = ""
+
+    @property
+    def for_openai(self) -> bool:
+        return "/v1/" in self.path  # also under PUBLIC_URL's path
+
+    @property
+    def for_eventsource(self) -> bool:
+        """It gives up for good at any status but 200."""
+        listens = self.method == "GET" and "text/event-stream" in self.accept.lower()
+        return listens and _STREAMS.search(self.path) is not None
+
+
+class BoundedRequest(Request):
+    """Gunicorn's own bounds are a line of 8 KB, which cannot be raised, and any number of such header fields, for which
+    it copies what it has with each 8 KB that come."""
+
+    def parse(self, unreader: Any) -> Any:
+        self.limit_request_line = self._fast_limit_request_line = LONGEST_LINE
+        self.max_buffer_headers = LONGEST_HEAD
+        self._read = bytearray()
+        with self._remembered():
+            return super().parse(unreader)
+
+    def set_body_reader(self) -> None:
+        with self._remembered():
+            super().set_body_reader()
+
+    @contextmanager
+    def _remembered(self) -> Iterator[None]:
+        """Who answers an error is given nothing else of the request."""
+        try:
+            yield
+        except BaseException as error:
+            error.pushsvc_head = self._head()  # type: ignore[attr-defined]
+            raise
+
+    def read_into(self, unreader: Any, buf: bytearray, stop: bool = False) -> None:
+        super().read_into(unreader, buf, stop)
+        self._read = buf
+
+    def parse_request_line(self, line_bytes: bytes) -> None:
+        """Clients that are no browsers send names in UTF-8 as they are; nginx passes that on."""
+        super().parse_request_line(re.sub(rb"[\x80-\xff]", lambda match: b"%%%02X" % match[0][0], line_bytes))
+
+    def _head(self) -> Head:
+        """The line has been cut off from what was read, if more was read after it."""
+        found = _LINE.match(self._read)
+        method, path = (found[1].decode(), found[2].decode("latin-1")) if found else ("", "")
+        return Head(self.method or method, self.path or path, self._field(b"Origin"), self._field(b"Accept"))
+
+    def _field(self, name: bytes) -> str:
+        found = re.search(rb"(?:^|\n)" + name + rb":[ \t]*([^\r\n]*?)[ \t]*\r", self._read, re.IGNORECASE)
+        return found[1].decode("latin-1") if found else ""
+
+
+def head_of(request: Any, error: BaseException) -> Head:
+    """`request`: gunicorn's, or None where its head could not be read."""
+    if request is None:
+        found: Head = getattr(error, "pushsvc_head", Head())
+        return found
+    fields = dict(request.headers)
+    return Head(request.method, request.path, fields.get("ORIGIN", ""), fields.get("ACCEPT", ""))
