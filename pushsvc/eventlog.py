@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from pushsvc import sse
+from pushsvc.acknowledged import Acknowledged
 from pushsvc.commands import Command, Script
 from pushsvc.errors import Broken, PushError, Unavailable, Unreached
 from pushsvc.event import BEGINNING, Event, EventId
@@ -96,6 +97,7 @@ class EventLog:
         self._keep_events = keep_events
         self._keep_seconds = keep_seconds
         self._dedupe_seconds = dedupe_seconds
+        self.acknowledged = Acknowledged()
 
     def append(self, events: Sequence[Event]) -> list[Receipt | PushError]:
         """Store and announce, in order, in one round trip; each event by itself is all or nothing. While Redis is away
@@ -138,7 +140,9 @@ class EventLog:
 
     def _receipt(self, event: Event, answer: Any) -> Receipt | PushError:
         if not isinstance(answer, Exception):
-            return Receipt(EventId.from_redis(answer[0]), bool(answer[1]))
+            event_id = EventId.from_redis(answer[0])
+            self.acknowledged.note(self._store.succession.lives.current, event_id)
+            return Receipt(event_id, bool(answer[1]))
         error = refusal(answer)
         if isinstance(error, Broken):
             logger.error("one of these keys is of a wrong type; delete it: %s", " ".join(map(repr, self._names(event))))

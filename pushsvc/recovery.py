@@ -58,6 +58,8 @@ class Recovery:
         self._healers = 0
         self._last = BEGINNING
         self._told = BEGINNING  # all who are here know of the losses before this
+        # The newest ids that were acknowledged here, by life, when the probe left: its answer must know of them.
+        self._acknowledged: dict[bytes, EventId] = {}
 
     def sync(self, catching: CatchUp, seconds: float) -> bool:
         """Wait for a clock; False if none comes. A flood of announcements may have outdated it already."""
@@ -72,6 +74,7 @@ class Recovery:
     def probe(self) -> tuple[Command, Callable[[Any], None]]:
         """See `Ear`. Whoever waits by now gets this clock."""
         waiting, shelved = list(self._waiting), self.shelf.channels()
+        self._acknowledged = self._log.acknowledged.newest()
 
         def answered(answer: Any) -> None:
             clock, tails = self._log.probed(answer)
@@ -136,18 +139,23 @@ class Recovery:
 
     def lost(self, through: EventId, life: bytes, clock: Clock) -> bool:
         """Whether the data has lost events since the clock before, which was of this `life` of it, when all up to
-        `through` had been announced here. If nobody knows yet, it is noted, so that those who are elsewhere, or away,
-        are told too."""
+        `through` had been announced here; what was acknowledged here counts as well. If nobody knows yet, it is noted,
+        so that those who are elsewhere, or away, are told too."""
         told, self._told = self._told, max(self._told, clock.lives.healed)
-        end = clock.lives.end(life)
-        if end is not None and through > end[1]:  # heard from a master that had been replaced
-            self._told = max(self._told, end[1])
-            gevent.spawn(self._lose, end)
-            return True
-        if clock.restart(through) is None:
-            return through != BEGINNING and self._told > told
-        logger.error("redis has lost events: it has stood at %s, and now stands at %s", through, clock.last)
-        hole = clock.lives.hole(through)
+        others_said = through != BEGINNING and self._told > told
+        known = self._acknowledged
+        found = [self._is_lost(newest, of, clock) for of, newest in ((life, through), *known.items())]
+        self._log.acknowledged.forget(known, but=b"" if any(found) else clock.lives.current)
+        return any(found) or others_said
+
+    def _is_lost(self, newest: EventId, life: bytes, clock: Clock) -> bool:
+        """Whether the data lacks an event that was heard or acknowledged in this life of it."""
+        hole = clock.lives.end(life)
+        if hole is None or newest <= hole[1]:  # else it is of a master that had been replaced
+            if clock.restart(newest) is None:
+                return False
+            hole = clock.lives.hole(newest)
+            logger.error("redis has lost events: it has stood at %s, and now stands at %s", newest, clock.last)
         if hole is not None:
             self._told = max(self._told, hole[1])
             gevent.spawn(self._lose, hole)

@@ -60,6 +60,11 @@ MUTANTS: Final = [
         "test_cursors.py::test_the_first_block_is_a_cursor",
     ),
     Mutant(
+        "does not know of what it acknowledged itself", "recovery.py",
+        "((life, through), *known.items())", "((life, through),)",
+        "test_lives.py::test_who_was_away_is_told_of_what_was_acknowledged_and_lost",
+    ),
+    Mutant(
         "forgets the epoch", "replay.py",
         "    return clock.restart(cursor) is not None", "    return False",
         "test_generations.py::test_a_cursor_that_is_not_of_this_life",

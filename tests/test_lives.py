@@ -163,6 +163,27 @@ def test_a_backup_that_is_put_back_is_said_to_all(restored: Stack, user: str, tm
         assert heard(fresh) == ["first"], "who never was here has lost nothing"
 
 
+def test_who_was_away_is_told_of_what_was_acknowledged_and_lost(restored: Stack, user: str, tmp_path: Path) -> None:
+    """Nobody heard it: the worker that acknowledged it knows."""
+    stack = restored
+    seen, _ = stack.publish_many([{"user": user, "data": "seen"}, {"user": user, "data": "kept"}])
+    backup(stack, tmp_path / "backup")
+    with without_redis(stack) as data:  # at once: no probe has seen what follows the backup
+        put_back(tmp_path / "backup", data)
+    stack.publish_many([{"user": user, "data": f"lost {number}"} for number in range(5)])
+    with without_redis(stack) as data:
+        put_back(tmp_path / "backup", data)
+    after = stack.publish(user=user, data="after")
+    with stack.listen(user, base=stack.app_url, headers={"Last-Event-ID": seen}) as source:
+        source.wait_ids(after)
+        assert sorted(heard(source)) == ["after", "kept", "reset"]
+        assert heard(source)[-1] == "after"
+    stack.publish(user=user, data="later")
+    with stack.listen(user, base=stack.app_url, headers={"Last-Event-ID": after}) as source:
+        source.wait_for(1)
+        assert heard(source) == ["later"], "it is said once"
+
+
 def test_a_backup_that_is_put_back_while_nothing_runs(restored: Stack, user: str, tmp_path: Path) -> None:
     stack = restored
     had = stack.publish(user=user, data="had")
