@@ -24,7 +24,7 @@ def create_app(settings: Settings) -> Flask:
     from flask.json.provider import DefaultJSONProvider
     from flask_cors import CORS
 
-    from pushsvc import answering, arguments, asking, auth, pages, problems, views
+    from pushsvc import answering, arguments, asking, auth, models, pages, problems, views
     from pushsvc.addresses import CLUSTER_SCHEMES
     from pushsvc.embedded import redis_url
     from pushsvc.event import Limits
@@ -65,10 +65,11 @@ def create_app(settings: Settings) -> Flask:
         limits=Limits(settings.max_event_bytes, settings.max_batch),
         room=shared.room,
         partitions=tuple(partitions),
+        model=shared.model,
         log=partitions[0].log if count == 1 else Fanout([each.log for each in partitions]),
     )
     problems.install(app)
-    for each in (views, asking, answering, pages):
+    for each in (views, asking, answering, models, pages):
         app.register_blueprint(each.blueprint)
     if settings.allowed_origins:
         # As patterns: a string that holds a bracket, as an address of IPv6 does, is taken for one.

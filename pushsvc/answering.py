@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from typing import Any, Final, NamedTuple
 
-import orjson
 from flask import Blueprint, Response, request
 from flask.typing import ResponseReturnValue
 
-from pushsvc import chunks, sse
+from pushsvc import chunks, exact_json, sse
 from pushsvc.arguments import number, stream_cursor, stream_heartbeat, stream_parameters
 from pushsvc.burst import Burst, Live
-from pushsvc.chunks import Json
 from pushsvc.credentials import admit, bears_token, identify, same_site
 from pushsvc.cursor import Cursor
 from pushsvc.errors import Invalid
 from pushsvc.event import BEGINNING, EventId, answer_channel, answers_channel
+from pushsvc.joining import Json, joined
 from pushsvc.links import link
 from pushsvc.listening import STREAM_HEADERS, Connection, Start, begin, opening, resumable, start_after, stream
 from pushsvc.outlet import QueueOutlet
@@ -122,7 +121,7 @@ def _retell(partition: Partition, reader: _Reader, cursor: Cursor) -> Response:
         return Response(status=204)  # an EventSource does not come back after this (WHATWG HTML section 9.2.3)
     told += b"".join([event.wire for event in said])
     told = _opening(partition, cursor, said[0].id) + told
-    response = Response(with_proof(told, reader.proof), headers=STREAM_HEADERS)
+    response = Response(told if reader.proof is None else with_proof(told, reader.proof), headers=STREAM_HEADERS)
     begin(reader.admission, response)
     return response
 
@@ -141,8 +140,8 @@ def _snapshot(said: list[Live]) -> bytes:
     """One chunk that says what they said, under the id of the last."""
     if not said:
         return b""
-    whole = chunks.joined(orjson.loads(sse.read_event(event.wire)[1]) for event in said)
-    frame = sse.data_frame(orjson.dumps(whole | {"snapshot": True}))
+    whole = joined(exact_json.loads(sse.read_event(event.wire)[1].encode()) for event in said)
+    frame = sse.data_frame(exact_json.dumps(whole | {"snapshot": True}, lone=True))
     return sse.with_id(str(said[-1].id).encode(), frame)
 
 
@@ -181,7 +180,7 @@ def news() -> ResponseReturnValue:
 @blueprint.get("/generations/<generation_id>")
 def state(generation_id: str) -> ResponseReturnValue:
     partition = service().of(generation_id)
-    return _described(partition, _owned(partition, generation_id))
+    return _json(_described(partition, _owned(partition, generation_id)))
 
 
 @blueprint.delete("/generations/<generation_id>")
@@ -190,7 +189,7 @@ def cancel(generation_id: str) -> ResponseReturnValue:
     record = _owned(partition, generation_id)
     if record.ending is None:
         partition.generations.cancel(record)
-    return _described(partition, partition.generations.records.get(generation_id))
+    return _json(_described(partition, partition.generations.records.get(generation_id)))
 
 
 def _owned(partition: Partition, generation_id: str) -> Record:
@@ -213,18 +212,18 @@ def kept() -> ResponseReturnValue:
     except LookupError as error:
         raise Invalid.field("after", "is none of your generations.") from error
     data = [_described(partition, record) for record in records]
-    return {
-        "object": "list",
-        "data": data,
-        "first_id": data[0]["id"] if data else None,
-        "last_id": data[-1]["id"] if data else None,
-        "has_more": more,
-    }
+    first, last = (data[0]["id"], data[-1]["id"]) if data else (None, None)
+    return _json({"object": "list", "data": data, "first_id": first, "last_id": last, "has_more": more})
+
+
+def _json(value: Json) -> Response:
+    """With the digits that others wrote."""
+    return Response(exact_json.dumps(value, lone=True), content_type="application/json")
 
 
 def _described(partition: Partition, record: Record) -> Json:
     whole = partition.generations.answer(record)
-    asked: Json = orjson.loads(record.request)
+    asked: Json = exact_json.loads(record.request)
     messages: list[Any] = asked["messages"]
     return {
         "id": record.id,

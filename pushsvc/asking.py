@@ -6,11 +6,10 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 import gevent.event
-import orjson
 from flask import Blueprint, Response, request
 from flask.typing import ResponseReturnValue
 
-from pushsvc import question, sse
+from pushsvc import exact_json, question, sse
 from pushsvc.answering import answer_url
 from pushsvc.arguments import json_body
 from pushsvc.credentials import identify
@@ -20,9 +19,9 @@ from pushsvc.event import BEGINNING, answer_channel, checked_key
 from pushsvc.generation import Generation
 from pushsvc.history import Bell
 from pushsvc.listening import STREAM_HEADERS, Connection, stream
+from pushsvc.model import passing
 from pushsvc.outlet import QueueOutlet
 from pushsvc.partition import Partition
-from pushsvc.publishing import parse_json
 from pushsvc.question import Question
 from pushsvc.records import Record
 from pushsvc.service import service
@@ -66,8 +65,7 @@ def _at(user: str) -> Partition:
 def _asked(*, stream: bool | None = None) -> tuple[Question, str, str | None]:
     user = identify().need_user()
     request.max_content_length = MOST_BODY_BYTES
-    body = json_body()
-    asked = question.parse(parse_json(body), raw=body, model=service().settings.llm_model, stream=stream)
+    asked = question.parse(json_body(), model=service().settings.llm_model, stream=stream)
     return asked, user, checked_key(request.headers.get("Idempotency-Key"), "Idempotency-Key")
 
 
@@ -114,7 +112,10 @@ def _streamed(partition: Partition, begun: _Begun) -> Response:
     if refusal is not None:
         connection.leave()
         return refusal
-    return stream(partition.hub, connection, outlet, sse.HEARTBEAT)
+    response = stream(partition.hub, connection, outlet, sse.HEARTBEAT)
+    if generation is not None:
+        response.headers.extend(generation.headers)
+    return response
 
 
 def _joined(partition: Partition, begun: _Begun, outlet: Outlet, left: Callable[[], None] | None = None) -> Connection:
@@ -158,8 +159,10 @@ def _complete(partition: Partition, record: Record) -> Response:
     """All of one that has ended."""
     if record.ending is not None and record.ending.error is not None:
         return _not_answered(record.ending)
-    answer = record.answer or orjson.dumps(partition.generations.answer(record))
-    return Response(answer, content_type="application/json", headers={"Cache-Control": "no-store"})
+    answer = record.answer or exact_json.dumps(partition.generations.answer(record), lone=True)
+    passed = {} if record.ending is None else record.ending.headers
+    headers = passed | {"Cache-Control": "no-store"}
+    return Response(answer, content_type="application/json", headers=headers)
 
 
 # Clients of OpenAI's API ask again by themselves after 409, 429 and 5xx; not what somebody cancelled.
@@ -170,5 +173,6 @@ def _not_answered(ending: Ending) -> Response:
     """The upstream's own words, or ours."""
     if ending.refusal is not None and ending.refusal[0] >= 400:
         status, headers, body = ending.refusal
-        return Response(body, status, headers)
-    return Response(orjson.dumps({"error": ending.error}), _STATUS[ending.state], content_type="application/json")
+        kind = {name: headers[name] for name in ("content-type",) if name in headers}
+        return Response(body, status, ending.headers | passing(headers) | kind)
+    return Response(ending.told(), _STATUS[ending.state], ending.headers, content_type="application/json")

@@ -3,17 +3,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import orjson
 
-from pushsvc import sse
+from pushsvc import exact_json, sse
+from pushsvc.joining import GROWING, SAYING, Json
 
-Json = dict[str, Any]
-
-_SAID_ONCE: Final = frozenset({"role", "id", "type", "name"})  # in deltas; some servers repeat them
 _CHARACTERS_PER_TOKEN: Final = 4  # a rule of thumb for English
+_PROGRESS: Final = frozenset({"prompt_progress"})  # at the top level of chunks, and no part of an answer
 _MOST_DEPTH: Final = 100  # of lists and objects in each other: what is read must also be written, and by recursion
 
 
@@ -22,7 +22,7 @@ class Malformed(ValueError):
 
 
 class Chunk(NamedTuple):
-    """As it came, and as it reads."""
+    """As it came, and as it reads: numbers in `value` may have lost digits."""
 
     raw: bytes
     value: Json
@@ -32,8 +32,8 @@ def parse(raw: bytes) -> Chunk:
     """Raises Malformed."""
     try:
         value = orjson.loads(raw)
-    except orjson.JSONDecodeError as error:
-        raise Malformed(f"a chunk is not valid JSON: {error}") from error
+    except orjson.JSONDecodeError:
+        value = _patiently(raw)
     if is_deep(raw, value):
         raise Malformed("a chunk is nested too deeply")
     if not isinstance(value, dict):
@@ -47,10 +47,16 @@ def parse(raw: bytes) -> Chunk:
     return Chunk(raw, value)
 
 
+def _patiently(raw: bytes) -> Any:
+    """Also with halves of surrogate pairs, which tokenizers make of one character, and numbers without bounds."""
+    try:
+        return exact_json.loads(raw)
+    except exact_json.NotJson as error:
+        raise Malformed(f"a chunk is not valid JSON: {error}") from error
+
+
 def _is_choice(choice: Any) -> bool:
-    if not isinstance(choice, dict) or not isinstance(choice.get("index", 0), int):
-        return False
-    return all(isinstance(choice.get(name), dict | None) for name in ("delta", "message"))
+    return isinstance(choice, dict) and all(isinstance(choice.get(name), dict | None) for name in ("delta", "message"))
 
 
 def is_deep(raw: bytes, value: Any) -> bool:
@@ -73,129 +79,72 @@ def error_of(value: Json) -> Json | None:
     return error if isinstance(error, dict) else {"message": str(error)}
 
 
+def says(choice: Mapping[str, Any]) -> bool:
+    """Whether it carries a token: neither a mere role nor empty content does."""
+    said = choice.get("delta") or choice.get("message") or choice
+    return any(item and key in SAYING for key, item in said.items())
+
+
 def frames(chunks: Sequence[Chunk]) -> list[bytes]:
-    """Their events. Text that came together is joined into one."""
+    """Their events. Text that came together is joined into one, byte by byte: all else of it stays as it came."""
     if len(chunks) == 1:
         return [sse.data_frame(chunks[0].raw)]
     found: list[bytes] = []
-    first, texts = chunks[0], list[str]()
+    first: _Text | None = None
+    texts: list[bytes] = []
     for chunk in chunks:
-        text = _only_text(chunk.value)
-        if texts and (text is None or not _alike(first.value, chunk.value)):
-            found.append(_said(first, texts))
-            texts = []
+        text = _only_text(chunk)
+        if first is not None and text is not None and text.like(first):
+            texts.append(text.said)
+            continue
+        if first is not None:
+            found.append(first.frame(texts))
+        first, texts = text, []
         if text is None:
             found.append(sse.data_frame(chunk.raw))
-            continue
-        if not texts:
-            first = chunk
-        texts.append(text)
-    return [*found, _said(first, texts)] if texts else found
+    return found if first is None else [*found, first.frame(texts)]
 
 
-def _only_text(value: Json) -> str | None:
-    """The text of a chunk that carries nothing else."""
-    choices: list[Json] = value.get("choices") or []
-    if len(choices) != 1 or value.get("usage") is not None:
+_CONTENT: Final = re.compile(rb'"content"\s*:\s*"((?:[^"\\]++|\\.)*+)"')
+_ROLE: Final = re.compile(rb'"role"\s*:\s*"[^"\\]*"\s*,\s*\Z')  # mostly the first has one, and the others none
+_PADDING: Final = re.compile(rb',\s*"obfuscation"\s*:\s*"[^"\\]*"')  # to hide lengths, in OpenAI's chunks
+
+
+class _Text(NamedTuple):
+    """A chunk that carries text and nothing else: the bytes of the text as they stand there, and those around it."""
+
+    before: bytes
+    said: bytes
+    after: bytes
+
+    def like(self, first: _Text) -> bool:
+        """Whether only the text differs."""
+        if self.before == first.before and self.after == first.after:
+            return True
+        return self._rest() == first._rest()
+
+    def _rest(self) -> tuple[bytes, bytes]:
+        return _PADDING.sub(b"", _ROLE.sub(b"", self.before)), _PADDING.sub(b"", self.after)
+
+    def frame(self, more: Sequence[bytes]) -> bytes:
+        """Its event, with the text of others behind its own."""
+        return sse.data_frame(b'%b"content":"%b%b"%b' % (self.before, self.said, b"".join(more), self.after))
+
+
+def _only_text(chunk: Chunk) -> _Text | None:
+    choices: list[Json] = chunk.value.get("choices") or []
+    if len(choices) != 1 or chunk.value.get("usage") is not None:
         return None
     for key, item in choices[0].items():
         if item is not None and key not in ("delta", "index"):
             return None
     delta = choices[0].get("delta") or {}
-    content = delta.get("content")
-    return content if isinstance(content, str) and delta.keys() <= {"role", "content"} else None
-
-
-def _alike(one: Json, other: Json) -> bool:
-    """But for their text. What pads OpenAI's chunks to a common length may differ."""
-    if one["choices"][0].get("index") != other["choices"][0].get("index") or len(one) != len(other):
-        return False
-    return all(key in ("choices", "obfuscation") or other.get(key) == item for key, item in one.items())
-
-
-def _said(first: Chunk, texts: Sequence[str]) -> bytes:
-    """All of the texts in the words of the first."""
-    if len(texts) == 1:
-        return sse.data_frame(first.raw)
-    choice = first.value["choices"][0]
-    delta = choice["delta"] | {"content": "".join(texts)}
-    return sse.data_frame(orjson.dumps(first.value | {"choices": [choice | {"delta": delta}]}))
-
-
-class _Text(list[str]):
-    """A string that grows; adding to a str would copy all of it each time."""
-
-
-class _Items(list[Any]):
-    """A list that grows, and finds those of its items that have an index."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._by_index: dict[int, Json] = {}
-
-    def at(self, index: int) -> Json:
-        if index not in self._by_index:
-            self._by_index[index] = {}
-            self.append(self._by_index[index])
-        return self._by_index[index]
-
-
-def joined(values: Iterable[Json]) -> Json:
-    """One chunk that says what these say one after the other; {} if there are none."""
-    whole: Json = {}
-    choices: dict[int, Json] = {}
-    for value in values:
-        for key, item in value.items():
-            if key == "choices":
-                for choice in item or ():
-                    _join(choices.setdefault(choice.get("index", 0), {}), choice)
-            elif item is not None and key != "obfuscation":  # the last word on usage counts, the first on the rest
-                whole[key] = item if key == "usage" else whole.get(key, item)
-    if whole or choices:
-        whole["choices"] = [_finished(choices[index]) for index in sorted(choices)]
-    return whole
-
-
-def _join(whole: Json, piece: Mapping[str, Any]) -> None:
-    for key, item in piece.items():
-        held = whole.get(key)
-        if item is None and held is not None:
-            continue
-        if isinstance(item, str) and key not in _SAID_ONCE and key != "finish_reason":
-            if isinstance(held, _Text):
-                held.append(item)
-            else:
-                whole[key] = _Text([item])
-        elif isinstance(item, dict):
-            if not isinstance(held, dict):
-                held = whole[key] = {}
-            _join(held, item)
-        elif isinstance(item, list):
-            if not isinstance(held, _Items):
-                held = whole[key] = _Items()
-            _join_list(held, item)
-        elif held is None or key == "finish_reason":
-            whole[key] = item
-
-
-def _join_list(whole: _Items, piece: list[Any]) -> None:
-    """Those with an index (tool calls) grow, others (log probabilities) follow."""
-    for item in piece:
-        index = item.get("index") if isinstance(item, dict) else None
-        if isinstance(index, int):
-            _join(whole.at(index), item)
-        else:
-            whole.append(item)
-
-
-def _finished(value: Any) -> Any:
-    if isinstance(value, _Text):
-        return "".join(value)
-    if isinstance(value, dict):
-        return {key: _finished(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_finished(item) for item in value]
-    return value
+    if not isinstance(delta.get("content"), str) or not delta.keys() <= {"role", "content"}:
+        return None
+    match = _CONTENT.search(chunk.raw)
+    if match is None or chunk.raw.count(b'"content"') != 1:
+        return None
+    return _Text(chunk.raw[: match.start()], match[1], chunk.raw[match.end() :])
 
 
 def completion(chunk: Json) -> Json:
@@ -203,13 +152,16 @@ def completion(chunk: Json) -> Json:
     choices = []
     for choice in chunk.get("choices", ()):
         delta = choice.get("delta") or {}
+        if not any(delta.get(key) for key in SAYING):  # some servers end a stream with all of the message
+            delta = choice.get("message") or delta
         message = {"role": "assistant", "content": None} | delta
         if isinstance(delta.get("tool_calls"), list):
             calls = [call for call in delta["tool_calls"] if isinstance(call, dict)]
             message["tool_calls"] = [{k: v for k, v in call.items() if k != "index"} for call in calls]
         choices.append({"index": 0, "finish_reason": None} | {k: v for k, v in choice.items() if k != "delta"})
         choices[-1]["message"] = message
-    return chunk | {"object": "chat.completion", "choices": choices}
+    rest = {key: item for key, item in chunk.items() if key not in _PROGRESS}
+    return rest | {"object": "chat.completion", "choices": choices}
 
 
 def chunk_of(whole: Json) -> Json:
@@ -246,11 +198,14 @@ def finish_reason(whole: Json) -> str | None:
 def usage(whole: Json, messages: Sequence[Any]) -> Json:
     """What the server counted; else an estimate, which says so."""
     given = whole.get("usage")
-    if isinstance(given, dict):
+    if given and isinstance(given, dict):
         return given
     prompt = _tokens(_characters(messages))
     said = _tokens(_characters([_message(choice) for choice in whole.get("choices") or ()]))
     return {"prompt_tokens": prompt, "completion_tokens": said, "total_tokens": prompt + said, "estimated": True}
+
+
+_THOUGHT: Final = GROWING - {"content", "text"}
 
 
 def _tokens(characters: int) -> int:
@@ -261,6 +216,7 @@ def _characters(messages: Iterable[Any]) -> int:
     count = 0
     for message in messages:
         count += len(said_in(message))
+        count += sum(len(message[key]) for key in _THOUGHT if isinstance(message.get(key), str))
         calls = message.get("tool_calls")
         for call in calls if isinstance(calls, list) else ():
             function = call.get("function") if isinstance(call, dict) else None

@@ -116,7 +116,7 @@ class Settings(BaseModel):
     allowed_origins: tuple[str, ...] = ()
     public_url: str = ""  # without a slash at its end
     trusted_proxies: tuple[str, ...] = ()  # networks; an address is one of itself alone
-    llm_base_url: str = ""
+    llm_base_url: str = Field("", repr=False)  # its query may hold a key
     llm_api_key: str = Field("", repr=False)
     llm_model: Line = ""  # for questions that name none
     llm_connect_seconds: Seconds = 5.0
@@ -138,10 +138,20 @@ class Settings(BaseModel):
     @field_validator("llm_base_url")
     @classmethod
     def _base_url(cls, value: str) -> str:
-        parts = urlsplit(value)
-        plain = not (parts.query or parts.fragment or parts.username or parts.password)
-        if value and not (parts.scheme in ("http", "https") and parts.hostname and plain and _port(parts) is not None):
+        value = value.strip()
+        if not re.fullmatch(r"[^\s\x00-\x20\x7f]*", value):
+            raise ValueError("should be an address without blanks")
+        try:
+            parts = urlsplit(value)
+        except ValueError:  # half a bracket
+            parts = SplitResult("", "", "", "", "")
+        if parts.username is not None or parts.password is not None:
+            raise ValueError("should be without a user and a password; the key goes into PUSHSVC_LLM_API_KEY")
+        known = parts.scheme in ("http", "https") and parts.hostname and not parts.fragment
+        if value and not (known and _port(parts) is not None):
             raise ValueError("should be an address such as https://api.openai.com/v1")
+        if parts.path.rstrip("/").endswith("/chat/completions"):
+            raise ValueError("should be without /chat/completions, which is added to it")
         return value
 
     @field_validator("llm_api_key")
@@ -235,6 +245,10 @@ def _one_line(error: ValidationError) -> str:
     """The first problem: the name, the value (unless it is a secret), what it should be."""
     first = error.errors(include_url=False)[0]
     field = str(first["loc"][0])
-    value = "" if field in ("secret", "redis_url", "llm_api_key") else f" is {first['input']!r}:"
+    given = str(first["input"])
+    private = field in ("secret", "redis_url", "llm_api_key")
+    if field == "llm_base_url":  # there may be a password in it, or a key
+        private = "@" in given or "?" in given
+    value = "" if private else f" is {given!r}:"
     what = first["msg"].removeprefix("Value error, ")
     return f"{PREFIX}{field.upper()}{value} {what[0].lower()}{what[1:]}"

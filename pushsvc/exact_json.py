@@ -108,12 +108,12 @@ def dumps(value: Any, *, lone: bool = False) -> bytes:
         raise ValueError(_DEEP) from error
 
 
-def has_lone_surrogate(raw: bytes) -> bool:
-    """Whether a string in this JSON text holds half of a surrogate pair. Raises NotJson."""
+def has_lone_surrogate(raw: bytes, value: Any) -> bool:
+    """Whether a string of `value` holds half of a surrogate pair. `raw`: the text that says it."""
     if _ESCAPED_SURROGATE.search(raw) is None:
         return False
     try:
-        dumps(loads(raw))
+        dumps(value)
     except LoneSurrogate:
         return True
     return False

@@ -2,35 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
-from typing import Final, NamedTuple, Protocol
+from dataclasses import replace
+from typing import Final, Protocol
 
 import gevent.event
-import orjson
 
-from pushsvc import chunks, sse
-from pushsvc.chunks import Chunk
+from pushsvc import chunks, exact_json, sse
+from pushsvc.body import Body, Unreadable
+from pushsvc.chunks import Chunk, Malformed
 from pushsvc.ending import COMPLETED, PRODUCER_LOST, RUNNING, Ending, refused, timeout, upstream_error
-from pushsvc.model import Call, Fault, Model
+from pushsvc.joining import Json
+from pushsvc.model import Call, Fault, Model, passing
+from pushsvc.progress import Limits, Progress
+from pushsvc.question import Question
 from pushsvc.records import Words
 
 logger = logging.getLogger(__name__)
 
-MOST_EVENT_BYTES: Final = 2**20  # of a chunk
+MOST_EVENT_BYTES: Final = 8 * 2**20  # of a chunk: images come in one
 MOST_ANSWER_BYTES: Final = 16 * 2**20
 EVENT_BYTES: Final = 64  # what an event takes in the log, beside what it says: so many empty ones are too long as well
 MOST_UNWRITTEN_BYTES: Final = 2**18  # then the model has to wait for Redis
 MOST_REFUSAL_BYTES: Final = 2**18
-
-
-class Limits(NamedTuple):
-    """Seconds that may pass: until the first token (of one that is not streamed: until all of it), between two, and
-    from the question to the end."""
-
-    first_token: float
-    between_tokens: float
-    total: float
 
 
 class Desk(Protocol):
@@ -47,25 +43,22 @@ class Generation:
     """One that runs here: hears the model, and has the scribe write what it says."""
 
     __slots__ = (
-        "_asked_at", "_bytes", "_call", "_desk", "_ending", "_finished", "_heard_at", "_number", "_paused", "_pending",
-        "_pending_bytes", "_reader", "_refused", "_saying", "_whole", "begun", "id", "over", "stream", "streams",
-        "user",
+        "_body", "_bytes", "_call", "_desk", "_ending", "_number", "_paused", "_pending", "_pending_bytes", "_progress",
+        "_refused", "_saying", "_stream", "begun", "headers", "id", "over", "streams", "user",
     )  # fmt: skip
 
-    def __init__(self, generation_id: str, user: str, desk: Desk, *, stream: bool) -> None:
+    def __init__(self, generation_id: str, user: str, desk: Desk, question: Question) -> None:
         self.id = generation_id
         self.user = user
-        self.stream = stream
         self.begun: gevent.event.Event | None = None  # somebody waits for the head of the model's answer, or the end
-        self.streams = False  # the head of the model's stream came
+        self.streams = False  # the model's stream came
         self.over = False  # its ending is written
+        self.headers: dict[str, str] = {}  # of the model's response, those that concern who asked
+        self._stream = question.stream
         self._desk = desk
-        self._asked_at = time.monotonic()
-        self._heard_at: float | None = None  # monotonic time of the last chunk
-        self._finished = False  # the model gave a reason to end
+        self._progress = Progress(question.choices, time.monotonic())
         self._call: Call | None = None
-        self._reader: sse.Reader | None = None
-        self._whole: list[bytes] | None = None  # pieces of a body that is no stream
+        self._body: Body | None = None
         self._refused: tuple[int, dict[str, str]] | None = None  # status and headers of an answer that is none
         self._bytes = 0
         self._pending: list[Chunk] = []
@@ -90,54 +83,70 @@ class Generation:
     # What the model says
 
     def began(self, status: int, headers: dict[str, str]) -> None:
-        kind = headers.get("content-type", "").partition(";")[0].strip().lower()
-        if status != 200:
-            self._refused, self._whole = (status, headers), []
-        elif kind == "application/json":
-            self._whole = []
-        elif not self.stream or (kind and kind != "text/event-stream"):
-            self.end(upstream_error(f"The model answered with {kind or 'nothing known'}.", "upstream_malformed"))
-        else:
-            self._reader = sse.Reader(MOST_EVENT_BYTES)
+        self.headers = passing(headers)
+        self._progress.heard(time.monotonic())
+        if not 200 <= status < 300:
+            self._refused = (status, headers)
+        try:
+            self._body = Body(headers, MOST_ANSWER_BYTES, MOST_EVENT_BYTES, refusal=self._refused is not None)
+        except Unreadable as error:
+            if self._refused is None:
+                self._fail(str(error), "upstream_malformed")
+            return
+        self._see_stream(self._body)
+
+    def _see_stream(self, body: Body) -> None:
+        if self._stream and self._refused is None and not self.streams and body.streams:
             self.streams = True
             self._tell()
 
-    def heard(self, body: bytes) -> None:
-        self._bytes += len(body)
-        if self._bytes > (MOST_REFUSAL_BYTES if self._refused else MOST_ANSWER_BYTES):
-            self.end(upstream_error("The model's answer is too long.", "upstream_too_long"))
-        elif self._whole is not None:
-            self._whole.append(body)
-        elif self._reader is not None:
-            try:
-                self._say(self._reader.feed(body))
-            except sse.TooLong as error:
-                self.end(upstream_error(f"The model sent what is no event: {error}.", "upstream_malformed"))
+    def heard(self, piece: bytes) -> None:
+        if self._body is None:
+            return
+        self._progress.heard(time.monotonic())
+        try:
+            piece = self._body.unpacked(piece)
+            self._bytes += len(piece)
+            if self._bytes > (MOST_REFUSAL_BYTES if self._refused else MOST_ANSWER_BYTES):
+                self._fail("The model's answer is too long.", "upstream_too_long")
+                return
+            events = self._body.feed(piece)
+        except Unreadable as error:
+            if self._refused is None:
+                self._fail(str(error), "upstream_malformed")
+        except sse.TooLong as error:
+            self._fail(f"The model sent what is no event: {error}.", "upstream_malformed")
+        else:
+            if not self.streams:
+                self._see_stream(self._body)
+            if events:
+                self._say(events)
 
     def _say(self, events: list[bytes]) -> None:
         self._bytes += EVENT_BYTES * len(events)
         for data in events:
             if self._ending is not None:
                 return
-            if data == b"[DONE]":
-                self.end(Ending(COMPLETED))
-            elif data:
+            if data.startswith(b"{"):
                 self._take(data)
+            elif (bare := data.strip()).startswith(b"[DONE]"):
+                self._progress.done(time.monotonic())
+                if self._progress.complete(whole=False):
+                    self.end(Ending(COMPLETED))
+                return  # else the end of the response tells whether it was cut
+            elif bare:
+                self._take(bare)
 
     def _take(self, data: bytes) -> None:
         try:
             chunk = chunks.parse(data)
-        except chunks.Malformed as error:
-            self.end(upstream_error(f"The model sent what cannot be read: {error}.", "upstream_malformed"))
+        except Malformed as error:
+            self._fail(f"The model sent what cannot be read: {error}.", "upstream_malformed")
             return
-        failure = chunks.error_of(chunk.value)
-        if failure is not None:
-            self.end(upstream_error("The model failed.", "upstream_failed", failure))
+        if "error" in chunk.value and (failure := chunks.error_of(exact_json.loads(data))) is not None:
+            self._fail("The model failed.", "upstream_failed", failure)
             return
-        for choice in chunk.value.get("choices") or ():
-            if choice.get("finish_reason"):
-                self._finished = True
-        self._heard_at = time.monotonic()
+        self._progress.take(chunk.value, time.monotonic())
         self._pending.append(chunk)
         self._pending_bytes += len(data)
         if self._pending_bytes > MOST_UNWRITTEN_BYTES and self._call is not None:
@@ -146,45 +155,61 @@ class Generation:
         self._desk.waits(self)
 
     def complete(self) -> None:
-        """The model's response ended, in a stream without saying that the answer has."""
-        if self._whole is not None:
-            self._answered(b"".join(self._whole))
-            return
-        if self._reader is not None:
-            self._say(self._reader.finish())
-        if self._ending is None:
-            cut = upstream_error("The model stopped in the middle of its answer.", "upstream_closed")
-            self.end(Ending(COMPLETED) if self._finished else cut)
-
-    def _answered(self, body: bytes) -> None:
-        """With a document: a refusal, or all of an answer at once."""
+        """The model's response ended, in a stream perhaps without saying that the answer has."""
+        document = None if self._body is None else self._body.document
         if self._refused is not None:
-            self.end(refused(*self._refused, body))
-            return
-        try:
-            whole = chunks.parse(body).value
-        except chunks.Malformed as error:
-            self.end(upstream_error(f"The model sent what cannot be read: {error}.", "upstream_malformed"))
-            return
-        failure = chunks.error_of(whole)
-        if failure is not None or not whole.get("choices"):
-            self.end(upstream_error("The model sent no answer.", "upstream_malformed", failure))
-            return
-        self._pending.append(Chunk(orjson.dumps(chunks.chunk_of(whole)), {}))
-        self.end(Ending(COMPLETED, answer=body))
+            self.end(refused(*self._refused, document or b""))
+        elif document is not None:
+            self._answered(document)
+        elif self._body is not None:
+            self._say(self._body.finish())
+        self._end_of_response(Fault("upstream_closed", "The model stopped in the middle of its answer."), whole=True)
 
     def failed(self, fault: Fault) -> None:
-        make = timeout if fault.code == "connect_timeout" else upstream_error
-        self.end(make(str(fault), fault.code))
+        document = None if self._body is None or self._refused is not None else self._body.document
+        if document:
+            with contextlib.suppress(Malformed):
+                self._progress.take(chunks.parse(document).value, 0.0)
+            if self._progress.finished:  # all of it came, though the response did not end as it should
+                self._answered(document)
+        self._end_of_response(fault, whole=False)
+
+    def _end_of_response(self, fault: Fault, *, whole: bool) -> None:
+        if self._ending is not None:
+            return
+        if self._progress.complete(whole=whole):
+            self.end(Ending(COMPLETED))
+        else:
+            make = timeout if fault.code == "connect_timeout" else upstream_error
+            self.end(make(str(fault), fault.code))
+
+    def _answered(self, body: bytes) -> None:
+        """With all of an answer at once."""
+        try:
+            whole = chunks.parse(body.strip()).value
+        except Malformed as error:
+            self._fail(f"The model sent what cannot be read: {error}.", "upstream_malformed")
+            return
+        whole = exact_json.loads(body.strip())
+        failure = chunks.error_of(whole)
+        if failure is not None or not whole.get("choices"):
+            self._fail("The model sent no answer.", "upstream_malformed", failure)
+            return
+        self._pending.append(Chunk(exact_json.dumps(chunks.chunk_of(whole), lone=True), {}))
+        self.end(Ending(COMPLETED, answer=body))
 
     # Its life
 
     def end(self, ending: Ending) -> None:
         """Say no more than what was heard. The first ending counts."""
         if self._ending is None:
-            self._ending = ending
+            self._ending = replace(ending, headers=self.headers) if self.headers else ending
             self._hang_up(kindly=ending.state == COMPLETED)
             self._desk.waits(self)
+
+    def _fail(self, message: str, code: str, said: Json | None = None) -> None:
+        """By the model's fault; unless everything was said before."""
+        self.end(Ending(COMPLETED) if self._progress.finished else upstream_error(message, code, said))
 
     def _hang_up(self, *, kindly: bool) -> None:
         call, self._call = self._call, None
@@ -192,16 +217,12 @@ class Generation:
             call.release() if kindly else call.close()
 
     def look(self, now: float, limits: Limits) -> None:
-        """End it if it took too long."""
-        if self._ending is not None:
-            return
-        if now - self._asked_at > limits.total:
-            self.end(timeout("The whole answer took too long.", "total_timeout"))
-        elif self._heard_at is not None:
-            if now - self._heard_at > limits.between_tokens and not self._paused:
-                self.end(timeout("The model fell silent in the middle of its answer.", "between_tokens_timeout"))
-        elif self.stream and now - self._asked_at > limits.first_token:
-            self.end(timeout("The model did not begin to answer in time.", "first_token_timeout"))
+        """End it if it is complete, or took too long."""
+        if self._ending is None:
+            ending = self._progress.ending(now, limits, streams=self._stream, paused=self._paused)
+            if ending is not None:
+                self._hang_up(kindly=False)  # the end of its response is not at hand
+                self.end(ending)
 
     def words(self) -> tuple[Words, Ending | None]:
         """See Speaker."""
@@ -222,7 +243,7 @@ class Generation:
             return False
         if self._paused and self._call is not None:
             self._paused = False
-            self._heard_at = time.monotonic()
+            self._progress.heard(time.monotonic())
             self._call.resume()
         return bool(self._pending) or self._ending is not None
 

@@ -13,17 +13,17 @@ from typing import Final
 
 import gevent
 import gevent.event
-import orjson
 
-from pushsvc import chunks, sse
-from pushsvc.chunks import Json
+from pushsvc import chunks, exact_json, sse
 from pushsvc.ending import CANCELLED, PRODUCER_LOST, RUNNING
 from pushsvc.errors import TooManyGenerations, Unavailable
 from pushsvc.event import answer_channel, generation_of
-from pushsvc.generation import Generation, Limits
+from pushsvc.generation import Generation
+from pushsvc.joining import Json, joined
 from pushsvc.loops import LONGEST_PAUSE, Loop
 from pushsvc.model import Model
 from pushsvc.presence import BEAT_SECONDS, Presence
+from pushsvc.progress import Limits
 from pushsvc.question import Question
 from pushsvc.records import Record, Records
 from pushsvc.scribe import Scribe
@@ -88,10 +88,14 @@ class Generations:
         found, new = self.records.begin(user, question.body, cancels=question.cancels, key=key)
         if not new:
             return found, None
-        generation = self._running[found] = Generation(found, user, self, stream=question.stream)
+        generation = self._running[found] = Generation(found, user, self, question)
         if question.cancels:
             self._unheard[found] = float("inf")  # somebody has to have listened
-        generation.ask(self._model, question.body)
+        try:
+            generation.ask(self._model, question.body)
+        except Exception:
+            logger.exception("a question cannot be asked because of an error of the service")
+            generation.broken()
         return found, generation
 
     # What a generation asks of its Desk
@@ -109,7 +113,7 @@ class Generations:
         try:
             record = self.records.find(generation_id)
             if record is not None and record.answer is None:
-                self.records.keep_answer(generation_id, orjson.dumps(self.answer(record)))
+                self.records.keep_answer(generation_id, exact_json.dumps(self.answer(record), lone=True))
         except Unavailable:
             logger.warning("the answer of %s could not be put together; whoever asks for it does so", generation_id)
 
@@ -125,15 +129,15 @@ class Generations:
     def answer(self, record: Record) -> Json:
         """What it said so far, as one completion."""
         if record.answer is not None:
-            whole: Json = orjson.loads(record.answer)
+            whole: Json = exact_json.loads(record.answer)
             return whole
-        return chunks.completion(chunks.joined(self._said(record.id)))
+        return chunks.completion(joined(self._said(record.id)))
 
     def _said(self, generation_id: str) -> Iterator[Json]:
         """Its chunks so far."""
         for event in self.records.said(generation_id):
             if not event.wire.endswith(sse.DONE):
-                value = orjson.loads(sse.read_event(event.wire)[1])
+                value = exact_json.loads(sse.read_event(event.wire)[1].encode())
                 if chunks.error_of(value) is None:
                     yield value
 

@@ -5,18 +5,26 @@ from __future__ import annotations
 import logging
 import os
 import ssl
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import gevent
 import httptools
 
-from pushsvc.model import HEADERS, Fault, Hearer
+from pushsvc.model import Fault, Hearer, matters
 
 logger = logging.getLogger(__name__)
 
 READ_BYTES: Final = 65536
 MOST_HEAD_BYTES: Final = 65536  # of a response
 TRAILING_SECONDS: Final = 1.0  # how long the end of a response may take after its last event
+
+
+class Request(NamedTuple):
+    """What is sent. `target`: the path, and the query."""
+
+    method: str
+    target: str
+    body: bytes | None = None
 
 
 _NONE: Final[dict[str, str]] = {}  # thousands of calls wait behind their heads
@@ -34,8 +42,11 @@ class Watch(Protocol):
     def keep(self, line: Any) -> None:
         """A connection on which the response is complete."""
 
-    def ask_again(self, call: HttpCall, body: bytes) -> None:
+    def ask_again(self, call: HttpCall, request: Request) -> None:
         """On another connection."""
+
+    def answered(self, status: int, headers: dict[str, str]) -> None:
+        """The head of a response came."""
 
 
 class HttpCall:
@@ -53,7 +64,7 @@ class HttpCall:
         self._headers = _NONE
         self._head: int | None = 0  # bytes that came of it; None: it is complete
         # What was sent on a connection from before: if the server closed that in this moment, it is sent once more.
-        self.question: bytes | None = None
+        self.question: Request | None = None
         self._ends_itself = False  # else its end is that of the connection (RFC 9112 section 6.3)
         self._whole = self._keeps = False
         self.line: Any = None  # the socket, or its descriptor
@@ -180,8 +191,9 @@ class HttpCall:
         if self._headers is _NONE:
             return  # a trailer
         known = name.decode("latin-1").lower()
-        if known in HEADERS:
-            self._headers[known] = value.decode("latin-1")
+        if matters(known):
+            text = value.decode("latin-1").strip()
+            self._headers[known] = f"{self._headers[known]}, {text}" if known in self._headers else text
         elif known in ("content-length", "transfer-encoding"):
             self._ends_itself = True
 
@@ -189,6 +201,7 @@ class HttpCall:
         status = self._parser.get_status_code()
         if status >= 200:  # others come before the response (RFC 9110 section 15.2)
             self._head = None
+            self._upstream.answered(status, self._headers)
             if self._hearer is not None:
                 self._hearer.began(status, self._headers)
         self._headers = _NONE

@@ -1,37 +1,39 @@
-"""The model that needs nobody: types an answer character by character, in the words of OpenAI's API."""
+"""The model that needs nobody: types what its script says, a character at a time, in the words of OpenAI's API."""
 
 from __future__ import annotations
 
 import secrets
 import time
 from collections.abc import Iterator
+from itertools import zip_longest
 from typing import Any, Final
 
 import gevent
-import orjson
 
-from pushsvc import chunks, sse
-from pushsvc.chunks import Json
+from pushsvc import chunks, exact_json, script, sse
+from pushsvc.joining import Json
 from pushsvc.model import Call, Hearer
+from pushsvc.script import Answer
 
+NAME: Final = "mock"
 CHARACTER_SECONDS: Final = 0.01
-MOST_QUOTED: Final = 200  # characters of the question
-
-_ANSWER: Final = """\
-You said: “{question}”
-
-I am the model that comes with the service, so I know nothing, but I type well: one character at a time, as a large \
-language model would send its tokens. Each of them is in Redis before you see it. So reload this page in the middle of \
-a sentence, open it in a second tab, or let your phone sleep for a while: I go on where you left, and not a letter is \
-lost or comes twice. ✔ Ünïcödé, 日本語 and 🚀 arrive whole, too. If you have heard enough, press Stop."""
 
 
 class Mock:
     """Answers as an upstream does, through the same events and JSON."""
 
     def ask(self, body: bytes, hearer: Hearer) -> Call:
-        request = orjson.loads(body)
-        return _Streaming(request, hearer) if request.get("stream") else _Whole(request, hearer)
+        request = exact_json.loads(body)
+        return _Streaming(request, hearer) if request.get("stream") else _Whole(_completion(request), hearer)
+
+    def list(self, name: str | None, hearer: Hearer) -> Call:
+        itself = {"id": NAME, "object": "model", "created": 0, "owned_by": "pushsvc"}
+        if name is None:
+            return _Whole({"object": "list", "data": [itself]}, hearer)
+        if name == NAME:
+            return _Whole(itself, hearer)
+        error = {"message": f"There is no model {name[:80]!r}; ask {NAME!r}.", "type": "invalid_request_error"}
+        return _Whole({"error": error | {"param": "model", "code": "model_not_found"}}, hearer, 404)
 
 
 class _Call:
@@ -78,38 +80,50 @@ class _Streaming(_Call):
 
         def event(choices: list[Json], **members: Any) -> None:
             padding = {"usage": None} if usage else {}  # as the API has it: null until the last
-            hearer.heard(sse.data_frame(orjson.dumps(head | {"choices": choices} | padding | members)))
+            value = head | {"choices": choices} | padding | members
+            hearer.heard(sse.data_frame(exact_json.dumps(value, lone=True)))
 
-        def step(delta: Json, finish_reason: str | None = None) -> None:
-            event([{"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}])
+        def step(index: int, delta: Json, finish_reason: str | None = None) -> None:
+            event([{"index": index, "delta": delta, "logprobs": None, "finish_reason": finish_reason}])
 
-        said, finish_reason = _answer(request)
+        answers = script.answers(request)
         hearer.began(200, {"content-type": "text/event-stream"})
         yield
-        step({"role": "assistant", "content": ""})
-        for character in said:
-            step({"content": character})
+        for index in range(len(answers)):
+            step(index, {"role": "assistant", "content": ""})
+        for deltas in zip_longest(*(answer.deltas() for answer in answers)):
+            for index, delta in enumerate(deltas):
+                if delta is not None:
+                    step(index, delta)
             yield
-        step({}, finish_reason)
+        for index, answer in enumerate(answers):
+            step(index, {}, answer.finish_reason)
         if usage:
-            event([], usage=_usage(request, said))
+            event([], usage=_usage(request, answers))
         hearer.heard(sse.DONE)
 
 
 class _Whole(_Call):
-    def __init__(self, request: Json, hearer: Hearer) -> None:
-        super().__init__(hearer, self._body(request, hearer), 10 * CHARACTER_SECONDS)
+    """`document`: what is answered, at once."""
+
+    def __init__(self, document: Json, hearer: Hearer, status: int = 200) -> None:
+        super().__init__(hearer, self._body(document, hearer, status), 10 * CHARACTER_SECONDS)
 
     @staticmethod
-    def _body(request: Json, hearer: Hearer) -> Iterator[None]:
-        said, finish_reason = _answer(request)
-        message = {"role": "assistant", "content": said, "refusal": None}
-        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish_reason}
-        usage = _usage(request, said)
-        hearer.began(200, {"content-type": "application/json"})
-        hearer.heard(orjson.dumps(_head(request, "chat.completion") | {"choices": [choice], "usage": usage}))
+    def _body(document: Json, hearer: Hearer, status: int) -> Iterator[None]:
+        hearer.began(status, {"content-type": "application/json"})
+        hearer.heard(exact_json.dumps(document, lone=True))
         return
         yield
+
+
+def _completion(request: Json) -> Json:
+    answers = script.answers(request)
+    choices = [
+        {"index": index, "message": answer.message(), "logprobs": None, "finish_reason": answer.finish_reason}
+        for index, answer in enumerate(answers)
+    ]
+    return _head(request, "chat.completion") | {"choices": choices, "usage": _usage(request, answers)}
 
 
 def _head(request: Json, kind: str) -> Json:
@@ -117,26 +131,12 @@ def _head(request: Json, kind: str) -> Json:
         "id": f"chatcmpl-{secrets.token_hex(12)}",
         "object": kind,
         "created": int(time.time()),
-        "model": request.get("model") or "mock",
+        "model": request.get("model") or NAME,
     }
 
 
-def _answer(request: Json) -> tuple[str, str]:
-    """What is said, and why it ends there. A character is a token."""
-    said = _ANSWER.format(question=_question(request["messages"])[:MOST_QUOTED])
-    most = request.get("max_completion_tokens") or request.get("max_tokens")
-    if isinstance(most, int) and 0 < most < len(said):
-        return said[:most], "length"
-    return said, "stop"
-
-
-def _question(messages: list[Any]) -> str:
-    for message in reversed(messages):
-        if message.get("role") == "user":
-            return chunks.said_in(message)
-    return ""
-
-
-def _usage(request: Json, said: str) -> Json:
+def _usage(request: Json, answers: list[Answer]) -> Json:
+    """A character is a token."""
     prompt = sum(len(chunks.said_in(message)) for message in request["messages"])
-    return {"prompt_tokens": prompt, "completion_tokens": len(said), "total_tokens": prompt + len(said)}
+    said = sum(len(answer.text) for answer in answers)
+    return {"prompt_tokens": prompt, "completion_tokens": said, "total_tokens": prompt + said}

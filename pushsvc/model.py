@@ -2,9 +2,31 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+from itertools import islice
 from typing import Final, Protocol
 
-HEADERS: Final = ("content-type", "retry-after")  # those of a response that matter here
+_READ: Final = frozenset({"content-type", "content-encoding", "location"})  # headers of a response that matter here
+_PASSED: Final = frozenset({"x-request-id", "retry-after", "retry-after-ms", "x-should-retry"})  # and to who asked
+_PASSED_PREFIXES: Final = ("x-ratelimit-", "openai-")
+_MOST_PASSED: Final = 40
+_VALUE: Final = re.compile("[ -~]{1,512}")  # nothing that ends a header
+
+
+def matters(name: str) -> bool:
+    """Whether a header of a response, in small letters, is kept."""
+    return name in _READ or name in _PASSED or name.startswith(_PASSED_PREFIXES)
+
+
+def passing(headers: Mapping[str, str]) -> dict[str, str]:
+    """Those that concern who asked: how often one may ask, when again, and by what name the server knows it."""
+    found = {
+        name: value
+        for name, value in headers.items()
+        if (name in _PASSED or name.startswith(_PASSED_PREFIXES)) and _VALUE.fullmatch(value)
+    }
+    return dict(islice(found.items(), _MOST_PASSED))
 
 
 class Fault(Exception):
@@ -19,7 +41,7 @@ class Hearer(Protocol):
     """Who hears what an upstream answers. Nothing is heard after `complete` or `failed`, or once the call is closed."""
 
     def began(self, status: int, headers: dict[str, str]) -> None:
-        """The head came, with those of the headers that matter here (HEADERS)."""
+        """The head came, with those of the headers that matter here."""
 
     def heard(self, body: bytes) -> None:
         """A piece of the body."""
@@ -49,3 +71,6 @@ class Model(Protocol):
     """Who answers: an Upstream, or the Mock."""
 
     def ask(self, body: bytes, hearer: Hearer) -> Call: ...
+
+    def list(self, name: str | None, hearer: Hearer) -> Call:
+        """Ask which models there are, or after one of them."""

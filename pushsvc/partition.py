@@ -13,7 +13,6 @@ from pushsvc.config import Settings
 from pushsvc.connections import Connections
 from pushsvc.errors import Unavailable
 from pushsvc.eventlog import EventLog
-from pushsvc.generation import Limits
 from pushsvc.generations import Generations
 from pushsvc.hub import Hub
 from pushsvc.keys import Keys
@@ -21,6 +20,7 @@ from pushsvc.loops import Loop
 from pushsvc.model import Model
 from pushsvc.poll import POLLS
 from pushsvc.presence import Presence
+from pushsvc.progress import Limits
 from pushsvc.records import Records
 from pushsvc.room import Room
 from pushsvc.scribe import Scribe

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import re
+from typing import Final
 
 import orjson
 from flask import Flask, Response, request
@@ -29,7 +31,7 @@ def _http(error: HTTPException) -> Response:
     response = error.get_response()
     status = response.status_code
     details = {
-        404: "There is nothing at this path.",
+        404: _NO_SUCH_CALL if _is_openai(request.path) else "There is nothing at this path.",
         405: f"{request.method} is not allowed here.",
         413: "The body is larger than this path takes.",
     }
@@ -45,8 +47,20 @@ def _bug(error: Exception) -> Response:
     return _document(problem, 500, {})
 
 
+# What clients of OpenAI's API look for where their base URL is not quite ours.
+_OPENAI: Final = re.compile("/v1(/|$)|/openai/|.*/chat/completions/?$|/models$")
+_NO_SUCH_CALL: Final = (
+    "There is nothing at this path: of OpenAI's API, this service has POST /v1/chat/completions, GET /v1/models and "
+    "GET /v1/models/<id>."
+)
+
+
+def _is_openai(path: str) -> bool:
+    return _OPENAI.match(path) is not None
+
+
 def _document(problem: dict[str, object], status: int, headers: dict[str, str]) -> Response:
-    if request.path.startswith("/v1/"):
+    if _is_openai(request.path):
         response = Response(orjson.dumps(as_openai(problem, status)), status, headers, content_type="application/json")
     else:
         response = Response(orjson.dumps(problem), status, headers, content_type="application/problem+json")

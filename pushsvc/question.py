@@ -5,31 +5,28 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
-
-from pushsvc import chunks
+from pushsvc import chunks, exact_json
 from pushsvc.errors import Invalid
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """`body` goes to the model. `cancels`: nobody is to be answered who does not listen."""
+    """`body` goes to the model. `cancels`: nobody is to be answered who does not listen; `choices`: how many answers
+    there are to be."""
 
     body: bytes
     stream: bool
     cancels: bool
+    choices: int = 1
 
 
-def parse(body: Any, *, raw: bytes, model: str, stream: bool | None = None) -> Question:
+def parse(raw: bytes, *, model: str, stream: bool | None = None) -> Question:
     """Check a request in OpenAI's schema, and our own `on_disconnect`. `model`: if it names none; `stream`: in place
-    of what it says.
+    of what it says. It goes on as it came, or, where that must change, with the same digits in its numbers.
 
     Raises Invalid, naming the field.
     """
-    if not isinstance(body, dict):
-        raise Invalid("The body must be a JSON object.")
-    if chunks.is_deep(raw, body):
-        raise Invalid("The body is nested too deeply.")
+    body = _read(raw)
     _check_messages(body.get("messages"))
     if not isinstance(body.get("model", ""), str):
         raise Invalid.field("model", "must be a string.")
@@ -44,9 +41,28 @@ def parse(body: Any, *, raw: bytes, model: str, stream: bool | None = None) -> Q
         passed["stream"] = streams
     if model and "model" not in body:
         passed["model"] = model
-    if passed != body:
-        raw = orjson.dumps(passed)
-    return Question(raw, streams, body.get("on_disconnect") == "cancel")
+    if passed.keys() != body.keys() or streams != asked:
+        raw = exact_json.dumps(passed)
+    return Question(raw, streams, body.get("on_disconnect") == "cancel", _choices(body.get("n")))
+
+
+def _read(raw: bytes) -> dict[str, Any]:
+    try:
+        body = exact_json.loads(raw, unique=True)
+    except exact_json.NotJson as error:
+        raise Invalid(f"The body is not valid JSON: {error}.") from error
+    if not isinstance(body, dict):
+        raise Invalid("The body must be a JSON object.")
+    if chunks.is_deep(raw, body):
+        raise Invalid("The body is nested too deeply.")
+    if exact_json.has_lone_surrogate(raw, body):
+        raise Invalid("The body holds half of a surrogate pair, such as \\ud83d without its other half, in a string.")
+    return body
+
+
+def _choices(n: object) -> int:
+    """What is none is the model's to refuse."""
+    return n if isinstance(n, int) and n > 0 else 1
 
 
 def _check_messages(messages: Any) -> None:

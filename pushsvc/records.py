@@ -241,7 +241,7 @@ def _news(generation_id: str, state: str) -> bytes:
 
 _FIELDS: Final = (
     b"state", b"user", b"worker", b"created", b"ended", b"request", b"cancels", b"answer",
-    b"error", b"refusal-status", b"refusal-headers", b"refusal",
+    b"error", b"refusal-status", b"refusal-headers", b"refusal", b"headers",
 )  # fmt: skip
 
 

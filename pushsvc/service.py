@@ -13,6 +13,7 @@ from gevent.monkey import is_module_patched
 from pushsvc.config import Settings
 from pushsvc.event import Limits, user_of
 from pushsvc.keys import place
+from pushsvc.model import Model
 from pushsvc.partition import Partition
 from pushsvc.publishing import Appender
 from pushsvc.room import Room
@@ -27,6 +28,7 @@ class Service:
     limits: Limits
     room: Room
     partitions: tuple[Partition, ...]
+    model: Model
     log: Appender  # of all partitions, for publishers
 
     def of(self, name: str) -> Partition:

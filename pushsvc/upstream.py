@@ -8,19 +8,20 @@ token costs no switch between greenlets.
 from __future__ import annotations
 
 import logging
+import re
 import select
 import socket
 import ssl
 import time
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import gevent
 import urllib3.exceptions
 from gevent.monkey import get_original
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
-from pushsvc.httpcall import HttpCall
+from pushsvc.httpcall import HttpCall, Request
 from pushsvc.model import Call, Fault, Hearer
 from pushsvc.poll import MakePoll
 
@@ -29,6 +30,12 @@ logger = logging.getLogger(__name__)
 _poll: Final = get_original("select", "poll")
 IDLE_SECONDS: Final = 4.0  # how long a connection is kept unused; many servers close theirs after five
 MOST_IDLE: Final = 100
+TOLD_SECONDS: Final = 600.0  # how long a refusal of the same kind is not logged again
+_WRONG: Final = {
+    401: "PUSHSVC_LLM_API_KEY is not what it wants",
+    403: "PUSHSVC_LLM_API_KEY does not allow what was asked",
+    404: "it has no such model, or PUSHSVC_LLM_BASE_URL has the wrong path",
+}
 
 
 class Upstream:
@@ -39,7 +46,8 @@ class Upstream:
         self._tls = ssl.create_default_context() if parts.scheme == "https" else None
         self._host = parts.hostname or ""
         self._port = parts.port or (443 if self._tls else 80)
-        self._path = f"{parts.path.rstrip('/')}/chat/completions"
+        self._path = parts.path.rstrip("/")
+        self._query = f"?{parts.query}" if parts.query else ""  # as Azure has it, with a version
         self._headers = {
             "Content-Type": "application/json",
             "Accept": "application/json, text/event-stream",
@@ -52,16 +60,32 @@ class Upstream:
         self._poll = poll(self._ready)
         self._calls: dict[int, HttpCall] = {}
         self._idle: list[tuple[float, Any]] = []  # kept connections: since when, and the socket or descriptor
+        self._told: dict[int, float] = {}  # statuses that an operator should see: when they were logged
 
     def ask(self, body: bytes, hearer: Hearer) -> Call:
+        return self._call(Request("POST", f"{self._path}/chat/completions{self._query}", body), hearer)
+
+    def list(self, name: str | None, hearer: Hearer) -> Call:
+        one = "" if name is None else f"/{quote(name)}"
+        return self._call(Request("GET", f"{self._path}/models{one}{self._query}"), hearer)
+
+    def _call(self, request: Request, hearer: Hearer) -> Call:
         call = HttpCall(self, hearer)
-        call.sending = gevent.spawn(self._send, call, body)  # runs when the caller waits for something
+        call.sending = gevent.spawn(self._send, call, request)  # runs when the caller waits for something
         return call
 
-    def ask_again(self, call: HttpCall, body: bytes) -> None:
-        call.sending = gevent.spawn(self._send, call, body, fresh=True)
+    def ask_again(self, call: HttpCall, request: Request) -> None:
+        call.sending = gevent.spawn(self._send, call, request, fresh=True)
 
-    def _send(self, call: HttpCall, body: bytes, *, fresh: bool = False) -> None:
+    def answered(self, status: int, headers: dict[str, str]) -> None:
+        """Wrong settings are the operator's to find, and not that of who asks."""
+        now = time.monotonic()
+        if (status in _WRONG or 300 <= status < 400) and now - self._told.get(status, -TOLD_SECONDS) >= TOLD_SECONDS:
+            self._told[status] = now
+            advice = _WRONG.get(status) or f"it redirects to {_without_query(headers.get('location', ''))}"
+            logger.warning("the model's server answers %d: %s", status, advice)
+
+    def _send(self, call: HttpCall, request: Request, *, fresh: bool = False) -> None:
         """In a greenlet of its own, which `close` may kill. `fresh`: not on a connection from before."""
         connection = self._connection()
         kept = None if fresh else self._kept()
@@ -71,20 +95,25 @@ class Upstream:
                 connection.connect()
             else:
                 connection.sock = kept
-            connection.request("POST", self._path, body=body, headers=self._headers)
+            connection.request(request.method, request.target, body=request.body, headers=self._headers)
             sock, connection.sock = connection.sock, None
         except (OSError, urllib3.exceptions.HTTPError, ValueError) as error:
             if kept is not None:
-                self.ask_again(call, body)
+                self.ask_again(call, request)
                 return
             logger.warning("the model's server: %s: %s", type(error).__name__, error)
             call.sending = None
             call.fail(_connect_fault(error))
             return
+        except Exception:
+            logger.exception("the model's server cannot be asked because of an error of the service")
+            call.sending = None
+            call.fail(Fault("internal_error", "The service made an error; it was logged."))
+            return
         finally:
             connection.close()
         call.sending = None
-        call.question = None if kept is None else body
+        call.question = None if kept is None else request
         self._listen(call, sock)
 
     def _connection(self) -> HTTPConnection:
@@ -136,6 +165,11 @@ class Upstream:
         call = self._calls.get(fd)
         if call is not None:
             call.read()
+
+
+def _without_query(address: str) -> str:
+    """For the log; a query may hold keys."""
+    return ascii(re.split("[?#]", address)[0][:200])
 
 
 def _connect_fault(error: Exception) -> Fault:

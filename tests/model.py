@@ -128,6 +128,6 @@ def _read(sock: socket.socket) -> Conversation | None:
     head, _, body = data.partition(b"\r\n\r\n")
     lines = head.decode().split("\r\n")
     headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
-    while len(body) < int(headers["content-length"]):
+    while len(body) < int(headers.get("content-length", 0)):
         body += sock.recv(65536)
     return Conversation(sock, headers | {":path": lines[0].split(" ")[1]}, body)

@@ -41,11 +41,11 @@ def data(body: str) -> list[Any]:
 
 def text(events: list[Any]) -> str:
     return "".join(
-        choice["delta"].get("content") or ""
+        (choice.get("delta") or {}).get("content") or ""
         for value in events
         if value != "[DONE]"
-        for choice in value.get("choices", ())
-        if choice["index"] == 0
+        for choice in value.get("choices") or ()
+        if not choice.get("index")
     )
 
 
@@ -294,7 +294,7 @@ AMID: dict[str, tuple[Callable[[Conversation], object], str]] = {
     "a closed connection": (Conversation.close, "upstream_closed"),
     "a reset": (reset, "upstream_closed"),
     "broken framing": (lambda c: c.send(b"zzz\r\n"), "upstream_malformed"),
-    "a line of 5 MB": (lines(5), "upstream_malformed"),
+    "a line of 9 MB": (lines(9), "upstream_malformed"),
     "one that is nested without end": (lambda c: c.chunk(b'data: {"error": %b}\n\n' % DEEP), "upstream_malformed"),
     "an error": (lambda c: c.chunk(b'data: {"error": {"message": "boom", "code": "b"}}\n\n'), "b"),
 }

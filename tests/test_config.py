@@ -153,8 +153,12 @@ def test_good_values_are_taken(name: str, value: str, meaning: object) -> None:
         *(("LLM_BASE_URL", value, "an address such as") for value in ("api.openai.com", "ftp://a/v1", "http://", "x")),
         *(
             ("LLM_BASE_URL", value, "an address such as")
-            for value in ("http://a:0x", "http://a:99999", "http://a/?b", "http://u:p@a")
+            for value in ("http://a:0x", "http://a:99999", "http://a/#b", "http://[a")
         ),
+        ("LLM_BASE_URL", "http://a/my model", "without blanks"),
+        ("LLM_BASE_URL", "http://a/v1\u200a/x", "without blanks"),
+        ("LLM_BASE_URL", "https://a/v1/chat/completions", "without /chat/completions"),
+        ("LLM_BASE_URL", "https://a/v1/chat/completions/", "without /chat/completions"),
         *((name, "0", "greater") for name in ("LLM_CONNECT_SECONDS", "LLM_TOTAL_SECONDS", "LLM_MAX_GENERATIONS")),
     ],
 )
@@ -185,6 +189,27 @@ def test_a_short_secret_is_refused_and_never_repeated(value: str) -> None:
     line = refusal(SECRET=value)
     assert line.startswith("PUSHSVC_SECRET should be at least 32 bytes")
     assert value not in line
+
+
+@pytest.mark.parametrize("value", ["https://u:hunter2@h/v1", "https://u:hunter2@h:x/v1", "https://h?k=hunter2#x"])
+def test_a_bad_base_url_is_refused_without_its_secrets(value: str) -> None:
+    line = refusal(LLM_BASE_URL=value)
+    assert line.startswith("PUSHSVC_LLM_BASE_URL should be ")
+    assert "hunter2" not in line
+
+
+@pytest.mark.parametrize(
+    ("given", "taken"),
+    [
+        (" http://127.0.0.1:8081/v1 \n", "http://127.0.0.1:8081/v1"),
+        (
+            "https://x/openai/deployments/d?api-version=2024-10-21",
+            "https://x/openai/deployments/d?api-version=2024-10-21",
+        ),
+    ],
+)
+def test_a_base_url_as_people_paste_it(given: str, taken: str) -> None:
+    assert Settings.from_env({"PUSHSVC_LLM_BASE_URL": given}).llm_base_url == taken
 
 
 @pytest.mark.parametrize("value", ["http://:hunter2@127.0.0.1", "127.0.0.1:6379/hunter2", "hunter2"])

@@ -90,9 +90,9 @@ def test_halves_of_surrogate_pairs() -> None:
     with pytest.raises(LoneSurrogate):
         exact_json.dumps(value)
     assert exact_json.dumps(value, lone=True) == raw
-    assert exact_json.has_lone_surrogate(raw)
-    assert not exact_json.has_lone_surrogate(b'{"a":"\\ud83d\\ude80"}')
-    assert not exact_json.has_lone_surrogate(rb'{"a":"\\ud83d"}')
+    assert exact_json.has_lone_surrogate(raw, value)
+    for good in (b'{"a":"\\ud83d\\ude80"}', rb'{"a":"\\ud83d"}', b'"x"'):
+        assert not exact_json.has_lone_surrogate(good, exact_json.loads(good))
     assert exact_json.paired("a\ud83d" + "\ude80b") == "a🚀b"
     assert exact_json.paired("ü\ude80\ud83d🚀") == "ü\ude80\ud83d🚀"
 

@@ -1,0 +1,129 @@
+"""The body of a model's response: a stream of events, or one document. Which of them it is, its first bytes say, since
+what servers write into `Content-Type` is often something else. Pure."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from typing import Any, Final
+
+from pushsvc import sse
+
+_MARK: Final = b"\xef\xbb\xbf"  # a byte order mark, which UTF-8 does not need
+_FIELDS: Final = frozenset({b"", b"data", b"event", b"id", b"retry"})  # with which the lines of a stream begin
+_LONGEST_FIELD: Final = max(map(len, _FIELDS))
+_EVENT_STREAM: Final = "text/event-stream"
+
+
+class Unreadable(ValueError):
+    """No answer, whatever its type."""
+
+
+class Body:
+    """Fed with the pieces of a body, it gives the data of events; `document` is what is no stream."""
+
+    __slots__ = ("_head", "_most_event", "_pieces", "_reader", "_type", "_unpack")
+
+    def __init__(self, headers: Mapping[str, str], most: int, most_event: int, *, refusal: bool = False) -> None:
+        """`most`: bytes that it may unpack to at once; `most_event`: of one event; `refusal`: it is a document,
+        whatever it looks like. Raises Unreadable."""
+        self._type = headers.get("content-type", "").lower()
+        self._unpack = _unpacker(headers.get("content-encoding", ""), most)
+        self._most_event = most_event
+        self._head: bytes | None = None if refusal else b""  # what came before it was known which it is
+        self._pieces: list[bytes] = []
+        self._reader: sse.Reader | None = None
+
+    @property
+    def streams(self) -> bool:
+        """It is a stream, or says so."""
+        return self._reader is not None or (self._head is not None and _EVENT_STREAM in self._type)
+
+    def unpacked(self, piece: bytes) -> bytes:
+        """Raises Unreadable."""
+        return piece if self._unpack is None else self._unpack.feed(piece)
+
+    def feed(self, piece: bytes) -> list[bytes]:
+        """The data of the events that are complete with this piece. Raises Unreadable, or sse.TooLong."""
+        if self._reader is not None:
+            return self._reader.feed(piece)
+        if self._head is None:
+            self._pieces.append(piece)
+            return []
+        self._head += piece
+        kind = self._kind(self._head.removeprefix(_MARK).lstrip())
+        if kind is None:
+            return []
+        head, self._head = self._head, None
+        if kind:
+            self._reader = sse.Reader(self._most_event)
+            return self._reader.feed(head)
+        self._pieces.append(head)
+        return []
+
+    def _kind(self, start: bytes) -> bool | None:
+        """True: a stream; False: a document; None: it is too early to tell."""
+        if start.startswith((b"{", b"[")):
+            return False
+        if not start or _MARK.startswith(start):
+            return None
+        if _EVENT_STREAM in self._type and not start.startswith(b"<"):
+            return True
+        field, colon, _ = start.partition(b":")
+        if colon and field.strip() in _FIELDS:
+            return True
+        if not colon and len(start) <= _LONGEST_FIELD and any(each.startswith(start) for each in _FIELDS):
+            return None
+        raise Unreadable(f"The model answered with {self._type.partition(';')[0].strip() or 'nothing known'}.")
+
+    def finish(self) -> list[bytes]:
+        """It has ended: its last event, if only the blank line after it is missing."""
+        return [] if self._reader is None else self._reader.finish()
+
+    @property
+    def document(self) -> bytes | None:
+        """All of it, unless it is a stream."""
+        if self.streams:
+            return None
+        return (b"".join(self._pieces) or self._head or b"").removeprefix(_MARK)
+
+
+class Unpacker:
+    """Undoes gzip and deflate, piece by piece, and no further than to `most` bytes of a piece."""
+
+    __slots__ = ("_most", "_raw", "_zlib")
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._zlib: Any = None
+        self._raw = b""
+
+    def feed(self, piece: bytes) -> bytes:
+        if self._zlib is None:
+            piece = self._raw + piece
+            if len(piece) < 2:
+                self._raw = piece
+                return b""
+            self._zlib = zlib.decompressobj(_window(piece))
+        try:
+            plain: bytes = self._zlib.decompress(piece, self._most + 1)
+        except zlib.error as error:
+            raise Unreadable("The model's answer is not packed as it says.") from error
+        return plain
+
+
+def _window(start: bytes) -> int:
+    """What zlib calls the format: some servers say deflate and leave out its envelope (RFC 9110 section 8.4.1.2)."""
+    if start.startswith(b"\x1f\x8b"):
+        return 16 + zlib.MAX_WBITS
+    enveloped = start[0] & 15 == 8 and int.from_bytes(start[:2]) % 31 == 0
+    return zlib.MAX_WBITS if enveloped else -zlib.MAX_WBITS
+
+
+def _unpacker(encoding: str, most: int) -> Unpacker | None:
+    named = {each.strip().lower() for each in encoding.split(",")} - {"", "identity"}
+    if not named:
+        return None
+    if named <= {"gzip", "x-gzip", "deflate"} and len(named) == 1:
+        return Unpacker(most)
+    raise Unreadable("The model's answer is packed in a way that nobody asked for.")

@@ -1,0 +1,289 @@
+"""What OpenAI's own clients read, the relay reads: answers of servers that are not quite as they should be."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import openai
+import pytest
+
+from tests.model import HEAD, Conversation, Model, event, silent
+from tests.stack import Stack
+from tests.test_completions import ask, data, reset, text
+
+DONE = b"data: [DONE]\n\n"
+STOP = event(None, finish_reason="stop")
+STREAM = event("all ") + event("of it") + STOP + DONE
+WHOLE = json.dumps(
+    {"choices": [{"index": 0, "message": {"role": "assistant", "content": "all of it"}, "finish_reason": "stop"}]}
+).encode()
+
+
+def head(*lines: str) -> bytes:
+    return "\r\n".join(["HTTP/1.1 200 OK", "Connection: close", *lines, "", ""]).encode()
+
+
+def kept(stack: Stack, user: str, answer: Any) -> Any:
+    path = f"/v1/generations/{answer.headers['x-generation-id']}"
+    return stack.get(path, stack.bearer(user)).json()
+
+
+def said(stack: Stack, user: str, *, stream: bool, **members: Any) -> str:
+    """What the answer says, as it was asked for, and that it is kept as complete."""
+    answer = ask(stack, user, stream=stream, **members)
+    assert answer.status_code == 200, answer.text
+    described = kept(stack, user, answer)
+    assert (described["state"], described["error"]) == ("completed", None)
+    if stream:
+        assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
+        events = data(answer.text)
+        assert events[-1] == "[DONE]"
+        assert text(events) == described["text"]
+        return text(events)
+    assert answer.headers["content-type"] == "application/json"
+    found: str = answer.json()["choices"][0]["message"]["content"]
+    assert found == described["text"]
+    return found
+
+
+TYPES = [
+    [], ["text/plain"], ["application/json"], ["application/json, text/event-stream; charset=utf-8"],
+    ["application/json", "text/event-stream"], ["text/event-stream", "application/json"], ["application/vnd.x+json"],
+    ["application/x-ndjson"], ["TEXT/EVENT-STREAM"], ["text/html"], ["binary/octet-stream"],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("types", TYPES, ids=" + ".join)
+@pytest.mark.parametrize(
+    "body", [STREAM, b"\n : hello\n\n" + STREAM, b"\xef\xbb\xbf" + STREAM, WHOLE, b" \r\n" + WHOLE]
+)
+def test_whatever_the_type_says(answering: Stack, user: str, model: Model, types: list[str], body: bytes) -> None:
+    """Each way it is asked, what comes is told as it was asked for."""
+    model.script = lambda c: c.send(head(*(f"Content-Type: {each}" for each in types)) + body).close()
+    for stream in (True, False):
+        assert said(answering, user, stream=stream) == "all of it"
+
+
+def deflate(body: bytes) -> bytes:
+    return zlib.compress(body, wbits=-15)
+
+
+@pytest.mark.parametrize(
+    ("name", "pack"),
+    [("gzip", gzip.compress), ("x-gzip", gzip.compress), ("deflate", zlib.compress), ("Deflate", deflate)],
+)
+@pytest.mark.parametrize("body", [STREAM, WHOLE])
+def test_packed_although_nobody_asked(
+    answering: Stack, user: str, model: Model, name: str, pack: Callable[[bytes], bytes], body: bytes
+) -> None:
+    def script(conversation: Conversation) -> None:
+        conversation.send(head(f"Content-Encoding: {name}"))
+        for byte in pack(body):
+            conversation.send(bytes([byte]))
+        conversation.close()
+
+    model.script = script
+    for stream in (True, False):
+        assert said(answering, user, stream=stream) == "all of it"
+
+
+def test_what_unpacks_without_end(answering: Stack, user: str, model: Model) -> None:
+    body = gzip.compress(b": " + b"x" * 40_000_000)
+    for encoding, code in (
+        ("gzip", "upstream_too_long"),
+        ("br", "upstream_malformed"),
+        ("deflate, gzip", "upstream_malformed"),
+    ):
+        lines = head(f"Content-Encoding: {encoding}", "Content-Type: text/event-stream")
+        model.script = lambda c, lines=lines: c.send(lines + body).close()  # type: ignore[misc]
+        assert kept(answering, user, ask(answering, user, stream=True))["error"]["code"] == code
+
+
+CHUNKS: dict[str, bytes] = {
+    "no choices": b'{"id":"c1"}',
+    "null choices": b'{"choices":null}',
+    "empty choices": b'{"choices":[],"usage":{"total_tokens":3}}',
+    "a null index": b'{"choices":[{"index":null,"delta":{},"finish_reason":null}]}',
+    "a null delta": b'{"choices":[{"index":0,"delta":null}]}',
+    "no delta": b'{"choices":[{"index":0}]}',
+    "a null error": b'{"error":null,"choices":[]}',
+    "1.5 MB": b'{"choices":[],"image":"%b"}' % (b"x" * 1_500_000),
+    "many digits": b'{"choices":[],"n":1e400,"m":-0}',
+    "blanks": b'  {"choices":[]}  ',
+    "nothing": b"",
+    "blanks alone": b"  ",
+}
+
+
+@pytest.mark.parametrize("what", CHUNKS)
+def test_chunks_that_say_little(answering: Stack, user: str, model: Model, what: str) -> None:
+    odd = b"data: %b\n\n" % CHUNKS[what]
+    body = odd + event("all ") + odd + event("of it") + odd + STOP + odd + b"data:  [DONE] \n\n"
+    model.script = lambda c: c.send(HEAD).chunk(body).send(b"0\r\n\r\n")
+    for stream in (True, False):
+        assert said(answering, user, stream=stream) == "all of it"
+
+
+def pings(conversation: Conversation) -> None:
+    while not conversation.hung_up.wait(0.1):
+        conversation.chunk(b": ping\n\n").chunk(b"data:\n\n")
+
+
+AFTERWARDS: dict[str, Callable[[Conversation], object]] = {
+    "the end of the body": lambda c: c.send(b"0\r\n\r\n"),
+    "pings for ever": pings,
+    "silence": lambda c: c.wait_for_hang_up(),
+    "a reset": reset,
+    "a short body": Conversation.close,
+    "broken framing": lambda c: c.send(b"zzz\r\n"),
+    "nonsense": lambda c: c.chunk(b"data: {nonsense\n\n"),
+    "an error": lambda c: c.chunk(b'data: {"error": {"message": "late"}}\n\n'),
+    "usage": lambda c: c.chunk(event(None, choices=[], usage={"total_tokens": 7})),
+    "the mark, and a reset": lambda c: reset(c.chunk(DONE)),
+}
+
+
+@pytest.mark.parametrize("what", AFTERWARDS)
+def test_after_the_last_reason_it_is_complete(answering: Stack, user: str, model: Model, what: str) -> None:
+    def script(conversation: Conversation) -> None:
+        conversation.send(HEAD).chunk(event("all of it") + STOP)
+        AFTERWARDS[what](conversation)
+
+    model.script = script
+    assert said(answering, user, stream=True) == "all of it"
+
+
+def test_usage_that_comes_a_moment_later(answering: Stack, user: str, model: Model) -> None:
+    def script(conversation: Conversation) -> None:
+        conversation.send(HEAD).say("a").chunk(STOP)
+        conversation.hung_up.wait(0.3)
+        conversation.chunk(event(None, choices=[], usage={"total_tokens": 7}))
+
+    model.script = script
+    assert kept(answering, user, ask(answering, user, stream=True))["usage"] == {"total_tokens": 7}
+
+
+def test_two_choices_are_complete_when_both_are(answering: Stack, user: str, model: Model) -> None:
+    def script(conversation: Conversation) -> None:
+        conversation.send(HEAD).say("a").chunk(STOP)
+        for number in range(30):
+            conversation.hung_up.wait(0.05)
+            conversation.say(f"{number},", index=1)
+        conversation.chunk(event(None, index=1, finish_reason="length"))
+
+    model.script = script
+    choices = kept(answering, user, ask(answering, user, stream=True, n=2))["choices"]
+    whole = "".join(f"{number}," for number in range(30))
+    assert [each["message"]["content"] for each in choices] == ["a", whole]
+    assert [each["finish_reason"] for each in choices] == ["stop", "length"]
+
+
+@pytest.mark.parametrize("how", ["cut", "whole"])
+def test_the_mark_of_the_end_without_a_reason(answering: Stack, user: str, model: Model, how: str) -> None:
+    """Of an engine that was interrupted: a broken body says so."""
+
+    def script(conversation: Conversation) -> None:
+        conversation.send(HEAD).chunk(event(None, choices=[{"index": 0, "delta": {"role": "assistant"}}]))
+        conversation.say("a").chunk(DONE)
+        conversation.close() if how == "cut" else conversation.send(b"0\r\n\r\n")
+
+    model.script = script
+    answer = ask(answering, user, stream=True)
+    described = kept(answering, user, answer)
+    assert (described["text"], described["finish_reason"]) == ("a", None)
+    if how == "whole":
+        assert described["state"] == "completed"
+    else:
+        assert (described["state"], described["error"]["code"]) == ("upstream_error", "upstream_closed")
+        assert data(answer.text)[-2]["error"]["code"] == "upstream_closed"
+
+
+@pytest.fixture(scope="module")
+def impatient(_model: Model, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    running = Stack(
+        tmp_path_factory.mktemp("lenient"), llm_base_url=_model.url, workers=1,
+        llm_first_token_seconds=1.5, llm_between_tokens_seconds=0.5, llm_total_seconds=6,
+    )  # fmt: skip
+    yield running
+    running.stop()
+    assert "Traceback" not in running.output, running.output
+
+
+SIGNS = [
+    b": keep-alive\n\n",
+    b":\n",
+    b"data:\n\n",
+    b"event: ping\n\n",
+    event(None, choices=[], prompt_progress={"total": 3}),
+]
+
+
+@pytest.mark.parametrize("sign", SIGNS)
+def test_signs_of_life(impatient: Stack, user: str, model: Model, sign: bytes) -> None:
+    """For longer than it may be silent, before the first token and after it."""
+
+    def script(conversation: Conversation) -> None:
+        conversation.send(HEAD)
+        for _ in range(9):
+            conversation.hung_up.wait(0.2)
+            conversation.chunk(sign)
+        conversation.say("a")
+        for _ in range(4):
+            conversation.hung_up.wait(0.2)
+            conversation.chunk(sign)
+        conversation.say("b").done()
+
+    model.script = script
+    assert said(impatient, user, stream=True) == "ab"
+
+
+@pytest.mark.parametrize("members", [{"delta": {"role": "assistant"}}, {"delta": {"content": ""}}, {}])
+def test_what_carries_no_token_is_not_the_first(impatient: Stack, user: str, model: Model, members: Any) -> None:
+    choices = [{"index": 0} | members] if members else []
+
+    def script(conversation: Conversation) -> None:
+        conversation.send(HEAD).chunk(event(None, choices=choices, usage=None if members else {"total_tokens": 1}))
+        conversation.hung_up.wait(1.1)
+        conversation.say("a").done()
+
+    model.script = script
+    assert said(impatient, user, stream=True) == "a"
+
+
+def test_the_total_holds_all_the_same(impatient: Stack, user: str, model: Model) -> None:
+    model.script = lambda c: pings(c.send(HEAD))
+    answer = ask(impatient, user, stream=True)
+    assert kept(impatient, user, answer)["error"]["code"] == "total_timeout"
+
+
+def test_the_official_client_reads_what_we_make_of_it(answering: Stack, user: str, model: Model) -> None:
+    client = openai.OpenAI(base_url=f"{answering.url}/v1", api_key=answering.token(user), max_retries=0)
+    model.script = lambda c: c.answer("200 OK", WHOLE, "text/plain")
+    question: Any = {"model": "m", "messages": [{"role": "user", "content": "q"}]}
+    stream = client.chat.completions.create(**question, stream=True)
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in stream) == "all of it"
+    model.script = lambda c: c.send(head() + STREAM).close()
+    assert client.chat.completions.create(**question).choices[0].message.content == "all of it"
+
+
+def test_a_null_in_an_error_leaves_what_we_say(answering: Stack, user: str, model: Model) -> None:
+    error = b'data: {"error":{"message":"m","type":null,"code":"500","n":1.10}}\n\n'
+    model.script = lambda c: c.send(HEAD).say("a").chunk(error)
+    answer = ask(answering, user, stream=True)
+    assert data(answer.text)[-2]["error"] == {"message": "m", "type": "upstream_error", "code": "500", "n": 1.1}
+    assert '"n":1.10' in answer.text
+    body = b'{"error":{"message":"m","type":null}}'
+    model.script = lambda c: c.answer("500 Oh", body)
+    answer = ask(answering, user, stream=True)
+    assert (answer.status_code, answer.content) == (500, body)
+    assert kept(answering, user, answer)["error"]["type"] == "upstream_error"
+
+
+def test_a_whole_answer_of_which_only_the_framing_is_cut(answering: Stack, user: str, model: Model) -> None:
+    model.script = lambda c: c.send(head("Content-Length: 9999") + WHOLE).close()
+    assert said(answering, user, stream=False) == "all of it"
+    model.script = silent
