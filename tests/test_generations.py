@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import Any
@@ -19,7 +19,7 @@ from pushsvc.records import Records
 from pushsvc.store import Store, connect
 from tests.conftest import Start
 from tests.eventsource import EventSource, Message, Parser, until
-from tests.model import HEAD, Conversation, Model, silent
+from tests.model import HEAD, Conversation, Model, plain, silent
 from tests.stack import Stack, alive
 from tests.test_completions import ASK, data, text
 
@@ -62,7 +62,7 @@ def listen(stack: Stack, url: str, base: str | None = None, last: str = "", **op
 
 
 def said(messages: list[Message]) -> str:
-    return text([json.loads(each.data) for each in messages if each.data != "[DONE]"])
+    return text([json.loads(each.data) for each in messages if each.data not in ("", "[DONE]")])
 
 
 def finished(source: EventSource) -> list[Message]:
@@ -183,8 +183,8 @@ def test_a_cursor_that_is_not_of_this_life(answering: Stack, user: str) -> None:
     answer = httpx.get(answering.url + begun["url"], headers={"Last-Event-ID": "7-0"}, trust_env=False)
     assert "event: gap" in answer.text
     assert '"reason":"reset"' in answer.text
-    bad = httpx.get(answering.url + begun["url"], headers={"Last-Event-ID": "x"}, trust_env=False)
-    assert (bad.status_code, bad.json()["error"]["param"]) == (400, "Last-Event-ID")
+    bad = httpx.get(f"{answering.url}{begun['url']}&last_event_id=x", trust_env=False)
+    assert (bad.status_code, bad.json()["error"]["param"]) == (400, "last_event_id")
 
 
 def test_many_answers_through_random_reconnects(answering: Stack, model: Model) -> None:
@@ -308,13 +308,44 @@ def test_a_repeated_question_gets_the_first_answer(answering: Stack, user: str, 
 PATH = "/v1/chat/completions"
 
 
-def test_a_repeated_question_gets_the_first_refusal(answering: Stack, user: str, model: Model) -> None:
-    model.script = lambda conversation: conversation.answer("429 Too Many", b'{"error": {"message": "slow down"}}')
+FAILURES: list[Callable[[Conversation], object]] = [
+    lambda conversation: conversation.answer("429 Too Many", b'{"error": {"message": "slow down"}}'),
+    lambda conversation: conversation.answer("500 Oh", b"{}"),
+    Conversation.close,
+    lambda conversation: conversation.send(HEAD).say("half").close(),
+]
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+def test_a_key_remembers_what_was_done(answering: Stack, user: str, model: Model, failure: Any) -> None:
+    """What failed was not done: the same key asks again."""
+    model.script = failure
     headers = answering.bearer(user) | {"Idempotency-Key": "again"}
-    for stream in (True, False, True):
+    ids = []
+    for stream in (True, False):
         answer = answering.post(PATH, ASK | {"stream": stream}, headers)
-        assert (answer.status_code, answer.json()["error"]["message"]) == (429, "slow down")
-    assert len(model.conversations) == 1
+        ids.append(answer.headers["x-generation-id"])
+        assert answer.status_code >= 429 or '"error"' in answer.text
+    asked = len(model.conversations)
+    model.script = plain
+    for _ in range(3):
+        answer = answering.post(PATH, ASK | {"stream": True}, headers)
+        assert text(data(answer.text)) == "Hello world"
+        ids.append(answer.headers["x-generation-id"])
+    assert len(model.conversations) == asked + 1
+    assert len(set(ids)) == 3
+
+
+def test_a_key_of_an_answer_that_was_cancelled(answering: Stack, user: str, model: Model) -> None:
+    model.script = words("a")
+    first = begin(answering, user, key="again")
+    model.asked()
+    assert begin(answering, user, key="again")["id"] == first["id"]
+    cancel(answering, user, first["id"])
+    second = begin(answering, user, key="again")
+    assert second["id"] != first["id"]
+    assert state(answering, user, first["id"])["state"] == "cancelled"
+    cancel(answering, user, second["id"])
 
 
 # Endings
@@ -562,16 +593,15 @@ def test_what_is_packed_is_told_as_before(answering: Stack, user: str, model: Mo
     """A minute after the end; here at once."""
     model.script = words("grün ", "\n\n", "data: x")
     begun = begin(answering, user, key="packed")
-    model.asked()
-    until(lambda: state(answering, user, begun["id"])["text"] == "grün \n\ndata: x", "the answer")
-    cancel(answering, user, begun["id"])
+    model.asked().done()
+    assert ended(answering, user, begun["id"])["text"] == "grün \n\ndata: x"
 
     def told() -> list[Any]:
         whole = httpx.get(answering.url + begun["url"], trust_env=False).text
         ids = [line.removeprefix("id: ") for line in whole.split("\n") if line.startswith("id: ")]
         later = [
             httpx.get(answering.url + begun["url"], headers={"Last-Event-ID": each}, trust_env=False).text
-            for each in (f"{int(ids[0].partition('-')[0]) - 1}-0", *ids)
+            for each in ids
         ]
         return [data(whole), ids, *map(data, later), state(answering, user, begun["id"])]
 
@@ -585,8 +615,8 @@ def test_what_is_packed_is_told_as_before(answering: Stack, user: str, model: Mo
     assert "grün" in json.dumps(before, ensure_ascii=False)
     headers = answering.bearer(user) | {"Idempotency-Key": "packed"}
     again = answering.post("/v1/chat/completions", ASK | {"stream": True}, headers)
-    all_of_it = httpx.get(answering.url + begun["url"], headers={"Last-Event-ID": "0-0"}, trust_env=False)
-    assert data(again.text) == data(all_of_it.text)
+    assert text(data(again.text)) == "grün \n\ndata: x"
+    assert again.text.count("[DONE]") == 1
 
 
 def test_a_page_of_the_history_has_bounds(answering: Stack, user: str) -> None:

@@ -1,4 +1,4 @@
--- Begin a generation, unless one was begun with the same idempotency key. After log.lua.
+-- Begin a generation, unless one with the same idempotency key runs, or is complete. After log.lua.
 --
 -- KEYS[1] clock   KEYS[2] epoch   KEYS[3] log of the user's feed   KEYS[4] its tail
 -- KEYS[5] record   KEYS[6] the user's generations   KEYS[7] those of them that run
@@ -9,12 +9,11 @@
 -- ARGV[7], ARGV[8], ARGV[9] prefixes of records, logs and tails   ARGV[10] frame for the feed
 -- ARGV[11] seconds the feed is kept   ARGV[12...] fields of the record and their values
 --
--- Returns the id, or that of the generation begun before, or '' if the user has too many that run.
+-- Returns the id, or that of the generation with this key, or '' if the user has too many that run.
 if KEYS[10] then
   local first = redis.call('GET', KEYS[10])
-  local had = first and redis.call('HMGET', ARGV[7] .. first, 'state', 'seq') or {}
-  -- one that was lost before it said anything does not count
-  if had[1] and not (had[1] == 'producer_lost' and had[2] == '0') then return first end
+  local state = first and redis.call('HGET', ARGV[7] .. first, 'state')
+  if state == 'running' or state == 'completed' then return first end -- what failed was not done, and is asked again
 end
 
 local most = tonumber(ARGV[5])
