@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,6 +21,7 @@ from pushsvc.errors import PushError
 from pushsvc.exact_json import NotJson
 from pushsvc.part import say
 from pushsvc.remarks import MARK, tell
+from pushsvc.tail import events
 
 RECONNECT_SECONDS: Final = 1.0
 _DEMO_TOKEN_SECONDS: Final = 30 * 86400
@@ -187,17 +189,29 @@ def tail(user: str, topics: str, since: str, after: str | None) -> None:
     """Print a user's events as they come, one JSON object a line; moves no unread position, outlasts restarts."""
     connected = False
     while True:
+        pause = RECONNECT_SECONDS
         parameters = {"since": since, "ack": "manual", "topics": topics, "last_event_id": after or ""}
         try:
             for event in _listen(user, parameters):
                 connected = True
                 after = event.get("id", after)
-                if "data" in event:
-                    click.echo(orjson.dumps(event))
+                if event.get("event") == "refused" and "id" not in event:
+                    pause = _refused(event)
+                elif "data" in event:
+                    click.echo(orjson.dumps({name: event[name] for name in event if name != "retry"}))
         except httpx.TransportError:
             if not connected:
                 raise
-        time.sleep(RECONNECT_SECONDS)
+        time.sleep(pause)
+
+
+def _refused(event: dict[str, str]) -> float:
+    """Say why the service has no stream for now, and give the seconds after which it may have one."""
+    problem = orjson.loads(event["data"])
+    if problem["status"] == HTTPStatus.UNAUTHORIZED:
+        sys.exit(f"pushsvc: {problem['detail']}")
+    say(problem["detail"])
+    return int(event.get("retry", 1000 * RECONNECT_SECONDS)) / 1000
 
 
 def _listen(user: str, parameters: dict[str, str]) -> Iterator[dict[str, str]]:
@@ -212,28 +226,7 @@ def _listen(user: str, parameters: dict[str, str]) -> Iterator[dict[str, str]]:
             answer.read()
         _check(answer, "text/event-stream")
         yield {}
-        yield from _events(_lines(answer.iter_text()))
-
-
-def _lines(pieces: Iterator[str]) -> Iterator[str]:
-    """The service ends lines with LF alone; httpx's `iter_lines` would also break the data at U+2028 and others."""
-    rest = ""
-    for piece in pieces:
-        *lines, rest = (rest + piece).split("\n")
-        yield from lines
-
-
-def _events(lines: Iterator[str]) -> Iterator[dict[str, str]]:
-    event: dict[str, str] = {}
-    for line in lines:
-        name, _, value = line.partition(": ")
-        if name == "data" and "data" in event:
-            event["data"] += "\n" + value
-        elif name in ("id", "event", "data"):
-            event[name] = value
-        elif not line:
-            yield event
-            event = {}
+        yield from events(answer.iter_text())
 
 
 @cli.command()

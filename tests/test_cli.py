@@ -224,6 +224,32 @@ def answer_as_another(listener: socket.socket) -> None:
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 5\r\n\r\nhello")
 
 
+def answer_with_streams(listener: socket.socket, *bodies: bytes) -> None:
+    """As the service does, a connection for each."""
+    for body in bodies:
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n\r\n" + body)
+
+
+def refused(status: int) -> bytes:
+    return b'retry: 10\nevent: refused\ndata: {"status": %d, "detail": "Not you."}\n\n' % status
+
+
+def test_a_tail_that_is_refused_for_now_says_so_and_comes_back(stack: Stack) -> None:
+    event = b"retry: 10\nevent: cursor\nid: 1-0\ndata:\n\nid: 2-0\ndata: x\n\n"
+    with socket.create_server(("127.0.0.1", 0)) as service:
+        service.settimeout(DEADLINE)
+        streams = [refused(503), event, refused(401)]
+        thread = threading.Thread(target=answer_with_streams, args=[service, *streams])
+        thread.start()
+        done = run(stack, "tail", "a", http=f"127.0.0.1:{service.getsockname()[1]}")
+        thread.join(DEADLINE)
+    assert (done.returncode, done.stdout) == (1, '{"id":"2-0","data":"x"}\n')
+    assert done.stderr == "pushsvc: Not you.\n" * 2
+
+
 def test_another_secret_is_refused_by_the_service(stack: Stack) -> None:
     other = "another-key-that-the-service-does-not-know"
     assert "token is not valid" in refusal(stack, "publish", "x", "--user", "a", secret=other)
