@@ -12,13 +12,15 @@ from hypothesis import settings as hypothesis_settings
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests import programs
-from tests.model import Model, plain
+from tests.chatpage import say
+from tests.model import HEAD, Conversation, Model, plain, silent
 from tests.stack import Stack, free_port
 
 hypothesis_settings.register_profile("patient", deadline=None)  # a busy machine is no failure
 hypothesis_settings.load_profile("patient")
 
 Start = Callable[..., Stack]
+Ask = Callable[[str], Conversation]
 
 _numbers = itertools.count()
 _LONG = ("supervisor", "generations", "cluster", "sentinels", "other_redis", "chaos", "faults", "cli")
@@ -192,3 +194,17 @@ def page(browser: Browser) -> Iterator[Page]:
     yield page
     assert not faults
     context.close()
+
+
+@pytest.fixture
+def ask(answering: Stack, model: Model, page: Page) -> Ask:
+    """Ask from a new chat, and have the model's side of it in hand, with nothing said yet."""
+    model.script = silent
+    page.goto(answering.page("/chat"))
+
+    def asker(prompt: str) -> Conversation:
+        number = len(model.conversations) + 1
+        say(page, prompt)
+        return model.asked(number).send(HEAD)
+
+    return asker

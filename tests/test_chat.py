@@ -3,69 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, Request, expect
+from playwright.sync_api import Browser, Page, Request, expect
 
-from tests.conftest import Start
-from tests.model import HEAD, Conversation, Model, plain, silent
+from tests.chatpage import DEMO, answer, ends, generation, messages, no_wider_than, say, text
+from tests.conftest import Ask, Start
+from tests.model import HEAD, Model, plain, silent
 from tests.stack import Stack
-
-DEMO = "demo"  # the user of every page that brings its own token
-
-Ask = Callable[[str], Conversation]
-
-
-@pytest.fixture
-def ask(answering: Stack, model: Model, page: Page) -> Ask:
-    """Ask from a new chat, and have the model's side of it in hand, with nothing said yet."""
-    model.script = silent
-    page.goto(answering.page("/chat"))
-
-    def asker(prompt: str) -> Conversation:
-        number = len(model.conversations) + 1
-        say(page, prompt)
-        return model.asked(number).send(HEAD)
-
-    return asker
-
-
-def say(page: Page, prompt: str) -> None:
-    page.fill("#prompt", prompt)
-    page.press("#prompt", "Enter")
-
-
-def answer(page: Page) -> Locator:
-    return page.locator('.message[data-role="assistant"]').last
-
-
-def ends(page: Page, state: str = "completed") -> None:
-    expect(answer(page)).to_have_attribute("data-state", state)
-
-
-def text(page: Page) -> str:
-    """To the letter: what Playwright compares has its blanks and line ends tidied."""
-    found: str = answer(page).locator(".text").evaluate("element => element.textContent")
-    return found
-
-
-def generation(page: Page, stack: Stack, user: str = DEMO) -> Any:
-    """As the service has the one that the page shows."""
-    expect(page).to_have_url(re.compile(r"#gen_\w+$"))
-    shown = page.url.partition("#")[2]
-    expect(answer(page)).to_have_attribute("data-id", shown)
-    return stack.get(f"/v1/generations/{shown}", stack.bearer(user)).json()
-
-
-def messages(page: Page) -> list[str]:
-    return page.locator(".message .text").all_text_contents()
-
-
-def no_wider_than(page: Page, width: int) -> None:
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-
 
 # An answer, by the model that comes with the service
 

@@ -76,7 +76,7 @@ function showCounts() {
   $("duplicates").classList.toggle("some", count.duplicates > 0);
 }
 
-function receive({ type, data, lastEventId: id }) {
+function receive({ type, data, id }) {
   const gap = type === "gap";
   const missed = !gap && Number(id.split("-")[0]) < openedAt;  // published before this connection opened
   const badges = [];

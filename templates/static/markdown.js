@@ -144,10 +144,11 @@ class Parser {
   }
 
   entry(lines, loose) {
-    const item = Object.assign(make("li"), { dir: "auto" }), task = TASK.exec(lines[0] ?? "");
+    const item = make("li"), task = TASK.exec(lines[0] ?? "");
     if (task) lines = [`${task[1] === " " ? "☐" : "☑"} ${lines[0].slice(task[0].length)}`, ...lines.slice(1)];
     const [first, ...rest] = this.within(lines);
     if (first) item.append(...(first.tagName === "P" && !loose ? first.childNodes : [first]), ...rest);
+    item.dir = "auto";
     return item;
   }
 
@@ -186,8 +187,9 @@ class Parser {
 
 /** Its text says in which direction a block runs. */
 function block(tag, text, className = "") {
-  const made = Object.assign(make(tag, className), { dir: "auto" });
+  const made = make(tag, className);
   made.append(...inline(text));
+  made.dir = "auto";  // last: the browser looks for a letter each time that something is added
   return made;
 }
 

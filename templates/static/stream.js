@@ -21,8 +21,8 @@ export class Stream {
   #names = new Set(["message", "gap", "cursor", "refused", "heartbeat"]);
 
   /**
-   * `find`: gives, or promises, the URL to listen at (none: it is over); may throw a Problem. `heard`: is called with each
-   * event. `tell`: is called with a state (connecting, open, closed) and words for people.
+   * `find`: gives, or promises, the URL to listen at (none: it is over); may throw a Problem. `heard`: is called with the
+   * type, data and id of each event. `tell`: is called with a state (connecting, open, closed) and words for people.
    */
   constructor({ find, heard, tell = () => {} }) {
     Object.assign(this, { find, heard, tell });
@@ -102,7 +102,7 @@ export class Stream {
     this.last = event.lastEventId.split("~")[0] || this.last;  // what follows ~ is for nobody but the browser
     if (!this.#spoke) this.#opened();
     this.#watch(event.type === "heartbeat");
-    if (event.type !== "cursor" && event.type !== "heartbeat") this.heard(event);
+    if (event.type !== "cursor" && event.type !== "heartbeat") this.heard({ type: event.type, data: event.data, id: this.last });
   };
 
   /** Not at the browser's own `open`: what is refused for now begins like that, too. */
