@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import os
 import random
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +12,8 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 import pytest
+
+from tests.programs import IP, need
 
 _CLONE_NEWNET = 0x40000000  # sched.h
 
@@ -46,8 +47,9 @@ def _enter(name: str) -> None:
 @contextmanager
 def another_machine() -> Iterator[Elsewhere]:
     """Skipped by name where there can be none."""
-    if os.geteuid() != 0 or shutil.which("ip") is None:
-        pytest.skip("a network namespace needs root, and iproute2")
+    if os.geteuid() != 0:
+        pytest.skip("only root may make a network namespace")
+    need(IP)
     number = random.randrange(64 * 256)
     net = f"198.18.{number // 64}.{number % 64 * 4}"  # for tests of networks: RFC 2544
     base, _, last = net.rpartition(".")

@@ -23,12 +23,14 @@ REDIS = ("redis-server",)
 CC = ("cc", "gcc", "clang")
 OPENSSL = ("openssl",)
 CURL = ("curl",)
+IP = ("ip",)
 _PACKAGES = {
     CHROMIUM: ["chromium"],
     REDIS: ["redis-server"],
     CC: ["gcc", "libc6-dev"],
     OPENSSL: ["openssl"],
     CURL: ["curl"],
+    IP: ["iproute2"],
 }
 
 
