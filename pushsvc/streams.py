@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import time
 from collections.abc import Callable
 from typing import Final
 
 from pushsvc.connections import Connections
+from pushsvc.errors import Unavailable
 from pushsvc.subscriber import Reason, Subscriber
 
 KNOWN_SECONDS: Final = 10.0  # longer than a stream may be taken over, and a word to another worker takes
@@ -34,9 +36,10 @@ class Streams:
         return f"{self._worker_id} {number}"
 
     def end(self, name: str) -> None:
-        """End a stream, on whichever worker it is. Raises Unavailable."""
+        """End a stream, on whichever worker it is, unless Redis is away just now."""
         worker, _, number = name.partition(" ")
-        self._tell(worker, _END + number)
+        with contextlib.suppress(Unavailable):
+            self._tell(worker, _END + number)
 
     def heard(self, word: str) -> bool:
         """Another worker says a word. False: it is not about streams."""

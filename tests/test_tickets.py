@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import random
 import re
 import threading
 from typing import Any
@@ -266,3 +267,18 @@ def test_an_answer_s_own_url_works_beside_what_is_not_for_us(answering: Stack, u
     begun = answering.post("/v1/generations", ASK, answering.bearer(user)).json()
     for value in ("Basic YTpi", "", "Bearer nonsense"):
         assert status(answering.url + begun["url"], Authorization=value) == 200
+
+
+def test_many_through_random_cuts_hear_each_event_once(stack: Stack, base: str, user: str) -> None:
+    chance = random.Random(7)
+    urls = [url_of(stack, f"{user}-{number}", base, topics=[f"{user}.t"]) for number in range(6)]
+    sources = [EventSource(url, reconnect=True, cookies=False).wait_open() for url in urls]
+    ids: list[str] = []
+    for _ in range(15):
+        ids += stack.publish_many([{"topic": f"{user}.t", "data": "x" * chance.randrange(2000)} for _ in range(4)])
+        for source in chance.sample(sources, 2):
+            source.cut()
+    for source in sources:
+        assert source.wait_ids(*ids).ids == ids
+        assert set(source.statuses) == {200}
+        source.close()
