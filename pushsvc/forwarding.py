@@ -32,31 +32,36 @@ class Forwarding:
         self._networks = [ipaddress.ip_network(each) for each in settings.trusted_proxies]
         self._path = settings.public_path
         self._index = "" if self._path in own_paths else self._path
-        # On the way of each request; a few proxies send them all.
+        # They are asked with each request: few proxies send all of them, for clients that come again.
         self._trusts = lru_cache(maxsize=1024)(self._is_trusted)
+        self._client = lru_cache(maxsize=4096)(self._named_client)
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
         addresses, schemes = environ.pop(_FOR, ""), environ.pop(_PROTO, "")
         for name in _OTHERS:
             environ.pop(name, None)
         if (addresses or schemes) and self._trusts(environ.get("REMOTE_ADDR", "")):
-            self._believe(environ, addresses, schemes)
+            scheme = _SCHEMES.get(schemes) or _SCHEMES.get(schemes.partition(",")[0].strip().lower())
+            if scheme is not None:  # the first is what the browser spoke
+                environ["wsgi.url_scheme"] = scheme
+            client = self._client(addresses)
+            if client is not None:
+                environ["REMOTE_ADDR"] = client
         if self._path:
             self._strip(environ)
         return self._application(environ, start_response)
 
-    def _believe(self, environ: dict[str, Any], addresses: str, schemes: str) -> None:
-        """The browser's scheme is what the first proxy saw; its address what the last one whom we do not trust had."""
-        scheme = _SCHEMES.get(schemes.partition(",")[0].strip().lower())
-        if scheme is not None:
-            environ["wsgi.url_scheme"] = scheme
+    def _named_client(self, addresses: str) -> str | None:
+        """The last address that is no trusted proxy's; None: none is named."""
+        client = None
         for each in reversed(addresses.split(",")):
             address = _address(each)
             if address is None:
                 break
-            environ["REMOTE_ADDR"] = str(address)
-            if not self._trusts(str(address)):
+            client = str(address)
+            if not self._trusts(client):
                 break
+        return client
 
     def _is_trusted(self, text: str) -> bool:
         """`text`: the peer's address; a unix socket's has none."""

@@ -9,7 +9,8 @@ from typing import Final
 
 import idna
 
-EXPOSED: Final = ("Retry-After", "X-Generation-Id")  # headers of ours that pages of allowed origins may read
+# Headers that pages of allowed origins may read; the last three are a model's server's.
+EXPOSED: Final = ("Retry-After", "X-Generation-Id", "Retry-After-Ms", "X-Request-Id", "X-Should-Retry")
 _ORIGIN: Final = re.compile(
     r"([a-z][a-z0-9+.\-]*)://(\[[0-9a-f:.]+\]|[^\s/?#\[\]@:\\%]+)(?::([0-9]{1,5}))?", re.IGNORECASE
 )
