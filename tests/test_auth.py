@@ -133,17 +133,19 @@ def test_a_ticket_works_once_and_its_cookie_goes_on(stack: Stack, base: str, use
             assert stranger.statuses == [401]
 
 
-def test_a_reconnecting_browser_keeps_what_its_ticket_gave(start: Start, user: str) -> None:
+@pytest.mark.parametrize("cookies", [True, False])
+def test_a_reconnecting_browser_keeps_what_its_ticket_gave(start: Start, user: str, cookies: bool) -> None:
     mine = start(workers=2)
     ticket = new_ticket(mine, mine.bearer(subscribe=["*"]), user=user, topics=["t"])
-    with EventSource(f"{mine.url}{ticket['url']}", reconnect=True) as source:
+    with EventSource(f"{mine.url}{ticket['url']}", reconnect=True, cookies=cookies) as source:
         source.wait_open()
         ids = [mine.publish(topic="t", data="1")]
         source.wait_ids(ids[0])
-        mine.kill("gunicorn", slice(1, None))
-        mine.until_ready()
-        ids.append(mine.publish(topic="t", data="2"))
-        source.wait_ids(ids[1])
+        for part, which in (("gunicorn", slice(1, None)), ("valkey", slice(1)), ("gunicorn", slice(1))):
+            mine.kill(part, which)
+            mine.until_ready()
+            ids.append(mine.publish(topic="t", data=part))
+            source.wait_ids(*ids)
         assert source.ids == ids
         assert set(source.statuses) == {200}
 
