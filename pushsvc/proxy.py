@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
-import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -16,6 +16,7 @@ from pushsvc.wheels import how_to_get, the_systems_own
 
 _FILES: Final = Path(__file__).resolve().parent.parent / "nginx"
 _INCLUDED: Final = ("http.conf", "locations.conf")
+_STDERR: Final = "/dev/stderr"
 _BUSY_SECONDS: Final = 5.0  # base of when those come back whose address holds too many connections; see http.conf
 _HEX_DIGITS: Final = "0123456789abcdef"
 
@@ -110,13 +111,15 @@ def _retries(settings: Settings) -> str:
 
 
 def _log(folder: Path) -> str:
-    """Where `up` speaks, unless nginx cannot open that, as under systemd, where it is a socket."""
+    """Where `up` speaks, unless nginx cannot open that: under systemd it is a socket, in a container or after `su`
+    somebody else's."""
     try:
-        if not stat.S_ISSOCK(os.fstat(2).st_mode):
-            return "/dev/stderr"
-    except OSError:  # closed
-        pass
-    return str(folder / "refused.log")
+        os.close(os.open(_STDERR, os.O_WRONLY | os.O_APPEND))
+        # A file that all parts share: each appends, or they would write over what nginx wrote.
+        fcntl.fcntl(2, fcntl.F_SETFL, fcntl.fcntl(2, fcntl.F_GETFL) | os.O_APPEND)
+    except OSError:
+        return str(folder / "refused.log")
+    return _STDERR
 
 
 def _find_nginx() -> str:

@@ -231,3 +231,18 @@ def read_to_the_end(client: socket.socket) -> bytes:
     except ConnectionResetError:
         pass
     return taken
+
+
+def spoken(url: str, request: bytes) -> tuple[int, dict[str, str], bytes]:
+    """Status, headers by their names in lower case, and body of what is answered to these bytes."""
+    host, port = url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=DEADLINE) as client, client.makefile("rb") as answer:
+        client.sendall(request)
+        line = answer.readline()
+        fields = dict(iter(lambda: _field(answer.readline()), ("", "")))
+        return int(line.split()[1]), fields, answer.read(int(fields.get("content-length", 0)))
+
+
+def _field(line: bytes) -> tuple[str, str]:
+    name, _, value = line.decode("latin-1").partition(":")
+    return name.strip().lower(), value.strip()

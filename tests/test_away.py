@@ -19,7 +19,7 @@ from playwright.sync_api import Page
 from pushsvc.config import Settings
 from pushsvc.proxy import nginx_command
 from tests.eventsource import until
-from tests.stack import dies_with_the_tests, free_port
+from tests.stack import dies_with_the_tests, free_port, spoken
 
 FRIEND = "https://app.example.com"
 SSE = "text/event-stream"
@@ -111,6 +111,19 @@ def test_everybody_else_gets_the_status(front: Front, method: str, path: str, ac
     else:
         assert answer.headers["content-type"] == "application/problem+json"
         assert method == "HEAD" or answer.json()["status"] == 502
+
+
+@pytest.mark.parametrize("path", ["/publish", "/v1/chat/completions"])
+@pytest.mark.parametrize(
+    ("field", "status"),
+    [("Content-Length: 99999999", 413), (f"Cookie: {'x' * 140_000}", 431), ("Content-Length: x", 400)],
+)
+def test_a_page_can_read_why_its_request_was_not_taken(front: Front, path: str, field: str, status: int) -> None:
+    request = f"POST {path} HTTP/1.1\r\nHost: x\r\nOrigin: {FRIEND}\r\n{field}\r\n\r\n"
+    given, headers, body = spoken(front.url, request.encode())
+    assert given == status
+    assert (headers["access-control-allow-origin"], headers["access-control-allow-credentials"]) == (FRIEND, "true")
+    assert [*json.loads(body)] == (["error"] if "/v1/" in path else ["type", "title", "status", "detail"])
 
 
 @pytest.mark.parametrize("origin", [FRIEND, "http://[::1]:3000", "chrome-extension://abcdefghijklmnopabcdefghijklmnop"])

@@ -9,6 +9,7 @@ import signal
 import socket
 import ssl
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from pushsvc.config import Settings
 from pushsvc.proxy import nginx_command
 from tests.eventsource import until
 from tests.programs import OPENSSL, need
-from tests.stack import ROOT, Stack, alive, command, dies_with_the_tests, free_port
+from tests.stack import ROOT, Stack, alive, command, dies_with_the_tests, free_port, spoken
 
 
 @pytest.fixture(scope="module")
@@ -98,26 +99,26 @@ def test_what_a_client_claims_about_itself_is_dropped(stack: Stack, site: tuple[
     ],
 )
 def test_malformed_requests_are_problems(stack: Stack, request_line: str, status: int) -> None:
-    answer = spoken(str(stack.settings["http"]), f"{request_line}\r\n\r\n")
-    head, _, body = answer.partition("\r\n\r\n")
-    assert head.startswith(f"HTTP/1.1 {status} ")
-    assert "application/problem+json" in head
+    given, headers, body = spoken(stack.url, f"{request_line}\r\n\r\n".encode())
+    assert given == status
+    assert headers["content-type"] == "application/problem+json"
     assert json.loads(body)["status"] == status
 
 
-def spoken(address: str, words: str) -> str:
-    """What is answered to these bytes."""
-    host, port = address.split(":")
-    with socket.create_connection((host, int(port)), timeout=10) as raw:
-        raw.sendall(words.encode("latin-1"))
-        head = b""
-        while b"\r\n\r\n" not in head:
-            head += raw.recv(65536)
-        length = re.search(rb"Content-Length: (\d+)", head)
-        assert length is not None, head
-        while len(head.partition(b"\r\n\r\n")[2]) < int(length[1]):
-            head += raw.recv(65536)
-        return head.decode("latin-1")
+def test_what_up_cannot_share_with_nginx_is_a_file(tmp_path: Path) -> None:
+    """Under systemd standard error is a socket, which nginx cannot open."""
+    words = [sys.executable, "-c", "import sys; from pathlib import Path; from pushsvc.config import Settings\n"
+             "from pushsvc.proxy import nginx_command\n"
+             "print(*nginx_command(Settings(data_dir=Path(sys.argv[1]))), sep='\\n')", str(tmp_path)]  # fmt: skip
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        for stderr, log in (
+            (theirs.fileno(), tmp_path / "nginx" / "refused.log"),
+            (subprocess.PIPE, Path("/dev/stderr")),
+        ):
+            done = subprocess.run(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=stderr, text=True, check=True)
+            assert f'access_log "{log}" ' in (tmp_path / "nginx" / "nginx.conf").read_text()
+            subprocess.run([*done.stdout.splitlines(), "-t"], stderr=stderr, check=True)
 
 
 def test_the_operators_site_is_written_once(tmp_path: Path) -> None:
