@@ -7,6 +7,8 @@ adds its own. If nothing is good, the refusal is about the most specific: the ti
 from __future__ import annotations
 
 import contextlib
+import itertools
+from typing import Final
 
 from flask import request
 
@@ -17,6 +19,8 @@ from pushsvc.errors import Forbidden, PushError, Unauthorized, Unavailable
 from pushsvc.proof import proof_in, proofs_in
 from pushsvc.service import service
 from pushsvc.tickets import Admission, Evidence, Kind, SpentTicket
+
+MOST_SHOWN: Final = 20  # proofs in one URL that are looked up; a stream's has one
 
 
 def identify() -> Identity:
@@ -101,10 +105,12 @@ def revoke_shown() -> None:
     """A proof that stands in a URL, which logs and histories keep, is good no more."""
     if "~" not in request.environ.get("QUERY_STRING", "").replace("%7E", "~").replace("%7e", "~"):
         return
-    svc = service()
-    for proof in {proof for values in request.args.listvalues() for each in values for proof in proofs_in(each)}:
-        with contextlib.suppress(Unavailable):  # while Redis is away no proof is good, and nothing else works either
-            svc.of(proof).tickets.revoke([proof])
+    shown = {proof for values in request.args.listvalues() for each in values for proof in proofs_in(each)}
+    shown = set(itertools.islice(shown, MOST_SHOWN))
+    for partition in service().partitions:
+        if proofs := list(filter(partition.keys.hold, shown)):
+            with contextlib.suppress(Unavailable):  # while Redis is away no proof is good either
+                partition.tickets.revoke(proofs)
 
 
 def _cookie() -> Identity:
