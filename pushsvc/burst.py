@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from pushsvc.event import EventId
-from pushsvc.proof import with_proof
+from pushsvc.proof import around_proofs, joined
 
 
 class Live(NamedTuple):
@@ -19,13 +19,14 @@ class Live(NamedTuple):
 class Burst:
     """What one send carries. `last` is the newest event in it; None: there is no event, only a comment or a field."""
 
-    __slots__ = ("chunk", "events", "last", "wire")
+    __slots__ = ("_pieces", "chunk", "events", "last", "wire")
 
     def __init__(self, wire: bytes, last: EventId | None = None, events: Sequence[Live] = ()) -> None:
         self.wire = wire
         self.chunk = b"%x\r\n%b\r\n" % (len(wire), wire) if wire else b""  # RFC 9112 section 7.1; empty would end it
         self.last = last
         self.events = events
+        self._pieces: Sequence[bytes] = ()
 
     @classmethod
     def of(cls, events: Sequence[Live]) -> Burst:
@@ -42,7 +43,10 @@ class Burst:
 
     def proven(self, proof: str | None) -> Burst:
         """The same for a stream whose ids carry a proof; None: it does not."""
-        return self if proof is None else Burst(with_proof(self.wire, proof), self.last)
+        if proof is None:
+            return self
+        self._pieces = self._pieces or around_proofs(self.wire)  # once, however many have proofs
+        return Burst(joined(self._pieces, proof), self.last)
 
 
 LAST_CHUNK: Final = b"0\r\n\r\n"  # the proper end of a chunked response (RFC 9112 section 7.1)

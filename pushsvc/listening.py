@@ -152,8 +152,7 @@ def stream(
     by `admission`; see `begin`."""
     if connection.detachable:
         request.environ[CLOSES]()  # or a proxy would send its next request on what the Hub is about to close
-    proof = connection.subscriber.proof
-    head = head if proof is None else with_proof(head, proof)
+    head = with_proof(head, connection.subscriber.proof)
     response = Response(_stream(hub, connection, outlet, head), headers=STREAM_HEADERS)
     # A client that is gone before the first byte never starts the generator, so that cannot clean up.
     response.call_on_close(connection.leave)

@@ -8,11 +8,13 @@ headers and bodies: one that has stood in a URL, where logs and histories keep i
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
 MARK: Final = "~"  # in no id
 _PROOF: Final = re.compile(r"[A-Za-z0-9_\-]{1,64}")
-_ID_LINE: Final = re.compile(rb"\nid: [^\n]*")  # events have each line of their data begin with its field
+# The beginning of a line that is an id: in an event each line of the data begins with the name of its field.
+_BEFORE_ID: Final = b"\nid: "
 
 
 def proof_in(text: str) -> str | None:
@@ -31,6 +33,23 @@ def proofs_in(text: str) -> list[str]:
     return [piece for piece in text.split(MARK)[1:] if _PROOF.fullmatch(piece)]
 
 
-def with_proof(wire: bytes, proof: str) -> bytes:
-    """The same events, with the proof behind each id."""
-    return _ID_LINE.sub(rb"\g<0>" + f"{MARK}{proof}".encode(), b"\n" + wire)[1:]
+def around_proofs(wire: bytes) -> list[bytes]:
+    """Events in pieces, between which a proof goes: each ends behind an id, but for the last."""
+    first, *others = (b"\n" + wire).split(_BEFORE_ID)
+    pieces, begun = [], first
+    for each in others:
+        event_id, _, rest = each.partition(b"\n")
+        pieces.append(begun + _BEFORE_ID + event_id)
+        begun = b"\n" + rest
+    pieces.append(begun)
+    return [pieces[0][1:], *pieces[1:]]
+
+
+def joined(pieces: Sequence[bytes], proof: str) -> bytes:
+    """The events, with the proof behind each id."""
+    return f"{MARK}{proof}".encode().join(pieces)
+
+
+def with_proof(wire: bytes, proof: str | None) -> bytes:
+    """The same events, with the proof behind each id; None: there is none."""
+    return wire if proof is None else joined(around_proofs(wire), proof)

@@ -11,6 +11,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from pushsvc.config import Settings
+from pushsvc.cores import usable_cores
 from pushsvc.errors import ConfigError
 from pushsvc.wheels import how_to_get, the_systems_own
 
@@ -42,6 +43,7 @@ def nginx_command(settings: Settings) -> list[str]:
     words = _words(settings, folder) | {
         "USER": "user root;" if os.geteuid() == 0 else "",
         "LISTEN": settings.http,
+        "CORES": str(usable_cores()),  # nginx's own `auto` counts those of the machine
         "LOG": _log(folder),
     }
     for name in _INCLUDED:

@@ -95,7 +95,7 @@ class Recovery:
         """Everything in the log after the subscriber's last event; a page counts as written when the next is asked
         for. Ends with the subscriber live, or due again. Raises Unavailable."""
         for page in self._pages(subscriber):
-            yield page if subscriber.proof is None else page._replace(wire=with_proof(page.wire, subscriber.proof))
+            yield Page(with_proof(page.wire, subscriber.proof), page.cursor)
 
     def _pages(self, subscriber: Subscriber) -> Iterator[Page]:
         catching = subscriber.catching

@@ -60,6 +60,14 @@ from tests.test_sockets import (
     test_a_client_that_leaves_is_noticed_though_nothing_is_sent,
     test_one_who_reads_a_byte_now_and_then_gets_everything,
 )
+from tests.test_takeover import test_a_repeat_takes_the_stream_over, test_nor_later
+from tests.test_tickets import (
+    test_a_proof_that_stood_in_a_url_is_dead,
+    test_an_acknowledgement_needs_nothing_else,
+    test_it_comes_back_before_it_heard_anything,
+    test_only_the_proof_itself_is_one,
+    test_where_cookies_come_back_ids_are_clean,
+)
 
 
 def settings(model: Model) -> dict[str, object]:

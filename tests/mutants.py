@@ -131,6 +131,21 @@ MUTANTS: Final = [
         "test_auth.py::test_twenty_races_for_one_ticket_leave_one_stream",
     ),
     Mutant(
+        "takes any ticket's proof for this one's", "tickets.py",
+        "proven == digest.encode()", "proven is not None",
+        "test_tickets.py::test_only_the_proof_itself_is_one",
+    ),
+    Mutant(
+        "takes a proof that stood in a URL", "tickets.py",
+        "self._keys.proof(_digest(proof)) for proof in proofs", '"" for proof in proofs',
+        "test_tickets.py::test_a_proof_that_stood_in_a_url_is_dead",
+    ),
+    Mutant(
+        "begins a repeated request after what the first one had", "tickets.py",
+        "EventId.from_redis(cursor) if cursor and not evidence.last_event_id else None", "None",
+        "test_takeover.py::test_a_repeat_takes_the_stream_over",
+    ),
+    Mutant(
         "lets a line break into an event", "sse.py",
         'join(f"data: {line}\\n" for line in lines)', 'join(f"data: {line}\\n" for line in [data])',
         "test_sse.py",

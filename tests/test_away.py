@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import re
 import signal
+import socket
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import NamedTuple
@@ -158,6 +160,42 @@ def test_no_ticket_is_logged(front: Front) -> None:
     log = front.log.read_text()
     assert "refused POST /v1/generations/g/events, " in log
     assert "secret" not in log
+
+
+def test_an_nginx_that_is_out_of_files_refuses_for_now(tmp_path: Path) -> None:
+    """Of a client that it has accepted it cannot ask a worker any more."""
+    http = f"127.0.0.1:{free_port()}"
+    settings = Settings.from_env({"PUSHSVC_DATA_DIR": str(tmp_path), "PUSHSVC_HTTP": http})
+    with (tmp_path / "log").open("w") as log, ExitStack() as held:
+        process = subprocess.Popen(
+            nginx_command(settings), stderr=log, preexec_fn=dies_with_the_tests(signal.SIGTERM, files=60)
+        )
+        held.callback(process.wait)
+        held.callback(process.terminate)
+        front = Front(f"http://{http}", tmp_path / "log", "")
+        until(front.is_up, "nginx")
+        listener, publisher = (held.enter_context(httpx.Client(base_url=front.url, trust_env=False)) for _ in range(2))
+        for each in (listener, publisher):
+            assert each.get("/healthz").status_code == 502  # it is accepted, and kept
+        host, port = http.split(":")
+        for _ in range(200):  # for each of nginx's processes as many as it can take
+            held.enter_context(socket.create_connection((host, int(port))))
+        told = when_files_lack(lambda: listener.get("/events", headers={"Accept": SSE}))
+        assert (told.status_code, told.headers["content-type"]) == (200, "text/event-stream; charset=utf-8")
+        refused = when_files_lack(lambda: publisher.post("/publish"))
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "2")
+    assert "worker_rlimit_nofile" in (tmp_path / "log").read_text()
+
+
+def when_files_lack(ask: Callable[[], httpx.Response]) -> httpx.Response:
+    answers = []
+
+    def refused() -> bool:
+        answers.append(ask())
+        return '"status":503' in answers[-1].text
+
+    until(refused, "nginx to be out of files")
+    return answers[-1]
 
 
 def readable_by(origin: str, answer: httpx.Response) -> bool:

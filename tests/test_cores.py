@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from pushsvc.cores import quota, usable_cores
-from tests.programs import need
-from tests.stack import ROOT
+from tests.stack import Stack
 
 V2 = "30 25 0:26 {shown} {mount} rw,relatime shared:4 - cgroup2 cgroup2 rw,nsdelegate\n"
 V1 = "32 31 0:28 {shown} {mount} rw,relatime - cgroup cgroup rw,{controllers}\n"
@@ -114,8 +111,15 @@ def test_where_nothing_is_known_nothing_is_bounded(tmp_path: Path) -> None:
     assert usable_cores() >= 1
 
 
-def test_a_process_that_may_use_one_core_has_one_worker() -> None:
-    core = min(os.sched_getaffinity(0))
-    program = "from pushsvc.config import Settings; print(Settings.from_env({}).workers)"
-    words = [need(("taskset",)), "--cpu-list", str(core), sys.executable, "-c", program]
-    assert subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout == "1\n"
+def test_a_stack_that_may_use_one_core_has_one_worker_of_each_kind(tmp_path: Path) -> None:
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(allowed)})  # as `taskset -c` does
+    try:
+        stack = Stack(tmp_path, workers="")
+    finally:
+        os.sched_setaffinity(0, allowed)
+    try:
+        stack.until_ready()
+        assert {part: len(pids) for part, pids in stack.pids().items()} == {"valkey": 1, "gunicorn": 2, "nginx": 2}
+    finally:
+        stack.stop()

@@ -111,6 +111,14 @@ def test_what_else_cannot_be_installed_is_pips_to_say(tmp_path: Path) -> None:
     assert done.stderr.splitlines()[-1].startswith("pushsvc: not all that is needed could be installed")
 
 
+def test_a_python_without_the_requirements_is_told_which_has_them() -> None:
+    """-S: without what pip has installed."""
+    done = subprocess.run([sys.executable, "-S", "-m", "pushsvc", "up"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith("pushsvc: click is not installed for ")
+    assert len(done.stderr.splitlines()) == 1
+
+
 def test_the_names_of_the_wheels_are_those_of_the_requirements() -> None:
     text = (ROOT / "requirements.txt").read_text()
     assert "\nvalkeylite==" in text

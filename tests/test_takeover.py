@@ -39,7 +39,7 @@ def test_but_not_once_its_client_came_back(stack: Stack, user: str, headers: dic
 def test_nor_later(stack: Stack, user: str) -> None:
     url = url_of(stack, user)
     used(url)
-    make_stale(stack)
+    make_stale(stack, user, url)
     assert status(url) == 401
 
 

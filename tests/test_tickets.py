@@ -52,11 +52,15 @@ def status(url: str, **headers: str) -> int:
         return source.statuses[0]
 
 
-def make_stale(stack: Stack) -> None:
+def digest(url: str) -> str:
+    return hashlib.sha256(url.partition("ticket=")[2].encode()).hexdigest()
+
+
+def make_stale(stack: Stack, user: str, url: str) -> None:
     """The moment in which a ticket's stream may be taken over is past."""
-    for key in stack.redis.scan_iter("*ticket-use:*"):
-        assert 0 < stack.redis.pttl(key) <= 3000
-        stack.redis.delete(key)
+    key = stack.keys_of(user).ticket_use(digest(url))
+    assert stack.redis.pttl(key) <= 3000
+    stack.redis.delete(key)
 
 
 @pytest.mark.parametrize("site", WITHOUT_COOKIES)
@@ -123,7 +127,7 @@ def test_only_the_proof_itself_is_one(stack: Stack, user: str) -> None:
     proof, cookie = used(url)
     other, _ = used(url_of(stack, user))
     stranger, _ = used(url_of(stack, f"{user}-other"))
-    make_stale(stack)
+    make_stale(stack, user, url)
     swapped = proof[:-1] + ("A" if proof[-1] != "A" else "B")
     near = [f"~{proof}A", f"~{proof[:-1]}", f"~{swapped}", f"~~{proof}", f"~{proof}~", f"~{proof},{proof}", proof]
     for each in ["", "~", "~AAAA", "~" + "A" * 65, f"~{other}", f"~{stranger}", *near]:
@@ -164,7 +168,7 @@ def test_a_proof_that_stood_in_a_url_is_dead(stack: Stack, user: str, name: str)
     else:
         with EventSource(f"{url_of(stack, user)}&{shown}") as source:
             assert source.wait_ids(missed).ids == [missed]
-    make_stale(stack)
+    make_stale(stack, user, url)
     assert status(url, Last_Event_ID=f"{event_id}~{proof}") == 401
     assert status(url, Last_Event_ID=f"{event_id}~{proof}", Cookie=cookie) == 200
 
@@ -172,7 +176,7 @@ def test_a_proof_that_stood_in_a_url_is_dead(stack: Stack, user: str, name: str)
 def test_so_is_one_whose_request_was_refused(stack: Stack, user: str) -> None:
     url = url_of(stack, user)
     proof, _ = used(url)
-    make_stale(stack)
+    make_stale(stack, user, url)
     assert status(f"{url}&last_event_id=1-0%7E{proof}") == 401
     assert status(url, Last_Event_ID=f"1-0~{proof}") == 401
 
@@ -225,8 +229,7 @@ def test_a_flushed_redis_ends_both(start: Start, user: str) -> None:
 
 def test_what_the_last_version_spent_goes_on(stack: Stack, user: str) -> None:
     url = url_of(stack, user)
-    digest = hashlib.sha256(url.partition("=")[2].encode()).hexdigest()
-    stack.redis.rename(ALONE.ticket(digest), ALONE.spent_ticket(digest))
+    stack.redis.rename(ALONE.ticket(digest(url)), ALONE.spent_ticket(digest(url)))
     _, name_and_value = used(url_of(stack, user))
     old = auth.encode({"sub": user}, auth.derived_key(SECRET, "session"), ttl=3600)
     cookie = f"{name_and_value.partition('=')[0]}={old}"
