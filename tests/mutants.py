@@ -62,7 +62,7 @@ MUTANTS: Final = [
     Mutant(
         "does not know of what it acknowledged itself", "recovery.py",
         "((life, through), *known.items())", "((life, through),)",
-        "test_lives.py::test_who_was_away_is_told_of_what_was_acknowledged_and_lost",
+        "test_lives.py::test_what_was_acknowledged_here_counts_as_heard",
     ),
     Mutant(
         "forgets the epoch", "replay.py",

@@ -6,19 +6,24 @@ import json
 import os
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import gevent
 import pytest
 import redis
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pushsvc.acknowledged import Acknowledged
+from pushsvc.commands import Command
 from pushsvc.event import BEGINNING, EventId
-from pushsvc.eventlog import Clock
+from pushsvc.eventlog import Clock, EventLog
 from pushsvc.keys import ALONE as keys
 from pushsvc.lives import Lives
+from pushsvc.recovery import Recovery
 from pushsvc.succession import MOST_LIVES
 from tests.eventsource import EventSource, until
 from tests.stack import Stack, alive
@@ -47,6 +52,54 @@ def test_a_known_loss_is_met_by_who_was_before_it() -> None:
     assert [lives.seam(at(ms)) for ms in (6, 9, 20)] == [(at(20), at(25))] * 3
     assert lives.seam(at(21)) is None
     assert [lives.hole(at(ms)) for ms in (7, 9, 13)] == [(at(5), at(9)), None, (at(12), at(15))]
+
+
+class Known(EventLog):
+    """A log of which only the clock is asked."""
+
+    def __init__(self, lives: bytes, last: int) -> None:
+        self.acknowledged = Acknowledged()
+        self.clock_now = Clock(Lives(lives), at(last), 0, 0)
+        self.noted: list[tuple[EventId, EventId]] = []
+
+    def probe(self, channels: Sequence[str]) -> Command:
+        return ()
+
+    def probed(self, answer: Any) -> tuple[Clock, list[EventId]]:
+        return self.clock_now, []
+
+    def lose(self, hole: tuple[EventId, EventId]) -> None:
+        self.noted.append(hole)
+
+
+@pytest.mark.parametrize(
+    ("life", "acknowledged", "hole"),
+    [
+        (b"10-0", 25, (20, 30)),  # of the life before, behind its end as the data has it
+        (b"10-0", 35, (20, 30)),  # by a master that had been replaced
+        (b"10-0", 20, None),
+        (b"30-0", 40, None),
+        (b"30-0", 41, ()),  # beyond all there is: nothing is there to be noted
+    ],
+)
+def test_what_was_acknowledged_here_counts_as_heard(
+    life: bytes, acknowledged: int, hole: tuple[int, int] | tuple[()] | None
+) -> None:
+    log = Known(b"10-0 20-0 30-0", 40)
+    told: list[bool] = []
+    recovery = Recovery(
+        log, lambda: None, lambda _: False, lambda clock: told.append(recovery.lost(at(40), b"30-0", clock)),
+        lambda *_: None, lambda *_: None,
+    )  # fmt: skip
+    log.acknowledged.note(life, at(acknowledged))
+    for _ in range(2):
+        _, answered = recovery.probe()
+        log.acknowledged.note(b"30-0", at(99))  # after the probe left: its answer need not know of it
+        answered(None)
+        log.acknowledged.forget(log.acknowledged.newest(), but=b"")
+        gevent.sleep(0)
+    assert told == [hole is not None, False], "it is told once"
+    assert log.noted == ([tuple(map(at, hole))] if hole else [])
 
 
 @pytest.fixture(scope="module", params=["", "gevent"], ids=["detached", "queue"])
