@@ -41,7 +41,7 @@ MUTANTS: Final = [
     ),
     Mutant(
         "delivers a repeated key again", "lua/append.lua",
-        "  if type(first) == 'string' then", "  if false then",
+        "  if type(first) == 'string' and first ~= '?' then", "  if false then",
         "test_publish.py::test_a_repeated_key_answers_the_first_id_and_delivers_nothing",
     ),
     Mutant(
@@ -117,17 +117,17 @@ MUTANTS: Final = [
     ),
     Mutant(
         "takes what a replaced master said for what the new one has", "recovery.py",
-        "        if end is not None and through > end[1]:", "        if False:",
+        "if hole is None or newest <= hole[1]:", "if True:",
         "test_succession.py::test_two_masters_for_a_while",
     ),
     Mutant(
         "acknowledges a repetition that no replica has", "lua/append.lua",
-        "    if left > 0 then redis.call('PEXPIRE', KEYS[5], left) end\n", "",
+        "and left > 0 then redis.pcall('PEXPIRE', KEYS[5], left) end", "then end",
         "test_succession.py::test_a_repetition_is_not_acknowledged_either_while_no_replica_has_it",
     ),
     Mutant(
         "lets a ticket be used twice", "lua/spend.lua",
-        "redis.call('GETDEL', KEYS[1])", "redis.call('GET', KEYS[1])",
+        "redis.call('DEL', KEYS[1])", "",
         "test_auth.py::test_twenty_races_for_one_ticket_leave_one_stream",
     ),
     Mutant(
@@ -161,9 +161,9 @@ MUTANTS: Final = [
         "test_events.py::test_manual_acknowledgement",
     ),
     Mutant(
-        "takes ids from the wall clock", "lua/log.lua",
-        "local id = draw(clock, epoch)",
-        "draw(clock, epoch) local t = redis.call('TIME') local id = string.format('%d%03d-0', t[1], t[2] / 1000)",
+        "takes ids from the wall clock", "lua/append.lua",
+        "local id = draw(KEYS[1], KEYS[2])",
+        "draw(KEYS[1], KEYS[2]) local t = redis.call('TIME') local id = string.format('%d%03d-0', t[1], t[2] / 1000)",
         "test_publish.py::test_ids_rise_over_all_channels",
     ),
     Mutant(

@@ -36,16 +36,20 @@ end
 
 local time = redis.call('TIME')
 local ms = time[1] * 1000 + math.floor(time[2] / 1000)
-redis.call('HSET', KEYS[5], 'state', 'running', 'seq', 0, 'worker', ARGV[2], 'created', string.format('%.0f', ms))
-redis.call('HSET', KEYS[5], unpack(ARGV, 12))
-redis.call('EXPIRE', KEYS[5], ARGV[3])
+local now = string.format('%.0f', ms)
+-- All that may be refused comes before the record: without that there is no generation, and what was written of it means
+-- nothing. With it there is one, whatever is refused after.
+if KEYS[10] then redis.call('SET', KEYS[10], ARGV[1], 'EX', ARGV[6]) end
 redis.call('ZADD', KEYS[6], ms, ARGV[1])
-forget(redis.call('ZRANGE', KEYS[6], 0, -1 - ARGV[4]))
-redis.call('ZREMRANGEBYSCORE', KEYS[6], '-inf', ms - ARGV[3] * 1000)
 redis.call('EXPIRE', KEYS[6], ARGV[3])
 for i = 7, 8 do redis.call('SADD', KEYS[i], ARGV[1]) end
 redis.call('EXPIRE', KEYS[7], ARGV[3])
 redis.call('SADD', KEYS[9], ARGV[2])
-if KEYS[10] then redis.call('SET', KEYS[10], ARGV[1], 'EX', ARGV[6]) end
-append(KEYS[1], KEYS[2], KEYS[3], KEYS[4], ARGV[10], 100, ARGV[11], ARGV[11], '0')
+redis.call('HSET', KEYS[5], 'state', 'running', 'seq', 0, 'worker', ARGV[2], 'created', now, unpack(ARGV, 12))
+redis.pcall('EXPIRE', KEYS[5], ARGV[3])
+pcall(forget, redis.pcall('ZRANGE', KEYS[6], 0, -1 - ARGV[4]))
+redis.pcall('ZREMRANGEBYSCORE', KEYS[6], '-inf', ms - ARGV[3] * 1000)
+pcall(function()
+  append(draw(KEYS[1], KEYS[2]), KEYS[2], KEYS[3], KEYS[4], ARGV[10], 100, ARGV[11], ARGV[11], '0')
+end)
 return ARGV[1]

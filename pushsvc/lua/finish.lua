@@ -11,15 +11,26 @@ local state = redis.call('HGET', KEYS[5], 'state')
 if state and state ~= 'running' then return state end
 if not state and ARGV[1] == '0' then return '' end
 local frames = tonumber(ARGV[7])
-for i = 8, 7 + frames do -- also if the record expired, or was lost: its producer tells who listens that it is over
-  append(KEYS[1], KEYS[2], KEYS[3], KEYS[4], ARGV[i], nil, ARGV[2], ARGV[2], '0')
+if state then -- first: an ending that was said and not noted would be said again
+  local time = redis.call('TIME')
+  local ms = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
+  redis.call('HSET', KEYS[5], 'state', ARGV[3], 'ended', ms, unpack(ARGV, 8 + frames))
 end
-redis.call('SREM', KEYS[6], ARGV[4])
-redis.call('SREM', KEYS[9], ARGV[4])
+for i = 8, 7 + frames do -- also if the record expired, or was lost: its producer tells who listens that it is over
+  local done, problem = pcall(function()
+    return append(draw(KEYS[1], KEYS[2]), KEYS[2], KEYS[3], KEYS[4], ARGV[i], nil, ARGV[2], ARGV[2], '0')
+  end)
+  if not done and i == 8 then
+    if state then redis.call('HSET', KEYS[5], 'state', 'running') end
+    error(problem)
+  end
+end
+-- What is refused from here on undoes no ending.
+redis.pcall('SREM', KEYS[6], ARGV[4])
+redis.pcall('SREM', KEYS[9], ARGV[4])
 if not state then return '' end
-local time = redis.call('TIME')
-local ms = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
-redis.call('HSET', KEYS[5], 'state', ARGV[3], 'ended', ms, unpack(ARGV, 8 + frames))
-redis.call('EXPIRE', KEYS[5], ARGV[2])
-append(KEYS[1], KEYS[2], KEYS[7], KEYS[8], ARGV[5], 100, ARGV[6], ARGV[6], '0')
+redis.pcall('EXPIRE', KEYS[5], ARGV[2])
+pcall(function()
+  append(draw(KEYS[1], KEYS[2]), KEYS[2], KEYS[7], KEYS[8], ARGV[5], 100, ARGV[6], ARGV[6], '0')
+end)
 return ARGV[3]

@@ -10,16 +10,23 @@ local function draw(clock, epoch)
   return id
 end
 
--- Append one event and announce it. `kept` is how many events the log may hold, nil for all; `seconds` how long the
--- log is kept from now on, nil or false for as long as it is already; `ttl` is in seconds, '0' for none. Returns the
--- event's id.
+-- Append the event with this id, just drawn, and announce it. `kept` is how many events the log may hold, nil for all;
+-- `seconds` how long the log is kept from now on, nil or false for as long as it is already; `ttl` is in seconds, '0'
+-- for none. Returns nothing, or what Redis refused after the event was in the log.
 --
 -- Each entry carries the id of its predecessor in the channel. That chain is how any reader, of the log or of
--- the announcements, finds that something between two events is missing. All or nothing: the one command that a key of
--- somebody else's can refuse is the first that changes anything but the clock. An announcement also says in which life
--- of the data it was made.
-local function append(clock, epoch, log, tail, frame, kept, seconds, tail_seconds, ttl)
-  local id = draw(clock, epoch)
+-- the announcements, finds that something between two events is missing. An announcement also says in which life of the
+-- data it was made.
+--
+-- Redis does not undo what a script did before a command that it refuses (an account without the right to it). So the
+-- first command that changes anything decides: it raises, and there is no event; after it everything else is done that
+-- can be, and the refusal comes last, when callers have noted that the event is there.
+local function append(id, epoch, log, tail, frame, kept, seconds, tail_seconds, ttl)
+  local refused
+  local function try(...)
+    local answer = redis.pcall(...)
+    if type(answer) == 'table' and answer.err then refused = refused or answer end
+  end
   local before = redis.pcall('GET', tail)
   if type(before) ~= 'string' then before = '0-0' end
   local ms = tonumber(string.match(id, '^%d+'))
@@ -28,15 +35,15 @@ local function append(clock, epoch, log, tail, frame, kept, seconds, tail_second
   else
     redis.call('XADD', log, id, 'f', frame, 'p', before, 'x', string.format('%.0f', ms + ttl * 1000))
   end
-  redis.call('SET', tail, id, 'EX', tail_seconds)
+  try('SET', tail, id, 'EX', tail_seconds)
   if kept then
-    redis.call('XTRIM', log, 'MAXLEN', kept)
-    redis.call('XTRIM', log, 'MINID', string.format('%.0f', math.max(0, ms - seconds * 1000)))
+    try('XTRIM', log, 'MAXLEN', kept)
+    try('XTRIM', log, 'MINID', string.format('%.0f', math.max(0, ms - seconds * 1000)))
   end
-  if seconds then redis.call('EXPIRE', log, seconds) end
+  if seconds then try('EXPIRE', log, seconds) end
   -- A cluster's nodes pass on what a master announces that was away and does not know yet that it was replaced.
   local life = redis.pcall('GETRANGE', epoch, -42, -1) -- the longest id, and a mark
   life = type(life) == 'string' and string.match(life, '([%d-]+)!?$') or '-' -- somebody deleted it: the log tells
-  redis.call('SPUBLISH', log, id .. ' ' .. before .. ' ' .. life .. ' ' .. frame)
-  return id
+  try('SPUBLISH', log, id .. ' ' .. before .. ' ' .. life .. ' ' .. frame)
+  return refused
 end

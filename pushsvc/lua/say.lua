@@ -4,14 +4,23 @@
 -- ARGV[1] seconds kept   ARGV[2...] for each: the number of this write, rising from 1, how many frames follow, and these
 --
 -- Returns the state of each ('' if there is no such record, 'broken' if what it needs is not what it should be). A write
--- that came before does nothing.
+-- that came before does nothing: its number is noted first, and taken back if the log refuses it.
 local function say(name, log, tail, number, first, last)
   local record = redis.call('HMGET', name, 'state', 'seq')
   if record[1] == 'running' and tonumber(record[2]) < number then
-    for i = first, last do
-      append(KEYS[1], KEYS[2], log, tail, ARGV[i], nil, record[2] == '0' and ARGV[1], ARGV[1], '0')
-    end
     redis.call('HSET', name, 'seq', number)
+    local seconds, refused = record[2] == '0' and ARGV[1]
+    for i = first, last do
+      local done, problem = pcall(function()
+        return append(draw(KEYS[1], KEYS[2]), KEYS[2], log, tail, ARGV[i], nil, seconds, ARGV[1], '0')
+      end)
+      if not done and i == first then -- nothing was said
+        redis.call('HSET', name, 'seq', record[2])
+        error(problem)
+      end
+      refused = refused or problem
+    end
+    if refused then error(refused) end
   end
   return record[1] or ''
 end

@@ -9,7 +9,7 @@
 -- moment has passed.
 local earlier = ''
 if ARGV[3] == '1' then
-  local claims = redis.call('GETDEL', KEYS[1])
+  local claims = redis.call('GET', KEYS[1])
   if not claims then return false end
   redis.call('SET', KEYS[2], claims, 'EX', ARGV[1])
   redis.call('HSET', KEYS[3], 'cursor', ARGV[5])
@@ -19,10 +19,11 @@ else
   if not earlier then return false end
 end
 redis.call('HSET', KEYS[3], 'stream', ARGV[4], 'cookie', ARGV[6])
-local proof = redis.call('GETDEL', KEYS[4])
-if proof then redis.call('DEL', ARGV[8] .. proof) end
+local proof = redis.call('GET', KEYS[4])
+if proof then redis.call('DEL', ARGV[8] .. proof, KEYS[4]) end
 if ARGV[9] ~= '' then
   redis.call('SET', KEYS[4], ARGV[9], 'EX', ARGV[1])
   redis.call('SET', ARGV[8] .. ARGV[9], ARGV[7], 'EX', ARGV[1])
 end
+redis.call('DEL', KEYS[1]) -- last: what was refused before it has not cost the ticket
 return earlier
