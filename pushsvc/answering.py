@@ -16,11 +16,12 @@ from pushsvc.errors import Invalid
 from pushsvc.event import BEGINNING, EventId, answer_channel, answers_channel
 from pushsvc.joining import Json, joined
 from pushsvc.links import link
-from pushsvc.listening import STREAM_HEADERS, Connection, Start, begin, opening, resumable, start_after, stream
+from pushsvc.listening import Connection, Start, begin, opening, start_after, stream
 from pushsvc.outlet import QueueOutlet
 from pushsvc.partition import Partition
 from pushsvc.proof import with_proof
 from pushsvc.records import Record, unknown
+from pushsvc.refusing import STREAM_HEADERS, resumable
 from pushsvc.replay import is_reset
 from pushsvc.service import service
 from pushsvc.subscriber import Listener, Subscriber

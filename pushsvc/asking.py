@@ -18,12 +18,13 @@ from pushsvc.errors import Unavailable
 from pushsvc.event import BEGINNING, answer_channel, checked_key
 from pushsvc.generation import Generation
 from pushsvc.history import Bell
-from pushsvc.listening import STREAM_HEADERS, Connection, stream
+from pushsvc.listening import Connection, stream
 from pushsvc.model import passing
 from pushsvc.outlet import QueueOutlet
 from pushsvc.partition import Partition
 from pushsvc.question import Question
 from pushsvc.records import Record
+from pushsvc.refusing import STREAM_HEADERS
 from pushsvc.service import service
 from pushsvc.subscriber import Asker, Outlet, Reason
 

@@ -137,7 +137,7 @@ class Connections:
         if wire:
             outlet.send(Burst(wire, last))
         if subscriber.reason is not None:
-            if outlet.end(b""):
+            if outlet.end(b"", whole=subscriber.whole):
                 self._close(subscriber)
         elif wire:
             self._flushed(subscriber)
@@ -151,8 +151,10 @@ class Connections:
         self.unsettle(subscriber)
         subscriber.reason = reason
         outlet = subscriber.outlet
-        if reason in (Reason.DRAINING, Reason.EXPIRED, Reason.ENDED):
-            if not outlet.end(b"" if reason is Reason.ENDED else subscriber.farewell(self.retry_ms())):
+        refusal = subscriber.refusal(reason)
+        if refusal is not None or reason is Reason.ENDED:
+            farewell = b"" if refusal is None else subscriber.farewell(refusal, self.retry_ms())
+            if not outlet.end(farewell, whole=subscriber.whole):
                 return  # when what waits there is out, it is closed
         elif not outlet.detached:
             outlet.cut()
@@ -221,7 +223,7 @@ class Connections:
 
     def _look(self, subscriber: Subscriber) -> None:
         now, wall = time.monotonic(), time.time()
-        if subscriber.outlet.stuck(now, subscriber.catching is not None):
+        if subscriber.outlet.stuck(now, subscriber.catching is not None, subscriber.patience):
             self._give_up(subscriber)
         elif subscriber.reason is not None:
             return
@@ -265,6 +267,11 @@ class Connections:
             self._close(subscriber)
         else:
             subscriber.outlet.cut()
+
+    def end_all(self, reason: Reason) -> None:
+        """At once, also those who could not come back."""
+        for subscriber in self.all():
+            self.guard(subscriber, lambda each: self.end(each, reason))
 
     def drain(self, seconds: float) -> None:
         """Let go those who can come back, spread evenly over `seconds`; each is told when."""

@@ -99,7 +99,7 @@ class UnsupportedMedia(PushError):
         return self._accepts
 
 
-class _Later(PushError):
+class Later(PushError):
     """Not now; `retry_after` (seconds) says when to come back."""
 
     def __init__(self, detail: str, *, retry_after: int) -> None:
@@ -111,14 +111,14 @@ class _Later(PushError):
         return {"Retry-After": str(self.retry_after)}
 
 
-class TooManyConnections(_Later):
+class TooManyConnections(Later):
     """One user holds as many connections as one user may."""
 
     status = 429
     title = "Too many connections"
 
 
-class TooManyGenerations(_Later):
+class TooManyGenerations(Later):
     """A worker makes as many answers as it may, or a user has as many made."""
 
     status = 429
@@ -132,7 +132,7 @@ class NotFound(PushError):
     title = "Not found"
 
 
-class Unavailable(_Later):
+class Unavailable(Later):
     """Full, draining, or Redis does not answer."""
 
     status = 503

@@ -90,14 +90,14 @@ class Bell:
     def wake(self) -> None:
         self.rung.set()
 
-    def end(self, farewell: bytes) -> bool:
+    def end(self, farewell: bytes, *, whole: bool) -> bool:
         self.rung.set()
         return False
 
     def cut(self) -> None:
         self.rung.set()
 
-    def stuck(self, now: float, behind: bool) -> bool:
+    def stuck(self, now: float, behind: bool, patience: float) -> bool:
         return False
 
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import gevent
 
+from pushsvc import sse
 from pushsvc.burst import Burst
 from pushsvc.bus import Announcement, Bus, Ear
 from pushsvc.channels import Channel
@@ -177,14 +178,14 @@ class Hub(Ear):
             self._send(found)
         for run in found:
             if run.last:
-                self._finish(run.channel)
+                self._finish(run)
 
-    def _finish(self, channel: Channel) -> None:
-        """The answer that it carried is complete. Who has not had all of it yet ends when they have."""
-        turn = Turn()
-        for subscriber in self._channels.followers(channel):
+    def _finish(self, run: Run) -> None:
+        """The answer that its channel carried is over. Who has not had all of it yet ends when they have."""
+        turn, broken_off = Turn(), sse.is_broken_off(b"".join([event.wire for event in run.events[-2:]]))
+        for subscriber in self._channels.followers(run.channel):
             if isinstance(subscriber, Listener):
-                subscriber.told = True
+                subscriber.told, subscriber.broken_off = True, broken_off
                 if subscriber.catching is None:
                     self.connections.guard(subscriber, lambda each: self.connections.end(each, Reason.ENDED))
                 turn.share()
@@ -229,11 +230,13 @@ class Hub(Ear):
 
     def _failed(self, subscriber: Subscriber, reason: Reason) -> None:
         """It found no room, or worse. The log has everything: a greenlet reads on from there, if its client is quick
-        enough; without one it is cut, and its client resumes."""
-        if subscriber.outlet.detached:
-            self.connections.end(subscriber, reason)
-        else:
+        enough; without one it is cut, and its client resumes, or reads on too if it could not."""
+        if not subscriber.outlet.detached:
             subscriber.fall_behind()
+        elif reason is Reason.SLOW and subscriber.stays:
+            self._behind(subscriber)
+        else:
+            self.connections.end(subscriber, reason)
 
     def _behind(self, subscriber: Subscriber, channel: str | None = None, known: EventId | None = None) -> None:
         self.connections.unsettle(subscriber)

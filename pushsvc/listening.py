@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import wraps
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from flask import Response, request
 from flask.typing import ResponseReturnValue
@@ -15,45 +14,16 @@ from pushsvc.burst import Burst
 from pushsvc.cookies import set_cookie
 from pushsvc.credentials import admit, identify
 from pushsvc.cursor import Cursor
-from pushsvc.errors import Unavailable
 from pushsvc.event import ALL, BEGINNING, EventId, checked_topics, user_channel
 from pushsvc.handover import CLOSES, UNREAD, HandOver
 from pushsvc.hub import Hub
 from pushsvc.outlet import HangUp, QueueOutlet, discard
 from pushsvc.partition import Partition
 from pushsvc.proof import with_proof
+from pushsvc.refusing import CHUNKED, STREAM_HEADERS, resumable
 from pushsvc.service import service
 from pushsvc.subscriber import Reason, Subscriber
-from pushsvc.tickets import SESSION_SECONDS, Admission, LostRace
-
-
-def resumable(view: Callable[..., ResponseReturnValue]) -> Callable[..., ResponseReturnValue]:
-    """A path for an EventSource, which gives up for good at a refusal: while the worker stops, or Redis is away, it is
-    told to come back. A worker that is full refuses, before anything else is done."""
-
-    @wraps(view)
-    def answer(**names: str) -> ResponseReturnValue:
-        svc = service()
-        comes_back = "text/event-stream" in request.accept_mimetypes.values()
-        if not (svc.room.draining and comes_back):
-            svc.room.check()
-            try:
-                return _of_one_ticket(view, names)
-            except Unavailable:
-                if not comes_back:
-                    raise
-        problem = Unavailable("This worker cannot serve streams now; come back.", retry_after=1).problem()
-        return Response(sse.refused(problem, svc.retry_ms()), headers=STREAM_HEADERS)
-
-    return answer
-
-
-def _of_one_ticket(view: Callable[..., ResponseReturnValue], names: dict[str, str]) -> ResponseReturnValue:
-    """Of requests that race with one ticket the last one has the stream, as it would if it had come later."""
-    try:
-        return view(**names)
-    except LostRace:
-        return view(**names)
+from pushsvc.tickets import SESSION_SECONDS, Admission
 
 
 @resumable
@@ -88,14 +58,6 @@ def events() -> ResponseReturnValue:
     return stream(partition.hub, connection, outlet, opening(partition, start), admission, start.after)
 
 
-STREAM_HEADERS: Final = {
-    "Content-Type": "text/event-stream; charset=utf-8",
-    "Cache-Control": "no-store, no-transform",
-    "X-Accel-Buffering": "no",
-}
-_CHUNKED: Final = {"HTTP/1.0": False, "HTTP/1.1": True}  # how responses without a length are framed, by protocol
-
-
 class Connection:
     """A subscriber that has joined the Hub, and the watch on its client, for as long as a request holds them."""
 
@@ -104,7 +66,7 @@ class Connection:
         self._hub = hub
         self.subscriber = subscriber
         self._client = request.environ.get("gunicorn.socket")
-        self._chunked = _CHUNKED.get(request.environ.get("SERVER_PROTOCOL", ""))
+        self._chunked = CHUNKED.get(request.environ.get("SERVER_PROTOCOL", ""))
         self._held = True
         self._left = left
         streams = isinstance(subscriber.outlet, QueueOutlet)  # else another request may follow on the connection
@@ -169,6 +131,8 @@ def _stream(hub: Hub, connection: Connection, outlet: QueueOutlet, head: bytes) 
     yield from hub.listen(connection.subscriber, outlet, detach=connection.detachable)
     if connection.detachable and not outlet.ended:
         raise connection.hand_over()
+    if not outlet.whole:
+        outlet.cut()
 
 
 def begin(

@@ -22,8 +22,7 @@ _READABLE: Final = 1  # libev's EV_READ
 
 SAID_BYTES: Final = 65536  # read at a time of what a client says that should only listen
 MOST_SAID_BYTES: Final = 2**20  # in all; who says more is cut
-SLOW_SECONDS: Final = 2.0  # a write may take so long once events have found no room
-# And so long while there is only more in the log: who comes back on a poor line must get somewhere before it is cut.
+# So long may a write take while there is only more in the log: who comes back on a poor line must get somewhere.
 REPLAY_SECONDS: Final = 30.0
 
 
@@ -86,6 +85,21 @@ def _has_ended(client: Any) -> bool:
         return True
 
 
+def hang_up(client: Any) -> None:
+    """What was written goes out, and then the connection ends without the end of the response, whatever its framing is:
+    for some clients (fetch-event-source) a response that is whole is a stream that nobody need come back to.
+
+    Without a socket at hand it does nothing."""
+    if client is None:
+        return
+    # Through a descriptor of its own, because gevent's shutdown would fail a hanging write with EBADF.
+    with contextlib.suppress(OSError), _Socket(fileno=os.dup(client.fileno())) as plain:
+        if not isinstance(client, ssl.SSLSocket):
+            with contextlib.suppress(BlockingIOError):  # what is left unread would have the client reset, unheard
+                plain.recv(SAID_BYTES, socket.MSG_DONTWAIT)
+        plain.shutdown(socket.SHUT_RDWR)
+
+
 class QueueOutlet:
     """A bounded queue between the Hub and a generator.
 
@@ -97,6 +111,7 @@ class QueueOutlet:
 
     def __init__(self, buffer_bytes: int, client: Any = None) -> None:
         self.ended = False
+        self.whole = False  # what is there then is a complete response
         self._room = buffer_bytes
         self._buffer_bytes = buffer_bytes
         self._chunks: list[bytes] = []
@@ -141,21 +156,20 @@ class QueueOutlet:
     def wake(self) -> None:
         self._ready.set()
 
-    def end(self, farewell: bytes) -> bool:
-        self.ended = True
+    def end(self, farewell: bytes, *, whole: bool) -> bool:
+        self.ended, self.whole = True, whole
         self._put(farewell)
         return False
 
     def cut(self) -> None:
         self.ended = True
         self._ready.set()
-        if self._client is not None:
-            # Through a descriptor of its own, because gevent's shutdown would fail the hanging write with EBADF.
-            with contextlib.suppress(OSError), _Socket(fileno=os.dup(self._client.fileno())) as client:
-                client.shutdown(socket.SHUT_RDWR)
+        hang_up(self._client)
 
-    def stuck(self, now: float, behind: bool) -> bool:
+    def stuck(self, now: float, behind: bool, patience: float) -> bool:
         if self._writing_since is None:
             return False
         seconds = now - self._writing_since
-        return seconds > SLOW_SECONDS if self._pressed or self.ended else behind and seconds > REPLAY_SECONDS
+        if self._pressed or self.ended:
+            return seconds > patience
+        return behind and seconds > max(patience, REPLAY_SECONDS)

@@ -19,7 +19,7 @@ from pushsvc import auth, sse
 from pushsvc.cookies import set_cookie
 from pushsvc.errors import NotFound, PushError, Unavailable
 from pushsvc.links import base
-from pushsvc.listening import STREAM_HEADERS
+from pushsvc.refusing import STREAM_HEADERS
 from pushsvc.service import service
 from pushsvc.tickets import SESSION_SECONDS
 

@@ -124,7 +124,7 @@ class Recovery:
                     catching.lost = False  # that was said, or lies before what is still to be read
                 subscriber.last, missed = page.cursor or subscriber.last, True
                 if isinstance(subscriber, Listener) and page.wire.endswith(sse.DONE):
-                    subscriber.told = True
+                    subscriber.told, subscriber.broken_off = True, sse.is_broken_off(page.wire)
         except Unavailable:
             catching.restart()  # the replay may have gone past this clock
             raise
@@ -205,19 +205,20 @@ class Recovery:
         assert isinstance(outlet, SocketOutlet)
         try:
             for page in self.pages(subscriber):
-                if not (self._drained(outlet) and outlet.send(Burst(page.wire, page.cursor)) and self._drained(outlet)):
-                    self._failed(subscriber, Reason.SLOW)
+                sent = self._drained(subscriber, outlet) and outlet.send(Burst(page.wire, page.cursor))
+                if not (sent and self._drained(subscriber, outlet)):
+                    self._failed(subscriber, Reason.STUCK)
                     return
         except Unavailable:
             self.pause()
 
-    def _drained(self, outlet: SocketOutlet) -> bool:
+    def _drained(self, subscriber: Subscriber, outlet: SocketOutlet) -> bool:
         """Wait for a slow client, while another healer goes on with the others."""
         if outlet.clear:
-            return outlet.drain()
+            return outlet.fd >= 0
         self._healers -= 1
         self._hire()
         try:
-            return outlet.drain()
+            return outlet.drain(subscriber.patience)
         finally:
             self._healers += 1

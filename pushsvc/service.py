@@ -17,6 +17,7 @@ from pushsvc.model import Model
 from pushsvc.partition import Partition
 from pushsvc.publishing import Appender
 from pushsvc.room import Room
+from pushsvc.subscriber import Reason
 
 EXTENSION: Final = "pushsvc"  # where Flask's `extensions` has the Service
 
@@ -60,6 +61,10 @@ class Service:
         """Take no more connections, and let all go over `seconds`."""
         self.room.draining = True
         self._with_each(lambda partition: partition.hub.connections.drain(seconds))
+
+    def end_all(self) -> None:
+        """Let go whoever is still there."""
+        self._with_each(lambda partition: partition.hub.connections.end_all(Reason.DRAINING))
 
     def _with_each(self, work: Callable[[Partition], None]) -> None:
         """At the same time."""

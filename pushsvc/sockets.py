@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import struct
@@ -14,7 +15,7 @@ import gevent.event
 from gevent.monkey import get_original
 
 from pushsvc.burst import LAST_CHUNK, Burst
-from pushsvc.outlet import MOST_SAID_BYTES, SAID_BYTES, SLOW_SECONDS
+from pushsvc.outlet import MOST_SAID_BYTES, SAID_BYTES
 from pushsvc.poll import MakePoll
 from pushsvc.subscriber import Subscriber
 
@@ -174,21 +175,21 @@ class SocketOutlet:
         if backlog is not None and backlog.emptied is not None:
             backlog.emptied.set()
 
-    def drain(self) -> bool:
-        """Wait until nothing waits here any more. False if the client does not read, or is cut."""
+    def drain(self, patience: float) -> bool:
+        """Wait until nothing waits here any more. False if the client does not read for so many seconds, or is cut."""
         backlog = self._backlog
         if backlog is not None:
             backlog.emptied = gevent.event.Event()
-            if not backlog.emptied.wait(SLOW_SECONDS):
+            if not backlog.emptied.wait(patience):
                 return False
         return self.fd >= 0
 
     def wake(self) -> None:
         """Nobody sleeps on it."""
 
-    def end(self, farewell: bytes) -> bool:
+    def end(self, farewell: bytes, *, whole: bool) -> bool:
         if self.chunked:
-            farewell = Burst(farewell).chunk + LAST_CHUNK
+            farewell = Burst(farewell).chunk + (LAST_CHUNK if whole else b"")
         self._write(farewell)
         if self._backlog is not None:
             self._backlog.ending_since = time.monotonic()
@@ -201,8 +202,11 @@ class SocketOutlet:
             with _Socket(fileno=fd) as client:
                 if self._backlog is not None:  # else the kernel would go on offering it to one who does not read
                     client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ABORT)
+                else:  # what is left unread would have the client reset, and what was sent unheard
+                    with contextlib.suppress(OSError):
+                        client.recv(SAID_BYTES, socket.MSG_DONTWAIT)
             self._forget_backlog()
 
-    def stuck(self, now: float, behind: bool) -> bool:
+    def stuck(self, now: float, behind: bool, patience: float) -> bool:
         backlog = self._backlog
-        return backlog is not None and backlog.ending_since is not None and now - backlog.ending_since > SLOW_SECONDS
+        return backlog is not None and backlog.ending_since is not None and now - backlog.ending_since > patience

@@ -21,6 +21,7 @@ _BYTES_LINE_END: Final = re.compile(_LINE_END.pattern.encode())
 # A comment line alone: some clients (httpx-sse, OpenAI's) take every blank line for an event, once they know an id.
 HEARTBEAT: Final = b":\n"
 HEARTBEAT_EVENT: Final = b"event: heartbeat\ndata:\n\n"  # for pages, which see no comments
+ERROR: Final = b'data: {"error":'  # so the event begins that says why an answer ends too early
 DONE: Final = b"data: [DONE]\n\n"  # the last event of an answer, as OpenAI's API has it
 
 
@@ -89,6 +90,13 @@ def gap(requested: EventId | None, oldest: EventId | None, reason: str, event_id
     )
     event = frame(GAP, data.decode())
     return event if event_id is None else with_id(str(event_id).encode(), event)
+
+
+def is_broken_off(wire: bytes) -> bool:
+    """These are the last events of an answer, and say that it was not completed."""
+    last = wire.rfind(b"\n\n", 0, -len(DONE))
+    before = wire.rfind(b"\n\n", 0, max(0, last))
+    return wire.endswith(DONE) and last >= 0 and ERROR in wire[max(0, before) : last]
 
 
 class TooLong(ValueError):

@@ -7,14 +7,18 @@ import sys
 from collections.abc import Sequence
 from typing import ClassVar, Final, Protocol
 
+import orjson
+
 from pushsvc import sse
 from pushsvc.burst import Burst, Live
-from pushsvc.errors import Unavailable
+from pushsvc.errors import PushError, Unauthorized, Unavailable, as_openai
 from pushsvc.event import EventId
 from pushsvc.eventlog import Clock
 
 COMMENT: Final = Burst(sse.HEARTBEAT)  # the heartbeat that no page sees
 HEARTBEAT_EVENT: Final = Burst(sse.HEARTBEAT_EVENT)  # the one that it can
+SLOW_SECONDS: Final = 2.0  # how long a client may take nothing while more waits for it
+ASKER_SECONDS: Final = 600.0  # and one that could not come back for the rest
 HELD_EVENTS: Final = 256  # live events that wait for the end of a replay; beyond it the replay goes on instead
 
 
@@ -23,11 +27,20 @@ class Reason(enum.Enum):
 
     GONE = "the client left"
     SLOW = "the client reads too slowly"
+    STUCK = "the client does not read"
     EXPIRED = "the token expired"
     ENDED = "the answer is complete"
     BROKEN = "an error of the service"
     DRAINING = "the worker is stopping"
     REPLACED = "a repeat of its request took its place"
+
+
+# What a client is told that is let go for one of these reasons. Who could come back finds out about the others then.
+REFUSALS: Final[dict[Reason, PushError]] = {
+    Reason.EXPIRED: Unauthorized("The token has expired."),
+    Reason.DRAINING: Unavailable("This worker is stopping; connect again.", retry_after=1),
+}
+_NOT_READ: Final = Unavailable("The answer was not read for too long.", retry_after=1)
 
 
 class Outlet(Protocol):
@@ -47,15 +60,16 @@ class Outlet(Protocol):
     def wake(self) -> None:
         """The subscriber's state changed; look."""
 
-    def end(self, farewell: bytes) -> bool:
-        """These bytes after those it has, and no more. True if that is done already."""
+    def end(self, farewell: bytes, *, whole: bool) -> bool:
+        """These bytes after those it has, and no more; `whole`: the response is complete, else it is cut. True if that
+        is done already."""
 
     def cut(self) -> None:
         """End the connection now, and with it a write that hangs."""
 
-    def stuck(self, now: float, behind: bool) -> bool:
-        """The client takes nothing, and more waits for it: here, or if it is `behind` in the log. `now`: monotonic
-        time."""
+    def stuck(self, now: float, behind: bool, patience: float) -> bool:
+        """The client has taken nothing for so many seconds, and more waits for it: here, or if it is `behind` in the
+        log. `now`: monotonic time."""
 
 
 class CatchUp:
@@ -91,7 +105,8 @@ class Subscriber:
     """
 
     tells_cursor: ClassVar[bool] = True  # its client understands `cursor` events
-    stays: ClassVar[bool] = False  # while the worker drains: its client could not come back
+    stays: ClassVar[bool] = False  # as long as it can: its client could not come back
+    patience: ClassVar[float] = SLOW_SECONDS
 
     __slots__ = (
         "ack", "catching", "channels", "due", "expires", "heartbeat", "last", "outlet", "proof", "read", "reason",
@@ -133,10 +148,19 @@ class Subscriber:
         """The name under which its connection counts: never that of an answer, whose listeners are counted by it."""
         return f"user:{self.user}" if ":" in self.user else self.user
 
-    def farewell(self, retry_ms: int) -> bytes:
+    @staticmethod
+    def refusal(reason: Reason) -> PushError | None:
+        """What its client is told that is let go; None: nothing, it sees for itself."""
+        return REFUSALS.get(reason)
+
+    def farewell(self, refusal: PushError, retry_ms: int) -> bytes:
         """The last bytes for a client that is let go."""
-        problem = Unavailable("This stream is let go; come back.", retry_after=1).problem()
-        return sse.refused(problem, retry_ms)
+        return sse.refused(refusal.problem(), retry_ms)
+
+    @property
+    def whole(self) -> bool:
+        """It has had all there was to be had."""
+        return self.reason is Reason.ENDED
 
     def offer(self, burst: Burst, now: float) -> bool:
         """Events were announced. False: the outlet has no room; they were not taken."""
@@ -192,7 +216,7 @@ class Subscriber:
 class Listener(Subscriber):
     """Follows one answer, and ends with it."""
 
-    __slots__ = ("cancels", "told")
+    __slots__ = ("broken_off", "cancels", "told")
 
     def __init__(
         self,
@@ -212,6 +236,7 @@ class Listener(Subscriber):
         )
         self.cancels = cancels
         self.told = False  # the answer's last event was announced, or read
+        self.broken_off = False  # then also: it was not completed
 
     @property
     def counted_as(self) -> str:
@@ -222,7 +247,17 @@ class Asker(Listener):
     """The one whose request asked for the answer. It cannot ask again, so it stays as long as the worker can."""
 
     stays = True
+    patience = ASKER_SECONDS
     tells_cursor = False  # OpenAI's clients read every event as JSON
 
-    def farewell(self, retry_ms: int) -> bytes:
-        return b""  # its client knows nothing of reconnecting
+    @staticmethod
+    def refusal(reason: Reason) -> PushError | None:
+        return REFUSALS.get(reason, _NOT_READ if reason is Reason.STUCK else None)
+
+    def farewell(self, refusal: PushError, retry_ms: int) -> bytes:
+        """Its client knows nothing of reconnecting."""
+        return sse.data_frame(orjson.dumps(as_openai(refusal.problem(), refusal.status)))
+
+    @property
+    def whole(self) -> bool:
+        return super().whole and not self.broken_off

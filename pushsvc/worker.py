@@ -45,7 +45,7 @@ _STREAM: Final = b"GET /events"
 SKIPPED_BYTES: Final = 65536  # at a time
 STEP_SECONDS: Final = 0.1  # how often a worker looks whether it is ready, or done
 READY_SECONDS: Final = 3  # which a worker that starts may take before it accepts connections all the same
-MOMENT_SECONDS: Final = 0.2  # from a proxy's connection to the request on it
+MOMENT_SECONDS: Final = 0.2  # from a proxy's connection to the request on it; from a word to its being sent
 LINGER_SECONDS: Final = 0.5  # for a client that still sends when its request is refused
 UNUSED_SECONDS: Final = 6  # longer than nginx keeps a connection it does not use (nginx/site.conf)
 
@@ -189,8 +189,16 @@ class PushWorker(GeventWorker):
                 self._close_idle()
             gevent.sleep(STEP_SECONDS)
         service.end_answers()  # who waits for one is told, before its request is killed
+        self._await_end(service, MOMENT_SECONDS)
+        service.end_all()
+        self._await_end(service, MOMENT_SECONDS)
         for server in servers:
-            server.stop(timeout=1)
+            server.stop(timeout=MOMENT_SECONDS)
+
+    def _await_end(self, service: Service, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while self._busy(service, self._servers) and time.monotonic() < until:
+            gevent.sleep(STEP_SECONDS / 10)
 
     @staticmethod
     def _busy(service: Service, servers: list[StreamServer]) -> bool:

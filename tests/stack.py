@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -156,7 +157,14 @@ class Stack:
         return {"Authorization": f"Bearer {self.token(user, **claims)}"}
 
     def post(self, path: str, body: Any, headers: dict[str, str], base: str | None = None) -> httpx.Response:
-        return httpx.post(f"{base or self.url}{path}", json=body, headers=headers, trust_env=False, timeout=30)
+        """The answer; of one that was cut, as much as came."""
+        address = f"{base or self.url}{path}"
+        with httpx.stream("POST", address, json=body, headers=headers, trust_env=False, timeout=30) as response:
+            came = b""
+            with suppress(httpx.RemoteProtocolError):
+                for piece in response.iter_bytes():
+                    came += piece
+        return httpx.Response(response.status_code, headers=response.headers, content=came, request=response.request)
 
     def get(self, path: str, headers: dict[str, str], **params: Any) -> httpx.Response:
         return httpx.get(f"{self.url}{path}", params=params or None, headers=headers, trust_env=False, timeout=30)

@@ -22,12 +22,12 @@ from pushsvc.eventlog import Clock, Entry, Slice
 from pushsvc.hub import Hub
 from pushsvc.lives import Lives
 from pushsvc.loops import Turn
-from pushsvc.outlet import REPLAY_SECONDS, SLOW_SECONDS, QueueOutlet
+from pushsvc.outlet import REPLAY_SECONDS, QueueOutlet
 from pushsvc.poll import EpollPoll
 from pushsvc.room import Room
 from pushsvc.shelf import SHELF_SECONDS, Shelf
 from pushsvc.sockets import SocketOutlet, write_all
-from pushsvc.subscriber import HELD_EVENTS, Reason, Subscriber
+from pushsvc.subscriber import HELD_EVENTS, SLOW_SECONDS, Reason, Subscriber
 from pushsvc.turnstile import Turnstile
 from pushsvc.wheel import Wheel
 
@@ -57,12 +57,12 @@ class Taken:
 
     def wake(self) -> None: ...
 
-    def end(self, farewell: bytes) -> bool:
+    def end(self, farewell: bytes, *, whole: bool) -> bool:
         return True
 
     def cut(self) -> None: ...
 
-    def stuck(self, now: float, behind: bool) -> bool:
+    def stuck(self, now: float, behind: bool, patience: float) -> bool:
         return False
 
 
@@ -287,21 +287,21 @@ def test_one_that_takes_nothing_is_stuck_when_more_waits_for_it() -> None:
     assert outlet.send(event)
     outlet.take(wait=False)
     with outlet.writing():
-        assert not outlet.stuck(late, behind=False), "nothing more waits for it"
-        assert not outlet.stuck(late, behind=True), "it may be a poor line"
-        assert outlet.stuck(began + 2 * REPLAY_SECONDS, behind=True)
+        assert not outlet.stuck(late, behind=False, patience=SLOW_SECONDS), "nothing more waits for it"
+        assert not outlet.stuck(late, behind=True, patience=SLOW_SECONDS), "it may be a poor line"
+        assert outlet.stuck(began + 2 * REPLAY_SECONDS, behind=True, patience=SLOW_SECONDS)
         assert [outlet.send(event) for _ in range(3)] == [True, True, False]
-        assert outlet.stuck(late, behind=True)
+        assert outlet.stuck(late, behind=True, patience=SLOW_SECONDS)
     outlet.take(wait=False)
-    assert not outlet.stuck(late, behind=True), "no write hangs"
+    assert not outlet.stuck(late, behind=True, patience=SLOW_SECONDS), "no write hangs"
     with outlet.writing():  # a page
-        assert not outlet.stuck(began + SLOW_SECONDS / 2, behind=True)
-        assert outlet.stuck(late, behind=True)
+        assert not outlet.stuck(began + SLOW_SECONDS / 2, behind=True, patience=SLOW_SECONDS)
+        assert outlet.stuck(late, behind=True, patience=SLOW_SECONDS)
     assert outlet.send(event), "it has caught up"
     with outlet.writing():
-        assert not outlet.stuck(late, behind=False)
-        outlet.end(b"farewell")
-        assert outlet.stuck(late, behind=False)
+        assert not outlet.stuck(late, behind=False, patience=SLOW_SECONDS)
+        outlet.end(b"farewell", whole=False)
+        assert outlet.stuck(late, behind=False, patience=SLOW_SECONDS)
 
 
 class Log:

@@ -219,14 +219,13 @@ def test_too_many_connections_of_one_user(stack: Stack, user: str) -> None:
     try:
         refused = stack.listen(user)
         refused.wait(lambda source: source.closed, "the refusal")
-        assert refused.statuses == [429]
-        assert int(refused.headers["retry-after"]) > 0
+        assert refused.refusals[0]["status"] == 429
         refused.close()
         sources.pop().close()
 
         def accepted() -> bool:
             source = stack.listen(user)
-            if source.statuses == [200]:
+            if not source.refusals:
                 sources.append(source)
                 return True
             source.close()
@@ -242,8 +241,7 @@ def test_a_full_worker(start: Start, user: str) -> None:
     stack = start(workers=1, max_connections=2)
     with stack.listen(user), stack.listen(user), stack.listen(user) as third:
         third.wait(lambda source: source.closed, "the refusal")
-        assert third.statuses == [503]
-        assert int(third.headers["retry-after"]) > 0
+        assert (third.statuses, third.refusals[0]["status"]) == ([200], 503)
 
 
 @pytest.mark.parametrize(
