@@ -110,8 +110,22 @@ def test_cookies_of_a_public_https_url_are_secure(shared: Start, user: str) -> N
     ticket = stack.post("/tickets", {"user": user}, stack.bearer(subscribe=["*"])).json()["url"]
     assert ticket.startswith("https://push.example.com/events?")
     own = {"Sec-Fetch-Site": "same-origin"}
-    with httpx.stream("GET", stack.url + ticket.removeprefix("https://push.example.com"), headers=own) as answer:
+    with httpx.stream(
+        "GET", stack.url + ticket.removeprefix("https://push.example.com"), headers=own, trust_env=False
+    ) as answer:
         assert "; Secure" in answer.headers["set-cookie"]
+
+
+@pytest.mark.parametrize(("trusted", "secure"), [("127.0.0.0/8,::1", True), ("", False)])
+def test_a_trusted_proxy_before_our_nginx_names_the_scheme(
+    shared: Start, user: str, trusted: str, secure: bool
+) -> None:
+    stack = shared(workers=1, trusted_proxies=trusted)
+    for claimed in ("https", "HTTPS, http"):
+        url = stack.post("/tickets", {"user": user}, stack.bearer(subscribe=["*"])).json()["url"]
+        headers = {"Sec-Fetch-Site": "same-origin", "X-Forwarded-Proto": claimed}
+        with httpx.stream("GET", stack.url + url, headers=headers, trust_env=False) as answer:
+            assert ("; Secure" in answer.headers["set-cookie"]) is secure
 
 
 def test_the_pages_work_under_the_path(behind: Behind, page: Page, user: str) -> None:
