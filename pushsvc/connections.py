@@ -22,7 +22,7 @@ from pushsvc.poll import MakePoll
 from pushsvc.positions import Positions
 from pushsvc.sockets import SocketOutlet, Sockets
 from pushsvc.spread import spread
-from pushsvc.subscriber import Listener, Reason, Subscriber
+from pushsvc.subscriber import COMPLETE, Listener, Reason, Subscriber
 from pushsvc.wheel import Wheel
 
 logger = logging.getLogger(__name__)
@@ -152,7 +152,7 @@ class Connections:
         subscriber.reason = reason
         outlet = subscriber.outlet
         refusal = subscriber.refusal(reason)
-        if refusal is not None or reason is Reason.ENDED:
+        if refusal is not None or reason in COMPLETE:
             farewell = b"" if refusal is None else subscriber.farewell(refusal, self.retry_ms())
             if not outlet.end(farewell, whole=subscriber.whole):
                 return  # when what waits there is out, it is closed

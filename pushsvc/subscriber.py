@@ -35,6 +35,9 @@ class Reason(enum.Enum):
     REPLACED = "a repeat of its request took its place"
 
 
+COMPLETE: Final = (Reason.ENDED, Reason.REPLACED)  # its client is not to come back
+
+
 # What a client is told that is let go for one of these reasons. Who could come back finds out about the others then.
 REFUSALS: Final[dict[Reason, PushError]] = {
     Reason.EXPIRED: Unauthorized("The token has expired."),
@@ -159,8 +162,8 @@ class Subscriber:
 
     @property
     def whole(self) -> bool:
-        """It has had all there was to be had."""
-        return self.reason is Reason.ENDED
+        """It has had all that there was for it, and its client is not to come back."""
+        return self.reason in COMPLETE
 
     def offer(self, burst: Burst, now: float) -> bool:
         """Events were announced. False: the outlet has no room; they were not taken."""
