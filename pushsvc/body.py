@@ -22,7 +22,7 @@ class Unreadable(ValueError):
 class Body:
     """Fed with the pieces of a body, it gives the data of events; `document` is what is no stream."""
 
-    __slots__ = ("_head", "_most_event", "_pieces", "_reader", "_type", "_unpack")
+    __slots__ = ("_head", "_most_event", "_pieces", "_reader", "_type", "_unpack", "bytes")
 
     def __init__(self, headers: Mapping[str, str], most: int, most_event: int, *, refusal: bool = False) -> None:
         """`most`: bytes that it may unpack to at once; `most_event`: of one event; `refusal`: it is a document,
@@ -30,6 +30,7 @@ class Body:
         self._type = headers.get("content-type", "").lower()
         self._unpack = _unpacker(headers.get("content-encoding", ""), most)
         self._most_event = most_event
+        self.bytes = 0  # that came, unpacked
         self._head: bytes | None = None if refusal else b""  # what came before it was known which it is
         self._pieces: list[bytes] = []
         self._reader: sse.Reader | None = None
@@ -39,12 +40,11 @@ class Body:
         """It is a stream, or says so."""
         return self._reader is not None or (self._head is not None and _EVENT_STREAM in self._type)
 
-    def unpacked(self, piece: bytes) -> bytes:
-        """Raises Unreadable."""
-        return piece if self._unpack is None else self._unpack.feed(piece)
-
     def feed(self, piece: bytes) -> list[bytes]:
         """The data of the events that are complete with this piece. Raises Unreadable, or sse.TooLong."""
+        if self._unpack is not None:
+            piece = self._unpack.feed(piece)
+        self.bytes += len(piece)
         if self._reader is not None:
             return self._reader.feed(piece)
         if self._head is None:

@@ -91,22 +91,29 @@ def frames(chunks: Sequence[Chunk]) -> list[bytes]:
         return [sse.data_frame(chunks[0].raw)]
     found: list[bytes] = []
     first: _Text | None = None
+    last: _Text | None = None  # of those that are joined to the first
     texts: list[bytes] = []
     for chunk in chunks:
+        more = None if last is None else last.more(chunk.raw)
+        if more is not None:
+            texts.append(more)
+            continue
         text = _only_text(chunk)
         if first is not None and text is not None and text.like(first):
             texts.append(text.said)
+            last = text
             continue
         if first is not None:
             found.append(first.frame(texts))
-        first, texts = text, []
+        first, last, texts = text, text, []
         if text is None:
             found.append(sse.data_frame(chunk.raw))
     return found if first is None else [*found, first.frame(texts)]
 
 
 _CONTENT: Final = re.compile(rb'"content"\s*:\s*"((?:[^"\\]++|\\.)*+)"')
-_ROLE: Final = re.compile(rb'"role"\s*:\s*"[^"\\]*"\s*,\s*\Z')  # mostly the first has one, and the others none
+# Mostly the first has a role, and the others have none.
+_ROLE: Final = re.compile(rb'"role"\s*:\s*"[^"\\]*"\s*,\s*(?="content"\s*:\s*"\Z)')
 _PADDING: Final = re.compile(rb',\s*"obfuscation"\s*:\s*"[^"\\]*"')  # to hide lengths, in OpenAI's chunks
 
 
@@ -117,10 +124,16 @@ class _Text(NamedTuple):
     said: bytes
     after: bytes
 
+    def more(self, raw: bytes) -> bytes | None:
+        """The text of a chunk that differs in nothing else, where that is plain to see."""
+        if len(raw) < len(self.before) + len(self.after) or not raw.startswith(self.before):
+            return None
+        said = raw[len(self.before) : -len(self.after)]
+        plain = raw.endswith(self.after) and b'"' not in said and not said.endswith(b"\\")
+        return said if plain else None
+
     def like(self, first: _Text) -> bool:
         """Whether only the text differs."""
-        if self.before == first.before and self.after == first.after:
-            return True
         return self._rest() == first._rest()
 
     def _rest(self) -> tuple[bytes, bytes]:
@@ -128,7 +141,7 @@ class _Text(NamedTuple):
 
     def frame(self, more: Sequence[bytes]) -> bytes:
         """Its event, with the text of others behind its own."""
-        return sse.data_frame(b'%b"content":"%b%b"%b' % (self.before, self.said, b"".join(more), self.after))
+        return sse.data_frame(b"%b%b%b%b" % (self.before, self.said, b"".join(more), self.after))
 
 
 def _only_text(chunk: Chunk) -> _Text | None:
@@ -144,7 +157,7 @@ def _only_text(chunk: Chunk) -> _Text | None:
     match = _CONTENT.search(chunk.raw)
     if match is None or chunk.raw.count(b'"content"') != 1:
         return None
-    return _Text(chunk.raw[: match.start()], match[1], chunk.raw[match.end() :])
+    return _Text(chunk.raw[: match.start(1)], match[1], chunk.raw[match.end(1) :])
 
 
 def completion(chunk: Json) -> Json:

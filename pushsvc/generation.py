@@ -43,8 +43,8 @@ class Generation:
     """One that runs here: hears the model, and has the scribe write what it says."""
 
     __slots__ = (
-        "_body", "_bytes", "_call", "_desk", "_ending", "_number", "_paused", "_pending", "_pending_bytes", "_progress",
-        "_refused", "_saying", "_stream", "begun", "headers", "id", "over", "streams", "user",
+        "_body", "_call", "_desk", "_ending", "_number", "_overhead", "_paused", "_pending", "_pending_bytes",
+        "_progress", "_refused", "_saying", "_stream", "begun", "headers", "id", "over", "streams", "user",
     )  # fmt: skip
 
     def __init__(self, generation_id: str, user: str, desk: Desk, question: Question) -> None:
@@ -60,7 +60,7 @@ class Generation:
         self._call: Call | None = None
         self._body: Body | None = None
         self._refused: tuple[int, dict[str, str]] | None = None  # status and headers of an answer that is none
-        self._bytes = 0
+        self._overhead = 0  # bytes
         self._pending: list[Chunk] = []
         self._pending_bytes = 0
         self._paused = False
@@ -84,7 +84,7 @@ class Generation:
 
     def began(self, status: int, headers: dict[str, str]) -> None:
         self.headers = passing(headers)
-        self._progress.heard(time.monotonic())
+        self._progress.heard_at = time.monotonic()
         if not 200 <= status < 300:
             self._refused = (status, headers)
         try:
@@ -103,13 +103,8 @@ class Generation:
     def heard(self, piece: bytes) -> None:
         if self._body is None:
             return
-        self._progress.heard(time.monotonic())
+        self._progress.heard_at = time.monotonic()
         try:
-            piece = self._body.unpacked(piece)
-            self._bytes += len(piece)
-            if self._bytes > (MOST_REFUSAL_BYTES if self._refused else MOST_ANSWER_BYTES):
-                self._fail("The model's answer is too long.", "upstream_too_long")
-                return
             events = self._body.feed(piece)
         except Unreadable as error:
             if self._refused is None:
@@ -119,18 +114,20 @@ class Generation:
         else:
             if not self.streams:
                 self._see_stream(self._body)
-            if events:
+            self._overhead += EVENT_BYTES * len(events)
+            if self._body.bytes + self._overhead > (MOST_REFUSAL_BYTES if self._refused else MOST_ANSWER_BYTES):
+                self._fail("The model's answer is too long.", "upstream_too_long")
+            elif events:
                 self._say(events)
 
     def _say(self, events: list[bytes]) -> None:
-        self._bytes += EVENT_BYTES * len(events)
         for data in events:
             if self._ending is not None:
                 return
             if data.startswith(b"{"):
                 self._take(data)
             elif (bare := data.strip()).startswith(b"[DONE]"):
-                self._progress.done(time.monotonic())
+                self._progress.done()
                 if self._progress.complete(whole=False):
                     self.end(Ending(COMPLETED))
                 return  # else the end of the response tells whether it was cut
@@ -146,7 +143,7 @@ class Generation:
         if "error" in chunk.value and (failure := chunks.error_of(exact_json.loads(data))) is not None:
             self._fail("The model failed.", "upstream_failed", failure)
             return
-        self._progress.take(chunk.value, time.monotonic())
+        self._progress.take(chunk.value)
         self._pending.append(chunk)
         self._pending_bytes += len(data)
         if self._pending_bytes > MOST_UNWRITTEN_BYTES and self._call is not None:
@@ -169,7 +166,7 @@ class Generation:
         document = None if self._body is None or self._refused is not None else self._body.document
         if document:
             with contextlib.suppress(Malformed):
-                self._progress.take(chunks.parse(document).value, 0.0)
+                self._progress.take(chunks.parse(document).value)
             if self._progress.finished:  # all of it came, though the response did not end as it should
                 self._answered(document)
         self._end_of_response(fault, whole=False)
@@ -243,7 +240,7 @@ class Generation:
             return False
         if self._paused and self._call is not None:
             self._paused = False
-            self._progress.heard(time.monotonic())
+            self._progress.heard_at = time.monotonic()
             self._call.resume()
         return bool(self._pending) or self._ending is not None
 

@@ -41,7 +41,6 @@ class _Listing:
         self._status = 0
         self._headers: dict[str, str] = {}
         self._body: Body | None = None
-        self._bytes = 0
         self._failure: Ending | None = timeout("The model's server did not answer in time.", "total_timeout")
 
     def began(self, status: int, headers: dict[str, str]) -> None:
@@ -55,15 +54,12 @@ class _Listing:
         if self._body is None:
             return
         try:
-            piece = self._body.unpacked(piece)
+            self._body.feed(piece)
         except Unreadable as error:
             self._fail(str(error), "upstream_malformed")
             return
-        self._bytes += len(piece)
-        if self._bytes > MOST_BYTES:
+        if self._body.bytes > MOST_BYTES:
             self._fail("The model's answer is too long.", "upstream_too_long")
-        else:
-            self._body.feed(piece)
 
     def complete(self) -> None:
         if self._body is not None:

@@ -25,25 +25,22 @@ class Progress:
     """Told what comes, it says when that is enough. `now` is a monotonic time."""
 
     __slots__ = (
-        "_asked_at", "_choices", "_done_at", "_finished_at", "_given", "_heard_at", "_reasons", "_spoke",
+        "_asked_at", "_choices", "_done_at", "_finished_at", "_given", "_reasons", "_spoke", "heard_at",
     )  # fmt: skip
 
     def __init__(self, choices: int, now: float) -> None:
         """`choices`: how many were asked for."""
         self._choices = choices
-        self._asked_at = self._heard_at = now
+        self._asked_at = now
+        self.heard_at = now  # when something came last, be it a comment: a sign of life
         self._spoke = False  # a token came
         self._given: frozenset[int] = frozenset()  # choices that came
         self._reasons: frozenset[int] = frozenset()  # those of them that have a reason to end
         self._finished_at: float | None = None
         self._done_at: float | None = None
 
-    def heard(self, now: float) -> None:
-        """Something came, be it a comment: a sign of life."""
-        self._heard_at = now
-
-    def take(self, value: Json, now: float) -> None:
-        """A chunk came."""
+    def take(self, value: Json) -> None:
+        """A chunk came, with what was heard last."""
         choices = value.get("choices") or ()
         for choice in choices:
             if self._choices > 1 or choice.get("finish_reason"):
@@ -52,9 +49,9 @@ class Progress:
             speaks = any(map(chunks.says, choices))
             self._spoke = self._spoke or speaks
             if self.finished and (speaks or self._finished_at is None):
-                self._finished_at = now
+                self._finished_at = self.heard_at
         elif self.finished:
-            self._finished_at = now
+            self._finished_at = self.heard_at
 
     def _note(self, choice: Json) -> None:
         index = index_of(choice)
@@ -63,9 +60,9 @@ class Progress:
         if choice.get("finish_reason") and index not in self._reasons:
             self._reasons |= {index}
 
-    def done(self, now: float) -> None:
+    def done(self) -> None:
         """The mark of the end came."""
-        self._done_at = now
+        self._done_at = self.heard_at
 
     @property
     def finished(self) -> bool:
@@ -86,7 +83,7 @@ class Progress:
                 return Ending(COMPLETED)
         if now - self._asked_at > limits.total:
             return timeout("The whole answer took too long.", "total_timeout")
-        silent = 0.0 if paused else now - self._heard_at
+        silent = 0.0 if paused else now - self.heard_at
         if self._spoke:
             if silent > limits.between_tokens:
                 return timeout("The model fell silent in the middle of its answer.", "between_tokens_timeout")

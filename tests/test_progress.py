@@ -22,9 +22,9 @@ def due(progress: Progress, now: float, *, streams: bool = True, paused: bool = 
 def after(*told: tuple[float, dict[str, Any] | None], choices: int = 1) -> Progress:
     progress = Progress(choices, 0)
     for now, value in told:
-        progress.heard(now)
+        progress.heard_at = now
         if value is not None:
-            progress.take(value, now)
+            progress.take(value)
     return progress
 
 
@@ -102,12 +102,12 @@ def test_all_choices_that_were_asked_for() -> None:
 
 def test_the_mark_of_the_end() -> None:
     progress = after((1, chunk("a")))
-    progress.done(1)
+    progress.done()
     assert not progress.complete(whole=False)
     assert progress.complete(whole=True)
     assert due(progress, 1.5) is None
     assert due(progress, 2.1) == "completed"
     assert not Progress(1, 0).complete(whole=True)
     progress = after((1, chunk("a")), (1, STOP), choices=2)
-    progress.done(1)
+    progress.done()
     assert progress.complete(whole=False)  # it gave one of two, and said that this was all
