@@ -11,6 +11,7 @@ from typing import Any
 import openai
 import pytest
 
+from tests.eventsource import EventSource
 from tests.model import HEAD, Conversation, Model, event, silent
 from tests.stack import Stack
 from tests.test_completions import ask, data, reset, text
@@ -92,7 +93,7 @@ def test_packed_although_nobody_asked(
 
 
 def test_what_unpacks_without_end(answering: Stack, user: str, model: Model) -> None:
-    body = gzip.compress(b": " + b"x" * 40_000_000)
+    body = gzip.compress(b": %b\n\n" % (b"x" * 1000) * 40_000)
     for encoding, code in (
         ("gzip", "upstream_too_long"),
         ("br", "upstream_malformed"),
@@ -126,6 +127,24 @@ def test_chunks_that_say_little(answering: Stack, user: str, model: Model, what:
     model.script = lambda c: c.send(HEAD).chunk(body).send(b"0\r\n\r\n")
     for stream in (True, False):
         assert said(answering, user, stream=stream) == "all of it"
+
+
+def test_an_image_in_one_chunk(answering: Stack, door: str, user: str, model: Model) -> None:
+    """Larger than what a slow reader may fall behind, for those who listen, and those who come late."""
+    image = b'{"choices":[{"index":0,"delta":{"images":[{"index":0,"image_url":{"url":"%b"}}]}}]}' % (b"x" * 3_000_000)
+    model.script = lambda c: c.send(HEAD).say("a")
+    bearer = answering.bearer(user)
+    begun = answering.post("/v1/generations", {"messages": [{"role": "user", "content": "q"}]}, bearer).json()
+    conversation = model.asked()
+    with EventSource(door + begun["url"]).wait_open() as source:
+        source.wait_for(1)
+        conversation.chunk(b"data: %b\n\n" % image).say("b").done()
+        source.wait(lambda each: "[DONE]" in each.data, "the end")
+        assert text([json.loads(each.data) for each in source.messages[:-1]]) == "ab"
+        assert max(len(each.data) for each in source.messages) > 3_000_000
+    with EventSource(door + begun["url"]).wait_open() as late:
+        late.wait(lambda each: "[DONE]" in each.data, "the end")
+        assert len(late.messages[0].data) > 3_000_000
 
 
 def pings(conversation: Conversation) -> None:
