@@ -122,7 +122,7 @@ def _retell(partition: Partition, reader: _Reader, cursor: Cursor) -> Response:
         return Response(status=204)  # an EventSource does not come back after this (WHATWG HTML section 9.2.3)
     told += b"".join([event.wire for event in said])
     told = _opening(partition, cursor, said[0].id) + told
-    response = Response(told if reader.proof is None else with_proof(told, reader.proof), headers=STREAM_HEADERS)
+    response = Response(with_proof(told, reader.proof), headers=STREAM_HEADERS)
     begin(reader.admission, response)
     return response
 
