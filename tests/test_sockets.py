@@ -31,7 +31,7 @@ def listening(stack: Stack, url: str, user: str, *, version: str = "1.1", more: 
         client.sendall(head.encode() + more)
         if not more:
             taken = b""
-            while b": open\n" not in taken or not taken.endswith(b"\n\n"):
+            while b"event: cursor\n" not in taken or not taken.endswith(b"\n\n"):
                 piece = client.recv(1)  # not a byte of what follows
                 assert piece, taken
                 taken += piece
@@ -212,7 +212,9 @@ def test_a_crowd_that_comes_back_reads_each_channel_once(start: Start, user: str
                 piece = client.recv(65536)
                 assert piece, taken
                 taken += piece
-            assert re.findall(rb"id: (\S+)\n", taken) == [event_id.encode() for event_id in missed]
+            cursor, *heard = re.findall(rb"id: (\S+)\n", taken)
+            assert cursor == first.encode()
+            assert heard == [event_id.encode() for event_id in missed]
         reads, subscribes = calls(stack, "xrange") - before[0], calls(stack, "subscribe") - before[1]
         assert reads < crowd * 1.5, "each one's own channel, and few for the two that all share"
         assert subscribes < crowd / 2

@@ -36,7 +36,7 @@ traps = st.sampled_from(
             "\x1e",
             "\ufeff",
         ),
-        *("😀", "id: 9-9\n", "retry: 1\r", "event: gap\n", "data: x\r\n", "\ndata", "message", ": open"),
+        *("😀", "id: 9-9\n", "retry: 1\r", "event: gap\n", "data: x\r\n", "\ndata", "message", "event: cursor"),
     ]
 )
 texts = st.lists(traps | st.text(max_size=5), max_size=12).map("".join)
