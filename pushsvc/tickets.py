@@ -37,6 +37,7 @@ MAX_TTL: Final = 3600
 KEPT_SECONDS: Final = 600  # a ticket whose stream was refused for now is good for at least so long
 SESSION_SECONDS: Final = 12 * 3600  # how long the cookie, or the proof, lets the client reconnect
 TAKE_OVER_SECONDS: Final = 3.0  # after its first use
+_LONGEST_IN_COOKIE: Final = 64  # bytes of a name; written as JSON in base64 they may take six times as many
 _COOKIE_PREFIX: Final = "pushsvc_session_"
 
 
@@ -173,7 +174,7 @@ class Tickets:
     def _is_of(self, user: str, cookie: str) -> bool:
         """The cookie says that this browser has used a ticket of the user's."""
         try:
-            return auth.decode(cookie, self._key, self._leeway).user == user
+            return auth.decode(cookie, self._key, self._leeway).user in (user, self._short(user))
         except Unauthorized:
             return False
 
@@ -181,7 +182,7 @@ class Tickets:
         """The `stream` of this name stands, and begins at the `cursor` (None: with all there is): a fresh ticket is
         spent now, and who returns may do so for as long again. Raises Unauthorized if another was quicker."""
         digest = _digest(use.ticket)
-        cookie = auth.encode({"sub": user, "jti": digest[:16]}, self._key, ttl=SESSION_SECONDS)
+        cookie = auth.encode({"sub": self._short(user), "jti": digest[:16]}, self._key, ttl=SESSION_SECONDS)
         earlier = b""
         if use.kind is Kind.RETURN:
             self._store.execute(self._renewals(use, digest))
@@ -248,7 +249,14 @@ class Tickets:
         return self._keys.draw(lambda: secrets.token_urlsafe(24))
 
     def _cookie_name(self, user: str) -> str:
-        return _COOKIE_PREFIX + hmac.digest(self._key.encode(), user.encode(), "sha256").hex()[:16]
+        return _COOKIE_PREFIX + self._mark(user)[:16]
+
+    def _short(self, user: str) -> str:
+        """A name of 255 characters makes a cookie longer than nginx has room for in the head of an answer."""
+        return user if len(user.encode()) <= _LONGEST_IN_COOKIE else self._mark(user)
+
+    def _mark(self, user: str) -> str:
+        return hmac.digest(self._key.encode(), user.encode(), "sha256").hex()
 
 
 def _digest(secret: str) -> str:

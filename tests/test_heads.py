@@ -103,3 +103,21 @@ def test_a_line_that_cannot_be_read_is_not_logged(friendly: Stack) -> None:
     for line in (b"GET /events?ticket=secret-ticket HTTP/9.9", b"GET /events?ticket=secret-ticket no HTTP/1.1"):
         assert spoken(friendly.app_url, line + b"\r\nHost: x\r\n\r\n")[0] == 400
     assert not re.search("secret-ticket", friendly.output)
+
+
+@pytest.mark.parametrize("letter", ["a", "\u8a9e", CROWN])
+def test_the_longest_name_fits_into_the_head_of_an_answer(friendly: Stack, user: str, letter: str) -> None:
+    """nginx keeps a small buffer for it, and browsers drop a cookie of more than 4096 bytes."""
+    name = f"{user}.".ljust(255, letter)
+    origin = "https://app.example.com"
+    for base in (friendly.url, friendly.app_url):
+        given = friendly.post("/tickets", {"user": name, "topics": ["a"]}, friendly.bearer(subscribe=["*"])).json()
+        headers = {"Origin": origin, "Sec-Fetch-Site": "same-site"}
+        with EventSource(base + given["url"], headers).wait_open() as source:
+            cookie = source.headers["set-cookie"]
+            assert len(cookie) < 1024
+            first = friendly.publish(user=name)
+            source.wait_ids(first)
+        pair = cookie.partition(";")[0]
+        with EventSource(base + given["url"], headers | {"Cookie": pair, "Last-Event-ID": first}).wait_open() as source:
+            source.wait_ids(friendly.publish(user=name))
