@@ -40,8 +40,10 @@ def free_port() -> int:
 
 
 def command(*words: str, **settings: object) -> tuple[list[str], dict[str, str]]:
-    """`python -m pushsvc ...` and its environment, free of settings from outside."""
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("PUSHSVC_")}
+    """`python -m pushsvc ...` and its environment, free of settings from outside but for the poller: all tests can be
+    run with either."""
+    kept = "PUSHSVC_POLLER"
+    environ = {name: value for name, value in os.environ.items() if name == kept or not name.startswith("PUSHSVC_")}
     environ |= {f"PUSHSVC_{name.upper()}": str(value) for name, value in settings.items()}
     return [sys.executable, "-m", "pushsvc", *words], environ
 
