@@ -22,7 +22,7 @@ export async function call(method, path, body, headers = {}) {
   if (body) headers["Content-Type"] = "application/json";
   let response, answer;
   try {
-    response = await fetch(new URL(path, BASE), { method, headers, body: body && JSON.stringify(body), signal: AbortSignal.timeout(TIMEOUT_MS) });
+    response = await fetch(new URL(path, BASE), { method, headers, cache: "no-store", body: body && JSON.stringify(body), signal: AbortSignal.timeout(TIMEOUT_MS) });
     answer = await response.json().catch(() => ({}));
   } catch {
     throw new Problem("The service cannot be reached.");

@@ -2,7 +2,7 @@
 
 import { Problem, jitter } from "./api.js";
 
-const SLOW_MS = 5000, HUNG_MS = 20000, MOST_MS = 15000;
+const SLOW_MS = 5000, HUNG_MS = 20000, MOST_SILENT_MS = 180000, MOST_PAUSE_MS = 15000;
 
 /**
  * An EventSource gives up for good at any answer that is no stream, and Firefox's also where nobody answers at all. None
@@ -82,7 +82,7 @@ export class Stream {
 
   #later(why, least = 0) {
     this.#hangUp();
-    const ms = Math.max(least * 1000, jitter(Math.min(1000 * 2 ** this.#tries++, MOST_MS)));
+    const ms = Math.max(least * 1000, jitter(Math.min(1000 * 2 ** this.#tries++, MOST_PAUSE_MS)));
     this.tell("connecting", `${why} Next try in ${(ms / 1000).toFixed(1)} s.`);
     this.#timer = setTimeout(() => this.open(), ms);
   }
@@ -125,7 +125,7 @@ export class Stream {
   // ---- None of the engines has a time-out ----------------------------------------------------------------------
 
   #sign = 0;  // of life: when the last one came
-  #pause = 0;  // ms that the service is silent between two heartbeats, once that is known
+  #pause = 0;  // ms that the service is silent before a heartbeat, once that is known (or that this machine slept)
 
   #expect(ms, otherwise) {
     clearTimeout(this.#timer);
@@ -142,7 +142,7 @@ export class Stream {
     if (heartbeat) this.#pause = Math.max(this.#pause, now - this.#sign);
     this.#sign = now;
     clearTimeout(this.#timer);
-    if (this.#pause) this.#expect(Math.max(HUNG_MS, 3 * this.#pause), () => this.open());
+    if (this.#pause) this.#expect(Math.min(Math.max(HUNG_MS, 3 * this.#pause), MOST_SILENT_MS), () => this.open());
   }
 }
 
