@@ -11,6 +11,7 @@ _READ: Final = frozenset({"content-type", "content-encoding", "location"})  # he
 _PASSED: Final = frozenset({"x-request-id", "retry-after", "retry-after-ms", "x-should-retry"})  # and to who asked
 _PASSED_PREFIXES: Final = ("x-ratelimit-", "openai-")
 _MOST_PASSED: Final = 40
+_MOST_PASSED_BYTES: Final = 2560  # nginx has 4 KB for the head of an answer, and refuses one that is longer
 _VALUE: Final = re.compile("[ -~]{1,512}")  # nothing that ends a header
 
 
@@ -21,11 +22,12 @@ def matters(name: str) -> bool:
 
 def passing(headers: Mapping[str, str]) -> dict[str, str]:
     """Those that concern who asked: how often one may ask, when again, and by what name the server knows it."""
-    found = {
-        name: value
-        for name, value in headers.items()
-        if (name in _PASSED or name.startswith(_PASSED_PREFIXES)) and _VALUE.fullmatch(value)
-    }
+    found, room = {}, _MOST_PASSED_BYTES
+    for name, value in headers.items():
+        if (name in _PASSED or name.startswith(_PASSED_PREFIXES)) and _VALUE.fullmatch(value):
+            room -= len(f"{name}: {value}\r\n")
+            if room >= 0:
+                found[name] = value
     return dict(islice(found.items(), _MOST_PASSED))
 
 

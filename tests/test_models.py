@@ -128,6 +128,15 @@ def test_headers_have_bounds(answering: Stack, user: str, model: Model) -> None:
     assert not [name for name in passed if name.startswith("openai-")]
 
 
+def test_headers_fit_into_nginx_s_buffer(answering: Stack, user: str, model: Model) -> None:
+    lines = [f"openai-{number}: {'x' * 500}" for number in range(20)] + ["x-request-id: r1"]
+    head = HEAD.replace(b"\r\n\r\n", "\r\n".join(["", *lines, "", ""]).encode())
+    model.script = lambda c: c.send(head).say("a").done()
+    answer = ask(answering, user, stream=True)
+    assert text(data(answer.text)) == "a"
+    assert answer.headers["x-request-id"] == "r1"
+
+
 def test_a_base_url_with_a_query(start: Start, user: str, model: Model) -> None:
     url = model.url.replace("/v1", "/openai/deployments/d/?api-version=2024-10-21")
     stack = start(llm_base_url=f" {url} ", workers=1)
