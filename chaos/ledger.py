@@ -10,7 +10,7 @@ EventId = tuple[int, int]
 
 
 def event_id(text: str) -> EventId:
-    ms, _, number = text.partition("-")
+    ms, _, number = text.partition("~")[0].partition("-")  # what follows is the proof of a ticket's stream
     return int(ms), int(number)
 
 
