@@ -25,9 +25,10 @@ def passing(headers: Mapping[str, str]) -> dict[str, str]:
     found, room = {}, _MOST_PASSED_BYTES
     for name, value in headers.items():
         if (name in _PASSED or name.startswith(_PASSED_PREFIXES)) and _VALUE.fullmatch(value):
-            room -= len(f"{name}: {value}\r\n")
-            if room >= 0:
+            size = len(f"{name}: {value}\r\n")
+            if size <= room:
                 found[name] = value
+                room -= size
     return dict(islice(found.items(), _MOST_PASSED))
 
 
