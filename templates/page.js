@@ -1,10 +1,10 @@
-let events, cursor;
+let events, cursor = "";
 async function listen() {
   try {
     const ticket = await (await fetch("/your-backend/ticket", { cache: "no-store" })).json();  // of POST /tickets
     // the first time, read and show your own state here: after the ticket was made, and before its cursor is used
     events?.close();
-    events = new EventSource(`${ticket.url}&last_event_id=${cursor ??= ticket.cursor}`);
+    events = new EventSource(`${ticket.url}&last_event_id=${cursor ||= ticket.cursor ?? ""}`);
     for (const name of ["cursor", "message", "order.paid", "gap"]) events.addEventListener(name, heard);
     events.onerror = () => events.readyState === EventSource.CLOSED && later();
   } catch { later(); }
