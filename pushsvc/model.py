@@ -23,7 +23,7 @@ def matters(name: str) -> bool:
 def passing(headers: Mapping[str, str]) -> dict[str, str]:
     """Those that concern who asked: how often one may ask, when again, and by what name the server knows it."""
     found, room = {}, _MOST_PASSED_BYTES
-    for name, value in headers.items():
+    for name, value in sorted(headers.items(), key=lambda header: header[0] not in _PASSED):
         if (name in _PASSED or name.startswith(_PASSED_PREFIXES)) and _VALUE.fullmatch(value):
             size = len(f"{name}: {value}\r\n")
             if size <= room:
