@@ -33,8 +33,9 @@ backlog = 16384  # where a crowd waits; the kernel makes it net.core.somaxconn i
 timeout = 30  # seconds without a sign of life before a worker is killed
 graceful_timeout = _graceful_timeout(_settings.drain_seconds)
 keepalive = 75  # seconds; longer than nginx keeps an idle upstream connection, so that nginx closes first
+limit_request_line = 8190  # bytes, the most that gunicorn's own workers take; ours takes more: pushsvc/heads.py
 limit_request_fields = MOST_FIELDS
-limit_request_field_size = LONGEST_LINE  # bytes; the line, and all together: pushsvc/heads.py
+limit_request_field_size = LONGEST_LINE  # bytes
 max_requests = 0  # a worker that restarted by itself would throw out its connections
 control_socket_disable = True  # its default path is shared by all instances of a user
 # Whose word counts about address and scheme is the application's matter (pushsvc/forwarding.py).
