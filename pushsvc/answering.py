@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
+import orjson
 from flask import Blueprint, Response, request
 from flask.typing import ResponseReturnValue
 
-from pushsvc import chunks, exact_json, sse
+from pushsvc import chunks, exact_json, members, sse
 from pushsvc.arguments import number, stream_cursor, stream_heartbeat, stream_parameters
 from pushsvc.burst import Burst, Live
 from pushsvc.credentials import admit, bears_token, identify, same_site
@@ -224,20 +225,20 @@ def _json(value: Json) -> Response:
 
 def _described(partition: Partition, record: Record) -> Json:
     whole = partition.generations.answer(record)
-    asked: Json = exact_json.loads(record.request)
-    messages: list[Any] = asked["messages"]
+    asked = members.read(record.request) or {}
+    named, messages = asked.get("model"), asked["messages"]
     return {
         "id": record.id,
         "object": "generation",
         "state": record.state,
         "url": answer_url(partition, record.id),
-        "model": whole.get("model") or asked.get("model"),
+        "model": whole.get("model") or (named and named.value),
         "created": record.created // 1000,
         "seconds": None if record.ended is None else (record.ended - record.created) / 1000,
-        "messages": messages,
+        "messages": orjson.Fragment(messages.text),  # with the digits that others wrote
         "text": chunks.text(whole),
         "choices": whole.get("choices") or [],
         "finish_reason": chunks.finish_reason(whole),
-        "usage": chunks.usage(whole, messages),
+        "usage": chunks.usage(whole, messages.value),
         "error": None if record.ending is None else record.ending.error,
     }

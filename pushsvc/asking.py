@@ -91,7 +91,7 @@ def _repeated(partition: Partition, record: Record, *, stream: bool) -> Response
     if refusal is not None:
         return refusal
     said = partition.generations.records.said(record.id)
-    return Response(b"".join([event.wire for event in said]), headers=STREAM_HEADERS)
+    return Response(b"".join([event.wire for event in said]), headers=record.ending.headers | STREAM_HEADERS)
 
 
 def _streamed(partition: Partition, begun: _Begun) -> Response:

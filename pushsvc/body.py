@@ -105,8 +105,13 @@ class Unpacker:
                 self._raw = piece
                 return b""
             self._zlib = zlib.decompressobj(_window(piece))
+        plain = b""
         try:
-            plain: bytes = self._zlib.decompress(piece, self._most + 1)
+            while piece and len(plain) <= self._most:
+                plain += self._zlib.decompress(piece, self._most + 1 - len(plain))
+                piece = self._zlib.unused_data  # gzip may come in several members, one after the other
+                if piece:
+                    self._zlib = zlib.decompressobj(_window(piece))
         except zlib.error as error:
             raise Unreadable("The model's answer is not packed as it says.") from error
         return plain

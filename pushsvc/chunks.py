@@ -177,6 +177,12 @@ def completion(chunk: Json) -> Json:
     return rest | {"object": "chat.completion", "choices": choices}
 
 
+def is_completion(value: Json) -> bool:
+    """Whether this is a completion, and no chunk."""
+    choices: list[Json] = value.get("choices") or []
+    return any(choice.get("message") and not choice.get("delta") for choice in choices)
+
+
 def chunk_of(whole: Json) -> Json:
     """The other way: one chunk that says all of a completion."""
     choices = []
@@ -197,8 +203,8 @@ def text(whole: Json) -> str:
 
 
 def _message(choice: Json) -> Json:
-    """Of a completion that came as one document; some servers leave it out, or say null."""
-    return choice.get("message") or {}
+    """Of a completion that came as one document; some servers leave it out, or say null, or send a chunk."""
+    return choice.get("message") or choice.get("delta") or {}
 
 
 def finish_reason(whole: Json) -> str | None:

@@ -143,6 +143,8 @@ class Generation:
         if "error" in chunk.value and (failure := chunks.error_of(exact_json.loads(data))) is not None:
             self._fail("The model failed.", "upstream_failed", failure)
             return
+        if not self._progress.spoke and chunks.is_completion(chunk.value):  # all at once, and only framed as a stream
+            chunk = chunks.parse(exact_json.dumps(chunks.chunk_of(exact_json.loads(data)), lone=True))
         self._progress.take(chunk.value)
         self._pending.append(chunk)
         self._pending_bytes += len(data)
@@ -193,7 +195,7 @@ class Generation:
             self._fail("The model sent no answer.", "upstream_malformed", failure)
             return
         self._pending.append(Chunk(exact_json.dumps(chunks.chunk_of(whole), lone=True), {}))
-        self.end(Ending(COMPLETED, answer=body))
+        self.end(Ending(COMPLETED, answer=body if chunks.is_completion(whole) else None))
 
     # Its life
 

@@ -25,7 +25,7 @@ class Progress:
     """Told what comes, it says when that is enough. `now` is a monotonic time."""
 
     __slots__ = (
-        "_asked_at", "_choices", "_done_at", "_finished_at", "_given", "_reasons", "_spoke", "heard_at",
+        "_asked_at", "_choices", "_done_at", "_finished_at", "_given", "_reasons", "heard_at", "spoke",
     )  # fmt: skip
 
     def __init__(self, choices: int, now: float) -> None:
@@ -33,7 +33,7 @@ class Progress:
         self._choices = choices
         self._asked_at = now
         self.heard_at = now  # when something came last, be it a comment: a sign of life
-        self._spoke = False  # a token came
+        self.spoke = False  # a token came
         self._given: frozenset[int] = frozenset()  # choices that came
         self._reasons: frozenset[int] = frozenset()  # those of them that have a reason to end
         self._finished_at: float | None = None
@@ -45,9 +45,9 @@ class Progress:
         for choice in choices:
             if self._choices > 1 or choice.get("finish_reason"):
                 self._note(choice)
-        if not self._spoke or self._finished_at is not None:
+        if not self.spoke or self._finished_at is not None:
             speaks = any(map(chunks.says, choices))
-            self._spoke = self._spoke or speaks
+            self.spoke = self.spoke or speaks
             if self.finished and (speaks or self._finished_at is None):
                 self._finished_at = self.heard_at
         elif self.finished:
@@ -84,7 +84,7 @@ class Progress:
         if now - self._asked_at > limits.total:
             return timeout("The whole answer took too long.", "total_timeout")
         silent = 0.0 if paused else now - self.heard_at
-        if self._spoke:
+        if self.spoke:
             if silent > limits.between_tokens:
                 return timeout("The model fell silent in the middle of its answer.", "between_tokens_timeout")
         elif streams and silent > limits.first_token:

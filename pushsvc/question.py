@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from pushsvc import chunks, exact_json
+from pushsvc import chunks, exact_json, members
 from pushsvc.errors import Invalid
+from pushsvc.members import Member
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +23,12 @@ class Question:
 
 def parse(raw: bytes, *, model: str, stream: bool | None = None) -> Question:
     """Check a request in OpenAI's schema, and our own `on_disconnect`. `model`: if it names none; `stream`: in place
-    of what it says. It goes on as it came, or, where that must change, with the same digits in its numbers.
+    of what it says. It goes on as it came; where a member must change, the others stay as they are.
 
     Raises Invalid, naming the field.
     """
-    body = _read(raw)
+    said = _read(raw)
+    body = {name: member.value for name, member in said.items()}
     _check_messages(body.get("messages"))
     if not isinstance(body.get("model", ""), str):
         raise Invalid.field("model", "must be a string.")
@@ -36,33 +38,34 @@ def parse(raw: bytes, *, model: str, stream: bool | None = None) -> Question:
         raise Invalid.field("on_disconnect", "must be continue or cancel.")
     asked = bool(body.get("stream"))
     streams = asked if stream is None else stream
-    passed = {name: value for name, value in body.items() if name != "on_disconnect"}
+    passed = {name: member for name, member in said.items() if name != "on_disconnect"}
     if streams != asked:
-        passed["stream"] = streams
+        passed["stream"] = Member(streams, "true" if streams else "false")
     if model and "model" not in body:
-        passed["model"] = model
-    if passed.keys() != body.keys() or streams != asked:
-        raw = exact_json.dumps(passed)
+        passed["model"] = Member(model, exact_json.dumps(model).decode())
+    if passed.keys() != said.keys() or streams != asked:
+        raw = members.write(passed)
     return Question(raw, streams, body.get("on_disconnect") == "cancel", _choices(body.get("n")))
 
 
-def _read(raw: bytes) -> dict[str, Any]:
+def _read(raw: bytes) -> dict[str, Member]:
     try:
-        body = exact_json.loads(raw, unique=True)
+        said = members.read(raw)
     except exact_json.NotJson as error:
         raise Invalid(f"The body is not valid JSON: {error}.") from error
-    if not isinstance(body, dict):
+    if said is None:
         raise Invalid("The body must be a JSON object.")
+    body = {name: member.value for name, member in said.items()}
     if chunks.is_deep(raw, body):
         raise Invalid("The body is nested too deeply.")
     if exact_json.has_lone_surrogate(raw, body):
         raise Invalid("The body holds half of a surrogate pair, such as \\ud83d without its other half, in a string.")
-    return body
+    return said
 
 
 def _choices(n: object) -> int:
     """What is none is the model's to refuse."""
-    return n if isinstance(n, int) and n > 0 else 1
+    return int(n) if isinstance(n, float) and n.is_integer() and n > 0 else 1
 
 
 def _check_messages(messages: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import openai
@@ -14,7 +14,7 @@ import pytest
 from tests.eventsource import EventSource
 from tests.model import HEAD, Conversation, Model, event, silent
 from tests.stack import Stack
-from tests.test_completions import ask, data, reset, text
+from tests.test_completions import ask, data, text
 
 DONE = b"data: [DONE]\n\n"
 STOP = event(None, finish_reason="stop")
@@ -59,14 +59,30 @@ TYPES = [
 
 
 @pytest.mark.parametrize("types", TYPES, ids=" + ".join)
-@pytest.mark.parametrize(
-    "body", [STREAM, b"\n : hello\n\n" + STREAM, b"\xef\xbb\xbf" + STREAM, WHOLE, b" \r\n" + WHOLE]
-)
+@pytest.mark.parametrize("body", [STREAM, WHOLE])
 def test_whatever_the_type_says(answering: Stack, user: str, model: Model, types: list[str], body: bytes) -> None:
     """Each way it is asked, what comes is told as it was asked for."""
     model.script = lambda c: c.send(head(*(f"Content-Type: {each}" for each in types)) + body).close()
     for stream in (True, False):
         assert said(answering, user, stream=stream) == "all of it"
+
+
+FRAMED = b"data: %b\n\ndata: [DONE]\n\n" % WHOLE  # a stream of one event, which is all of the answer
+CHUNK = WHOLE.replace(b'"message"', b'"delta"')  # the other way round
+
+
+@pytest.mark.parametrize(
+    "body", [b"\n : hello\n\n" + STREAM, b"\xef\xbb\xbf" + STREAM, b" \r\n" + WHOLE, FRAMED, CHUNK]
+)
+@pytest.mark.parametrize("kind", ["text/event-stream", "application/json"])
+def test_whatever_it_begins_with(answering: Stack, user: str, model: Model, kind: str, body: bytes) -> None:
+    model.script = lambda c: c.send(head(f"Content-Type: {kind}") + body).close()
+    for stream in (True, False):
+        assert said(answering, user, stream=stream) == "all of it"
+
+
+def members(body: bytes) -> bytes:
+    return gzip.compress(body[:9]) + gzip.compress(body[9:])
 
 
 def deflate(body: bytes) -> bytes:
@@ -75,7 +91,13 @@ def deflate(body: bytes) -> bytes:
 
 @pytest.mark.parametrize(
     ("name", "pack"),
-    [("gzip", gzip.compress), ("x-gzip", gzip.compress), ("deflate", zlib.compress), ("Deflate", deflate)],
+    [
+        ("gzip", gzip.compress),
+        ("x-gzip", gzip.compress),
+        ("deflate", zlib.compress),
+        ("Deflate", deflate),
+        ("GZIP", members),
+    ],
 )
 @pytest.mark.parametrize("body", [STREAM, WHOLE])
 def test_packed_although_nobody_asked(
@@ -145,138 +167,6 @@ def test_an_image_in_one_chunk(answering: Stack, door: str, user: str, model: Mo
     with EventSource(door + begun["url"]).wait_open() as late:
         late.wait(lambda each: "[DONE]" in each.data, "the end")
         assert len(late.messages[0].data) > 1_500_000
-
-
-def pings(conversation: Conversation) -> None:
-    while not conversation.hung_up.wait(0.1):
-        conversation.chunk(b": ping\n\n").chunk(b"data:\n\n")
-
-
-AFTERWARDS: dict[str, Callable[[Conversation], object]] = {
-    "the end of the body": lambda c: c.send(b"0\r\n\r\n"),
-    "pings for ever": pings,
-    "silence": lambda c: c.wait_for_hang_up(),
-    "a reset": reset,
-    "a short body": Conversation.close,
-    "broken framing": lambda c: c.send(b"zzz\r\n"),
-    "nonsense": lambda c: c.chunk(b"data: {nonsense\n\n"),
-    "an error": lambda c: c.chunk(b'data: {"error": {"message": "late"}}\n\n'),
-    "usage": lambda c: c.chunk(event(None, choices=[], usage={"total_tokens": 7})),
-    "the mark, and a reset": lambda c: reset(c.chunk(DONE)),
-}
-
-
-@pytest.mark.parametrize("what", AFTERWARDS)
-def test_after_the_last_reason_it_is_complete(answering: Stack, user: str, model: Model, what: str) -> None:
-    def script(conversation: Conversation) -> None:
-        conversation.send(HEAD).chunk(event("all of it") + STOP)
-        AFTERWARDS[what](conversation)
-
-    model.script = script
-    assert said(answering, user, stream=True) == "all of it"
-
-
-def test_usage_that_comes_a_moment_later(answering: Stack, user: str, model: Model) -> None:
-    def script(conversation: Conversation) -> None:
-        conversation.send(HEAD).say("a").chunk(STOP)
-        conversation.hung_up.wait(0.3)
-        conversation.chunk(event(None, choices=[], usage={"total_tokens": 7}))
-
-    model.script = script
-    assert kept(answering, user, ask(answering, user, stream=True))["usage"] == {"total_tokens": 7}
-
-
-def test_two_choices_are_complete_when_both_are(answering: Stack, user: str, model: Model) -> None:
-    def script(conversation: Conversation) -> None:
-        conversation.send(HEAD).say("a").chunk(STOP)
-        for number in range(30):
-            conversation.hung_up.wait(0.05)
-            conversation.say(f"{number},", index=1)
-        conversation.chunk(event(None, index=1, finish_reason="length"))
-
-    model.script = script
-    choices = kept(answering, user, ask(answering, user, stream=True, n=2))["choices"]
-    whole = "".join(f"{number}," for number in range(30))
-    assert [each["message"]["content"] for each in choices] == ["a", whole]
-    assert [each["finish_reason"] for each in choices] == ["stop", "length"]
-
-
-@pytest.mark.parametrize("how", ["cut", "whole"])
-def test_the_mark_of_the_end_without_a_reason(answering: Stack, user: str, model: Model, how: str) -> None:
-    """Of an engine that was interrupted: a broken body says so."""
-
-    def script(conversation: Conversation) -> None:
-        conversation.send(HEAD).chunk(event(None, choices=[{"index": 0, "delta": {"role": "assistant"}}]))
-        conversation.say("a").chunk(DONE)
-        conversation.close() if how == "cut" else conversation.send(b"0\r\n\r\n")
-
-    model.script = script
-    answer = ask(answering, user, stream=True)
-    described = kept(answering, user, answer)
-    assert (described["text"], described["finish_reason"]) == ("a", None)
-    if how == "whole":
-        assert described["state"] == "completed"
-    else:
-        assert (described["state"], described["error"]["code"]) == ("upstream_error", "upstream_closed")
-        assert data(answer.text)[-2]["error"]["code"] == "upstream_closed"
-
-
-@pytest.fixture(scope="module")
-def impatient(_model: Model, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    running = Stack(
-        tmp_path_factory.mktemp("lenient"), llm_base_url=_model.url, workers=1,
-        llm_first_token_seconds=1.5, llm_between_tokens_seconds=0.5, llm_total_seconds=6,
-    )  # fmt: skip
-    yield running
-    running.stop()
-    assert "Traceback" not in running.output, running.output
-
-
-SIGNS = [
-    b": keep-alive\n\n",
-    b":\n",
-    b"data:\n\n",
-    b"event: ping\n\n",
-    event(None, choices=[], prompt_progress={"total": 3}),
-]
-
-
-@pytest.mark.parametrize("sign", SIGNS)
-def test_signs_of_life(impatient: Stack, user: str, model: Model, sign: bytes) -> None:
-    """For longer than it may be silent, before the first token and after it."""
-
-    def script(conversation: Conversation) -> None:
-        conversation.send(HEAD)
-        for _ in range(9):
-            conversation.hung_up.wait(0.2)
-            conversation.chunk(sign)
-        conversation.say("a")
-        for _ in range(4):
-            conversation.hung_up.wait(0.2)
-            conversation.chunk(sign)
-        conversation.say("b").done()
-
-    model.script = script
-    assert said(impatient, user, stream=True) == "ab"
-
-
-@pytest.mark.parametrize("members", [{"delta": {"role": "assistant"}}, {"delta": {"content": ""}}, {}])
-def test_what_carries_no_token_is_not_the_first(impatient: Stack, user: str, model: Model, members: Any) -> None:
-    choices = [{"index": 0} | members] if members else []
-
-    def script(conversation: Conversation) -> None:
-        conversation.send(HEAD).chunk(event(None, choices=choices, usage=None if members else {"total_tokens": 1}))
-        conversation.hung_up.wait(1.1)
-        conversation.say("a").done()
-
-    model.script = script
-    assert said(impatient, user, stream=True) == "a"
-
-
-def test_the_total_holds_all_the_same(impatient: Stack, user: str, model: Model) -> None:
-    model.script = lambda c: pings(c.send(HEAD))
-    answer = ask(impatient, user, stream=True)
-    assert kept(impatient, user, answer)["error"]["code"] == "total_timeout"
 
 
 def test_the_official_client_reads_what_we_make_of_it(answering: Stack, user: str, model: Model) -> None:
