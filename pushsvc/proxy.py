@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -40,16 +41,18 @@ def nginx_command(settings: Settings) -> list[str]:
     """How to start the nginx of `up`; its files are under the data directory. Raises ConfigError if there is none."""
     folder = settings.data_dir.resolve() / "nginx"
     folder.mkdir(parents=True, exist_ok=True)
+    nginx = _find_nginx()
     words = _words(settings, folder) | {
         "USER": "user root;" if os.geteuid() == 0 else "",
         "LISTEN": settings.http,
         "CORES": str(usable_cores()),  # nginx's own `auto` counts those of the machine
         "LOG": _log(folder),
+        "TEMPORARY": _temporary(nginx),
     }
     for name in _INCLUDED:
         _fill(name, folder / name, words)
     _fill("standalone.conf", folder / "nginx.conf", words)
-    return [_find_nginx(), "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", "stderr"]
+    return [nginx, "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", "stderr"]
 
 
 def _fill(template: str, target: Path, words: Mapping[str, str]) -> None:
@@ -122,6 +125,13 @@ def _log(folder: Path) -> str:
     except OSError:
         return str(folder / "refused.log")
     return _STDERR
+
+
+def _temporary(nginx: str) -> str:
+    """A system's own nginx was made to keep what does not fit into memory in folders of its own user's."""
+    built = subprocess.run([nginx, "-V"], capture_output=True, text=True, check=False).stderr
+    kinds = re.findall(r"--http-([a-z-]+)-temp-path=/", built)
+    return "\n".join(f"    {kind.replace('-', '_')}_temp_path {kind};" for kind in kinds)
 
 
 def _find_nginx() -> str:

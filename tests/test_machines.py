@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from pushsvc.config import Settings
+from pushsvc.proxy import nginx_command
 from pushsvc.wheels import how_to_get
 from tests.programs import need
 from tests.stack import ROOT
@@ -101,6 +103,18 @@ def test_each_system_has_words_of_its_own(
 def test_the_systems_own_is_as_good_as_the_wheel(tmp_path: Path) -> None:
     done = install(HERE + NO_WHEEL, tmp_path, "redis-server")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_the_systems_nginx_writes_nowhere_but_with_us(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Debian's and Alpine's would keep bodies in folders that an ordinary user may not make."""
+    real, wrapper = nginx_command(Settings(data_dir=tmp_path / "real"))[0], tmp_path / "program"
+    built = "--prefix=/usr --http-client-body-temp-path=/var/lib/nginx/body --http-proxy-temp-path=/var/lib/nginx/proxy"
+    wrapper.write_text(f'#!/bin/sh\n[ "$1" = -V ] && echo "configure arguments: {built}" >&2 || exec {real} "$@"\n')
+    wrapper.chmod(0o755)
+    monkeypatch.setattr("pushsvc.proxy._find_nginx", lambda: str(wrapper))
+    done = subprocess.run([*nginx_command(Settings(data_dir=tmp_path)), "-t"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "nginx" / "client_body").is_dir()
 
 
 def test_what_else_cannot_be_installed_is_pips_to_say(tmp_path: Path) -> None:
