@@ -114,7 +114,7 @@ def test_the_systems_nginx_writes_nowhere_but_with_us(tmp_path: Path, monkeypatc
     monkeypatch.setattr("pushsvc.proxy._find_nginx", lambda: str(wrapper))
     done = subprocess.run([*nginx_command(Settings(data_dir=tmp_path)), "-t"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "nginx" / "client_body").is_dir()
+    assert (tmp_path / "nginx" / "client-body").is_dir()
 
 
 def test_what_else_cannot_be_installed_is_pips_to_say(tmp_path: Path) -> None:
