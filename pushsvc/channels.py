@@ -3,12 +3,15 @@
 Most connections are alike: live, detached, with nothing waiting. Of these *settled* ones a channel knows just the
 descriptors, and sending to them touches no object of theirs: at ten thousand, reading and writing one each would cost
 a quarter of what the kernel takes for the send itself. What differs in any way is asked one by one.
+
+A descriptor is closed only once no channel has it: its number is soon somebody else's. So each change here can be
+repeated, and `leave` mends whatever an exception left half done.
 """
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from pushsvc.event import BEGINNING, EventId
@@ -23,7 +26,7 @@ class Channel:
     __slots__ = ("_fds", "last", "left_at", "others", "sent_at", "settled")
 
     def __init__(self) -> None:
-        self.settled: dict[int, None] = {}
+        self.settled: dict[int, Subscriber] = {}
         self.others = _NOBODY
         self.last: EventId | None = None
         self.sent_at = 0.0  # monotonic times
@@ -50,29 +53,39 @@ class Channel:
             self.others = {}
         self.others[subscriber] = None
 
-    def remove(self, subscriber: Subscriber) -> None:
-        del self.others[subscriber]
+    def settle(self, subscriber: Subscriber, fd: int) -> None:
+        self._fds = None
+        self.settled[fd] = subscriber
+        self._forget_other(subscriber)
+
+    def unsettle(self, subscriber: Subscriber, fd: int) -> None:
+        self.add(subscriber)
+        self._forget_settled(subscriber, fd)
+
+    def remove(self, subscriber: Subscriber, fd: int) -> None:
+        """Harmless when repeated."""
+        self._forget_settled(subscriber, fd)
+        self._forget_other(subscriber)
+
+    def _forget_settled(self, subscriber: Subscriber, fd: int) -> None:
+        if self.settled.get(fd) is subscriber:
+            self._fds = None
+            del self.settled[fd]
+
+    def _forget_other(self, subscriber: Subscriber) -> None:
+        self.others.pop(subscriber, None)
         if not self.others:
             self.others = _NOBODY
-
-    def settle(self, fd: int) -> None:
-        self.settled[fd] = None
-        self._fds = None
-
-    def unsettle(self, fd: int) -> None:
-        del self.settled[fd]
-        self._fds = None
 
 
 class Channels:
     """All of them, and `through`: every event up to it that was announced has been sent to the settled. It falls back
     when Redis does."""
 
-    def __init__(self, by_fd: Callable[[int], Subscriber]) -> None:
+    def __init__(self) -> None:
         self.through = BEGINNING
         self.life = b""  # of the data, see Lives.current
         self.unsettled = 0  # how often one has been; who shares a turn sees by it whether a descriptor may be stale
-        self._by_fd = by_fd
         self._channels: dict[str, Channel] = {}
 
     def __getitem__(self, name: str) -> Channel:
@@ -91,36 +104,37 @@ class Channels:
                 channel = self._channels[name] = Channel()
             channel.add(subscriber)
 
-    def leave(self, subscriber: Subscriber, now: float) -> None:
-        """It must not be settled."""
-        for channel in self.of(subscriber):
-            channel.remove(subscriber)
-            channel.left_at = now
+    def leave(self, subscriber: Subscriber, fd: int, now: float) -> None:
+        """Whatever state it is in. Harmless when repeated. `fd`: its descriptor, negative if it has none."""
+        if fd >= 0:
+            self.unsettled += 1
+        for name in subscriber.channels:
+            channel = self._channels.get(name)
+            if channel is not None:
+                channel.left_at = now
+                channel.remove(subscriber, fd)
 
     def settle(self, subscriber: Subscriber, fd: int) -> None:
         for channel in self.of(subscriber):
-            channel.remove(subscriber)
-            channel.settle(fd)
+            channel.settle(subscriber, fd)
 
     def unsettle(self, subscriber: Subscriber, fd: int) -> None:
         """From here on its own `last` counts again."""
         self.unsettled += 1
         subscriber.last = max(subscriber.last, self.through)
         for channel in self.of(subscriber):
-            channel.unsettle(fd)
-            channel.add(subscriber)
+            channel.unsettle(subscriber, fd)
 
-    def followers(self, channel: Channel) -> list[Subscriber]:
-        return [*map(self._by_fd, channel.settled), *channel.others]
+    @staticmethod
+    def followers(channel: Channel) -> list[Subscriber]:
+        return [*channel.settled.values(), *channel.others]
 
     def positions(self, channel: Channel) -> Iterator[tuple[str, EventId]]:
         """Users, and up to where each has had everything, as far as the Hub alone sends to them."""
         settled, sent = channel.settled, self.sent(channel)
-        for fd in list(settled):
-            if fd in settled:  # still: who asks takes pauses
-                subscriber = self._by_fd(fd)
-                if subscriber.ack:
-                    yield subscriber.user, sent
+        for fd, subscriber in list(settled.items()):
+            if subscriber.ack and settled.get(fd) is subscriber:  # still: who asks takes pauses
+                yield subscriber.user, sent
         for subscriber in list(channel.others):
             if subscriber.ack and subscriber.outlet.clear and subscriber.catching is None:
                 yield subscriber.user, subscriber.last

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import random
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import gevent
 
@@ -51,13 +50,14 @@ class Connections:
             lambda subscriber: self.guard(subscriber, lambda each: self.end(each, Reason.GONE)),
             lambda subscriber: self.guard(subscriber, self._flushed),
         )
-        self.channels = Channels(self.sockets.subscriber)
+        self.channels = Channels()
         self.positions = Positions(log, self.channels.positions)
         self._left = left
         self._heartbeat_seconds = heartbeat_seconds
         self._retry_seconds = retry_seconds
         self._all: dict[Subscriber, None] = {}
         self._unsettled: dict[Subscriber, None] = {}  # looked at with every tick
+        self._leaving: dict[Subscriber, None] = {}  # not yet forgotten by all who knew them
         self._tick_seconds = min(TICK_SECONDS, heartbeat_seconds / 2)
         self._wheel = Wheel(self._tick_seconds)
         self.loop = Loop("wheel", self._turn, expected=())
@@ -81,16 +81,29 @@ class Connections:
         return list(self._all)
 
     def leave(self, subscriber: Subscriber) -> None:
-        """Forget one whose connection has ended. Harmless when repeated."""
+        """Forget one whose connection has ended. Harmless when repeated; if it fails, the wheel does it again."""
         if subscriber in self._all:
-            self.discard(subscriber)
-            self._left(subscriber)
+            self._leaving[subscriber] = None
+            self._forget(subscriber)
 
-    def discard(self, subscriber: Subscriber) -> None:
-        """Forget one that nobody was told of."""
-        self.unsettle(subscriber)
-        del self._all[subscriber], self._unsettled[subscriber]
-        self.channels.leave(subscriber, time.monotonic())
+    def _forget(self, subscriber: Subscriber) -> None:
+        """Each step can be repeated. No channel knows its descriptor any more before that is closed."""
+        outlet = subscriber.outlet
+        self.channels.leave(subscriber, outlet.fd if isinstance(outlet, SocketOutlet) else -1, time.monotonic())
+        self._wheel.take(subscriber)
+        if outlet.detached:
+            outlet.cut()
+        self._left(subscriber)
+        for known in (self._unsettled, self._all, self._leaving):
+            known.pop(subscriber, None)
+
+    def drop(self, subscriber: Subscriber) -> None:
+        """Whatever state an error has left it in: its client resumes."""
+        subscriber.reason = subscriber.reason or Reason.BROKEN
+        if subscriber.outlet.detached:
+            self.leave(subscriber)
+        else:
+            subscriber.outlet.cut()  # then its request ends
 
     def settled(self, fd: int) -> bool:
         """Whether it is the descriptor of a settled one."""
@@ -110,29 +123,37 @@ class Connections:
             and subscriber.last <= self.channels.through  # else some announcements are behind what it has had
             and not subscriber.due
         ):
-            del self._unsettled[subscriber]
-            self.channels.settle(subscriber, outlet.fd)
             self._come_back(subscriber)
+            self.channels.settle(subscriber, outlet.fd)
+            self._unsettled.pop(subscriber, None)
 
     def unsettle(self, subscriber: Subscriber) -> None:
         """Treat it by itself. Harmless when repeated."""
         outlet = subscriber.outlet
         if subscriber.due and isinstance(outlet, SocketOutlet):
             subscriber.sent_at = self._sent_at(subscriber)
-            self._wheel.take(subscriber)
             self._unsettled[subscriber] = None
             self.channels.unsettle(subscriber, outlet.fd)
+            self._wheel.take(subscriber)  # last: until then this can be repeated
 
-    def adopt(self, subscriber: Subscriber, outlet: SocketOutlet) -> None:
-        """From now on its bytes go to the socket directly; what waits in its queue is first."""
-        queue, subscriber.outlet = subscriber.outlet, outlet
+    def adopt(self, subscriber: Subscriber, client: Any, *, chunked: bool) -> None:
+        """From now on its bytes go to the socket directly; what waits in its queue is first. If this fails, it is
+        forgotten. The descriptor is the client's until it was detached, then the outlet's."""
+        queue, outlet = subscriber.outlet, SocketOutlet(client.fileno(), self.sockets, chunked=chunked)
         assert isinstance(queue, QueueOutlet)
         try:
             self.sockets.add(outlet.fd, subscriber)
-        except OSError:  # no more watches to be had
-            os.close(outlet.fd)
+            subscriber.outlet = outlet
+            client.detach()
+            self._go_on(subscriber, queue, outlet)
+        except BaseException:
+            if client.fileno() >= 0:
+                outlet.give_back()
+            subscriber.reason = subscriber.reason or Reason.BROKEN
             self.leave(subscriber)
             raise
+
+    def _go_on(self, subscriber: Subscriber, queue: QueueOutlet, outlet: SocketOutlet) -> None:
         wire, last = queue.take(wait=False)
         if wire:
             outlet.send(Burst(wire, last))
@@ -146,8 +167,10 @@ class Connections:
 
     def end(self, subscriber: Subscriber, reason: Reason) -> None:
         """Let a connection go: told when to come back, or cut. Harmless when repeated."""
-        if subscriber.reason is not None:
-            return
+        if subscriber.reason is None:
+            self.guard(subscriber, lambda each: self._end(each, reason))
+
+    def _end(self, subscriber: Subscriber, reason: Reason) -> None:
         self.unsettle(subscriber)
         subscriber.reason = reason
         outlet = subscriber.outlet
@@ -166,7 +189,6 @@ class Connections:
         owed = [self.channels.sent(c) for c in self.channels.of(subscriber) if self.positions.owes(c)]
         if owed and subscriber.outlet.clear and subscriber.catching is None:
             self._had(subscriber, min(subscriber.last, max(owed)))
-        subscriber.outlet.cut()
         self.leave(subscriber)
 
     def _flushed(self, subscriber: Subscriber) -> None:
@@ -192,7 +214,11 @@ class Connections:
 
     def short(self, fd: int, rest: bytes, last: EventId) -> None:
         """A settled one's client had no room for all that was sent, up to the event `last`."""
-        subscriber = self.sockets.subscriber(fd)
+        subscriber = self.sockets.find(fd)
+        if subscriber is not None:
+            self.guard(subscriber, lambda each: self._keep(each, rest, last))
+
+    def _keep(self, subscriber: Subscriber, rest: bytes, last: EventId) -> None:
         self.unsettle(subscriber)
         subscriber.last = max(subscriber.last, last)
         assert isinstance(subscriber.outlet, SocketOutlet)
@@ -202,11 +228,15 @@ class Connections:
 
     def _turn(self, loop: Loop) -> None:
         """One wheel for all: heartbeats to the silent, an end to the expired and the slow."""
+        missed = self.all()  # after an error of a turn before
         while True:
             loop.well()
             gevent.sleep(self._tick_seconds)
             turn = Turn()
-            for number, subscriber in enumerate([*self._wheel.turn(), *self._unsettled]):
+            for subscriber in list(self._leaving):  # an error came in between
+                self.guard(subscriber, self._forget)
+            due, missed = [*missed, *self._wheel.turn(), *self._unsettled], []
+            for number, subscriber in enumerate(due):
                 if subscriber in self._all:
                     self.guard(subscriber, self._look)
                 if number % LOOK == 0:
@@ -219,7 +249,7 @@ class Connections:
         except Exception:
             logger.exception("a connection is cut because of an error of the service")
             with contextlib.suppress(Exception):
-                self.end(subscriber, Reason.BROKEN)
+                self.drop(subscriber)
 
     def _look(self, subscriber: Subscriber) -> None:
         now, wall = time.monotonic(), time.time()

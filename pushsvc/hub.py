@@ -23,7 +23,7 @@ from pushsvc.outlet import QueueOutlet
 from pushsvc.presence import Presence
 from pushsvc.recovery import Recovery
 from pushsvc.room import Room
-from pushsvc.sockets import SocketOutlet, write_all
+from pushsvc.sockets import write_all
 from pushsvc.subscriber import Listener, Reason, Subscriber
 
 CONFIRM_SECONDS: Final = 5.0  # how long a join waits for Redis to confirm the subscription
@@ -64,13 +64,9 @@ class Hub(Ear):
         Raises Unavailable, or TooManyConnections.
         """
         self.room.check()
-        self.connections.enter(subscriber)
         try:
-            self._presence.enter(subscriber.counted_as)
-        except BaseException:
-            self.connections.discard(subscriber)
-            raise
-        try:
+            self.connections.enter(subscriber)
+            self._presence.enter(subscriber)
             self.bus.want(subscriber.channels)
             if subscriber.catching is not None and not self._recovery.sync(subscriber.catching, CONFIRM_SECONDS):
                 raise Unavailable("Redis does not confirm the subscription; try again.", retry_after=1)
@@ -116,11 +112,16 @@ class Hub(Ear):
         if last is not None and subscriber.ack:
             self.connections.positions.mark(subscriber.user, last)
 
-    def adopt(self, subscriber: Subscriber, fd: int, *, chunked: bool) -> None:
-        """Take over a socket whose greenlet ends: from now on the Hub writes to it, and closes it."""
-        self.connections.adopt(subscriber, SocketOutlet(fd, self.connections.sockets, chunked=chunked))
-        if subscriber.catching is not None:
-            self._recovery.heal(subscriber)
+    def adopt(self, subscriber: Subscriber, client: Any, *, chunked: bool) -> None:
+        """Take over a socket whose greenlet ends: from now on the Hub writes to it, and closes it. If this fails, the
+        subscriber is forgotten."""
+        try:
+            self.connections.adopt(subscriber, client, chunked=chunked)
+            if subscriber.catching is not None:
+                self._recovery.heal(subscriber)
+        except BaseException:
+            self.connections.drop(subscriber)
+            raise
 
     # What the Bus says
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import select
 import socket
 from collections.abc import Callable
@@ -27,14 +28,16 @@ class SlowHead(Exception):
 class KeptConnection:
     """A client's connection, for as long as a greenlet reads requests from it.
 
-    `heard`: the first byte of a request was read or is about to be; `response`: gunicorn's, once there is one.
+    `heard`: the first byte of a request was read or is about to be; `held`: see handover.HELD; `response`: gunicorn's,
+    once there is one.
     """
 
-    __slots__ = ("_client", "heard", "response")
+    __slots__ = ("_client", "heard", "held", "response")
 
     def __init__(self, client: Any) -> None:
         self._client = client
         self.heard = False
+        self.held: dict[Callable[[], None], None] = {}
         self.response: Any = None
 
     @property
@@ -65,6 +68,12 @@ class KeptConnection:
         rest = unread.lstrip(b"\r\n")
         self.heard, self.response = bool(rest), None
         return rest
+
+    def end(self) -> None:
+        """Nobody reads from it any more."""
+        for end in list(self.held):
+            with contextlib.suppress(Exception):
+                end()
 
     def silent(self) -> bool:
         """Nothing of a request has come, nor an end."""

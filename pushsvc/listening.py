@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from flask import Response, request
+from flask import Response, after_this_request, request
 from flask.typing import ResponseReturnValue
 
 from pushsvc import sse
@@ -15,7 +15,7 @@ from pushsvc.cookies import set_cookie
 from pushsvc.credentials import admit, identify
 from pushsvc.cursor import Cursor
 from pushsvc.event import ALL, BEGINNING, EventId, checked_topics, user_channel
-from pushsvc.handover import CLOSES, UNREAD, HandOver
+from pushsvc.handover import CLOSES, HELD, UNREAD, HandOver
 from pushsvc.hub import Hub
 from pushsvc.outlet import HangUp, QueueOutlet, discard
 from pushsvc.partition import Partition
@@ -68,15 +68,25 @@ class Connection:
         self._client = request.environ.get("gunicorn.socket")
         self._chunked = CHUNKED.get(request.environ.get("SERVER_PROTOCOL", ""))
         self._held = True
+        self._handed_over = False
+        self._holders = request.environ.get(HELD, {})
         self._left = left
         streams = isinstance(subscriber.outlet, QueueOutlet)  # else another request may follow on the connection
         self._hang_up = HangUp(self._client, discard if streams else request.environ.get(UNREAD))
+        self._holders[self.end] = None
+        after_this_request(self._ends_with)
         try:
             hub.join(subscriber)
             self._hang_up.watch(self._gone)
         except BaseException:
             self.leave()
             raise
+
+    def _ends_with(self, response: Response) -> Response:
+        """Whatever the answer to the request comes to be, an error as well; also if the client is gone before the first
+        byte, so that no generator starts that could clean up."""
+        response.call_on_close(self.leave)
+        return response
 
     def _gone(self) -> None:
         self._hub.connections.end(self.subscriber, Reason.GONE)
@@ -91,15 +101,24 @@ class Connection:
     def hand_over(self) -> HandOver:
         """Raise this: the Hub goes on with the client's socket."""
         self._hang_up.unwatch()
+        self._handed_over = True  # the response ends before the Hub has it
+        return HandOver(self._adopted)
+
+    def _adopted(self, client: Any) -> None:
+        self._hub.adopt(self.subscriber, client, chunked=self._chunked is True)
         self._held = False
-        hub, subscriber, chunked = self._hub, self.subscriber, self._chunked is True
-        return HandOver(lambda fd: hub.adopt(subscriber, fd, chunked=chunked))
 
     def leave(self) -> None:
-        """Unless the Hub has it."""
+        """The response has ended. Harmless when repeated."""
+        if not self._handed_over:
+            self.end()
+
+    def end(self) -> None:
+        """Nobody will go on with it but the Hub, if that has it. Harmless when repeated."""
         self._hang_up.unwatch()
         if self._held:
             self._hub.leave(self.subscriber)
+        self._holders.pop(self.end, None)
 
 
 def stream(
@@ -112,18 +131,16 @@ def stream(
 ) -> Response:
     """A response that begins with `head`, and goes on for as long as the connection is held. Who listens was admitted
     by `admission`; see `begin`."""
-    if connection.detachable:
-        request.environ[CLOSES]()  # or a proxy would send its next request on what the Hub is about to close
-    head = with_proof(head, connection.subscriber.proof)
-    response = Response(_stream(hub, connection, outlet, head), headers=STREAM_HEADERS)
-    # A client that is gone before the first byte never starts the generator, so that cannot clean up.
-    response.call_on_close(connection.leave)
     try:
+        if connection.detachable:
+            request.environ[CLOSES]()  # or a proxy would send its next request on what the Hub is about to close
+        head = with_proof(head, connection.subscriber.proof)
+        response = Response(_stream(hub, connection, outlet, head), headers=STREAM_HEADERS)
         begin(admission, response, connection.subscriber, cursor)
+        return response
     except BaseException:
         connection.leave()
         raise
-    return response
 
 
 def _stream(hub: Hub, connection: Connection, outlet: QueueOutlet, head: bytes) -> Iterator[bytes]:

@@ -68,10 +68,10 @@ class HangUp:
 
     def unwatch(self) -> None:
         """Before the socket goes to somebody else. Harmless when repeated."""
-        watcher, self._watcher = self._watcher, None
-        if watcher is not None:
-            watcher.stop()
-            watcher.close()
+        if self._watcher is not None:
+            self._watcher.stop()
+            self._watcher.close()
+            self._watcher = None
 
 
 def _has_ended(client: Any) -> bool:

@@ -123,8 +123,9 @@ def make_partition(url: str, keys: Keys, shared: Shared) -> Partition:
     )
 
     def left(subscriber: Subscriber) -> None:
-        presence.leave(subscriber.counted_as)
-        generations.left(subscriber)
+        if subscriber.counted:  # else it never joined
+            presence.leave(subscriber)
+            generations.left(subscriber)
 
     connections = Connections(
         log,

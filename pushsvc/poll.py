@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable
 from typing import Any, Final, Protocol
@@ -33,7 +34,7 @@ class Poll(Protocol):
         """Tell also when there is room to write."""
 
     def remove(self, fd: int) -> None:
-        """Before the descriptor is closed."""
+        """Before the descriptor is closed. Harmless when repeated."""
 
 
 class EpollPoll:
@@ -56,7 +57,9 @@ class EpollPoll:
         self._epoll.modify(fd, _SAYS | _ROOM if wanted else _SAYS)
 
     def remove(self, fd: int) -> None:
-        self._epoll.unregister(fd)
+        if self._epoll is not None:
+            with contextlib.suppress(OSError):  # it is out already, or was never in
+                self._epoll.unregister(fd)
 
     def _look(self) -> None:
         for fd, events in self._epoll.poll(0, _AT_ONCE):
@@ -84,7 +87,7 @@ class GeventPoll:
             _close(self._room.pop(fd, None))
 
     def remove(self, fd: int) -> None:
-        _close(self._says.pop(fd))
+        _close(self._says.pop(fd, None))
         _close(self._room.pop(fd, None))
 
     def _watch(self, fd: int, events: int, room: bool) -> Any:

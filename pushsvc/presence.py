@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Protocol
 
 import gevent
 
@@ -27,6 +27,15 @@ BATCH: Final = 200  # users in one round trip: when a crowd leaves at once, nobo
 FORGET_SECONDS: Final = 7 * 86400
 
 
+class Counted(Protocol):
+    """A connection: the name under which it counts, and whether it does now."""
+
+    counted: bool
+
+    @property
+    def counted_as(self) -> str: ...
+
+
 class Presence:
     """Keeps the cap on connections per user."""
 
@@ -40,10 +49,11 @@ class Presence:
         self._written = self._all_written = 0.0  # monotonic times
         self.loop = Loop("presence", self._beat, expected=(Unavailable,))
 
-    def enter(self, user: str) -> None:
+    def enter(self, connection: Counted) -> None:
         """Count a connection in. Raises TooManyConnections, or Unavailable."""
-        self._here[user] += 1
+        user = connection.counted_as
         self._changed.add(user)
+        self._here[user], connection.counted = self._here[user] + 1, True
         try:
             counted = self._store.one(
                 _ENTER.call(
@@ -58,11 +68,11 @@ class Presence:
         except Full:
             counted = self._here[user] <= self._max_per_user  # as far as this worker knows
         except BaseException:
-            self.leave(user)
+            self.leave(connection)
             raise
         self._changed.add(user)  # of two that enter at once, the one that Redis heard last may have the lower count
         if not counted:
-            self.leave(user)
+            self.leave(connection)
             raise TooManyConnections(
                 f"This user already has {self._max_per_user} connections; close one first.", retry_after=5
             )
@@ -75,12 +85,14 @@ class Presence:
         alive = self._store.execute([("EXISTS", self._keys.worker(worker)) for worker in counts]) if counts else []
         return self._here[user] + sum(n for n, lives in zip(counts.values(), alive, strict=True) if lives)
 
-    def leave(self, user: str) -> None:
-        """Count a connection out; Redis learns it with the next beat."""
-        self._here[user] -= 1
-        if self._here[user] <= 0:
-            del self._here[user]
-        self._changed.add(user)
+    def leave(self, connection: Counted) -> None:
+        """Count a connection out; Redis learns it with the next beat. Harmless when repeated."""
+        if connection.counted:
+            user = connection.counted_as
+            self._changed.add(user)
+            self._here[user], connection.counted = self._here[user] - 1, False
+            if not self._here[user]:
+                del self._here[user]
 
     def _beat(self, loop: Loop) -> None:
         while True:
@@ -116,6 +128,6 @@ class Presence:
 
     def _count(self, user: str) -> list[Command]:
         key = self._keys.connections(user)
-        if user in self._here:
+        if self._here[user] > 0:
             return [("HSET", key, self._worker_id, self._here[user]), ("EXPIRE", key, FORGET_SECONDS)]
         return [("HDEL", key, self._worker_id)]

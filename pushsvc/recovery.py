@@ -176,14 +176,14 @@ class Recovery:
         """A detached subscriber has something to catch up with."""
         if subscriber in self._patients:
             return  # whose hands it is in sees it
-        self._patients.add(subscriber)
         self._queue.append(subscriber)
+        self._patients.add(subscriber)
         self._hire()
 
     def _hire(self) -> None:
         if self._queue and self._healers < HEALERS:
+            gevent.spawn(self._work)  # which begins later
             self._healers += 1
-            gevent.spawn(self._work)
 
     def _work(self) -> None:
         try:

@@ -41,24 +41,24 @@ class Sockets:
         self._said: dict[int, int] = {}  # bytes, of those who said anything
         self._poll = poll(self._look)
 
-    def subscriber(self, fd: int) -> Subscriber:
-        return self._subscribers[fd]
+    def __len__(self) -> int:
+        return len(self._subscribers)
 
     def find(self, fd: int) -> Subscriber | None:
         return self._subscribers.get(fd)
 
     def add(self, fd: int, subscriber: Subscriber) -> None:
-        self._poll.add(fd)
         self._subscribers[fd] = subscriber
+        self._poll.add(fd)
 
     def await_room(self, fd: int, wanted: bool) -> None:
         self._poll.await_room(fd, wanted)
 
     def remove(self, fd: int) -> None:
-        """Before the descriptor is closed."""
-        del self._subscribers[fd]
-        self._said.pop(fd, None)
+        """Before the descriptor is closed. Harmless when repeated."""
         self._poll.remove(fd)
+        self._said.pop(fd, None)
+        self._subscribers.pop(fd, None)
 
     def _look(self, fd: int, room: bool) -> None:
         subscriber = self._subscribers.get(fd)
@@ -158,7 +158,8 @@ class SocketOutlet:
     def flush(self) -> bool:
         """Write on what waits. True once it is all out."""
         backlog = self._backlog
-        if backlog is None:
+        if backlog is None:  # an error came in between
+            self._sockets.await_room(self.fd, False)
             return False
         try:
             del backlog.data[: os.write(self.fd, backlog.data)]
@@ -166,8 +167,8 @@ class SocketOutlet:
             return False
         if backlog.data:
             return False
-        self._sockets.await_room(self.fd, False)
         self._forget_backlog()
+        self._sockets.await_room(self.fd, False)
         return True
 
     def _forget_backlog(self) -> None:
@@ -196,16 +197,22 @@ class SocketOutlet:
         return self._backlog is None
 
     def cut(self) -> None:
-        fd, self.fd = self.fd, -1
-        if fd >= 0:
-            self._sockets.remove(fd)
-            with _Socket(fileno=fd) as client:
+        """Once no channel has the descriptor any more."""
+        if self.fd >= 0:
+            self._sockets.remove(self.fd)
+            client, self.fd = _Socket(fileno=self.fd), -1  # in one step: a number is never closed twice
+            with client:
                 if self._backlog is not None:  # else the kernel would go on offering it to one who does not read
                     client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ABORT)
                 else:  # what is left unread would have the client reset, and what was sent unheard
                     with contextlib.suppress(OSError):
                         client.recv(SAID_BYTES, socket.MSG_DONTWAIT)
-            self._forget_backlog()
+        self._forget_backlog()
+
+    def give_back(self) -> None:
+        """The descriptor is the server's, which closes it."""
+        self._sockets.remove(self.fd)
+        self.fd = -1
 
     def stuck(self, now: float, behind: bool, patience: float) -> bool:
         backlog = self._backlog

@@ -112,8 +112,8 @@ class Subscriber:
     patience: ClassVar[float] = SLOW_SECONDS
 
     __slots__ = (
-        "ack", "catching", "channels", "due", "expires", "heartbeat", "last", "outlet", "proof", "read", "reason",
-        "sent_at", "user",
+        "ack", "catching", "channels", "counted", "due", "expires", "heartbeat", "last", "outlet", "proof", "read",
+        "reason", "sent_at", "user",
     )  # fmt: skip
 
     def __init__(
@@ -142,6 +142,7 @@ class Subscriber:
         self.heartbeat = heartbeat
         self.proof = proof
         self.catching: CatchUp | None = CatchUp(tuple(unasked), lost=lost)
+        self.counted = False  # see Presence
         self.due = 0  # the Wheel's tick at which a settled one is looked at; 0: it is not settled
         self.sent_at = 0.0  # monotonic time of the last byte; what settled ones get is not noted
         self.reason: Reason | None = None

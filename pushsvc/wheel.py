@@ -18,8 +18,9 @@ class Wheel:
 
     def put(self, subscriber: Subscriber, seconds: float) -> None:
         """Look at it in so many seconds, and not when it was to be looked at before."""
-        subscriber.due = self._tick + max(1, math.ceil(seconds / self._tick_seconds))
-        self._places[subscriber.due].append(subscriber)
+        due = self._tick + max(1, math.ceil(seconds / self._tick_seconds))
+        self._places[due].append(subscriber)
+        subscriber.due = due
 
     @staticmethod
     def take(subscriber: Subscriber) -> None:

@@ -25,7 +25,7 @@ from gunicorn.sock import ssl_context
 from gunicorn.util import write_nonblock
 from gunicorn.workers.ggevent import GeventWorker
 
-from pushsvc.handover import CLOSES, UNREAD, HandOver
+from pushsvc.handover import CLOSES, HELD, UNREAD, HandOver
 from pushsvc.heads import BoundedRequest, head_of
 from pushsvc.keepalive import HEAD_SECONDS, Idle, KeepAlive, KeptConnection
 from pushsvc.limits import most_connections, raise_descriptor_limit
@@ -89,6 +89,7 @@ class PushWorker(GeventWorker):
         kept = self._kept.get(gevent.getcurrent())
         if kept is not None:  # else it is one of HTTP/2's
             kept.response = response
+            environ[HELD] = kept.held
             environ[UNREAD] = partial(_unread, response.req.unreader)
         return self._application(environ, start_response)
 
@@ -214,6 +215,7 @@ class PushWorker(GeventWorker):
         except (Idle, OSError):  # nobody asked anything, or who did is gone
             client.close()
         finally:
+            kept.end()
             del self._kept[gevent.getcurrent()]
 
     def _await_request(self, kept: KeptConnection) -> bytes:
@@ -233,7 +235,7 @@ class PushWorker(GeventWorker):
         try:
             super(GeventWorker, self).handle_request(listener, request, client, address)
         except HandOver as response:
-            response.adopt(client.detach())
+            response.adopt(client)
             raise StopIteration from None  # gunicorn's word for: done with this connection
         # A body that was refused unread. Gunicorn would skip it by 1 KB, and copy what it holds of it each time.
         while request.body.read(SKIPPED_BYTES):

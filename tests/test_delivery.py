@@ -122,7 +122,7 @@ def test_what_finds_no_room_was_not_had() -> None:
 def channels() -> Channels:
     """Descriptors 1 and 2 follow a, 2 and 3 follow b, all settled."""
     found: dict[int, Subscriber] = {}
-    result = Channels(found.__getitem__)
+    result = Channels()
     result.life = b"1-0"
     for fd, names in {1: "a", 2: "ab", 3: "b"}.items():
         found[fd], _ = subscriber(*names)
