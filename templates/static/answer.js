@@ -20,6 +20,11 @@ let frame = 0, pause = 0;
 
 export function hangUp() {
   stream.close();
+  still();
+}
+
+/** No paint is to come, which would show another draft than the one it was meant for. */
+function still() {
   cancelAnimationFrame(frame);
   clearTimeout(pause);
   frame = pause = 0;
@@ -27,8 +32,9 @@ export function hangUp() {
 
 /** Show a generation as it is now, and listen if it runs. */
 export function pick(id, known = null) {
+  still();
   if (draft && id === shown?.id) paint();
-  hangUp();  // and so no paint is still to come
+  hangUp();
   picked = id;
   begun = known;
   stream.last = "";
@@ -64,6 +70,7 @@ function missing(id, problem) {
 }
 
 export function fresh() {
+  still();
   draft = "";
   heard = null;
 }
