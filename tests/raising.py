@@ -6,196 +6,21 @@ new connections get the same descriptors. Run by test_leftovers.py: prints what 
 
 from __future__ import annotations
 
-from gevent import monkey
+import contextlib
+import json
+import logging
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from typing import Any
 
-monkey.patch_all()
+import gevent
 
-import json  # noqa: E402
-import logging  # noqa: E402
-import os  # noqa: E402
-import socket  # noqa: E402
-import sys  # noqa: E402
-import tempfile  # noqa: E402
-import time  # noqa: E402
-from collections.abc import Callable, Iterator  # noqa: E402
-from contextlib import contextmanager, suppress  # noqa: E402
-from pathlib import Path  # noqa: E402
-from types import FrameType  # noqa: E402
-from typing import Any  # noqa: E402
+from tests.lab import MOMENT, PATIENCE, TRACER, Client, Injected, Lab, Place, Reason, descriptors, until
 
-import gevent  # noqa: E402
-
-import pushsvc  # noqa: E402
-
-FOLDER = Path(pushsvc.__file__).parent
-FILES = {
-    str(FOLDER / f"{name}.py")
-    for name in ("connections", "channels", "sockets", "hub", "listening", "outlet", "wheel", "presence", "worker")
-}
-# Bodies that go on for ever, and what the Bus says, which begins anew after any error.
-SKIPPED = {
-    *("Connections._turn", "Hub._tidy", "Presence._beat", "Hub.announced", "Hub._send", "Hub._write", "write_all"),
-    *("Hub.probe", "Hub.confirmed", "Hub._clock_came"),
-}
-Place = tuple[str, int]
-
-
-class Injected(Exception):
-    """Raised where nobody expects it."""
-
-
-class Tracer:
-    """Notes the lines that run while it is armed, or raises at the one that is its target."""
-
-    def __init__(self) -> None:
-        self.armed = False
-        self.seen: dict[Place, None] = {}
-        self.target: Place | None = None
-        self.hit = False
-
-    def __call__(self, frame: FrameType, event: str, argument: Any) -> Any:
-        code = frame.f_code
-        looked_at = code.co_filename in FILES and code.co_qualname.partition(".<locals>")[0] not in SKIPPED
-        return self._line if looked_at else None
-
-    def _line(self, frame: FrameType, event: str, argument: Any) -> Any:
-        if event == "line" and self.armed:
-            place = (Path(frame.f_code.co_filename).name, frame.f_lineno)
-            if self.target is None:
-                self.seen[place] = None
-            elif place == self.target and not self.hit:
-                self.hit = True
-                raise Injected(f"{place[0]}:{place[1]}")
-        return self._line
-
-    @contextmanager
-    def arm(self) -> Iterator[None]:
-        sys.settrace(self)  # what raises in a trace function ends the tracing
-        self.armed = True
-        try:
-            yield
-        finally:
-            self.armed = False
-
-
-TRACER = Tracer()
-sys.settrace(TRACER)  # before any greenlet begins: each has it as it was then
-
-from gunicorn.config import Config  # noqa: E402
-from gunicorn.glogging import Logger  # noqa: E402
-
-from pushsvc import auth, create_app  # noqa: E402
-from pushsvc.config import Settings  # noqa: E402
-from pushsvc.event import Event  # noqa: E402
-from pushsvc.service import EXTENSION, Service  # noqa: E402
-from pushsvc.subscriber import Reason, Subscriber  # noqa: E402
-from pushsvc.worker import PushWorker  # noqa: E402
-
-SECRET = "a-test-key-and-nothing-but-a-test-key"
-PATIENCE = 8.0  # seconds
 MOST_WRONG = 10  # then it is enough
-MOMENT = 0.3  # within which what is not broken arrives
-
-
-def until(done: Callable[[], object], seconds: float = PATIENCE) -> bool:
-    deadline = time.monotonic() + seconds
-    while not done():
-        if time.monotonic() > deadline:
-            return False
-        gevent.sleep(0.005)
-    return True
-
-
-def descriptors() -> int:
-    """The TCP connections that this process holds; those to Redis are none."""
-    tcp = {f"socket:[{line.split()[9]}]" for line in Path("/proc/self/net/tcp").read_text().splitlines()[1:]}
-    found = 0
-    for path in Path("/proc/self/fd").iterdir():
-        with suppress(OSError):
-            found += os.readlink(path) in tcp
-    return found
-
-
-class Client:
-    """A stream's client, whose descriptor is there before the server's."""
-
-    def __init__(self, lab: Lab, user: str) -> None:
-        self.lab, self.user, self.heard, self.ended = lab, user, b"", False
-        self.socket = socket.socket()
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-
-    def ask(self, path: str = "/events?since=now", version: str = "1.1", ttl: float = 600) -> Client:
-        self.socket.connect(self.lab.address)
-        token = auth.encode({"sub": self.user, "exp": time.time() + ttl}, SECRET, ttl=None)
-        head = f"GET {path} HTTP/{version}\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n"
-        self.socket.sendall(head.encode())
-        return self
-
-    def wait(self, text: bytes, seconds: float = MOMENT) -> bool:
-        deadline = time.monotonic() + seconds
-        while text not in self.heard and not self.ended:
-            self.socket.settimeout(max(0.001, deadline - time.monotonic()))
-            try:
-                piece = self.socket.recv(1 << 20)
-            except TimeoutError:
-                return False
-            except OSError:
-                piece = b""
-            self.heard += piece
-            self.ended = not piece
-        return text in self.heard
-
-    def open(self) -> bool:
-        self.wait(b"\r\n\r\n")
-        return b" 200 " in self.heard[:16] and self.wait(b"event: cursor\n")
-
-    def close(self) -> None:
-        self.socket.close()
-
-
-class Lab:
-    """A worker, its service, and what it holds."""
-
-    def __init__(self, redis_url: str, folder: str) -> None:
-        settings = Settings(
-            redis_url=redis_url, secret=SECRET, data_dir=Path(folder), heartbeat_seconds=0.2, send_buffer_bytes=200_000
-        )
-        app = create_app(settings)
-        self.service: Service = app.extensions[EXTENSION]
-        self.partition = self.service.partitions[0]
-        self.connections = self.partition.hub.connections
-        self.service.room.detaches = True
-        listener = socket.create_server(("127.0.0.1", 0))
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # as the connections that it accepts have it
-        self.address = listener.getsockname()
-        cfg = Config()
-        worker = PushWorker(0, os.getpid(), [listener], None, 30, cfg, Logger(cfg))
-        worker._application, worker.wsgi = app, worker._answer
-        self.service.start()
-        self.server = worker._serve(listener)
-        until(lambda: self.service.unready() is None)
-        self.number = 0
-
-    def publish(self, user: str, data: str) -> None:
-        self.service.log.append([Event(f"user:{user}", "message", data)])
-
-    def subscriber(self, user: str) -> Subscriber | None:
-        return next((each for each in list(self.connections._all) if each.user == user), None)
-
-    def held(self) -> dict[str, int]:
-        """All that must be nothing when nobody is connected."""
-        channels = self.connections.channels._channels.values()
-        presence: Any = self.partition.presence
-        return {
-            "connections": len(self.connections),
-            "unsettled": len(self.connections._unsettled) + len(self.connections._leaving),
-            "sockets": len(self.connections.sockets),
-            "followers": sum(map(len, channels)),
-            "known descriptors": sum(len(channel.fds()) for channel in channels),
-            "counted": sum(presence._here.values()),
-            "greenlets": len(self.server.pool),
-        }
-
 
 Story = Callable[[Lab, str], Client]
 
@@ -228,7 +53,7 @@ def be_ended(reason: Reason) -> Story:
         with TRACER.arm():
             who = lab.subscriber(user)
             if who is not None:
-                with suppress(Injected):
+                with contextlib.suppress(Injected):
                     lab.connections.end(who, reason)
             client.wait(b"never said")
         return client
