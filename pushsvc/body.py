@@ -11,7 +11,7 @@ from pushsvc import sse
 
 _MARK: Final = b"\xef\xbb\xbf"  # a byte order mark, which UTF-8 does not need
 _FIELDS: Final = frozenset({b"", b"data", b"event", b"id", b"retry"})  # with which the lines of a stream begin
-_LONGEST_FIELD: Final = max(map(len, _FIELDS))
+_GZIP: Final = b"\x1f\x8b"
 _EVENT_STREAM: Final = "text/event-stream"
 
 
@@ -69,10 +69,11 @@ class Body:
             return None
         if _EVENT_STREAM in self._type and not start.startswith(b"<"):
             return True
-        field, colon, _ = start.partition(b":")
-        if colon and field.strip() in _FIELDS:
+        line, ended, _ = start.partition(b"\n")
+        field, colon, _ = line.partition(b":")
+        if (colon or ended) and field.strip() in _FIELDS:
             return True
-        if not colon and len(start) <= _LONGEST_FIELD and any(each.startswith(start) for each in _FIELDS):
+        if not (colon or ended) and any(each.startswith(field) for each in _FIELDS):
             return None
         raise Unreadable(f"The model answered with {self._type.partition(';')[0].strip() or 'nothing known'}.")
 
@@ -89,37 +90,42 @@ class Body:
 
 
 class Unpacker:
-    """Undoes gzip and deflate, piece by piece, and no further than to `most` bytes of a piece."""
+    """Undoes gzip, also in several members, and deflate, piece by piece, and of a piece no more than `most` bytes and
+    one."""
 
-    __slots__ = ("_most", "_raw", "_zlib")
+    __slots__ = ("_complete", "_most", "_start", "_zlib")
 
     def __init__(self, most: int) -> None:
         self._most = most
+        self._start = b""  # what came of a member before its format was known
         self._zlib: Any = None
-        self._raw = b""
+        self._complete = False  # a member is complete
 
     def feed(self, piece: bytes) -> bytes:
-        if self._zlib is None:
-            piece = self._raw + piece
-            if len(piece) < 2:
-                self._raw = piece
-                return b""
-            self._zlib = zlib.decompressobj(_window(piece))
-        plain = b""
-        try:
-            while piece and len(plain) <= self._most:
-                plain += self._zlib.decompress(piece, self._most + 1 - len(plain))
-                piece = self._zlib.unused_data  # gzip may come in several members, one after the other
-                if piece:
-                    self._zlib = zlib.decompressobj(_window(piece))
-        except zlib.error as error:
-            raise Unreadable("The model's answer is not packed as it says.") from error
+        """Raises Unreadable."""
+        plain, rest = b"", self._start + piece
+        self._start = b""
+        while rest and len(plain) <= self._most:
+            if self._zlib is None and len(rest) < len(_GZIP):
+                self._start = rest
+                break
+            if self._zlib is None:
+                if self._complete and not rest.startswith(_GZIP):
+                    break  # padding
+                self._zlib = zlib.decompressobj(_window(rest))
+            try:
+                plain += self._zlib.decompress(rest, self._most + 1 - len(plain))
+            except zlib.error as error:
+                raise Unreadable("The model's answer is not packed as it says.") from error
+            rest = self._zlib.unused_data
+            if self._zlib.eof:
+                self._zlib, self._complete = None, True
         return plain
 
 
 def _window(start: bytes) -> int:
     """What zlib calls the format: some servers say deflate and leave out its envelope (RFC 9110 section 8.4.1.2)."""
-    if start.startswith(b"\x1f\x8b"):
+    if start.startswith(_GZIP):
         return 16 + zlib.MAX_WBITS
     enveloped = start[0] & 15 == 8 and int.from_bytes(start[:2]) % 31 == 0
     return zlib.MAX_WBITS if enveloped else -zlib.MAX_WBITS

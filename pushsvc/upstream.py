@@ -87,8 +87,16 @@ class Upstream:
 
     def _send(self, call: HttpCall, request: Request, *, fresh: bool = False) -> None:
         """In a greenlet of its own, which `close` may kill. `fresh`: not on a connection from before."""
+        try:
+            self._say(call, request, None if fresh else self._kept())
+        except Exception:
+            logger.exception("the model's server cannot be asked because of an error of the service")
+            call.sending = None
+            call.fail(Fault("internal_error", "The service made an error; it was logged."))
+
+    def _say(self, call: HttpCall, request: Request, kept: Any) -> None:
+        """`kept`: a connection from before."""
         connection = self._connection()
-        kept = None if fresh else self._kept()
         try:
             connection.timeout = self._connect_seconds
             if kept is None:
@@ -104,11 +112,6 @@ class Upstream:
             logger.warning("the model's server: %s: %s", type(error).__name__, error)
             call.sending = None
             call.fail(_connect_fault(error))
-            return
-        except Exception:
-            logger.exception("the model's server cannot be asked because of an error of the service")
-            call.sending = None
-            call.fail(Fault("internal_error", "The service made an error; it was logged."))
             return
         finally:
             connection.close()

@@ -191,3 +191,6 @@ def test_usage_is_the_server_s_or_an_estimate_that_says_so() -> None:
         "prompt_tokens": 2, "completion_tokens": 11, "total_tokens": 13, "estimated": True,
     }  # fmt: skip
     assert chunks.usage(whole | {"usage": {"total_tokens": 5}}, messages) == {"total_tokens": 5}
+    thought = chunks.completion(joined([chunk(None, delta={"reasoning_content": "x" * 40}), chunk("y" * 4)]))
+    assert chunks.usage(thought, messages)["completion_tokens"] == 11
+    assert chunks.usage(thought | {"usage": {}}, messages)["estimated"] is True
