@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench chaos clean
+.PHONY: help run test clients lint bench chaos clean
 
 help:  ## What can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -18,6 +18,10 @@ test: $(VENV)/.test  ## Run the whole suite on real parts
 	@# compile what they load each time.
 	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
+clients: $(VENV)/.test  ## Run browsers and other people's libraries through every fault (docs/clients.md)
+	@$(BIN)/python -m clients.install
+	@$(BIN)/python -m pytest clients -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
+
 lint: $(VENV)/.test  ## Style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -30,7 +34,7 @@ chaos: $(VENV)/.test  ## Break everything under traffic; see that nobody misses 
 	@$(BIN)/python -m chaos $(ARGS)
 
 clean:  ## Remove what was made, except data
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) clients/.venv clients/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 # A venv made by another Python is made anew.
 $(VENV)/.python: FORCE

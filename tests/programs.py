@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 
 import pytest
 
@@ -24,6 +25,13 @@ CC = ("cc", "gcc", "clang")
 OPENSSL = ("openssl",)
 CURL = ("curl",)
 IP = ("ip",)
+FIREFOX = ("firefox-esr", "firefox")
+WEBKIT = ("WebKitWebDriver",)
+XVFB = ("Xvfb",)
+NODE = ("node", "nodejs")
+NPM = ("npm",)
+DENO = ("deno",)
+BASH = ("bash",)
 _PACKAGES = {
     CHROMIUM: ["chromium"],
     REDIS: ["redis-server"],
@@ -46,8 +54,9 @@ def need(names: tuple[str, ...]) -> str:
     return path or pytest.skip(f"there is no {names[0]} on PATH")
 
 
-def main() -> None:
-    missing = [package for names, packages in _PACKAGES.items() if find(names) is None for package in packages]
+def install(packages: Mapping[tuple[str, ...], Sequence[str]]) -> None:
+    """Debian's packages, by the programs they bring, where there are none and apt may be used."""
+    missing = [package for names, brought in packages.items() if find(names) is None for package in brought]
     if not missing or shutil.which("apt-get") is None or os.geteuid() != 0:
         return  # the tests say by name that they were skipped
     print(f"installing for the tests: {' '.join(missing)}", file=sys.stderr)
@@ -58,4 +67,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    install(_PACKAGES)

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from clients import table
+from clients.rows import ROWS, World
+from clients.scene import Outcome
+from clients.scene import play as play_scene
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    running = World(tmp_path_factory.mktemp("world"))
+    yield running
+    running.close()
+
+
+@pytest.fixture(scope="session")
+def play(world: World, request: pytest.FixtureRequest) -> Callable[[str, str], dict[str, Outcome]]:
+    """A group's clients in a column: once, however many cells look at it; of the clients whose cells are asked for."""
+    params: list[dict[str, Any]] = [
+        item.callspec.params for item in request.session.items if isinstance(item, pytest.Function)
+    ]
+    wanted = {(given["row"].name, given["column"]) for given in params if "row" in given}
+
+    @functools.cache
+    def player(group: str, column: str) -> dict[str, Outcome]:
+        return play_scene(world, [row for row in ROWS if row.group == group and (row.name, column) in wanted], column)
+
+    return player
+
+
+class Table:
+    """Gathers what the tests say of their cells, and writes it into the page when it is whole."""
+
+    def __init__(self) -> None:
+        self._cells: table.Cells = {}
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        properties = dict(report.user_properties)
+        if report.when == "call" and "cell" in properties:
+            where: list[str] = properties["cell"]  # type: ignore[assignment]
+            mark = {"passed": str(properties.get("mark")), "skipped": "not installed"}.get(report.outcome, "✗")
+            self._cells[where[0], where[1], where[2]] = mark
+
+    def pytest_sessionfinish(self) -> None:
+        table.write(self._cells)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):  # with several processes, the one that hears of all tests
+        config.pluginmanager.register(Table())

@@ -1,0 +1,11 @@
+"""WebKit: the rows of the first table in docs/clients.md."""
+
+from __future__ import annotations
+
+from clients.cells import Play, Record, cells, check
+from clients.rows import Row
+
+
+@cells("WebKit")
+def test_each_event_is_heard_once(row: Row, column: str, play: Play, record_property: Record) -> None:
+    check(row, column, play, record_property)
