@@ -23,7 +23,7 @@ Start = Callable[..., Stack]
 Ask = Callable[[str], Conversation]
 
 _numbers = itertools.count()
-_LONG = ("supervisor", "generations", "cluster", "sentinels", "other_redis", "chaos", "faults", "cli")
+_LONG = ("leftovers", "supervisor", "generations", "cluster", "sentinels", "other_redis", "chaos", "faults", "cli")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
