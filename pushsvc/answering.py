@@ -172,6 +172,7 @@ def news() -> ResponseReturnValue:
         ack=False,
         expires=identity.expires,
         heartbeat=heartbeat,
+        ousts=True,
     )
     return stream(partition.hub, Connection(partition.hub, subscriber), outlet, opening(partition, start))
 

@@ -13,7 +13,7 @@ import gevent
 
 from pushsvc.burst import Burst
 from pushsvc.channels import Channels
-from pushsvc.event import EventId
+from pushsvc.event import EventId, user_channel
 from pushsvc.eventlog import EventLog
 from pushsvc.loops import Loop, Turn
 from pushsvc.outlet import QueueOutlet
@@ -27,6 +27,7 @@ from pushsvc.wheel import Wheel
 logger = logging.getLogger(__name__)
 
 TICK_SECONDS: Final = 0.5
+OUSTED_MS: Final = 60_000  # when one comes back that gave way: tabs that are too many take turns slowly
 LOOK: Final = 128  # connections handled between two looks at the time
 
 
@@ -76,6 +77,20 @@ class Connections:
         subscriber.sent_at = time.monotonic()
         self._all[subscriber] = self._unsettled[subscriber] = None
         self.channels.enter(subscriber)
+
+    def streams(self, name: str) -> list[Subscriber]:
+        """Those that give way to new ones, oldest first, of the user who counts under this name."""
+        user = name.removeprefix("user:") if ":" in name else name
+        channel = self.channels.get(user_channel(user))
+        followers = () if channel is None else self.channels.followers(channel)
+        found = [each for each in followers if each.began and each.user == user and each.reason is None]
+        return sorted(found, key=lambda each: each.began)
+
+    def oust(self, name: str, began: int) -> None:
+        """The stream that began then gives way, if it is still here."""
+        for subscriber in self.streams(name):
+            if subscriber.began == began:
+                self.guard(subscriber, lambda each: self.end(each, Reason.OUSTED))
 
     def all(self) -> list[Subscriber]:
         return list(self._all)
@@ -176,7 +191,8 @@ class Connections:
         outlet = subscriber.outlet
         refusal = subscriber.refusal(reason)
         if refusal is not None or reason in COMPLETE:
-            farewell = b"" if refusal is None else subscriber.farewell(refusal, self.retry_ms())
+            retry_ms = OUSTED_MS if reason is Reason.OUSTED else self.retry_ms()
+            farewell = b"" if refusal is None else subscriber.farewell(refusal, retry_ms)
             if not outlet.end(farewell, whole=subscriber.whole):
                 return  # when what waits there is out, it is closed
         elif not outlet.detached:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
@@ -58,21 +59,33 @@ class Hub(Ear):
             log, self.bus.ask, self._channels.crowded, self._clock_came, connections.recovered, self._failed
         )
 
-    def join(self, subscriber: Subscriber) -> None:
-        """Count in, subscribe, and wait until Redis confirms: from then on nothing is missed.
+    def join(self, subscriber: Subscriber) -> bool:
+        """Count in, subscribe, and wait until Redis confirms: from then on nothing is missed. True: others have to give
+        way to it, see `stand`.
 
         Raises Unavailable, or TooManyConnections.
         """
         self.room.check()
         try:
             self.connections.enter(subscriber)
-            self._presence.enter(subscriber)
+            over = self._presence.enter(subscriber)
             self.bus.want(subscriber.channels)
             if subscriber.catching is not None and not self._recovery.sync(subscriber.catching, CONFIRM_SECONDS):
                 raise Unavailable("Redis does not confirm the subscription; try again.", retry_after=1)
         except BaseException:
             self.leave(subscriber)
             raise
+        return over
+
+    def stand(self, subscriber: Subscriber, *, over: bool) -> None:
+        """Nothing can refuse it any more: from now on it is one of its user's streams. `over`: others give way to it,
+        unless Redis is away just now."""
+        if not (subscriber.gives_way or over):
+            return
+        with contextlib.suppress(Unavailable):
+            gives_way = subscriber.gives_way
+            began = self._presence.stand(subscriber.counted_as, gives_way=gives_way, over=over)
+            subscriber.began = began if gives_way else 0
 
     def leave(self, subscriber: Subscriber) -> None:
         """Forget a subscriber. Harmless when repeated."""

@@ -111,6 +111,14 @@ class Keys:
         """Hash: worker id -> how many connections of the user it holds."""
         return f"{self._prefix}conns:{user}"
 
+    def streams(self, user: str) -> str:
+        """Hash: worker id -> when those streams of the user began there that give way to new ones."""
+        return f"{self._prefix}since:{user}"
+
+    def giving_way(self, worker_id: str) -> str:
+        """List: streams that a worker has to end."""
+        return f"{self._prefix}ends:{worker_id}"
+
     def worker(self, worker_id: str) -> str:
         """String with a short expiry: this worker lives."""
         return f"{self._prefix}worker:{worker_id}"

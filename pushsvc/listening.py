@@ -53,6 +53,7 @@ def events() -> ResponseReturnValue:
         expires=admission.identity.expires,
         heartbeat=wish.heartbeat,
         proof=admission.proof,
+        ousts=True,
     )
     connection = Connection(partition.hub, subscriber)
     return stream(partition.hub, connection, outlet, opening(partition, start), admission, start.after)
@@ -73,10 +74,11 @@ class Connection:
         self._left = left
         streams = isinstance(subscriber.outlet, QueueOutlet)  # else another request may follow on the connection
         self._hang_up = HangUp(self._client, discard if streams else request.environ.get(UNREAD))
+        self._over = False
         self._holders[self.end] = None
         after_this_request(self._ends_with)
         try:
-            hub.join(subscriber)
+            self._over = hub.join(subscriber)
             self._hang_up.watch(self._gone)
         except BaseException:
             self.leave()
@@ -97,6 +99,10 @@ class Connection:
     def detachable(self) -> bool:
         """The response can go on without this request's greenlet."""
         return self._hub.room.detaches and self._client is not None and self._chunked is not None
+
+    def stand(self) -> None:
+        """Nothing can refuse it any more."""
+        self._hub.stand(self.subscriber, over=self._over)
 
     def hand_over(self) -> HandOver:
         """Raise this: the Hub goes on with the client's socket."""
@@ -137,6 +143,7 @@ def stream(
         head = with_proof(head, connection.subscriber.proof)
         response = Response(_stream(hub, connection, outlet, head), headers=STREAM_HEADERS)
         begin(admission, response, connection.subscriber, cursor)
+        connection.stand()
         return response
     except BaseException:
         connection.leave()

@@ -110,7 +110,13 @@ def make_partition(url: str, keys: Keys, shared: Shared) -> Partition:
         "dedupe_seconds": settings.dedupe_seconds,
     }
     log = EventLog(store, **kept)
-    presence = Presence(store, worker_id, settings.max_connections_per_user)
+    presence = Presence(
+        store,
+        worker_id,
+        settings.max_connections_per_user,
+        lambda name: connections.streams(name),
+        lambda name, began: connections.oust(name, began),
+    )
     records = Records(store, log, worker_id, **kept, most_per_user=settings.llm_max_generations_per_user)
     generations = Generations(
         records,
@@ -138,7 +144,7 @@ def make_partition(url: str, keys: Keys, shared: Shared) -> Partition:
     streams = Streams(worker_id, connections, records.tell)
 
     def called(word: str) -> None:
-        if not streams.heard(word):
+        if not (streams.heard(word) or presence.heard(word)):
             generations.look_at(word)
 
     hub = Hub(

@@ -2,13 +2,18 @@
 
 Counts are written as absolute numbers, so a lost or late write is mended by the next one; those of a worker that
 died stop counting when its sign of life runs out.
+
+Proxies that do not notice a closed tab fill a user's cap with streams that nobody reads. So at the cap a new stream is
+served, and the oldest one ends, on whichever worker it is: the worker that holds the new one has Redis write down
+what is to end, and tell who holds it; who misses that word looks with the next beat.
 """
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 import gevent
@@ -17,20 +22,25 @@ from pushsvc.commands import Command, Script
 from pushsvc.errors import Broken, Full, TooManyConnections, Unavailable
 from pushsvc.loops import Loop
 from pushsvc.store import Store
+from pushsvc.subscriber import Subscriber
 
 _ENTER: Final = Script("enter")
+_STAND: Final = Script("stand")
 
 BEAT_SECONDS: Final = 1.0  # how often counts that changed, and the sign of life, are written
 LEASE_SECONDS: Final = 3  # a worker that was silent for so long is dead
 EVERYTHING_SECONDS: Final = 60.0  # how often all counts are written, in case others took this worker for dead
 BATCH: Final = 200  # users in one round trip: when a crowd leaves at once, nobody waits for all of it
 FORGET_SECONDS: Final = 7 * 86400
+GIVE_WAY: Final = "give way"  # what a worker is told that has streams to end; no generation is called so
+AT_ONCE: Final = 2  # streams that give way to a new one: more than one, so that what went wrong is mended
 
 
 class Counted(Protocol):
-    """A connection: the name under which it counts, and whether it does now."""
+    """A connection: the name under which it counts, whether it does now, and whether others give way to it."""
 
     counted: bool
+    ousts: bool
 
     @property
     def counted_as(self) -> str: ...
@@ -39,8 +49,20 @@ class Counted(Protocol):
 class Presence:
     """Keeps the cap on connections per user."""
 
-    def __init__(self, store: Store, worker_id: str, max_per_user: int) -> None:
+    def __init__(
+        self,
+        store: Store,
+        worker_id: str,
+        max_per_user: int,
+        streams: Callable[[str], Sequence[Subscriber]],
+        oust: Callable[[str, int], None],
+    ) -> None:
+        """`streams` of a user that are here and give way, oldest first; `oust` the one of a user that began then."""
         self._store = store
+        self._streams = streams
+        self._oust = oust
+        self._clock = 0  # of Redis, as far ahead of ours, in microseconds
+        self._last = 0  # the time of the last stream that stood: each has one of its own
         self._keys = store.keys
         self._worker_id = worker_id
         self._max_per_user = max_per_user
@@ -49,33 +71,69 @@ class Presence:
         self._written = self._all_written = 0.0  # monotonic times
         self.loop = Loop("presence", self._beat, expected=(Unavailable,))
 
-    def enter(self, connection: Counted) -> None:
-        """Count a connection in. Raises TooManyConnections, or Unavailable."""
-        user = connection.counted_as
+    def enter(self, connection: Counted) -> bool:
+        """Count a connection in. True: others have to give way to it, once it stands. Raises TooManyConnections, or
+        Unavailable."""
+        user, ousts = connection.counted_as, connection.ousts
+        names = [self._keys.connections(user), self._keys.streams(user)]
         self._changed.add(user)
         self._here[user], connection.counted = self._here[user] + 1, True
         try:
-            counted = self._store.one(
+            state, now = self._store.one(
                 _ENTER.call(
-                    [self._keys.connections(user)],
-                    self._worker_id,
-                    self._here[user],
-                    self._max_per_user,
-                    self._keys.worker(""),
-                    FORGET_SECONDS,
+                    names, self._worker_id, self._here[user], self._max_per_user, self._keys.worker(""),
+                    FORGET_SECONDS, int(ousts), self._times(user),
                 )
-            )
-        except Full:
-            counted = self._here[user] <= self._max_per_user  # as far as this worker knows
+            )  # fmt: skip
+            self._clock = int(now) - time.monotonic_ns() // 1000
+        except Full:  # as far as this worker knows
+            state = 1 if self._here[user] <= self._max_per_user else 2 if ousts and self._times(user) else 0
         except BaseException:
             self.leave(connection)
             raise
         self._changed.add(user)  # of two that enter at once, the one that Redis heard last may have the lower count
-        if not counted:
+        if state == 0:
             self.leave(connection)
             raise TooManyConnections(
                 f"This user already has {self._max_per_user} connections; close one first.", retry_after=5
             )
+        return bool(state == 2)
+
+    def stand(self, user: str, *, gives_way: bool, over: bool) -> int:
+        """A stream stands, to which others give way if the user has too many, and which itself `gives_way` some time;
+        when it began. Raises Unavailable."""
+        self._last = began = max(self._last + 1, time.monotonic_ns() // 1000 + self._clock)
+        keys, times = self._keys, self._times(user)
+        if gives_way:
+            times = f"{times} {began}".strip()
+        self._store.one(
+            _STAND.call(
+                [keys.connections(user), keys.streams(user)],
+                self._worker_id, self._here[user], times, FORGET_SECONDS,
+                self._max_per_user if over else "", began, AT_ONCE, keys.worker(""), keys.giving_way(""), keys.ear(""),
+                GIVE_WAY, int(BEAT_SECONDS * 10), user,
+            )
+        )  # fmt: skip
+        return began
+
+    def give_way(self) -> None:
+        """End what is to end here. Raises Unavailable."""
+        for each in self._store.one(("LPOP", self._keys.giving_way(self._worker_id), BATCH)) or ():
+            user, _, began = each.decode().rpartition(" ")
+            self._oust(user, int(began))
+
+    def heard(self, word: str) -> bool:
+        """Another worker says a word. False: it is not about this."""
+        if word == GIVE_WAY:
+            gevent.spawn(self._give_way)
+        return word == GIVE_WAY
+
+    def _give_way(self) -> None:
+        with contextlib.suppress(Unavailable):  # looked for again with the next beat
+            self.give_way()
+
+    def _times(self, user: str) -> str:
+        return " ".join(str(each.began) for each in self._streams(user))
 
     def total(self, user: str) -> int:
         """How many connections the user has now. Raises Unavailable."""
@@ -105,6 +163,7 @@ class Presence:
                 self.write()
             except Full:
                 pass  # who listens is served all the same
+            self.give_way()
             self._written = now
             loop.well()
             gevent.sleep(BEAT_SECONDS)
@@ -127,7 +186,10 @@ class Presence:
             pass  # somebody else's key; the others' counts are written
 
     def _count(self, user: str) -> list[Command]:
-        key = self._keys.connections(user)
+        key, times = self._keys.connections(user), self._times(user)
+        began: Command = ("HDEL", self._keys.streams(user), self._worker_id)
+        if times:
+            began = ("HSET", self._keys.streams(user), self._worker_id, times)
         if self._here[user] > 0:
-            return [("HSET", key, self._worker_id, self._here[user]), ("EXPIRE", key, FORGET_SECONDS)]
-        return [("HDEL", key, self._worker_id)]
+            return [("HSET", key, self._worker_id, self._here[user]), ("EXPIRE", key, FORGET_SECONDS), began]
+        return [("HDEL", key, self._worker_id), began]

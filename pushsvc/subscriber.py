@@ -11,8 +11,8 @@ import orjson
 
 from pushsvc import sse
 from pushsvc.burst import Burst, Live
-from pushsvc.errors import PushError, Unauthorized, Unavailable, as_openai
-from pushsvc.event import EventId
+from pushsvc.errors import PushError, TooManyConnections, Unauthorized, Unavailable, as_openai
+from pushsvc.event import EventId, user_channel
 from pushsvc.eventlog import Clock
 
 COMMENT: Final = Burst(sse.HEARTBEAT)  # the heartbeat that no page sees
@@ -32,6 +32,7 @@ class Reason(enum.Enum):
     ENDED = "the answer is complete"
     BROKEN = "an error of the service"
     DRAINING = "the worker is stopping"
+    OUSTED = "its user has too many, and newer ones"
     REPLACED = "a repeat of its request took its place"
 
 
@@ -42,6 +43,7 @@ COMPLETE: Final = (Reason.ENDED, Reason.REPLACED)  # its client is not to come b
 REFUSALS: Final[dict[Reason, PushError]] = {
     Reason.EXPIRED: Unauthorized("The token has expired."),
     Reason.DRAINING: Unavailable("This worker is stopping; connect again.", retry_after=1),
+    Reason.OUSTED: TooManyConnections("This user has newer streams, and as many as one user may.", retry_after=60),
 }
 _NOT_READ: Final = Unavailable("The answer was not read for too long.", retry_after=1)
 
@@ -112,8 +114,8 @@ class Subscriber:
     patience: ClassVar[float] = SLOW_SECONDS
 
     __slots__ = (
-        "ack", "catching", "channels", "counted", "due", "expires", "heartbeat", "last", "outlet", "proof", "read",
-        "reason", "sent_at", "user",
+        "ack", "began", "catching", "channels", "counted", "due", "expires", "heartbeat", "last", "ousts", "outlet",
+        "proof", "read", "reason", "sent_at", "user",
     )  # fmt: skip
 
     def __init__(
@@ -129,9 +131,10 @@ class Subscriber:
         expires: float | None = None,
         heartbeat: Burst = COMMENT,
         proof: str | None = None,
+        ousts: bool = False,
     ) -> None:
         """`after`: the cursor. `unasked`: channels whose lost beginning is no loss. `lost`: as of CatchUp. `expires`:
-        Unix time. `proof`: what its ids carry, see proof.py."""
+        Unix time. `proof`: what its ids carry, see proof.py. `ousts`: where the user has too many, older ones end."""
         self.user = user
         self.channels = tuple(map(sys.intern, channels))  # thousands may name the same
         self.last = after
@@ -141,11 +144,18 @@ class Subscriber:
         self.expires = expires
         self.heartbeat = heartbeat
         self.proof = proof
+        self.ousts = ousts
+        self.began = 0  # Unix time in microseconds, by Redis's clock; 0: it does not stand, or never gives way
         self.catching: CatchUp | None = CatchUp(tuple(unasked), lost=lost)
         self.counted = False  # see Presence
         self.due = 0  # the Wheel's tick at which a settled one is looked at; 0: it is not settled
         self.sent_at = 0.0  # monotonic time of the last byte; what settled ones get is not noted
         self.reason: Reason | None = None
+
+    @property
+    def gives_way(self) -> bool:
+        """To its user's newer streams: it is one of GET /events."""
+        return self.ousts and self.channels[0] == user_channel(self.user)
 
     @property
     def counted_as(self) -> str:

@@ -15,6 +15,7 @@ from tests.test_auth import (
     test_twenty_races_for_one_ticket_leave_one_stream,
     test_two_users_in_one_browser_are_not_mixed,
 )
+from tests.test_cap import test_the_oldest_gives_way_to_the_newest
 from tests.test_completions import test_any_server_in_any_pieces, test_connections_are_counted_out
 from tests.test_events import (
     test_from_the_beginning_is_no_reset,
@@ -25,7 +26,6 @@ from tests.test_events import (
     test_resume_by_header_and_by_parameter,
     test_since,
     test_the_header_wins_over_the_parameter_of_an_old_url,
-    test_too_many_connections_of_one_user,
     test_topics_are_followed_and_others_are_not,
     test_unread_is_what_was_not_delivered,
 )
@@ -80,6 +80,11 @@ def settings(model: Model) -> dict[str, object]:
 
 @pytest.fixture
 def answering(stack: Stack) -> Stack:
+    return stack
+
+
+@pytest.fixture
+def capped(stack: Stack) -> Stack:
     return stack
 
 

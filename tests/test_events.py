@@ -214,29 +214,6 @@ def test_heartbeats_to_the_silent(stack: Stack, base: str, user: str) -> None:
         assert not of(user, source.messages)
 
 
-def test_too_many_connections_of_one_user(stack: Stack, user: str) -> None:
-    sources = [stack.listen(user) for _ in range(5)]
-    try:
-        refused = stack.listen(user)
-        refused.wait(lambda source: source.closed, "the refusal")
-        assert refused.refusals[0]["status"] == 429
-        refused.close()
-        sources.pop().close()
-
-        def accepted() -> bool:
-            source = stack.listen(user)
-            if not source.refusals:
-                sources.append(source)
-                return True
-            source.close()
-            return False
-
-        until(accepted, "the place to be free again, with nothing sent")
-    finally:
-        for source in sources:
-            source.close()
-
-
 def test_a_full_worker(start: Start, user: str) -> None:
     stack = start(workers=1, max_connections=2)
     with stack.listen(user), stack.listen(user), stack.listen(user) as third:
