@@ -80,8 +80,8 @@ class Hub(Ear):
     def stand(self, subscriber: Subscriber, *, over: bool) -> None:
         """Nothing can refuse it any more: from now on it is one of its user's streams. `over`: others give way to it,
         unless Redis is away just now."""
-        if not (subscriber.gives_way or over):
-            return
+        if subscriber.reason is not None or not (subscriber.gives_way or over):
+            return  # one that has ended by now, as by a repeat of its request, is nobody's to give way to
         with contextlib.suppress(Unavailable):
             gives_way = subscriber.gives_way
             began = self._presence.stand(subscriber.counted_as, gives_way=gives_way, over=over)
