@@ -31,6 +31,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.stem.removeprefix("test_") not in _LONG)
 
 
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Bytes may hold the time, as gzip's do, and every process must give the tests the same names."""
+    return f"{len(val)} bytes" if isinstance(val, bytes) and len(val) > 20 else None
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _certificates_are_loaded_once() -> Iterator[None]:
     """Not with each of httpx's calls, most of which need none: that takes longer than what they ask for."""
