@@ -168,8 +168,8 @@ MUTANTS: Final = [
     ),
     Mutant(
         "forgets the cap on a user's connections", "lua/enter.lua",
-        "if total > tonumber(ARGV[3]) then return 0 end", "",
-        "test_events.py::test_too_many_connections_of_one_user",
+        "local over = total > tonumber(ARGV[3])", "local over = false",
+        "test_cap.py::test_the_oldest_gives_way_to_the_newest",
     ),
     Mutant(
         "delivers what is past its ttl", "eventlog.py",
