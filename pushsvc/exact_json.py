@@ -76,7 +76,10 @@ def _loads(raw: bytes, decoder: json.JSONDecoder) -> Any:
         # But for blanks, also those in strings, where the words of JSON begin and end can be seen without them.
         if written == raw or written.translate(None, _BLANKS) == raw.translate(None, _BLANKS):
             return value
-    except (orjson.JSONDecodeError, orjson.JSONEncodeError):
+    except orjson.JSONDecodeError as error:
+        if str(error).startswith("depth limit exceeded"):  # the standard library's limit is another in each Python
+            raise NotJson(_DEEP) from error
+    except orjson.JSONEncodeError:
         pass
     try:
         return decoder.decode(raw.decode())
