@@ -136,15 +136,10 @@ def test_while_redis_is_away_pages_are_told_to_come_back(start: Start, user: str
 
 
 @pytest.mark.parametrize("version", ["1.1", "1.0"])
-@pytest.mark.parametrize("worker", ["", "gevent"], ids=["detached", "queue"])
-def test_a_drained_stream_is_told_so_and_cut(start: Start, user: str, worker: str, version: str) -> None:
-    if worker and version == "1.0":
-        pytest.skip("one of them is enough")
-    stack = start(workers=1, drain_seconds=1, worker=worker)
+def test_a_drained_stream_is_told_so_and_cut(start: Start, user: str, version: str) -> None:
+    stack = start(workers=1, drain_seconds=1)
     with asked(stack.app_url, "/events", stack.bearer(user), version=version) as client:
         until(lambda: connections(stack, user) == 1, "it to be connected")
-        if worker:
-            pytest.skip("gunicorn's own worker does not drain")
         os.kill(stack.pids()["gunicorn"][0], signal.SIGTERM)
         _, body = answer(client)
     last = body.rpartition(b"retry: ")
