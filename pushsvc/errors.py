@@ -143,8 +143,16 @@ class Unreached(Unavailable):
     """Redis does not answer, or not yet: nothing of what was asked has been done, so it can be asked again."""
 
 
-class Full(Unavailable):
-    """Redis has no room left, in memory or on its disk. What is stored can be read all the same."""
+class Unwritable(Unavailable):
+    """Redis refuses to change anything for now. What is stored can be read all the same."""
+
+
+class TooFewReplicas(Unwritable, Unreached):
+    """Redis has fewer replicas than it was told to have before it writes. Nothing of what was asked has been done."""
+
+
+class Full(Unwritable):
+    """Redis has no room left, in memory or on its disk."""
 
     status = 507
     title = "Insufficient storage"

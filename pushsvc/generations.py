@@ -16,7 +16,7 @@ import gevent.event
 
 from pushsvc import chunks, exact_json, sse
 from pushsvc.ending import CANCELLED, PRODUCER_LOST, RUNNING
-from pushsvc.errors import TooManyGenerations, Unavailable
+from pushsvc.errors import TooManyGenerations, Unavailable, Unwritable
 from pushsvc.event import answer_channel, generation_of
 from pushsvc.generation import Generation
 from pushsvc.joining import Json, joined
@@ -187,21 +187,27 @@ class Generations:
                 generation.look(now, self._limits)
 
     def _find_lost(self, loop: Loop) -> None:
-        """Each time twice: a generation that begins is in Redis a moment before it runs here."""
         while True:
             self._look_at_all(list(self._running))
             self._cancel_unheard()
-            mine = set(self.records.of_worker(self._worker_id)) - self._running.keys()
-            self._end_lost(mine & self._orphans)
-            self._orphans = mine
-            silent = set(self.records.silent()) - {self._worker_id}
-            if self._steady():
-                for worker in silent & self._suspects:
-                    self._end_lost(self.records.of_worker(worker))
-                    self.records.forget_worker(worker)
-            self._suspects = silent
+            try:
+                self._look_for_lost()
+            except Unwritable:  # nor can other workers give their signs of life
+                self._steady_since = time.monotonic()
             loop.well()
             gevent.sleep(ROUND_SECONDS)
+
+    def _look_for_lost(self) -> None:
+        """Each time twice: a generation that begins is in Redis a moment before it runs here."""
+        mine = set(self.records.of_worker(self._worker_id)) - self._running.keys()
+        self._end_lost(mine & self._orphans)
+        self._orphans = mine
+        silent = set(self.records.silent()) - {self._worker_id}
+        if self._steady():
+            for worker in silent & self._suspects:
+                self._end_lost(self.records.of_worker(worker))
+                self.records.forget_worker(worker)
+        self._suspects = silent
 
     def _steady(self) -> bool:
         """Redis has answered for long enough. Asked whenever it did."""

@@ -10,7 +10,7 @@ import gevent
 import gevent.event
 
 from pushsvc.channels import Channel
-from pushsvc.errors import Full, Unavailable
+from pushsvc.errors import Unavailable, Unwritable
 from pushsvc.event import EventId
 from pushsvc.eventlog import EventLog
 from pushsvc.loops import Loop
@@ -97,7 +97,7 @@ class Positions:
         batch = dict(islice(self._had.items(), BATCH))
         try:
             self._log.advance(batch)
-        except Full:  # who listens is served all the same
+        except Unwritable:  # who listens is served all the same
             gevent.sleep(FULL_SECONDS)
             return
         for user, event_id in batch.items():

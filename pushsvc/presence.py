@@ -19,7 +19,7 @@ from typing import Final, Protocol
 import gevent
 
 from pushsvc.commands import Command, Script
-from pushsvc.errors import Broken, Full, TooManyConnections, Unavailable
+from pushsvc.errors import Broken, TooManyConnections, Unavailable, Unwritable
 from pushsvc.loops import Loop
 from pushsvc.store import Store
 from pushsvc.subscriber import Subscriber
@@ -86,7 +86,7 @@ class Presence:
                 )
             )  # fmt: skip
             self._clock = int(now) - time.monotonic_ns() // 1000
-        except Full:  # as far as this worker knows
+        except Unwritable:  # as far as this worker knows
             state = 1 if self._here[user] <= self._max_per_user else 2 if ousts and self._times(user) else 0
         except BaseException:
             self.leave(connection)
@@ -161,9 +161,9 @@ class Presence:
                 self._all_written = now
             try:
                 self.write()
-            except Full:
+                self.give_way()
+            except Unwritable:
                 pass  # who listens is served all the same
-            self.give_way()
             self._written = now
             loop.well()
             gevent.sleep(BEAT_SECONDS)

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import redis
 from redis.backoff import NoBackoff
 from redis.connection import ConnectionInterface
-from redis.exceptions import BusyLoadingError, NoScriptError, OutOfMemoryError, ReadOnlyError, RedisError
+from redis.exceptions import (
+    AuthenticationError,
+    BusyLoadingError,
+    NoPermissionError,
+    NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+)
 from redis.retry import Retry
 
 from pushsvc import cluster, sentinels
 from pushsvc.addresses import CLUSTER_SCHEMES, SENTINEL_SCHEMES
 from pushsvc.commands import Command, Script
-from pushsvc.errors import Broken, Full, PushError, Unavailable, Unreached
+from pushsvc.errors import Broken, Full, PushError, TooFewReplicas, Unavailable, Unreached
 from pushsvc.keys import ALONE, Keys
 from pushsvc.lane import Lane, NotSent
 from pushsvc.succession import ELSEWHERE, Succession
@@ -24,6 +33,8 @@ logger = logging.getLogger(__name__)
 
 ANSWER_SECONDS: Final = 2.0  # a Redis that is silent for longer counts as gone
 WAIT_MS: Final = 1000  # how long replicas may take to confirm
+LOG_SECONDS: Final = 1.0  # between two lines that say the same
+MOST_SAID: Final = 1000  # different lines that are remembered
 ASK_SECONDS: Final = 0.5  # as long may a sentinel, or a node of a cluster, take to say where the master is
 
 
@@ -103,11 +114,11 @@ class Store:
                 for i, answer in zip(again, taught, strict=True):
                     answers[i] = answer
         except RedisError as error:
-            logger.warning("redis: %s: %s", type(error).__name__, error)
+            _said.warn(error)
             raise refusal(error) from error
         refused = {str(answer): answer for answer in answers if isinstance(answer, Exception)}
-        for text, answer in refused.items():
-            logger.warning("redis: %s: %s", type(answer).__name__, text)
+        for answer in refused.values():
+            _said.warn(answer)
             if not refusals:
                 raise refusal(answer) from answer
         return answers
@@ -132,20 +143,56 @@ class Store:
 
 
 _NOTHING_DONE: Final = (NotSent, NoScriptError, BusyLoadingError, *ELSEWHERE)
+# What Redis says before it runs anything, or of the account that it is asked by. Its first word decides.
+_REFUSALS: Final[dict[str, Callable[[], PushError]]] = {
+    "WRONGTYPE": lambda: Broken("What Redis keeps for this is not what it should be; an operator must remove it."),
+    "OOM": lambda: Full("Redis has no memory left; try again later.", retry_after=5),
+    "MISCONF": lambda: Full("Redis cannot write to its disk; try again later.", retry_after=5),
+    "NOREPLICAS": lambda: TooFewReplicas("Redis has too few replicas, and takes no writes; try again.", retry_after=1),
+    "READONLY": lambda: Unreached("Redis is a read-only replica; try again.", retry_after=1),
+    "BUSY": lambda: Unreached("Redis is busy with somebody's script; try again.", retry_after=1),
+    "LOADING": lambda: Unreached("Redis is loading its data; try again.", retry_after=1),
+    "NOAUTH": lambda: Unavailable("Redis refuses the service; an operator must look at its account.", retry_after=5),
+    "NOPERM": lambda: Unavailable("Redis refuses the service; an operator must look at its rights.", retry_after=5),
+}
+# redis-py takes the first word off some of them.
+_BY_CLASS: Final[tuple[tuple[type[Exception], str], ...]] = (
+    (OutOfMemoryError, "OOM"),
+    (ReadOnlyError, "READONLY"),
+    (BusyLoadingError, "LOADING"),
+    (NoPermissionError, "NOPERM"),
+    (AuthenticationError, "NOAUTH"),
+)
 
 
 def refusal(error: Exception) -> PushError:
     """What Redis said, in our words; the operator finds its own in the log."""
-    text = str(error)
     reason = error.__cause__ if isinstance(error, NotSent) else error  # why there is no connection
-    if text.startswith("WRONGTYPE"):
-        return Broken("What Redis keeps for this is not what it should be; an operator must remove it.")
-    if isinstance(error, OutOfMemoryError):
-        return Full("Redis has no memory left; try again later.", retry_after=5)
-    if text.startswith("MISCONF"):  # it refuses to change what it could not write down
-        return Full("Redis cannot write to its disk; try again later.", retry_after=5)
-    if isinstance(reason, ReadOnlyError):
-        return Unreached("Redis is a read-only replica; try again.", retry_after=1)
+    word = next((word for kind, word in _BY_CLASS if isinstance(reason, kind)), str(reason or error).partition(" ")[0])
+    if word in _REFUSALS:
+        return _REFUSALS[word]()
     if isinstance(error, _NOTHING_DONE):
         return Unreached("Redis does not answer; try again.", retry_after=1)
     return Unavailable("Redis does not answer; try again.", retry_after=1)
+
+
+class _Said:
+    """What Redis refuses again and again is logged once a second, with how often it was."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, tuple[float, int]] = {}
+
+    def warn(self, error: Exception) -> None:
+        text = f"{type(error).__name__}: {error}"
+        now = time.monotonic()
+        at, unsaid = self._last.get(text, (-LOG_SECONDS, 0))
+        if now - at < LOG_SECONDS:
+            self._last[text] = (at, unsaid + 1)
+            return
+        if len(self._last) >= MOST_SAID:
+            self._last.clear()
+        self._last[text] = (now, 0)
+        logger.warning("redis: %s%s", text, f" ({unsaid} times more)" if unsaid else "")
+
+
+_said: Final = _Said()

@@ -11,6 +11,7 @@ repeat takes the stream over, from where that began.
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import hashlib
 import hmac
@@ -25,7 +26,7 @@ import orjson
 from pushsvc import auth
 from pushsvc.auth import Identity
 from pushsvc.commands import Command, Script
-from pushsvc.errors import Unauthorized
+from pushsvc.errors import Unauthorized, Unwritable
 from pushsvc.event import EventId
 from pushsvc.proof import proof_in
 from pushsvc.store import Store
@@ -155,7 +156,8 @@ class Tickets:
         elif has_cookie or has_proof:
             kind = Kind.RETURN
             if cursor is not None:
-                self._store.one(("DEL", self._keys.ticket_use(digest)))
+                with contextlib.suppress(Unwritable):  # it runs out by itself
+                    self._store.one(("DEL", self._keys.ticket_use(digest)))
         else:
             raise SpentTicket(user, topics)
         clean = not evidence.by_id and (has_cookie or (evidence.same_origin and not has_proof))
@@ -185,7 +187,8 @@ class Tickets:
         cookie = auth.encode({"sub": self._short(user), "jti": digest[:16]}, self._key, ttl=SESSION_SECONDS)
         earlier = b""
         if use.kind is Kind.RETURN:
-            self._store.execute(self._renewals(use, digest))
+            with contextlib.suppress(Unwritable):  # it is good for as long as before
+                self._store.execute(self._renewals(use, digest))
         else:
             earlier = self._spend(use, digest, stream, cursor, _digest(cookie))
         return Begun(self._cookie_name(user), cookie, earlier.decode())

@@ -1,0 +1,92 @@
+"""A Redis that refuses is no Redis that is away: what it says is told as that, and stops nothing that need not stop."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+from redis.exceptions import NoPermissionError, ReadOnlyError, ResponseError
+
+from pushsvc.errors import Full, PushError, TooFewReplicas, Unavailable, Unreached
+from pushsvc.lane import NotSent
+from pushsvc.store import _Said, refusal
+from tests.conftest import Start
+from tests.eventsource import EventSource, until
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "detail"),
+    [
+        (ResponseError("NOREPLICAS Not enough good replicas to write."), TooFewReplicas, "too few replicas"),
+        (ResponseError("BUSY Redis is busy running a script."), Unreached, "busy with somebody's script"),
+        (ResponseError("MISCONF Errors writing to the AOF file"), Full, "cannot write to its disk"),
+        (ResponseError("BUSYKEY Target key name already exists."), Unavailable, "does not answer"),
+        (NoPermissionError("this user has no permissions to run the 'xadd' command"), Unavailable, "its rights"),
+        (ReadOnlyError("You can't write against a read only replica."), Unreached, "read-only replica"),
+        (NotSent("refused"), Unreached, "does not answer"),
+    ],
+)
+def test_what_redis_refuses_in_our_words(error: Exception, kind: type[PushError], detail: str) -> None:
+    found = refusal(error)
+    assert type(found) is kind
+    assert detail in found.detail
+    assert refusal(error) is not found, "each is raised by itself"
+
+
+def test_without_replicas_that_it_insists_on_listeners_are_served(start: Start, user: str) -> None:
+    """What every guide to sentinels sets, while the replica reboots."""
+    stack = start(workers=2, heartbeat_seconds=0.5)
+    ids = stack.publish_many([{"user": user, "data": data} for data in ("1", "2", "3")])
+    ticket = stack.post("/tickets", {"user": user}, stack.bearer(user)).json()["url"]
+    with stack.listen(user) as source, EventSource(f"{stack.url}{ticket}").wait_open() as other:
+        stack.redis.config_set("min-replicas-to-write", 1)
+        try:
+            answer = stack.post("/publish", {"user": user, "data": "4"}, stack.bearer(publish=["*"]))
+            assert (answer.status_code, "too few replicas" in answer.json()["detail"]) == (503, True)
+            with stack.listen(user, headers={"Last-Event-ID": ids[0]}) as late:
+                late.wait_ids(*ids[1:])
+                late.wait(lambda each: each.parser.comments.count("") >= 8, "it to stay open for some seconds")
+                assert not late.refusals
+            last = other.parser.last_event_id
+            with EventSource(f"{stack.url}{ticket}", {"Last-Event-ID": last}).wait_open() as again:
+                again.wait(lambda each: each.parser.comments.count("") >= 2, "a ticket's stream that comes back")
+            assert stack.get("/readyz", {}).status_code == 200
+            assert stack.get("/history", stack.bearer(user), channel=f"user:{user}").status_code == 200
+        finally:
+            stack.redis.config_set("min-replicas-to-write", 0)
+        ids.append(stack.publish(user=user, data="5"))
+        source.wait_ids(*ids)
+        assert source.ids == ids
+        assert source.statuses == [200]
+
+
+def test_a_publish_waits_for_who_is_busy(start: Start, user: str) -> None:
+    stack = start(workers=1)
+    stack.publish(user=user, data="1")
+    stack.redis.config_set("busy-reply-threshold", 50)
+    ids: list[str] = []
+
+    def published() -> bool:
+        answer = stack.post("/publish", {"user": user, "data": "2"}, stack.bearer(publish=["*"]))
+        if answer.status_code == 200:
+            ids.append(answer.json()["id"])
+        else:
+            assert "busy with somebody's script" in answer.json()["detail"], answer.text
+        return answer.status_code == 200
+
+    wait = "local t = redis.call('TIME')[1] + 2 while redis.call('TIME')[1] + 0 < t do end"
+    raw = stack.redis.connection_pool.make_connection()
+    raw.connect()
+    raw.send_command("EVAL", wait, 0)
+    until(published, "the end of the script")
+    raw.disconnect()
+    assert len(ids) == 1
+
+
+def test_the_same_refusal_is_one_line_a_second(caplog: pytest.LogCaptureFixture) -> None:
+    said = _Said()
+    with caplog.at_level(logging.WARNING, "pushsvc.store"):
+        for _ in range(100):
+            said.warn(ResponseError("NOREPLICAS Not enough good replicas to write."))
+        said.warn(ResponseError("BUSY"))
+    assert len(caplog.records) == 2
