@@ -20,7 +20,7 @@ test: $(VENV)/.test  ## Run the whole suite on real parts
 
 clients: $(VENV)/.test  ## Run browsers and other people's libraries through every fault (docs/clients.md)
 	@$(BIN)/python -m clients.install
-	@$(BIN)/python -m pytest clients -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(BIN)/python -m pytest clients -n 4 --dist loadfile --no-loadscope-reorder --timeout 300 $(ARGS)
 
 lint: $(VENV)/.test  ## Style and types
 	$(BIN)/ruff check .

@@ -18,7 +18,12 @@ from clients.webkit import WebKit
 from tests import programs
 from tests.stack import ROOT
 
-ENGINES = ("Chromium", "Firefox", "WebKit")
+NEEDED = {
+    "Chromium": (programs.CHROMIUM,),
+    "Firefox": (programs.FIREFOX,),
+    "WebKit": (programs.WEBKIT, programs.XVFB),
+}
+ENGINES = tuple(NEEDED)
 PLACES = {
     "same origin": "{service}/healthz",
     "other origin": "http://127.0.0.1:{port}/",
@@ -34,8 +39,6 @@ class Tab(Protocol):
 
 
 class Browser(Protocol):
-    version: str
-
     def open(self, url: str) -> Tab: ...
 
     def close(self) -> None: ...
@@ -60,15 +63,14 @@ class Browsers:
         return self._running[key]
 
     def _start(self, engine: str, folder: Path, cookies: bool) -> Browser:
+        paths = [programs.need(names) for names in NEEDED[engine]]
         if engine == "Firefox":
-            return Firefox(programs.need(programs.FIREFOX), folder, cookies=cookies)
+            return Firefox(folder, *paths, cookies=cookies)
         if engine == "WebKit":
-            driver, display = programs.need(programs.WEBKIT), programs.need(programs.XVFB)
-            return WebKit(driver, display, folder, cookies=cookies)
-        binary = programs.need(programs.CHROMIUM)
+            return WebKit(folder, *paths, cookies=cookies)
         if self._playwright is None:  # one serves all of a process
             self._playwright = self._open.enter_context(sync_playwright())
-        return Chromium(self._playwright, binary, folder, cookies=cookies)
+        return Chromium(self._playwright, folder, *paths, cookies=cookies)
 
     def close(self) -> None:
         self._open.close()
@@ -108,7 +110,8 @@ class Page:
         return bool(self._tab.run("window.closed_"))
 
     def said(self) -> str:
-        return f"readyState {self._tab.run('window.source?.readyState')}"
+        asked = "performance.getEntriesByType('resource').map((entry) => [entry.name, entry.responseStatus]).slice(-5)"
+        return f"readyState {self._tab.run('window.source?.readyState')}, asked {self._tab.run(asked)}"
 
     def close(self) -> None:
         self._tab.close()

@@ -16,16 +16,13 @@ _BLOCK_ALL_COOKIES = {"profile": {"default_content_setting_values": {"cookies": 
 class Chromium:
     """One browser with a profile of its own."""
 
-    def __init__(self, playwright: Playwright, binary: str, folder: Path, *, cookies: bool) -> None:
+    def __init__(self, playwright: Playwright, folder: Path, binary: str, *, cookies: bool) -> None:
         profile = folder / "Default"
         profile.mkdir(parents=True)
         (profile / "Preferences").write_text(json.dumps({} if cookies else _BLOCK_ALL_COOKIES))
         self._context = playwright.chromium.launch_persistent_context(
             folder, executable_path=binary, args=CHROMIUM_FLAGS
         )
-        page = self._context.new_page()
-        self.version: str = page.evaluate("navigator.userAgent.match(/Chrome.([0-9.]+)/)[1]")
-        page.close()
 
     def open(self, url: str) -> ChromiumTab:
         page = self._context.new_page()

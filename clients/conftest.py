@@ -22,9 +22,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 @pytest.fixture(scope="session")
 def play(world: World, request: pytest.FixtureRequest) -> Callable[[str, str], dict[str, Outcome]]:
     """A group's clients in a column: once, however many cells look at it; of the clients whose cells are asked for."""
-    params: list[dict[str, Any]] = [
-        item.callspec.params for item in request.session.items if isinstance(item, pytest.Function)
-    ]
+    params: list[dict[str, Any]] = [item.callspec.params for item in request.session.items if hasattr(item, "callspec")]
     wanted = {(given["row"].name, given["column"]) for given in params if "row" in given}
 
     @functools.cache
@@ -35,17 +33,16 @@ def play(world: World, request: pytest.FixtureRequest) -> Callable[[str, str], d
 
 
 class Table:
-    """Gathers what the tests say of their cells, and writes it into the page when it is whole."""
+    """Gathers what the tests say of their cells, and writes it into the page when none was left out or skipped."""
 
     def __init__(self) -> None:
         self._cells: table.Cells = {}
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         properties = dict(report.user_properties)
-        if report.when == "call" and "cell" in properties:
+        if report.when == "call" and "cell" in properties and not report.skipped:
             where: list[str] = properties["cell"]  # type: ignore[assignment]
-            mark = {"passed": str(properties.get("mark")), "skipped": "not installed"}.get(report.outcome, "✗")
-            self._cells[where[0], where[1], where[2]] = mark
+            self._cells[where[0], where[1], where[2]] = str(properties["mark"]) if report.passed else "✗"
 
     def pytest_sessionfinish(self) -> None:
         table.write(self._cells)

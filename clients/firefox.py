@@ -33,7 +33,7 @@ _BLOCK_ALL_COOKIES = {"network.cookie.cookieBehavior": 2}
 class Firefox:
     """One browser with a profile of its own."""
 
-    def __init__(self, binary: str, folder: Path, *, cookies: bool) -> None:
+    def __init__(self, folder: Path, binary: str, *, cookies: bool) -> None:
         preferences = _PREFERENCES | ({} if cookies else _BLOCK_ALL_COOKIES)
         lines = [f"user_pref({json.dumps(name)}, {json.dumps(value)});\n" for name, value in preferences.items()]
         folder.mkdir(parents=True)
@@ -55,7 +55,7 @@ class Firefox:
         self._open = ExitStack()
         self._socket = self._open.enter_context(connect(f"{found[1]}/session", max_size=None, proxy=None))
         self._numbers = itertools.count(1)
-        self.version: str = self.call("session.new", capabilities={})["capabilities"]["browserVersion"]
+        self.call("session.new", capabilities={})
 
     def call(self, method: str, **parameters: Any) -> Any:
         number = next(self._numbers)

@@ -19,7 +19,8 @@ RUNTIMES: Final = "runtimes"
 
 # What helps, by its place among the notes under the table.
 SNIPPET: Final = (
-    "Firefox gives up for good at any network error before a response head. README's snippet comes back: the row below."
+    "On a page of another origin Firefox takes a refused connection for CORS's no, and gives up for good. "
+    "README's snippet comes back: the row below."
 )
 LOOP: Final = (
     "The library has no reconnects. The row below has it in a loop that keeps the last id and heeds `retry`: "
@@ -129,7 +130,7 @@ def _page(engine: str, place: str, how: str) -> Row:
         return make(world.browsers, world.site, engine, place, user, good)
 
     bare = how == "EventSource"
-    ends = {"nginx stopped": SNIPPET} if engine == "Firefox" and bare else {}
+    ends = {"nginx stopped": SNIPPET} if engine == "Firefox" and bare and place != "same origin" else {}
     return Row(f"{engine}, {place}, {how}", engine, start, ends, Wrong.ENDS if bare else Wrong.ANEW, bare)
 
 

@@ -20,7 +20,7 @@ START_SECONDS = 60.0
 class WebKit:
     """One browser; it keeps nothing, since it is automated."""
 
-    def __init__(self, driver: str, display: str, folder: Path, *, cookies: bool) -> None:
+    def __init__(self, folder: Path, driver: str, display: str, *, cookies: bool) -> None:
         folder.mkdir(parents=True)
         port = free_port()
         read, write = os.pipe()
@@ -44,7 +44,6 @@ class WebKit:
         options = {"webkitgtk:browserOptions": {"binary": _browser(), "args": _arguments(policy)}}
         value = self._ask("POST", "/session", capabilities={"alwaysMatch": options})
         self._session = f"/session/{value['sessionId']}"
-        self.version: str = value["capabilities"]["browserVersion"]
         self._first: str = self.call("GET", "/window")
 
     def _ready(self) -> bool:

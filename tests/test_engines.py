@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from clients.browsers import ENGINES
+from clients.browsers import ENGINES, NEEDED
 from clients.rows import ROWS, World
 from clients.scene import EVENTS, play
+from tests import programs
 
 
 @pytest.fixture(scope="module")
@@ -21,6 +22,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_ticket_on_another_site_survives_three_cuts_with_all_cookies_blocked(world: World, engine: str) -> None:
     """The first comes before anything was heard."""
+    for names in NEEDED[engine]:
+        if programs.find(names) is None:
+            pytest.skip(f"there is no {names[0]} on PATH; `make clients` installs it")
     tab = world.browsers.get(engine, cookies=False).open(f"http://localhost:{world.site.pages.port}/")
     assert tab.run("(document.cookie = 'a=b', document.cookie)") == "", "this browser takes cookies"
     tab.close()
