@@ -107,7 +107,7 @@ class Replay:
             self.through, reset = restart, max(restart, clock.epoch)
             self._marks = dict.fromkeys(self._channels)
             self._stood = restart != BEGINNING
-        elif self._lost and clock.lives.seam(self.through) is None:
+        elif self._lost and not (self._stood and clock.lives.seam(self.through)):  # else it is said there
             reset = max(self.through, clock.epoch)
         if self._late is not None and self._late.channels and restart is None:
             yield from self._read_late(self._late, clock)
@@ -135,7 +135,7 @@ class Replay:
             # One more shows, by its predecessor, whether the range was whole at its end.
             lost = list(losses(known, Slice(piece.entries[: len(entries) + 1], piece.tail), whole=False))
             if lost:
-                yield Page(_gap(self._requested, entries, lost, clock).wire + cursor, None)
+                yield Page(_gap(self._requested, entries, lost, clock, late.until).wire + cursor, None)
             for page in _pages(e._replace(wire=e.wire + cursor) for e in entries if e.alive(clock.now)):
                 yield Page(page.wire, None)
             passed = [entry.id for entry in entries[-1:]] + [loss.lost for loss in lost]
@@ -160,7 +160,7 @@ class Replay:
             lost += missing
         entries.sort(key=lambda entry: entry.id)
         if reset or lost:
-            yield _gap(self._requested, entries, lost, clock, reset)
+            yield _gap(self._requested, entries, lost, clock, bound, reset)
         yield from _pages(entry for entry in entries if entry.alive(clock.now))
         self._requested = self.through = bound
 
@@ -190,11 +190,14 @@ def _gap(
     entries: Sequence[Entry],
     lost: Sequence[Loss],
     clock: Clock,
+    bound: EventId,
     reset: EventId | None = None,
 ) -> Page:
+    """Before these `entries`, which are all there are up to the `bound`."""
     newest = max(lost, default=None, key=lambda loss: loss.lost)
     # The gap may move the browser's cursor past the loss only if no event that is still to come lies before it.
-    cursor = newest.lost if newest is not None and (not entries or entries[0].id > newest.lost) else None
+    passes = newest is not None and newest.lost <= bound and (not entries or entries[0].id > newest.lost)
+    cursor = newest.lost if newest is not None and passes else None
     if reset or newest is None:
         cursor = cursor or reset
         return Page(sse.gap(requested, entries[0].id if entries else None, "reset", cursor), cursor)

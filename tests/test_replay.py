@@ -1,0 +1,68 @@
+"""What a replay says of losses, on logs that are made up here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pushsvc import sse
+from pushsvc.event import BEGINNING, EventId
+from pushsvc.eventlog import Clock, Entry, Slice
+from pushsvc.lives import Lives
+from pushsvc.replay import Page, Replay
+
+
+def at(ms: int) -> EventId:
+    return EventId(ms, 0)
+
+
+def event(ms: int, prev: int) -> Entry:
+    return Entry(at(ms), at(prev) if prev else BEGINNING, sse.with_id(b"%d-0" % ms, b"data: %d\n\n" % ms), None)
+
+
+class Log:
+    """The events that each channel keeps."""
+
+    def __init__(self, lives: bytes, last: int, **kept: list[Entry]) -> None:
+        self._clock = Clock(Lives(lives), at(last), last, 0)
+        self._kept = kept
+
+    def clock(self) -> Clock:
+        return self._clock
+
+    def read(self, channels: Sequence[str], after: EventId, clock: Clock, count: int) -> list[Slice]:
+        found = [self._kept[channel] for channel in channels]
+        return [Slice([each for each in kept if each.id > after][:count], kept[-1].id) for kept in found]
+
+
+def ids_rise(pages: list[Page]) -> None:
+    """Who is cut anywhere resumes before all that is still to come."""
+    wire = b"".join(page.wire for page in pages).decode()
+    ids = [EventId.parse(line.removeprefix("id: ")) for line in wire.splitlines() if line.startswith("id: ")]
+    assert ids == sorted(ids)
+    cursors = [page.cursor for page in pages if page.cursor is not None]
+    assert cursors == sorted(cursors)
+
+
+def test_a_reader_of_whom_nothing_is_known_is_told_so_where_a_loss_was_noted_before() -> None:
+    log = Log(b"1-0 7-0 31-0!", 60, a=[event(5, 0), event(40, 5)])
+    pages = list(Replay(log, ["a"], BEGINNING, ["a"], lost=True).pages())
+    assert pages[0].wire == sse.gap(None, at(5), "reset", at(1))
+    assert [page.wire.count(b"data: ") for page in pages] == [1, 2], "and it is said once"
+    ids_rise(pages)
+
+
+def test_a_gap_does_not_pass_what_other_channels_have_after_a_noted_loss() -> None:
+    log = Log(b"1-0 7-0 31-0!", 60, a=[event(55, 50)], b=[event(40, 3)])
+    pages = list(Replay(log, ["a", "b"], at(5)).pages())
+    assert [b"event: gap" in page.wire for page in pages] == [True, True, False]
+    assert pages[-1].wire == b"id: 40-0\ndata: 40\n\nid: 55-0\ndata: 55\n\n"
+    ids_rise(pages)
+
+
+def test_a_gap_does_not_pass_what_is_announced_after_the_clock() -> None:
+    """The log is trimmed faster than it is read; what the other channel has is held meanwhile, and comes after."""
+    log = Log(b"1-0", 60, a=[event(90, 80)], b=[event(70, 3)])
+    replay = Replay(log, ["a", "b"], at(5))
+    [gap] = replay.pages()
+    assert gap == Page(sse.gap(at(5), at(90), "trimmed", None), None)
+    assert replay.through == at(60)
