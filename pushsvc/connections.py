@@ -1,4 +1,4 @@
-"""The connections of this worker, from their joining to their end, and what time does to them."""
+"""The connections of this worker, from their joining to their end."""
 
 from __future__ import annotations
 
@@ -9,30 +9,26 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
-import gevent
-
 from pushsvc.burst import Burst
 from pushsvc.channels import Channels
-from pushsvc.event import EventId, user_channel
+from pushsvc.event import EventId
 from pushsvc.eventlog import EventLog
-from pushsvc.loops import Loop, Turn
 from pushsvc.outlet import QueueOutlet
 from pushsvc.poll import MakePoll
 from pushsvc.positions import Positions
 from pushsvc.sockets import SocketOutlet, Sockets
-from pushsvc.spread import spread
 from pushsvc.subscriber import COMPLETE, Listener, Reason, Subscriber
 from pushsvc.wheel import Wheel
 
 logger = logging.getLogger(__name__)
 
 TICK_SECONDS: Final = 0.5
-OUSTED_MS: Final = 60_000  # when one comes back that gave way: tabs that are too many take turns slowly
 LOOK: Final = 128  # connections handled between two looks at the time
+OUSTED_MS: Final = 60_000  # when one comes back that gave way: tabs that are too many take turns slowly
 
 
 class Connections:
-    """Settles those that can be, ends those that must end, and keeps a silent one alive."""
+    """Settles those that can be, and ends those that must end. What time does to them: see lifetimes."""
 
     def __init__(
         self,
@@ -59,9 +55,8 @@ class Connections:
         self._all: dict[Subscriber, None] = {}
         self._unsettled: dict[Subscriber, None] = {}  # looked at with every tick
         self._leaving: dict[Subscriber, None] = {}  # not yet forgotten by all who knew them
-        self._tick_seconds = min(TICK_SECONDS, heartbeat_seconds / 2)
-        self._wheel = Wheel(self._tick_seconds)
-        self.loop = Loop("wheel", self._turn, expected=())
+        self.tick_seconds = min(TICK_SECONDS, heartbeat_seconds / 2)
+        self._wheel = Wheel(self.tick_seconds)
 
     def __len__(self) -> int:
         return len(self._all)
@@ -77,20 +72,6 @@ class Connections:
         subscriber.sent_at = time.monotonic()
         self._all[subscriber] = self._unsettled[subscriber] = None
         self.channels.enter(subscriber)
-
-    def streams(self, name: str) -> list[Subscriber]:
-        """Those that give way to new ones, oldest first, of the user who counts under this name."""
-        user = name.removeprefix("user:") if ":" in name else name
-        channel = self.channels.get(user_channel(user))
-        followers = () if channel is None else self.channels.followers(channel)
-        found = [each for each in followers if each.began and each.user == user and each.reason is None]
-        return sorted(found, key=lambda each: each.began)
-
-    def oust(self, name: str, began: int) -> None:
-        """The stream that began then gives way, if it is still here."""
-        for subscriber in self.streams(name):
-            if subscriber.began == began:
-                self.guard(subscriber, lambda each: self.end(each, Reason.OUSTED))
 
     def all(self) -> list[Subscriber]:
         return list(self._all)
@@ -111,6 +92,15 @@ class Connections:
         self._left(subscriber)
         for known in (self._unsettled, self._all, self._leaving):
             known.pop(subscriber, None)
+
+    def finish_leaving(self) -> None:
+        """Forget those whose forgetting an error broke off."""
+        for subscriber in list(self._leaving):
+            self.guard(subscriber, self._forget)
+
+    def tick(self) -> list[Subscriber]:
+        """Turn the wheel, and list those to look at: whose time has come, and all that are not settled."""
+        return [*self._wheel.turn(), *self._unsettled]
 
     def drop(self, subscriber: Subscriber) -> None:
         """Whatever state an error has left it in: its client resumes."""
@@ -138,7 +128,7 @@ class Connections:
             and subscriber.last <= self.channels.through  # else some announcements are behind what it has had
             and not subscriber.due
         ):
-            self._come_back(subscriber)
+            self.come_back(subscriber)
             self.channels.settle(subscriber, outlet.fd)
             self._unsettled.pop(subscriber, None)
 
@@ -174,7 +164,7 @@ class Connections:
             outlet.send(Burst(wire, last))
         if subscriber.reason is not None:
             if outlet.end(b"", whole=subscriber.whole):
-                self._close(subscriber)
+                self.close(subscriber)
         elif wire:
             self._flushed(subscriber)
         else:
@@ -198,10 +188,10 @@ class Connections:
         elif not outlet.detached:
             outlet.cut()
         if outlet.detached:
-            self._close(subscriber)
+            self.close(subscriber)
 
-    def _close(self, subscriber: Subscriber) -> None:
-        """Nobody else would: it is detached."""
+    def close(self, subscriber: Subscriber) -> None:
+        """Forget a detached one whose connection is over: nobody else would."""
         owed = [self.channels.sent(c) for c in self.channels.of(subscriber) if self.positions.owes(c)]
         if owed and subscriber.outlet.clear and subscriber.catching is None:
             self._had(subscriber, min(subscriber.last, max(owed)))
@@ -210,7 +200,7 @@ class Connections:
     def _flushed(self, subscriber: Subscriber) -> None:
         """What waited for a detached one is out."""
         if subscriber.reason is not None:
-            self._close(subscriber)
+            self.close(subscriber)
         elif subscriber.outlet.clear and subscriber.catching is None:
             self._had(subscriber, subscriber.last)
             self.settle(subscriber)
@@ -240,24 +230,6 @@ class Connections:
         assert isinstance(subscriber.outlet, SocketOutlet)
         subscriber.outlet.keep(rest)
 
-    # Time
-
-    def _turn(self, loop: Loop) -> None:
-        """One wheel for all: heartbeats to the silent, an end to the expired and the slow."""
-        missed = self.all()  # after an error of a turn before
-        while True:
-            loop.well()
-            gevent.sleep(self._tick_seconds)
-            turn = Turn()
-            for subscriber in list(self._leaving):  # an error came in between
-                self.guard(subscriber, self._forget)
-            due, missed = [*missed, *self._wheel.turn(), *self._unsettled], []
-            for number, subscriber in enumerate(due):
-                if subscriber in self._all:
-                    self.guard(subscriber, self._look)
-                if number % LOOK == 0:
-                    turn.share()
-
     def guard(self, subscriber: Subscriber, work: Callable[[Subscriber], object]) -> None:
         """A mistake of ours with one connection costs that one; it will resume."""
         try:
@@ -267,33 +239,14 @@ class Connections:
             with contextlib.suppress(Exception):
                 self.drop(subscriber)
 
-    def _look(self, subscriber: Subscriber) -> None:
-        now, wall = time.monotonic(), time.time()
-        if subscriber.outlet.stuck(now, subscriber.catching is not None, subscriber.patience):
-            self._give_up(subscriber)
-        elif subscriber.reason is not None:
-            return
-        elif subscriber.expires is not None and subscriber.expires <= wall:
-            self.end(subscriber, Reason.EXPIRED)
-        else:
-            if self._silent_until(subscriber) <= now and self._nothing_on_its_way(subscriber):
-                subscriber.sent_at = now
-                subscriber.outlet.send(subscriber.heartbeat)
-                if not subscriber.outlet.clear:
-                    self.unsettle(subscriber)
-            if subscriber.due:
-                self._come_back(subscriber)
-            else:
-                self.settle(subscriber)
-
-    def _come_back(self, subscriber: Subscriber) -> None:
+    def come_back(self, subscriber: Subscriber) -> None:
         """To a settled one, when it is due for a heartbeat or its token expires."""
-        seconds = self._silent_until(subscriber) - time.monotonic()
+        seconds = self.silent_until(subscriber) - time.monotonic()
         if subscriber.expires is not None:
             seconds = min(seconds, subscriber.expires - time.time())
         self._wheel.put(subscriber, seconds)
 
-    def _silent_until(self, subscriber: Subscriber) -> float:
+    def silent_until(self, subscriber: Subscriber) -> float:
         """Then it needs a heartbeat."""
         return self._sent_at(subscriber) + self._heartbeat_seconds
 
@@ -301,27 +254,3 @@ class Connections:
         if not subscriber.due:
             return subscriber.sent_at
         return max(subscriber.sent_at, *(channel.sent_at for channel in self.channels.of(subscriber)))
-
-    @staticmethod
-    def _nothing_on_its_way(subscriber: Subscriber) -> bool:
-        return subscriber.outlet.clear if subscriber.outlet.detached else subscriber.catching is None
-
-    def _give_up(self, subscriber: Subscriber) -> None:
-        """Its hanging write, or the wait for its last bytes, would hold the connection for ever."""
-        subscriber.reason = subscriber.reason or Reason.SLOW
-        if subscriber.outlet.detached:
-            self._close(subscriber)
-        else:
-            subscriber.outlet.cut()
-
-    def end_all(self, reason: Reason) -> None:
-        """At once, also those who could not come back."""
-        for subscriber in self.all():
-            self.guard(subscriber, lambda each: self.end(each, reason))
-
-    def drain(self, seconds: float) -> None:
-        """Let go those who can come back, spread evenly over `seconds`; each is told when."""
-        subscribers = [subscriber for subscriber in self._all if not subscriber.stays]
-        random.shuffle(subscribers)
-        for number in spread(len(subscribers), seconds):
-            self.guard(subscribers[number], lambda each: self.end(each, Reason.DRAINING))

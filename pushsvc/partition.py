@@ -16,6 +16,7 @@ from pushsvc.eventlog import EventLog
 from pushsvc.generations import Generations
 from pushsvc.hub import Hub
 from pushsvc.keys import Keys
+from pushsvc.lifetimes import Lifetimes
 from pushsvc.loops import Loop
 from pushsvc.model import Model
 from pushsvc.poll import POLLS
@@ -52,6 +53,7 @@ class Partition:
     keys: Keys
     log: EventLog
     hub: Hub
+    lifetimes: Lifetimes
     presence: Presence
     tickets: Tickets
     streams: Streams
@@ -91,7 +93,7 @@ class Partition:
     def _loops(self) -> tuple[Loop, ...]:
         return (
             self.hub.loop,
-            self.hub.connections.loop,
+            self.lifetimes.loop,
             self.hub.connections.positions.loop,
             self.presence.loop,
             *self.generations.loops,
@@ -114,8 +116,8 @@ def make_partition(url: str, keys: Keys, shared: Shared) -> Partition:
         store,
         worker_id,
         settings.max_connections_per_user,
-        lambda name: connections.streams(name),
-        lambda name, began: connections.oust(name, began),
+        lambda name: streams.giving_way(name),
+        lambda name, began: streams.oust(name, began),
     )
     records = Records(store, log, worker_id, **kept, most_per_user=settings.llm_max_generations_per_user)
     generations = Generations(
@@ -156,4 +158,4 @@ def make_partition(url: str, keys: Keys, shared: Shared) -> Partition:
         room=shared.room,
     )
     tickets = Tickets(store, shared.secret, settings.leeway_seconds)
-    return Partition(keys, log, hub, presence, tickets, streams, generations)
+    return Partition(keys, log, hub, Lifetimes(connections), presence, tickets, streams, generations)

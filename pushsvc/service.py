@@ -60,11 +60,11 @@ class Service:
     def drain(self, seconds: float) -> None:
         """Take no more connections, and let all go over `seconds`."""
         self.room.draining = True
-        self._with_each(lambda partition: partition.hub.connections.drain(seconds))
+        self._with_each(lambda partition: partition.lifetimes.drain(seconds))
 
     def end_all(self) -> None:
         """Let go whoever is still there."""
-        self._with_each(lambda partition: partition.hub.connections.end_all(Reason.DRAINING))
+        self._with_each(lambda partition: partition.lifetimes.end_all(Reason.DRAINING))
 
     def _with_each(self, work: Callable[[Partition], None]) -> None:
         """At the same time."""

@@ -10,6 +10,7 @@ from typing import Final
 
 from pushsvc.connections import Connections
 from pushsvc.errors import Unavailable
+from pushsvc.event import user_channel
 from pushsvc.subscriber import Reason, Subscriber
 
 KNOWN_SECONDS: Final = 10.0  # longer than a stream may be taken over, and a word to another worker takes
@@ -17,7 +18,8 @@ _END: Final = "end "  # begins a word to another worker; no generation is called
 
 
 class Streams:
-    """Names streams that have just begun, and ends the one that is named. A name is forgotten after a moment."""
+    """Names streams that have just begun, and ends the one that is named: a name is forgotten after a moment. Also
+    finds a user's streams that give way, by when they began."""
 
     def __init__(self, worker_id: str, connections: Connections, tell: Callable[[str, str], None]) -> None:
         """`tell` a worker a word. Raises Unavailable."""
@@ -49,3 +51,18 @@ class Streams:
         if subscriber is not None and subscriber in self._connections:
             self._connections.guard(subscriber, lambda each: self._connections.end(each, Reason.REPLACED))
         return True
+
+    def giving_way(self, name: str) -> list[Subscriber]:
+        """Those that give way to new ones, oldest first, of the user who counts under this name."""
+        user = name.removeprefix("user:") if ":" in name else name
+        channels = self._connections.channels
+        channel = channels.get(user_channel(user))
+        followers = () if channel is None else channels.followers(channel)
+        found = [each for each in followers if each.began and each.user == user and each.reason is None]
+        return sorted(found, key=lambda each: each.began)
+
+    def oust(self, name: str, began: int) -> None:
+        """The stream that began then gives way, if it is still here."""
+        for subscriber in self.giving_way(name):
+            if subscriber.began == began:
+                self._connections.guard(subscriber, lambda each: self._connections.end(each, Reason.OUSTED))

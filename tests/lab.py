@@ -23,11 +23,14 @@ import pushsvc  # noqa: E402
 FOLDER = Path(pushsvc.__file__).parent
 FILES = {
     str(FOLDER / f"{name}.py")
-    for name in ("connections", "channels", "sockets", "hub", "listening", "outlet", "wheel", "presence", "worker")
+    for name in (
+        *("connections", "lifetimes", "channels", "sockets", "hub"),
+        *("listening", "outlet", "wheel", "presence", "worker"),
+    )
 }
 # Bodies that go on for ever, and what the Bus says, which begins anew after any error.
 SKIPPED = {
-    *("Connections._turn", "Hub._tidy", "Presence._beat", "Hub.announced", "Hub._send", "Hub._write", "write_all"),
+    *("Lifetimes._turn", "Hub._tidy", "Presence._beat", "Hub.announced", "Hub._send", "Hub._write", "write_all"),
     *("Hub.probe", "Hub.confirmed", "Hub._clock_came"),
 }
 Place = tuple[str, int]
