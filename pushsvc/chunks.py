@@ -9,12 +9,12 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from pushsvc import exact_json, sse
+from pushsvc import exact_json, sse, structure
 from pushsvc.joining import GROWING, SAYING, Json
 
 _CHARACTERS_PER_TOKEN: Final = 4  # a rule of thumb for English
 _PROGRESS: Final = frozenset({"prompt_progress"})  # at the top level of chunks, and no part of an answer
-_MOST_DEPTH: Final = 100  # of lists and objects in each other: what is read must also be written, and by recursion
+MOST_DEPTH: Final = 100  # of lists and objects in each other: what is read must also be written, and by recursion
 
 
 class Malformed(ValueError):
@@ -34,7 +34,7 @@ def parse(raw: bytes) -> Chunk:
         value = orjson.loads(raw)
     except orjson.JSONDecodeError:
         value = _patiently(raw)
-    if is_deep(raw, value):
+    if is_deep(raw):
         raise Malformed("a chunk is nested too deeply")
     if not isinstance(value, dict):
         raise Malformed("a chunk is no JSON object")
@@ -59,16 +59,10 @@ def _is_choice(choice: Any) -> bool:
     return isinstance(choice, dict) and all(isinstance(choice.get(name), dict | None) for name in ("delta", "message"))
 
 
-def is_deep(raw: bytes, value: Any) -> bool:
-    """Whether JSON is nested too deeply to be worked with. `value`: what `raw` says."""
-    return raw.count(b"[") + raw.count(b"{") > _MOST_DEPTH and _is_deeper(value, _MOST_DEPTH)
-
-
-def _is_deeper(value: Any, most: int) -> bool:
-    if not isinstance(value, dict | list):
-        return False
-    inner = value.values() if isinstance(value, dict) else value
-    return most == 0 or any(_is_deeper(each, most - 1) for each in inner)
+def is_deep(raw: bytes) -> bool:
+    """Whether JSON is nested too deeply to be worked with."""
+    brackets = raw.count(b"[") + raw.count(b"{")
+    return brackets > MOST_DEPTH and structure.is_deeper(structure.marks(raw), MOST_DEPTH)
 
 
 def error_of(value: Json) -> Json | None:

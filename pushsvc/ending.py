@@ -89,7 +89,7 @@ def refused(status: int, headers: dict[str, str], body: bytes) -> Ending:
         given = exact_json.loads(body)
     except exact_json.NotJson:
         given = None
-    error = given.get("error") if isinstance(given, dict) and not chunks.is_deep(body, given) else None
+    error = given.get("error") if isinstance(given, dict) and not chunks.is_deep(body) else None
     ours = upstream_error(f"The model refused with status {status}.", "upstream_refused")
     told = (ours.error or {}) | _words(error if isinstance(error, dict) else {}) | {"status": status}
     return Ending(ours.state, told, (status, headers, body))

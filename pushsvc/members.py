@@ -11,6 +11,8 @@ from typing import Any, Final, NamedTuple, NoReturn
 from pushsvc import exact_json
 from pushsvc.exact_json import NotJson
 
+MOST_MEMBERS: Final = 1000  # each takes as long as a hundred values within it
+
 
 class Member(NamedTuple):
     """`value`: every number in it is a float."""
@@ -22,7 +24,7 @@ class Member(NamedTuple):
 def read(raw: bytes) -> dict[str, Member] | None:
     """Those of an object at the top of a JSON text; None: it is something else.
 
-    Raises NotJson, also for a key that is named twice there.
+    Raises NotJson, also for a key that is named twice there, or where there are more than MOST_MEMBERS.
     """
     try:
         return _read(raw.decode())
@@ -52,6 +54,8 @@ def _read(text: str) -> dict[str, Member] | None:
         name, at = _name(text, at)
         if name in found:
             raise NotJson(f"{name[:80]!r} is named twice in one object")
+        if len(found) == MOST_MEMBERS:
+            raise NotJson(f"it has more than {MOST_MEMBERS} members")
         value, end = _DECODER.raw_decode(text, at)
         found[name] = Member(value, text[at:end])
         at = _after_blanks(text, end)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
-from pushsvc import chunks, exact_json, members
-from pushsvc.errors import Invalid
+from pushsvc import chunks, exact_json, members, structure
+from pushsvc.errors import Invalid, TooLarge
 from pushsvc.members import Member
+
+MOST_VALUES: Final = 100_000  # a question of 8 MB could hold four million, and keep its worker busy for many seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,7 @@ def parse(raw: bytes, *, model: str, stream: bool | None = None) -> Question:
 
 
 def _read(raw: bytes) -> dict[str, Member]:
+    _check_size(raw)
     try:
         said = members.read(raw)
     except exact_json.NotJson as error:
@@ -56,11 +59,19 @@ def _read(raw: bytes) -> dict[str, Member]:
     if said is None:
         raise Invalid("The body must be a JSON object.")
     body = {name: member.value for name, member in said.items()}
-    if chunks.is_deep(raw, body):
-        raise Invalid("The body is nested too deeply.")
     if exact_json.has_lone_surrogate(raw, body):
         raise Invalid("The body holds half of a surrogate pair, such as \\ud83d without its other half, in a string.")
     return said
+
+
+def _check_size(raw: bytes) -> None:
+    """Before anything is built of it."""
+    try:
+        found = structure.marks(raw, MOST_VALUES)
+    except structure.TooMany as error:
+        raise TooLarge(f"The body holds more than {MOST_VALUES} values.") from error
+    if structure.is_deeper(found, chunks.MOST_DEPTH):
+        raise Invalid("The body is nested too deeply.")
 
 
 def _choices(n: object) -> int:

@@ -1,0 +1,74 @@
+"""How deep a JSON text is nested, and how much it holds, is found without reading it; questions are bounded by that."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pushsvc import members, question, structure
+from pushsvc.errors import Invalid, TooLarge
+
+MESSAGES = b'"messages":[{"role":"user","content":"q"}]'
+TEXTS = st.text(alphabet='[]{},"\\:a\n', max_size=5)
+VALUES = st.recursive(
+    st.none() | st.integers() | TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
+    max_leaves=15,
+)
+
+
+def depth(value: Any) -> int:
+    if not isinstance(value, dict | list):
+        return 0
+    return 1 + max(map(depth, value.values() if isinstance(value, dict) else value), default=0)
+
+
+def count(value: Any) -> int:
+    if not isinstance(value, dict | list):
+        return 1
+    return 1 + sum(map(count, value.values() if isinstance(value, dict) else value))
+
+
+@given(VALUES)
+def test_depth_and_number_of_values(value: Any) -> None:
+    raw = json.dumps(value).encode()
+    found, deep, many = structure.marks(raw), depth(value), count(value)
+    assert not structure.is_deeper(found, deep)
+    assert deep == 0 or structure.is_deeper(found, deep - 1)
+    assert structure.marks(raw, 2 * many) == found
+    if many > 1:
+        with pytest.raises(structure.TooMany):
+            structure.marks(raw, many - 1)
+
+
+@pytest.mark.parametrize("raw", [b"[" * 200, b"[{},{}," * 200, b"]" * 300, b'["' + b"[" * 300, b"[}" * 200])
+def test_what_is_no_json_is_left_to_its_reader(raw: bytes) -> None:
+    assert not structure.is_deeper(structure.marks(raw), 100)
+
+
+@pytest.mark.parametrize("item", [b"1", b"[]", b'""', b'{"a":1}', b"[" * 90 + b"]" * 90, b'{"":{}}'])
+def test_a_question_of_too_many_values_is_refused(item: bytes) -> None:
+    """Each would take a hundred bytes, and all of them the worker's time."""
+    for most, raises in ((question.MOST_VALUES // 200, False), (question.MOST_VALUES + 1, True)):
+        raw = b'{%b,"x":[%b]}' % (MESSAGES, b",".join([item] * most))
+        if not raises:
+            question.parse(raw, model="m", stream=True)
+            continue
+        with pytest.raises(TooLarge, match="more than 100000 values"):
+            question.parse(raw, model="m")
+
+
+def test_a_question_of_too_many_members_is_refused() -> None:
+    some = b",".join(b'"m%d":1' % number for number in range(members.MOST_MEMBERS))
+    with pytest.raises(Invalid, match="more than 1000 members"):
+        question.parse(b"{%b,%b}" % (MESSAGES, some), model="m")
+    assert question.parse(b"{%b,%b}" % (MESSAGES, some.rpartition(b",")[0]), model="m").choices == 1
+
+
+def test_text_counts_as_one_value_whatever_it_holds() -> None:
+    said = json.dumps({"messages": [{"role": "user", "content": '[{,"\\' * 200_000}]}).encode()
+    assert question.parse(said, model="").body == said
