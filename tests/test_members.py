@@ -13,12 +13,13 @@ from pushsvc.exact_json import NotJson
 from pushsvc.members import Member
 
 values = st.recursive(
-    st.none() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    st.none() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
 )
 
 
-@given(st.dictionaries(st.text(), values), st.sampled_from([None, 1]))
+@given(st.dictionaries(st.text(max_size=8), values, max_size=5), st.sampled_from([None, 1]))
 def test_what_is_read_is_written(value: dict[str, object], indent: int | None) -> None:
     raw = json.dumps(value, indent=indent).encode()
     found = members.read(raw)
