@@ -38,10 +38,11 @@ class Head(NamedTuple):
 
 class BoundedRequest(Request):
     """Gunicorn's own bounds are a line of 8 KB, which cannot be raised, and any number of such header fields, for which
-    it copies what it has with each 8 KB that come."""
+    it copies what it has with each 8 KB that come. These hold without `gunicorn_conf.py`, too."""
 
     def parse(self, unreader: Any) -> Any:
         self.limit_request_line = self._fast_limit_request_line = LONGEST_LINE
+        self.limit_request_fields, self.limit_request_field_size = MOST_FIELDS, LONGEST_LINE
         self.max_buffer_headers = LONGEST_HEAD
         self._read = bytearray()
         with self._remembered():
@@ -50,6 +51,10 @@ class BoundedRequest(Request):
     def set_body_reader(self) -> None:
         with self._remembered():
             super().set_body_reader()
+
+    def _peer_trusted_for_forwarded(self) -> tuple[dict[str, str], list[str]]:
+        """Gunicorn asks whose word on address, scheme and path to take: nobody's. See forwarding.py."""
+        return {}, []
 
     @contextmanager
     def _remembered(self) -> Iterator[None]:

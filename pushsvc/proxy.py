@@ -71,7 +71,7 @@ def _words(settings: Settings, folder: Path) -> dict[str, str]:
         "ORIGINS": _origins(settings),
         "VARY": "Origin" if settings.allowed_origins else "",
         "PATH": path,
-        "STRIP": f"rewrite ^{path}(/.*)$ $1;" if path else "",
+        "STRIP": rf"rewrite ^{path}(/(?!\.pushsvc/).*)$ $1;" if path else "",  # nginx's own answers are not asked for
         "UNCOUNTED": "\n".join(f"    {each} 0;" for each in settings.trusted_proxies),
         "REAL_IP": _real_ip(settings),
         "SCHEME": _scheme(settings),

@@ -87,6 +87,12 @@ def test_what_a_client_claims_about_itself_is_dropped(stack: Stack, site: tuple[
     assert client.post("/publish", json={"user": user, "data": 1}, headers=lies).status_code == 403
 
 
+def test_nginx_sends_nobody_to_its_own_name_and_port(stack: Stack) -> None:
+    for path in ("/v1", "/events/", "/history/", "/.pushsvc"):
+        answer = httpx.get(stack.url + path, headers={"Host": "push.example.com"}, trust_env=False)
+        assert (answer.status_code, answer.headers["content-type"].partition("/")[0]) == (404, "application")
+
+
 @pytest.mark.parametrize(
     ("request_line", "status"),
     [

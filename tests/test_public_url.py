@@ -81,7 +81,8 @@ def test_each_path_is_served_with_and_without_the_public_one(behind: Behind, use
             source.wait_ids(stack.post("/publish", body, bearer, base).json()["id"])
         missing = stack.post("/v1/nothing", {}, stack.bearer(user), base)
         assert (missing.status_code, [*missing.json()]) == (404, ["error"]), "what is under /v1 is known as such"
-    assert httpx.get(f"{stack.url}/a/pushed/readyz", trust_env=False).status_code == 404
+    for nothing in ("/a/pushed/readyz", "/.pushsvc/problem", "/a/push/.pushsvc/away/stream", "/a/push//%2Epushsvc/v1"):
+        assert httpx.get(f"{stack.url}{nothing}", trust_env=False).status_code == 404
 
 
 def test_addresses_are_absolute_whatever_a_client_claims(behind: Behind, user: str) -> None:
