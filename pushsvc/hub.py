@@ -82,10 +82,11 @@ class Hub(Ear):
         unless Redis is away just now."""
         if subscriber.reason is not None or not (subscriber.gives_way or over):
             return  # one that has ended by now, as by a repeat of its request, is nobody's to give way to
+        began = self._presence.now()
+        if subscriber.gives_way:
+            subscriber.began = began  # before Redis answers: of two at once, the one that it hears last names both
         with contextlib.suppress(Unavailable):
-            gives_way = subscriber.gives_way
-            began = self._presence.stand(subscriber.counted_as, gives_way=gives_way, over=over)
-            subscriber.began = began if gives_way else 0
+            self._presence.stand(subscriber.counted_as, began, over=over)
 
     def leave(self, subscriber: Subscriber) -> None:
         """Forget a subscriber. Harmless when repeated."""

@@ -62,7 +62,7 @@ class Presence:
         self._streams = streams
         self._oust = oust
         self._clock = 0  # of Redis, as far ahead of ours, in microseconds
-        self._last = 0  # the time of the last stream that stood: each has one of its own
+        self._last = 0  # the last time that was given: each stream has one of its own
         self._keys = store.keys
         self._worker_id = worker_id
         self._max_per_user = max_per_user
@@ -99,22 +99,22 @@ class Presence:
             )
         return bool(state == 2)
 
-    def stand(self, user: str, *, gives_way: bool, over: bool) -> int:
-        """A stream stands, to which others give way if the user has too many, and which itself `gives_way` some time;
-        when it began. Raises Unavailable."""
-        self._last = began = max(self._last + 1, time.monotonic_ns() // 1000 + self._clock)
-        keys, times = self._keys, self._times(user)
-        if gives_way:
-            times = f"{times} {began}".strip()
+    def now(self) -> int:
+        """By Redis's clock, in microseconds since 1970, and later than any that this gave before."""
+        self._last = max(self._last + 1, time.monotonic_ns() // 1000 + self._clock)
+        return self._last
+
+    def stand(self, user: str, began: int, *, over: bool) -> None:
+        """One that began then stands. `over`: if the user has too many, others give way to it. Raises Unavailable."""
+        keys = self._keys
         self._store.one(
             _STAND.call(
                 [keys.connections(user), keys.streams(user)],
-                self._worker_id, self._here[user], times, FORGET_SECONDS,
+                self._worker_id, self._here[user], self._times(user), FORGET_SECONDS,
                 self._max_per_user if over else "", began, AT_ONCE, keys.worker(""), keys.giving_way(""), keys.ear(""),
                 GIVE_WAY, int(BEAT_SECONDS * 10), user,
             )
         )  # fmt: skip
-        return began
 
     def give_way(self) -> None:
         """End what is to end here. Raises Unavailable."""
@@ -187,9 +187,10 @@ class Presence:
 
     def _count(self, user: str) -> list[Command]:
         key, times = self._keys.connections(user), self._times(user)
-        began: Command = ("HDEL", self._keys.streams(user), self._worker_id)
+        began: list[Command] = [("HDEL", self._keys.streams(user), self._worker_id)]
         if times:
-            began = ("HSET", self._keys.streams(user), self._worker_id, times)
+            streams = self._keys.streams(user)
+            began = [("HSET", streams, self._worker_id, times), ("EXPIRE", streams, FORGET_SECONDS)]
         if self._here[user] > 0:
-            return [("HSET", key, self._worker_id, self._here[user]), ("EXPIRE", key, FORGET_SECONDS), began]
-        return [("HDEL", key, self._worker_id), began]
+            return [("HSET", key, self._worker_id, self._here[user]), ("EXPIRE", key, FORGET_SECONDS), *began]
+        return [("HDEL", key, self._worker_id), *began]

@@ -7,11 +7,20 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
+from typing import Any
 
+import gevent
 import httpx
 import pytest
 
+from pushsvc.commands import Command
+from pushsvc.event import BEGINNING
+from pushsvc.hub import Hub
 from pushsvc.keys import ALONE as keys
+from pushsvc.outlet import QueueOutlet
+from pushsvc.presence import Presence
+from pushsvc.store import Store, connect
+from pushsvc.subscriber import Subscriber
 from tests.conftest import Start
 from tests.eventsource import EventSource, until
 from tests.stack import Stack, connections
@@ -170,3 +179,52 @@ def test_counts_of_the_last_version_still_count(capped: Stack, user: str) -> Non
         until(lambda: capped.redis.hlen(keys.connections(user)) == 2, "the count")
         third = opened.enter_context(capped.listen(user))
         third.wait_ids(capped.publish(user=user))
+
+
+def stream(user: str) -> Subscriber:
+    return Subscriber(user, [f"user:{user}"], BEGINNING, QueueOutlet(1000), ousts=True)
+
+
+@pytest.fixture
+def presence(capped: Stack) -> Iterator[tuple[Presence, list[Subscriber]]]:
+    """Of a worker of its own, and the streams that are there."""
+    here: list[Subscriber] = []
+    with connect(f"unix://{capped.data_dir}/valkey.sock") as client:
+        yield (
+            Presence(Store(client), "own", CAP, lambda _: [each for each in here if each.began], lambda *_: None),
+            here,
+        )
+
+
+def test_of_streams_that_stand_at_once_all_are_known(
+    presence: tuple[Presence, list[Subscriber]], user: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though their words to Redis cross."""
+    mine, here = presence
+    here += [stream(user) for _ in range(CAP)]
+    for each in here:
+        mine.enter(each)
+    hub, answer = Hub.__new__(Hub), mine._store.one
+    hub._presence = mine
+
+    def one(command: Command) -> Any:
+        gevent.sleep(0)
+        return answer(command)
+
+    monkeypatch.setattr(mine._store, "one", one)
+    gevent.joinall([gevent.spawn(hub.stand, each, over=False) for each in here], raise_error=True)
+    times = mine._store.one(("HGET", keys.streams(user), "own")).split()
+    assert times == [b"%d" % each.began for each in here]
+
+
+def test_what_is_known_of_streams_runs_out(
+    capped: Stack, presence: tuple[Presence, list[Subscriber]], user: str
+) -> None:
+    """Also where it was lost, and written anew: the worker may die then."""
+    mine, here = presence
+    here.append(stream(user))
+    mine.enter(here[0])
+    here[0].began = mine.now()
+    mine.write()
+    assert capped.redis.ttl(keys.streams(user)) > 0
+    assert capped.redis.ttl(keys.connections(user)) > 0
