@@ -13,7 +13,7 @@ from gunicorn.http.message import Request
 LONGEST_LINE: Final = 128 * 1024  # bytes, of the request line, and of a header field
 LONGEST_HEAD: Final = 4 * LONGEST_LINE
 MOST_FIELDS: Final = 256
-_LINE: Final = re.compile(rb"(?:\r\n)?([A-Z]+) ([^ ?\r\n]*)")
+_LINE: Final = re.compile(rb"(?:\r\n)?([A-Z]+) ([^ ?\r\n]*)([^\r\n]*)")
 _STREAMS: Final = re.compile(r"/(events|v1/generations/([^/]+/)?events)")
 
 
@@ -24,6 +24,7 @@ class Head(NamedTuple):
     path: str = ""
     origin: str = ""
     accept: str = ""
+    old: bool = False  # of HTTP/1.0, which knows no chunks
 
     @property
     def for_openai(self) -> bool:
@@ -77,7 +78,8 @@ class BoundedRequest(Request):
         """The line has been cut off from what was read, if more was read after it."""
         found = _LINE.match(self._read)
         method, path = (found[1].decode(), found[2].decode("latin-1")) if found else ("", "")
-        return Head(self.method or method, self.path or path, self._field(b"Origin"), self._field(b"Accept"))
+        old = self.version == (1, 0) if self.version else bool(found and found[3].endswith(b" HTTP/1.0"))
+        return Head(self.method or method, self.path or path, self._field(b"Origin"), self._field(b"Accept"), old)
 
     def _field(self, name: bytes) -> str:
         found = re.search(rb"(?:^|\n)" + name + rb":[ \t]*([^\r\n]*?)[ \t]*\r", self._read, re.IGNORECASE)
@@ -90,4 +92,5 @@ def head_of(request: Any, error: BaseException) -> Head:
         found: Head = getattr(error, "pushsvc_head", Head())
         return found
     fields = dict(request.headers)
-    return Head(request.method, request.path, fields.get("ORIGIN", ""), fields.get("ACCEPT", ""))
+    old = request.version == (1, 0)
+    return Head(request.method, request.path, fields.get("ORIGIN", ""), fields.get("ACCEPT", ""), old)

@@ -12,6 +12,7 @@ from gevent import GreenletExit
 from gunicorn.http import errors
 
 from pushsvc import origins, sse
+from pushsvc.burst import Burst
 from pushsvc.errors import as_openai
 from pushsvc.heads import Head
 from pushsvc.keepalive import SlowHead
@@ -50,11 +51,15 @@ def answer_to(error: BaseException, head: Head, allowed_origins: Collection[str]
         status, phrase = 200, "OK"
         kind, body = "text/event-stream; charset=utf-8", sse.refused(problem, retry_ms)
         fields["Cache-Control"] = "no-store, no-transform"
+        if not head.old:  # cut, without the last chunk: for some a stream that is whole is one that is over
+            fields["Transfer-Encoding"], body = "chunked", Burst(body).chunk
     elif head.for_openai:
         kind, body = "application/json", orjson.dumps(as_openai(problem, status))
     if status == _STOPPING[0]:
         fields["Retry-After"] = "1"
-    fields |= {"Content-Type": kind, "Content-Length": str(len(body))}
+    fields = {"Content-Type": kind, **fields}
+    if "Transfer-Encoding" not in fields:
+        fields["Content-Length"] = str(len(body))
     lines = [f"HTTP/1.1 {status} {phrase}", *(f"{name}: {value}" for name, value in fields.items()), "", ""]
     return "\r\n".join(lines).encode("latin-1") + body
 

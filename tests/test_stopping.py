@@ -122,16 +122,23 @@ def test_a_request_that_does_not_come_to_its_end_gets_an_answer_too(start: Start
     assert "Traceback" not in stack.output
 
 
-def test_a_page_whose_request_does_not_come_to_its_end_comes_back(start: Start) -> None:
+@pytest.mark.parametrize("version", ["1.1", "1.0"])
+def test_a_page_whose_request_does_not_come_to_its_end_comes_back(start: Start, version: str) -> None:
+    """Also one that takes the proper end of a response for the end of the stream."""
     stack = start(workers=1, drain_seconds=0, gunicorn="--graceful-timeout 5", allowed_origins="https://a.example")
     with connected(stack) as client:
-        client.sendall(b"GET /events HTTP/1.1\r\nHost: x\r\nOrigin: https://a.example\r\nAccept: text/event-stream\r\n")
+        client.sendall(f"GET /events HTTP/{version}\r\nHost: x\r\n".encode())
+        client.sendall(b"Origin: https://a.example\r\nAccept: text/event-stream\r\n")
         until(lambda: get(stack, "/readyz") == b"HTTP/1.1 200 OK", "it to be read")
         os.kill(stack.pids()["gunicorn"][0], signal.SIGTERM)
         head, _, body = answer(client).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 200 OK\r\n")
     assert b"\r\nContent-Type: text/event-stream; charset=utf-8\r\n" in head
     assert b"\r\nAccess-Control-Allow-Origin: https://a.example\r\n" in head
+    assert (b"\r\nTransfer-Encoding: chunked" in head) == (version == "1.1")
+    assert b"Content-Length" not in head or version == "1.0"
+    size, _, body = body.partition(b"\r\n") if version == "1.1" else (b"", b"", body)
+    assert not size or body[int(size, 16) :] == b"\r\n", "and no last chunk"
     assert body.startswith(b"retry: ")
     assert b"\nevent: refused\ndata: {" in body
 
