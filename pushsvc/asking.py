@@ -19,7 +19,7 @@ from pushsvc.event import BEGINNING, answer_channel, checked_key
 from pushsvc.generation import Generation
 from pushsvc.history import Bell
 from pushsvc.listening import Connection, stream
-from pushsvc.model import passing
+from pushsvc.model import media_type, passing
 from pushsvc.outlet import QueueOutlet
 from pushsvc.partition import Partition
 from pushsvc.question import Question
@@ -174,6 +174,5 @@ def _not_answered(ending: Ending) -> Response:
     """The upstream's own words, or ours."""
     if ending.refusal is not None and ending.refusal[0] >= 400:
         status, headers, body = ending.refusal
-        kind = {name: headers[name] for name in ("content-type",) if name in headers}
-        return Response(body, status, ending.headers | passing(headers) | kind)
+        return Response(body, status, ending.headers | passing(headers), content_type=media_type(headers, body))
     return Response(ending.told(), _STATUS[ending.state], ending.headers, content_type="application/json")

@@ -22,7 +22,7 @@ class Unreadable(ValueError):
 class Body:
     """Fed with the pieces of a body, it gives the data of events; `document` is what is no stream."""
 
-    __slots__ = ("_head", "_most_event", "_pieces", "_reader", "_type", "_unpack", "bytes")
+    __slots__ = ("_document", "_head", "_most_event", "_reader", "_type", "_unpack", "bytes")
 
     def __init__(self, headers: Mapping[str, str], most: int, most_event: int, *, refusal: bool = False) -> None:
         """`most`: bytes that it may unpack to at once; `most_event`: of one event; `refusal`: it is a document,
@@ -31,8 +31,8 @@ class Body:
         self._unpack = _unpacker(headers.get("content-encoding", ""), most)
         self._most_event = most_event
         self.bytes = 0  # that came, unpacked
-        self._head: bytes | None = None if refusal else b""  # what came before it was known which it is
-        self._pieces: list[bytes] = []
+        self._head: bytes | None = None if refusal else b""  # the first bytes, while they do not tell which it is
+        self._document = bytearray()
         self._reader: sse.Reader | None = None
 
     @property
@@ -48,17 +48,18 @@ class Body:
         if self._reader is not None:
             return self._reader.feed(piece)
         if self._head is None:
-            self._pieces.append(piece)
+            self._document += piece
             return []
-        self._head += piece
-        kind = self._kind(self._head.removeprefix(_MARK).lstrip())
+        head = (self._head + piece).removeprefix(_MARK).lstrip()  # some send blanks until they have an answer
+        kind = self._kind(head)
         if kind is None:
+            self._head = head
             return []
-        head, self._head = self._head, None
+        self._head = None
         if kind:
             self._reader = sse.Reader(self._most_event)
             return self._reader.feed(head)
-        self._pieces.append(head)
+        self._document += head
         return []
 
     def _kind(self, start: bytes) -> bool | None:
@@ -86,7 +87,7 @@ class Body:
         """All of it, unless it is a stream."""
         if self.streams:
             return None
-        return (b"".join(self._pieces) or self._head or b"").removeprefix(_MARK)
+        return bytes(self._document or self._head or b"").removeprefix(_MARK)
 
 
 class Unpacker:

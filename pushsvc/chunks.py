@@ -22,7 +22,7 @@ class Malformed(ValueError):
 
 
 class Chunk(NamedTuple):
-    """As it came, and as it reads: numbers in `value` may have lost digits."""
+    """As it came, if that is JSON, and as it reads: numbers in `value` may have lost digits."""
 
     raw: bytes
     value: Json
@@ -33,7 +33,7 @@ def parse(raw: bytes) -> Chunk:
     try:
         value = orjson.loads(raw)
     except orjson.JSONDecodeError:
-        value = _patiently(raw)
+        raw, value = _patiently(raw)
     if is_deep(raw):
         raise Malformed("a chunk is nested too deeply")
     if not isinstance(value, dict):
@@ -47,12 +47,21 @@ def parse(raw: bytes) -> Chunk:
     return Chunk(raw, value)
 
 
-def _patiently(raw: bytes) -> Any:
-    """Also with halves of surrogate pairs, which tokenizers make of one character, and numbers without bounds."""
+def _patiently(raw: bytes) -> tuple[bytes, Any]:
+    """Also with halves of surrogate pairs, which tokenizers make of one character, and numbers without bounds; and of
+    Python's NaN and infinities, which log probabilities may be, JSON is made."""
     try:
-        return exact_json.loads(raw)
-    except exact_json.NotJson as error:
+        if _NO_NUMBER.search(raw) is None:
+            return raw, exact_json.loads(raw)
+        value = exact_json.loads_leniently(raw)
+        return exact_json.dumps(value, lone=True), value
+    except ValueError as error:
         raise Malformed(f"a chunk is not valid JSON: {error}") from error
+
+
+_NO_NUMBER: Final = re.compile(
+    rb"[:\[,]\s*(?:NaN|-?Infinity)\b"
+)  # or text that looks so, which is written anew in vain
 
 
 def _is_choice(choice: Any) -> bool:

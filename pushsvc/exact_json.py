@@ -69,6 +69,12 @@ def loads_items(raw: bytes) -> Any:
     return _loads(raw, _ITEMS)
 
 
+def loads_leniently(raw: bytes) -> Any:
+    """As `loads`, also with NaN and the infinities, which Python writes and reads, and JSON does not know: they are
+    null. Raises NotJson."""
+    return _loads(raw, _LENIENT)
+
+
 def _loads(raw: bytes, decoder: json.JSONDecoder) -> Any:
     try:
         value = orjson.loads(raw)
@@ -194,10 +200,16 @@ def _decoder(
     pairs: Callable[[list[tuple[str, Any]]], Any] | None = None,
     integer: Callable[[str], Any] = _integer,
     real: Callable[[str], Any] = _real,
+    constant: Callable[[str], Any] = _constant,
 ) -> json.JSONDecoder:
-    return json.JSONDecoder(parse_float=real, parse_int=integer, parse_constant=_constant, object_pairs_hook=pairs)
+    return json.JSONDecoder(parse_float=real, parse_int=integer, parse_constant=constant, object_pairs_hook=pairs)
+
+
+def _null(_name: str) -> None:
+    return None
 
 
 _EXACT: Final = _decoder()
 _UNIQUE: Final = _decoder(_each_once)
+_LENIENT: Final = _decoder(constant=_null)
 _ITEMS: Final = _decoder(_item, _item_integer, orjson.Fragment)  # numbers that nobody reckons with, and fast

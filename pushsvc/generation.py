@@ -140,11 +140,11 @@ class Generation:
         except Malformed as error:
             self._fail(f"The model sent what cannot be read: {error}.", "upstream_malformed")
             return
-        if "error" in chunk.value and (failure := chunks.error_of(exact_json.loads(data))) is not None:
+        if "error" in chunk.value and (failure := chunks.error_of(exact_json.loads(chunk.raw))) is not None:
             self._fail("The model failed.", "upstream_failed", failure)
             return
         if not self._progress.spoke and chunks.is_completion(chunk.value):  # all at once, and only framed as a stream
-            chunk = chunks.parse(exact_json.dumps(chunks.chunk_of(exact_json.loads(data)), lone=True))
+            chunk = chunks.parse(exact_json.dumps(chunks.chunk_of(exact_json.loads(chunk.raw)), lone=True))
         self._progress.take(chunk.value)
         self._pending.append(chunk)
         self._pending_bytes += len(data)
@@ -184,12 +184,15 @@ class Generation:
 
     def _answered(self, body: bytes) -> None:
         """With all of an answer at once."""
+        if not body.strip():
+            self._fail("The model sent nothing.", "upstream_malformed")
+            return
         try:
-            whole = chunks.parse(body.strip()).value
+            body = chunks.parse(body.strip()).raw
         except Malformed as error:
             self._fail(f"The model sent what cannot be read: {error}.", "upstream_malformed")
             return
-        whole = exact_json.loads(body.strip())
+        whole = exact_json.loads(body)
         failure = chunks.error_of(whole)
         if failure is not None or not whole.get("choices"):
             self._fail("The model sent no answer.", "upstream_malformed", failure)

@@ -102,6 +102,8 @@ def _differ(held: Json, piece: Json) -> bool:
 
 def _begins(held: Json, piece: Json) -> bool:
     """Also without an id: what has its name, or its signature, has been begun or is complete."""
+    if held.get("id") and held["id"] == piece.get("id"):
+        return False
     names = [each["function"].get("name") for each in (held, piece) if isinstance(each.get("function"), dict)]
     return (len(names) == 2 and all(names)) or bool(held.get("signature") and not piece.get("signature"))
 

@@ -32,6 +32,14 @@ def passing(headers: Mapping[str, str]) -> dict[str, str]:
     return dict(islice(found.items(), _MOST_PASSED))
 
 
+def media_type(headers: Mapping[str, str], body: bytes) -> str:
+    """Of a refusal: what the server says, if that can be said again; else what it looks like."""
+    said = headers.get("content-type", "")
+    if _VALUE.fullmatch(said):
+        return said
+    return "application/json" if body.lstrip().startswith(b"{") else "text/plain; charset=utf-8"
+
+
 class Fault(Exception):
     """The server cannot be reached, or does not speak HTTP as it should. `code` is for programs."""
 

@@ -11,6 +11,8 @@ from pushsvc.joining import Json, index_of
 # After the last reason to end, or the mark of the end: for the count of tokens, and for the end of the response.
 MOMENT_SECONDS: Final = 1.0
 
+Numbers = set[int] | frozenset[int]  # a set of its own only where there are some: thousands of answers have none yet
+
 
 class Limits(NamedTuple):
     """Seconds that a model may be silent: until its first token, and between two; and those from the question to the
@@ -34,8 +36,8 @@ class Progress:
         self._asked_at = now
         self.heard_at = now  # when something came last, be it a comment: a sign of life
         self.spoke = False  # a token came
-        self._given: frozenset[int] = frozenset()  # choices that came
-        self._reasons: frozenset[int] = frozenset()  # those of them that have a reason to end
+        self._given: Numbers = frozenset()  # choices that came
+        self._reasons: Numbers = frozenset()  # those of them that have a reason to end
         self._finished_at: float | None = None
         self._done_at: float | None = None
 
@@ -56,9 +58,9 @@ class Progress:
     def _note(self, choice: Json) -> None:
         index = index_of(choice)
         if index not in self._given:
-            self._given |= {index}
+            self._given = _with(self._given, index)
         if choice.get("finish_reason") and index not in self._reasons:
-            self._reasons |= {index}
+            self._reasons = _with(self._reasons, index)
 
     def done(self) -> None:
         """The mark of the end came."""
@@ -90,3 +92,10 @@ class Progress:
         elif streams and silent > limits.first_token:
             return timeout("The model did not begin to answer in time.", "first_token_timeout")
         return None
+
+
+def _with(known: Numbers, index: int) -> Numbers:
+    if not isinstance(known, set):
+        return {*known, index}
+    known.add(index)
+    return known

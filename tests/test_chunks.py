@@ -168,7 +168,7 @@ def test_a_completion_and_its_chunk_say_the_same() -> None:
     [
         b"", b"{", b"[]", b"3", b'"x"', b"null", b"\xff", b"<html>", b'{"choices": {}}', b'{"choices": [3]}',
         b'{"choices": [{"delta": "text"}]}', b'{"choices": [{"message": 1}]}',
-        b'{"a": NaN}', b'{"choices": [{"delta": {}, "message": 1}]}', b'{"a":' * 101 + b"1" + b"}" * 101,
+        b'{"a": NaN', b'{"a": Nan}', b'{"choices": [{"delta": {}, "message": 1}]}', b'{"a":' * 101 + b"1" + b"}" * 101,
     ],
 )  # fmt: skip
 def test_what_no_server_should_send(raw: bytes) -> None:

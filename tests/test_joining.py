@@ -181,3 +181,12 @@ def test_a_stream_that_ends_with_all_of_the_message() -> None:
 def test_numbers_keep_their_digits() -> None:
     raw = b'{"seq":123456789012345678901234567890,"choices":[{"index":0,"delta":{"content":"a","n":-0},"p":1.10}]}'
     assert exact_json.dumps(joined([exact_json.loads(raw)] * 2)) == raw.replace(b'"a"', b'"aa"')
+
+
+def test_pieces_of_one_id_are_one_call_though_each_has_its_name() -> None:
+    first = {"id": "a", "type": "function", "function": {"name": "f", "arguments": '{"x"'}}
+    second = {"id": "a", "type": "function", "function": {"name": "f", "arguments": ":1}"}}
+    other = {"id": "b", "function": {"name": "f", "arguments": "{}"}}
+    assert deltas(*({"tool_calls": [each]} for each in (first, second, other))) == {
+        "tool_calls": [first | {"function": {"name": "f", "arguments": '{"x":1}'}}, other]
+    }

@@ -196,3 +196,42 @@ def test_a_whole_answer_of_which_only_the_framing_is_cut(answering: Stack, user:
     model.script = lambda c: c.send(head("Content-Length: 9999") + WHOLE).close()
     assert said(answering, user, stream=False) == "all of it"
     model.script = silent
+
+
+def test_numbers_that_only_python_knows_are_null(answering: Stack, user: str, model: Model) -> None:
+    """Log probabilities may be infinite, and some servers write that; OpenAI's client in Python reads it."""
+    chunk = event("a").replace(
+        b'"finish_reason"', b'"logprobs": {"content": [{"logprob": -Infinity}, {"x": NaN}]}, "f"'
+    )
+    document = WHOLE.replace(b'"index"', b'"logprobs":{"content":[{"logprob":-Infinity},{"x":NaN}]}, "index"')
+    expected = {"content": [{"logprob": None}, {"x": None}]}
+    for stream in (True, False):
+        for body in (chunk + STOP + DONE, document, b"data: " + document + b"\n\n"):
+            model.script = _closing(head() + body)
+            answer = ask(answering, user, stream=stream)
+            assert kept(answering, user, answer)["choices"][0]["logprobs"] == expected
+            told = data(answer.text)[0] if stream else answer.json()
+            assert told["choices"][0]["logprobs"] == expected
+
+
+def _closing(response: bytes) -> Callable[[Conversation], object]:
+    return lambda conversation: conversation.send(response).close()
+
+
+@pytest.mark.parametrize(
+    ("said", "body", "told"),
+    [
+        (b"Content-Type: text/x; a=b", b"no", "text/x; a=b"),
+        (b"X: y", b'{"error": {}}', "application/json"),
+        (b"Content-Type:", b"no", "text/plain; charset=utf-8"),
+        (b"Content-Type: text/" + b"x" * 50_000, b"no", "text/plain; charset=utf-8"),
+        ("Content-Type: text/ü".encode(), b"no", "text/plain; charset=utf-8"),
+    ],
+)
+def test_the_type_of_a_refusal(answering: Stack, user: str, model: Model, said: bytes, body: bytes, told: str) -> None:
+    """One that cannot be said again cost the whole answer: nginx has no room for it."""
+    model.script = _closing(b"HTTP/1.1 400 No\r\nConnection: close\r\n%b\r\n\r\n%b" % (said, body))
+    for stream in (True, False):
+        answer = ask(answering, user, stream=stream)
+        assert (answer.status_code, answer.headers["content-type"], answer.content) == (400, told, body)
+        assert kept(answering, user, answer)["state"] == "upstream_error"

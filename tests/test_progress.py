@@ -111,3 +111,10 @@ def test_the_mark_of_the_end() -> None:
     progress = after((1, chunk("a")), (1, STOP), choices=2)
     progress.done()
     assert progress.complete(whole=False)  # it gave one of two, and said that this was all
+
+
+def test_choices_without_number() -> None:
+    """Each costs as much as the first."""
+    choices = [{"index": index, "delta": {"content": "a"}, "finish_reason": "stop"} for index in range(200_000)]
+    assert after((1, {"choices": choices}), choices=200_000).finished
+    assert not after((1, {"choices": choices}), choices=200_001).finished
