@@ -30,6 +30,7 @@ _STAND: Final = Script("stand")
 BEAT_SECONDS: Final = 1.0  # how often counts that changed, and the sign of life, are written
 LEASE_SECONDS: Final = 3  # a worker that was silent for so long is dead
 EVERYTHING_SECONDS: Final = 60.0  # how often all counts are written, in case others took this worker for dead
+MOST_TIMES: Final = 1000  # streams of one user and worker whose times are noted, the oldest
 BATCH: Final = 200  # users in one round trip: when a crowd leaves at once, nobody waits for all of it
 FORGET_SECONDS: Final = 7 * 86400
 GIVE_WAY: Final = "give way"  # what a worker is told that has streams to end; no generation is called so
@@ -133,7 +134,12 @@ class Presence:
             self.give_way()
 
     def _times(self, user: str) -> str:
-        return " ".join(str(each.began) for each in self._streams(user))
+        """When the user's streams here began. '': there are none, or so many that each new one would have to look at
+        all of them; then what the last beat wrote counts."""
+        return self._oldest(user) if self._here[user] <= MOST_TIMES else ""
+
+    def _oldest(self, user: str) -> str:
+        return " ".join(str(each.began) for each in self._streams(user)[:MOST_TIMES])
 
     def total(self, user: str) -> int:
         """How many connections the user has now. Raises Unavailable."""
@@ -186,7 +192,7 @@ class Presence:
             pass  # somebody else's key; the others' counts are written
 
     def _count(self, user: str) -> list[Command]:
-        key, times = self._keys.connections(user), self._times(user)
+        key, times = self._keys.connections(user), self._oldest(user)
         began: list[Command] = [("HDEL", self._keys.streams(user), self._worker_id)]
         if times:
             streams = self._keys.streams(user)

@@ -4,7 +4,7 @@
 --
 -- KEYS[1] the user's connections: worker id -> count
 -- KEYS[2] when the user's streams began that can give way: worker id -> Unix times in microseconds, rising
--- ARGV[1] this worker's id   ARGV[2] its count   ARGV[3] the times of its own streams
+-- ARGV[1] this worker's id   ARGV[2] its count   ARGV[3] the times of its own streams; '': as noted before
 -- ARGV[4] seconds until an untouched count is forgotten
 -- ARGV[5] most connections of one user; empty: nobody need give way
 -- ARGV[6] the time of the new stream, which stays   ARGV[7] most streams that give way
@@ -24,7 +24,7 @@ local function note(worker, text)
   times[worker] = {}
   for each in string.gmatch(text or '', '%d+') do table.insert(times[worker], each) end
 end
-note(ARGV[1], ARGV[3])
+note(ARGV[1], ARGV[3] ~= '' and ARGV[3] or redis.call('HGET', KEYS[2], ARGV[1]))
 local held = redis.call('HGETALL', KEYS[1])
 for i = 1, #held, 2 do
   if held[i] ~= ARGV[1] and redis.call('EXISTS', ARGV[8] .. held[i]) == 1 then
