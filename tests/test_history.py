@@ -142,4 +142,4 @@ def test_bad_acks_name_the_field(stack: Stack, user: str, body: dict[str, Any]) 
 
 def test_health(stack: Stack, base: str) -> None:
     assert httpx.get(f"{base}/healthz", trust_env=False).json() == {"status": "alive"}
-    assert httpx.get(f"{base}/readyz", trust_env=False).json() == {"status": "ready"}
+    until(lambda: httpx.get(f"{base}/readyz", trust_env=False).json() == {"status": "ready"}, "it to be ready")

@@ -282,6 +282,7 @@ def test_many_through_random_cuts_hear_each_event_once(stack: Stack, base: str, 
         for source in chance.sample(sources, 2):
             source.cut()
     for source in sources:
-        assert source.wait_ids(*ids).ids == ids
+        heard = source.wait_ids(*ids).ids  # and what other tests publish to all
+        assert [each for each in heard if each in ids] == ids
         assert set(source.statuses) == {200}
         source.close()
