@@ -25,7 +25,7 @@ FILES = {
     str(FOLDER / f"{name}.py")
     for name in (
         *("connections", "lifetimes", "channels", "sockets", "hub"),
-        *("listening", "outlet", "wheel", "presence", "worker"),
+        *("listening", "outlet", "wheel", "presence", "worker", "httpworker"),
     )
 }
 # Bodies that go on for ever, and what the Bus says, which begins anew after any error.
