@@ -96,7 +96,7 @@ class WebKitTab:
 
 def _browser() -> str:
     """MiniBrowser is no command: it lies with the libraries."""
-    return str(next(Path("/usr/lib").glob("*/webkit2gtk-4.*/MiniBrowser"), "MiniBrowser"))
+    return str(next(Path("/usr/lib").glob("*/webkit*gtk-*/MiniBrowser"), "MiniBrowser"))
 
 
 def _arguments(policy: str) -> list[str]:
