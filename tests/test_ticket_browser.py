@@ -88,11 +88,18 @@ def test_on_another_site_it_comes_back(start: Start, page: Page, other_site: str
 
 def test_a_lost_first_answer_is_asked_for_again(stack: Stack, page: Page, user: str) -> None:
     relay = Loses(port(stack))
-    page.goto(f"http://127.0.0.1:{relay.port}/healthz")  # on a connection that the stream's request is sent on, too
+    page.goto(f"http://127.0.0.1:{relay.port}/healthz")
     stack.publish(user=user, data="missed")
-    ticket = new_ticket(stack, stack.bearer(subscribe=["*"]), user=user)
-    page.evaluate(LISTEN, ticket["url"])
-    page.wait_for_function("heard.includes('missed')")
+    for _ in range(5):
+        relay.lost = 0
+        ticket = new_ticket(stack, stack.bearer(subscribe=["*"]), user=user)
+        # On a connection that served a request before: Chromium repeats by itself what is lost on such a one alone, and
+        # opens others as it likes.
+        page.evaluate("fetch('/healthz').then(answer => answer.text())")
+        page.evaluate(LISTEN, ticket["url"])
+        page.wait_for_function("heard.includes('missed') || source.readyState == EventSource.CLOSED")
+        if page.evaluate("heard.includes('missed')"):
+            break
     stack.publish(user=user, data="live")
     page.wait_for_function("heard.includes('live')")
     heard = [data for data in page.evaluate("heard") if data in ("missed", "live")]  # others publish to all
