@@ -24,7 +24,8 @@ class Member(NamedTuple):
 def read(raw: bytes) -> dict[str, Member] | None:
     """Those of an object at the top of a JSON text; None: it is something else.
 
-    Raises NotJson, also for a key that is named twice there, or where there are more than MOST_MEMBERS.
+    Raises NotJson, also for a key that is named twice there, or where there are more than MOST_MEMBERS. How deep a
+    value may be nested its caller bounds (see structure.py): Python's own bound is another in each version.
     """
     try:
         return _read(raw.decode())

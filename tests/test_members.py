@@ -46,7 +46,7 @@ def test_each_keeps_its_text() -> None:
     [
         b"", b" ", b"{", b'{"a"', b'{"a":', b'{"a":1', b'{"a":1,', b'{"a":1,}', b"{,}", b'{"a" 1}', b'{"a":1 "b":2}',
         b"{a:1}", b'{"a":1}x', b"{}{}", b'{"a":NaN}', b'{"a":01}', b'\xff{"a":1}', b"nope", b'{1:2}', b'{"a":1,"a":1}',
-        b'{"a":' * 5000 + b"1" + b"}" * 5000, b'{"a":' + b"[" * 90000, b"[1",
+        b'{"a":' + b"[" * 90000, b"[1",
     ],
 )  # fmt: skip
 def test_what_is_none(raw: bytes) -> None:
