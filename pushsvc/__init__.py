@@ -53,7 +53,7 @@ def create_app(settings: Settings) -> Flask:
         lambda: sum(len(each.generations) for each in partitions) >= settings.llm_max_generations,
     )
     count = settings.partitions if url.startswith(CLUSTER_SCHEMES) else 1
-    partitions += [make_partition(url, Keys(number, count), shared) for number in range(count)]
+    partitions += [make_partition(url, Keys(number, count, settings.redis_prefix), shared) for number in range(count)]
 
     app = Flask("pushsvc", template_folder="../templates", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = arguments.MAX_BODY_BYTES

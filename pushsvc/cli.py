@@ -101,7 +101,7 @@ def serve() -> None:
     from pushsvc.probes import check_redis
 
     settings = _starting()
-    check_redis(redis_url(settings), settings.partitions)
+    check_redis(redis_url(settings), settings.partitions, settings.redis_prefix)
     os.environ[f"{PREFIX}DATA_DIR"] = str(settings.data_dir.resolve())
     os.chdir(serving.FOLDER)
     os.execv(sys.executable, serving.COMMAND)

@@ -24,17 +24,17 @@ class WrongPartitions(redis.ConnectionError):
 class Nodes:
     """Who has which slot, as any of the nodes says: those of the URL, and all that were heard of since."""
 
-    def __init__(self, seeds: list[Address], connection: Callable[[Address], Connection], partitions: int) -> None:
+    def __init__(self, seeds: list[Address], connection: Callable[[Address], Connection], of: Keys) -> None:
         self._known = seeds
         self._seeds = seeds
         self._connection = connection
-        self._partitions = partitions
+        self._keys = of
         self._agreed = False  # with the data, on the number of partitions
 
     def owner(self, slot: int) -> Address:
         """Asked anew each time: whoever needs a connection lost one, or was sent away. Raises RedisError."""
         if not self._agreed:
-            self._agree(self._locate(keys.slot(keys.ALONE.tag)))
+            self._agree(self._locate(keys.slot(keys.COUNTED)))
         return self._locate(slot)
 
     def _locate(self, slot: int) -> Address:
@@ -67,9 +67,10 @@ class Nodes:
 
     def _agree(self, address: Address) -> None:
         """The first to come says how many partitions there are, and everybody else has to have the same."""
-        said = self._ask(address, "SET", keys.PARTITIONS, self._partitions, "NX", "GET")
-        if said is not None and int(said) != self._partitions:
-            raise WrongPartitions(f"the data there has {int(said)} partitions and not {self._partitions}")
+        ours = self._keys.partitions
+        said = self._ask(address, "SET", self._keys.count, ours, "NX", "GET")
+        if said is not None and int(said) != ours:
+            raise WrongPartitions(f"the data there has {int(said)} partitions and not {ours}")
         self._agreed = True
 
 
@@ -110,7 +111,7 @@ def pool(url: str, of: Keys, ask_seconds: float, **options: Any) -> ConnectionPo
 
     return ConnectionPool(
         connection_class=_ToOwnerByTls if found.tls else _ToOwner,
-        nodes=Nodes(found.servers, connection, of.partitions),
+        nodes=Nodes(found.servers, connection, of),
         slot=keys.slot(of.tag),
         **options,
     )

@@ -18,6 +18,7 @@ from pushsvc import origins
 from pushsvc.addresses import CLUSTER_SCHEMES, SENTINEL_SCHEMES
 from pushsvc.cores import usable_cores
 from pushsvc.errors import ConfigError
+from pushsvc.keys import DEFAULT_PREFIX
 
 PREFIX: Final = "PUSHSVC_"
 MOST_WORKERS: Final = 256
@@ -76,9 +77,17 @@ def _one_line_only(value: str | Path) -> str | Path:
     return value
 
 
+def _name(value: str) -> str:
+    """The first word of all names in Redis: no brace, which would move what is in a cluster."""
+    if not re.fullmatch(r"[A-Za-z0-9._\-]{1,64}", value):
+        raise ValueError("should be 1 to 64 letters (A to Z), digits and . _ -")
+    return value
+
+
 HostPort = Annotated[str, AfterValidator(_host_port)]
 Address = Annotated[str, AfterValidator(_address)]
 Line = Annotated[str, AfterValidator(_one_line_only)]
+Name = Annotated[str, AfterValidator(_name)]
 Folder = Annotated[Path, AfterValidator(_one_line_only)]
 Count = Annotated[int, Field(ge=1, le=10**9)]
 Seconds = Annotated[float, Field(gt=0, le=86400, allow_inf_nan=False)]
@@ -90,6 +99,7 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     redis_url: Line = Field("", repr=False)  # may hold a password
+    redis_prefix: Name = DEFAULT_PREFIX
     partitions: Annotated[int, Field(ge=1, le=256)] = 8  # of a cluster's data; fixed when that is born
     data_dir: Folder = Path(".pushsvc")
     secret: Line = Field("", repr=False)

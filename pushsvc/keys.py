@@ -1,8 +1,9 @@
 """Every Redis key, in one place, and which of a cluster's partitions has what belongs to a name.
 
 The hash tag in braces keeps a partition's keys together: they live on one node. A single server has one partition,
-with the tag `{0}`. A channel's log key is also the pub/sub channel that announces it. Names are short where there is
-one per user.
+with the tag `{0}`. The prefix in front of it sets a service's names apart from those of others on the same servers, and
+moves nothing to another slot. A channel's log key is also the pub/sub channel that announces it. Names are short where
+there is one per user.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from typing import Final
 from pushsvc.proof import without_proof
 
 SLOTS: Final = 16384  # of a cluster; each node owns some
-PARTITIONS: Final = "pushsvc{0}:partitions"  # string: how many the data of a cluster has
+COUNTED: Final = "0"  # hash tag of the one key that is not of a partition, but of the whole data
+DEFAULT_PREFIX: Final = "pushsvc"  # unless the operator sets another
 
 
 def slot(tag: str) -> int:
@@ -41,11 +43,13 @@ def _tag(number: int, partitions: int) -> str:
 class Keys:
     """Those of one partition."""
 
-    def __init__(self, number: int = 0, partitions: int = 1) -> None:
+    def __init__(self, number: int = 0, partitions: int = 1, prefix: str = DEFAULT_PREFIX) -> None:
         self._number = number
+        self.prefix = prefix
         self.partitions = partitions
         self.tag = _tag(number, partitions)
-        self._prefix = f"pushsvc{{{self.tag}}}:"
+        self._prefix = f"{prefix}{{{self.tag}}}:"
+        self.count = f"{prefix}{{{COUNTED}}}:partitions"  # string: how many partitions the data of a cluster has
         self._log = f"{self._prefix}log:"
         self.clock = f"{self._prefix}clock"  # stream of one entry; its last id is the last id drawn
         self.epoch = f"{self._prefix}epoch"  # string; the clock's first id, and what followed on it: see lives.py

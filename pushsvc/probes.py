@@ -17,15 +17,15 @@ from pushsvc.cluster import WrongPartitions
 from pushsvc.config import PREFIX, Settings
 from pushsvc.embedded import OLDEST_REDIS
 from pushsvc.errors import ConfigError
-from pushsvc.keys import Keys
+from pushsvc.keys import DEFAULT_PREFIX, Keys
 from pushsvc.store import connect
 
 
-def check_redis(url: str, partitions: int = 1) -> None:
+def check_redis(url: str, partitions: int = 1, prefix: str = DEFAULT_PREFIX) -> None:
     """Raises ConfigError unless a Redis or Valkey that is new enough, and may be written to, answers there; of a
     cluster, for each of its `partitions`."""
     for number in range(partitions if url.startswith(CLUSTER_SCHEMES) else 1):
-        _check_redis(url, Keys(number, partitions))
+        _check_redis(url, Keys(number, partitions, prefix))
 
 
 def _check_redis(url: str, keys: Keys) -> None:

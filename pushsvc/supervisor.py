@@ -80,7 +80,7 @@ class Supervisor:
             path = socket_path(settings.data_dir)
             yield Part("valkey", server_command(settings), lambda: valkey_ready(path), environ, lock)
             url = f"unix://{path}"
-        check_redis(url, settings.partitions)
+        check_redis(url, settings.partitions, settings.redis_prefix)
         environ[f"{PREFIX}REDIS_URL"] = url
         ready = partial(answers, settings.app, f"http://{settings.app}/readyz")
         yield Part("gunicorn", COMMAND, ready, environ, lock, at_once=signal.SIGINT, folder=FOLDER)

@@ -28,6 +28,7 @@ from pushsvc.auth import Identity
 from pushsvc.commands import Command, Script
 from pushsvc.errors import Unauthorized, Unwritable
 from pushsvc.event import EventId
+from pushsvc.keys import DEFAULT_PREFIX
 from pushsvc.proof import proof_in
 from pushsvc.store import Store
 
@@ -113,7 +114,9 @@ class Tickets:
         self._store = store
         self._keys = store.keys
         self._leeway = leeway
-        self._key = auth.derived_key(secret, "session")
+        prefix = store.keys.prefix
+        # Two services on one host may have one secret, and ports do not keep cookies apart.
+        self._key = auth.derived_key(secret, "session" if prefix == DEFAULT_PREFIX else f"session of {prefix}")
 
     def issue(self, user: str, topics: Sequence[str], ttl: int, expires: float | None) -> str:
         """A ticket for `user` and the channels `topics`, usable once within `ttl` seconds.

@@ -22,7 +22,7 @@ import httpx
 import redis
 
 from pushsvc import auth
-from pushsvc.keys import ALONE, Keys
+from pushsvc.keys import DEFAULT_PREFIX, Keys
 from tests.eventsource import DEADLINE, EventSource, until
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -117,10 +117,11 @@ class Stack:
 
     @property
     def redis(self) -> redis.Redis:
-        return redis.Redis(unix_socket_path=str(self.data_dir / "valkey.sock"))
+        url = self.settings.get("redis_url") or f"unix://{self.data_dir}/valkey.sock"
+        return redis.Redis.from_url(str(url))
 
     def keys_of(self, user: str) -> Keys:
-        return ALONE
+        return Keys(prefix=str(self.settings.get("redis_prefix", DEFAULT_PREFIX)))
 
     def pids(self) -> dict[str, list[int]]:
         """The stack's processes by part: the first of each is the one the supervisor started."""

@@ -9,13 +9,14 @@ import json
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
 
 from pushsvc.errors import ConfigError
-from pushsvc.keys import Keys, place, slot
+from pushsvc.keys import DEFAULT_PREFIX, Keys, place, slot
 from pushsvc.probes import check_redis
 from tests import behaviour
 from tests.behaviour import *
@@ -24,6 +25,7 @@ from tests.model import Model
 from tests.servers import Cluster
 from tests.stack import Stack
 from tests.test_faults import publishing
+from tests.test_prefix import hear_nothing_of_each_other
 
 PARTITIONS = 8
 
@@ -41,7 +43,8 @@ class OnCluster(Stack):
         return redis.RedisCluster(host="127.0.0.1", port=self._cluster.ports[0])  # type: ignore[return-value]  # for most that we ask
 
     def keys_of(self, user: str) -> Keys:
-        return Keys(place(user, PARTITIONS), PARTITIONS)
+        prefix = str(self.settings.get("redis_prefix", DEFAULT_PREFIX))
+        return Keys(place(user, PARTITIONS), PARTITIONS, prefix)
 
     def publish_many(self, items: list[dict[str, object]]) -> list[str]:
         return [self.keys_of(self.user).own(event_id) for event_id in super().publish_many(items)]
@@ -147,6 +150,19 @@ def test_the_number_of_partitions_is_that_of_the_data(cluster: Cluster, stack: S
         check_redis(cluster.url, 4)
     with pytest.raises(ConfigError, match=r"redis\+cluster://"):
         check_redis(f"redis://127.0.0.1:{cluster.ports[0]}")
+
+
+def test_two_services_on_one_cluster(cluster: Cluster, stack: OnCluster, users: list[str], tmp_path: Path) -> None:
+    """Also with other numbers of partitions; and each name stays in the slot that it has with any prefix."""
+    other = OnCluster(cluster, tmp_path, redis_prefix="shop-2.eu", partitions=4, workers=1)
+    try:
+        for each in users:
+            hear_nothing_of_each_other(stack, other, each)
+        assert "Traceback" not in other.output, other.output
+    finally:
+        other.stop()
+    names = [name.decode() for name in stack.redis.scan_iter(count=1000, target_nodes="primaries")]
+    assert {name.partition("{")[0] for name in names} == {DEFAULT_PREFIX, "shop-2.eu"}
 
 
 def fail_over(cluster: Cluster, tag: str, number: signal.Signals) -> None:

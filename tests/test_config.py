@@ -29,6 +29,7 @@ def refusal(**given: str) -> str:
     ("name", "default"),
     [
         ("REDIS_URL", ""),
+        ("REDIS_PREFIX", "pushsvc"),
         ("DATA_DIR", Path(".pushsvc")),
         ("SECRET", ""),
         ("HTTP", "127.0.0.1:8080"),
@@ -62,6 +63,9 @@ def test_defaults_are_those_of_the_contract(name: str, default: object) -> None:
     [
         ("REDIS_URL", "redis://:pass@127.0.0.1:6379/0", "redis://:pass@127.0.0.1:6379/0"),
         ("REDIS_URL", "unix:///run/redis.sock", "unix:///run/redis.sock"),
+        ("REDIS_PREFIX", "Shop-2.eu_x", "Shop-2.eu_x"),
+        ("REDIS_PREFIX", "7", "7"),
+        ("REDIS_PREFIX", "x" * 64, "x" * 64),
         ("DATA_DIR", "/a b/c", Path("/a b/c")),
         ("SECRET", GOOD_SECRET, GOOD_SECRET),
         ("SECRET", "ä" * 16, "ä" * 16),  # 16 characters, 32 bytes
@@ -205,6 +209,11 @@ def test_a_bad_base_url_is_refused_without_its_secrets(value: str) -> None:
 )
 def test_a_base_url_as_people_paste_it(given: str, taken: str) -> None:
     assert Settings.from_env({"PUSHSVC_LLM_BASE_URL": given}).llm_base_url == taken
+
+
+@pytest.mark.parametrize("value", ["a b", "a{0}", "a:", "x" * 65, "é", "a\n", "a/b", "*", "{", " a"])
+def test_a_prefix_is_one_plain_word(value: str) -> None:
+    assert refusal(REDIS_PREFIX=value).endswith(" should be 1 to 64 letters (A to Z), digits and . _ -")
 
 
 @pytest.mark.parametrize("value", ["http://:hunter2@127.0.0.1", "127.0.0.1:6379/hunter2", "hunter2"])
