@@ -1,0 +1,91 @@
+"""A Redis that works and yet cannot keep all promises: INFO tells. Never CONFIG, which clouds forbid. The start and the
+running worker read the same. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Final, NamedTuple
+
+from pushsvc.config import PREFIX, Settings
+
+SECTIONS: Final = ("server", "clients", "memory", "persistence", "replication")  # of INFO, that are read here
+_LANES: Final = 3  # connections of a worker to a partition: commands, large reads, the subscription
+_EVICTING: Final = re.compile(r"(allkeys|volatile)-")
+
+
+class Finding(NamedTuple):
+    """`code`: a word for programs; `text`: a sentence for people. `evicts`: events may vanish there, so that nothing is
+    to be acknowledged: the start stops, and a publish is refused."""
+
+    code: str
+    text: str
+    evicts: bool = False
+
+
+def parse(raw: bytes) -> dict[str, str]:
+    """The fields of INFO's answer."""
+    lines = (line.split(":", 1) for line in raw.decode("utf-8", "replace").splitlines() if not line.startswith("#"))
+    return {words[0]: words[1] for words in lines if len(words) == 2}
+
+
+def findings(info: Mapping[str, object], settings: Settings) -> list[Finding]:
+    """`info`: fields of the SECTIONS, as `parse` or redis-py gives them; one that is missing says nothing."""
+    fields = {name: str(value) for name, value in info.items()}
+    return [
+        *_policy(fields.get("maxmemory_policy")),
+        *_replicas(fields, settings.wait_replicas),
+        *_disk(fields),
+        *_connections(fields, settings),
+    ]
+
+
+def _policy(policy: str | None) -> Iterator[Finding]:
+    if policy is None:
+        yield Finding(
+            "eviction-unknown",
+            "Redis does not say what it does when its memory is full; its maxmemory-policy should be noeviction.",
+        )
+    elif _EVICTING.match(policy):  # volatile, too: all that is ours expires some day
+        yield Finding(
+            "evicts",
+            f"Redis evicts events when its memory is full (maxmemory-policy {policy}); it should be noeviction.",
+            evicts=True,
+        )
+
+
+def replicas(info: Mapping[str, object]) -> int:
+    """How many replicas follow."""
+    named = [str(value) for name, value in info.items() if re.fullmatch(r"slave\d+", name)]
+    return sum(bool(re.search(r"state\W+online", each)) for each in named)
+
+
+def _replicas(fields: Mapping[str, str], wanted: int) -> Iterator[Finding]:
+    there = replicas(fields)
+    if fields.get("role") == "master" and there < wanted:
+        yield Finding(
+            "replicas",
+            f"Redis has {there} of the {wanted} replicas that {PREFIX}WAIT_REPLICAS waits for: until they are there "
+            "no publish is acknowledged.",
+        )
+
+
+def _disk(fields: Mapping[str, str]) -> Iterator[Finding]:
+    if fields.get("aof_last_write_status") == "err" or (
+        fields.get("rdb_last_bgsave_status") == "err" and fields.get("aof_enabled") != "1"
+    ):
+        yield Finding("disk", "Redis cannot write to its disk.")
+    if fields.get("aof_enabled") == "0":
+        yield Finding(
+            "persistence",
+            "Redis keeps no append-only file (appendonly no): what it acknowledged since its last snapshot, if it "
+            "makes any, is lost when it ends. Listeners are told.",
+        )
+
+
+def _connections(fields: Mapping[str, str], settings: Settings) -> Iterator[Finding]:
+    """Of a single server; who has how many of a cluster's partitions changes."""
+    most = fields.get("maxclients", "")
+    needed = 2 * settings.workers * (_LANES + bool(settings.wait_replicas))  # twice: a reload has old and new workers
+    if most.isdecimal() and int(most) < needed and fields.get("cluster_enabled", "0") == "0":
+        yield Finding("connections", f"Redis takes {most} connections (maxclients); a reload here needs {needed}.")
