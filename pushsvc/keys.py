@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import binascii
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from pushsvc.proof import without_proof
@@ -50,11 +50,16 @@ class Keys:
         self.tag = _tag(number, partitions)
         self._prefix = f"{prefix}{{{self.tag}}}:"
         self.count = f"{prefix}{{{COUNTED}}}:partitions"  # string: how many partitions the data of a cluster has
+        self.own_count = f"{self._prefix}partitions"  # string: the same, for when that one cannot be asked for
         self._log = f"{self._prefix}log:"
         self.clock = f"{self._prefix}clock"  # stream of one entry; its last id is the last id drawn
         self.epoch = f"{self._prefix}epoch"  # string; the clock's first id, and what followed on it: see lives.py
         self.server = f"{self._prefix}server"  # string; the process of Redis that had the data last
         self.producers = f"{self._prefix}generating"  # set: ids of workers that run generations, or died while they did
+
+    def all(self) -> Iterator[Keys]:
+        """Those of every partition of this data."""
+        return (Keys(number, self.partitions, self.prefix) for number in range(self.partitions))
 
     def hold(self, name: str) -> bool:
         """Whether what belongs to this name is in this partition."""

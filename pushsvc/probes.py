@@ -13,11 +13,11 @@ import redis
 from redis.exceptions import AuthenticationError, InvalidResponse, ResponseError
 
 from pushsvc.addresses import CLUSTER_SCHEMES
-from pushsvc.cluster import WrongPartitions
 from pushsvc.config import PREFIX, Settings
 from pushsvc.embedded import OLDEST_REDIS
 from pushsvc.errors import ConfigError
 from pushsvc.keys import DEFAULT_PREFIX, Keys
+from pushsvc.layout import WrongPartitions
 from pushsvc.store import connect
 
 
