@@ -12,8 +12,10 @@ import httpx
 import redis
 from redis.exceptions import AuthenticationError, InvalidResponse, ResponseError
 
+from pushsvc import addresses
 from pushsvc.addresses import CLUSTER_SCHEMES
 from pushsvc.config import PREFIX, Settings
+from pushsvc.connecting import check_files
 from pushsvc.embedded import OLDEST_REDIS
 from pushsvc.errors import ConfigError
 from pushsvc.keys import DEFAULT_PREFIX, Keys
@@ -21,16 +23,17 @@ from pushsvc.layout import WrongPartitions
 from pushsvc.store import connect
 
 
-def check_redis(url: str, partitions: int = 1, prefix: str = DEFAULT_PREFIX) -> None:
+def check_redis(url: str, partitions: int = 1, prefix: str = DEFAULT_PREFIX, password_file: Path | None = None) -> None:
     """Raises ConfigError unless a Redis or Valkey that is new enough, and may be written to, answers there; of a
     cluster, for each of its `partitions`."""
+    check_files(addresses.parse(url), password_file)
     for number in range(partitions if url.startswith(CLUSTER_SCHEMES) else 1):
-        _check_redis(url, Keys(number, partitions, prefix))
+        _check_redis(url, Keys(number, partitions, prefix), password_file)
 
 
-def _check_redis(url: str, keys: Keys) -> None:
+def _check_redis(url: str, keys: Keys, password_file: Path | None) -> None:
     try:
-        with connect(url, keys=keys) as client:
+        with connect(url, keys=keys, password_file=password_file) as client:
             found = client.info("server") | client.info("replication")
     except WrongPartitions as error:
         raise ConfigError(f"{PREFIX}PARTITIONS: {error}") from error
@@ -40,8 +43,6 @@ def _check_redis(url: str, keys: Keys) -> None:
         raise ConfigError(f"PUSHSVC_REDIS_URL: Redis refuses the service: {error}") from error
     except redis.RedisError as error:
         raise ConfigError(f"PUSHSVC_REDIS_URL: Redis does not answer: {error}") from error
-    except (ValueError, TypeError) as error:  # redis-py's words may hold a piece of the password
-        raise ConfigError("PUSHSVC_REDIS_URL should be such as redis://:password@127.0.0.1:6379/0") from error
     version = str(found.get("redis_version", "of no version"))
     if tuple(int(number) for number in re.findall(r"\d+", version)[:2]) < OLDEST_REDIS:
         raise ConfigError(f"PUSHSVC_REDIS_URL: Redis {version} is too old; 7.0 or later is needed")
