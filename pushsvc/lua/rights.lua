@@ -23,7 +23,6 @@ local arguments = {
   HSET = {hash, 'field', ''},
   HSTRLEN = {hash, 'field'},
   INCR = {text},
-  INFO = {'server'},
   LPOP = {list},
   LRANGE = {list, 0, -1},
   MGET = {text},
