@@ -54,7 +54,7 @@ def _starting() -> Settings:
     """The settings of a command that starts the service."""
     tell(os.environ)
     os.environ[MARK] = "1"
-    return _settings().from_anywhere()
+    return _settings()
 
 
 def _secret(settings: Settings) -> str:
@@ -73,6 +73,7 @@ def up() -> None:
     from pushsvc.supervisor import Supervisor
 
     settings = _starting()
+    settings = settings.model_copy(update={"data_dir": settings.data_dir.resolve()})
     auth.load_secret(settings.secret, settings.data_dir)
     Supervisor(settings, os.environ).run(_announce)
 
@@ -97,16 +98,11 @@ Ctrl-C ends it.""")
 def serve() -> None:
     """gunicorn alone, for those who run Redis and nginx themselves."""
     from pushsvc import serving
-    from pushsvc.redis_checks import check_redis
+    from pushsvc.probes import check_redis
 
     settings = _starting()
-    for warning in check_redis(redis_url(settings), settings):
-        say(warning)
-    os.environ |= {
-        f"{PREFIX}DATA_DIR": str(settings.data_dir),
-        f"{PREFIX}REDIS_URL": settings.redis_url,
-        f"{PREFIX}REDIS_PASSWORD_FILE": str(settings.redis_password_file or ""),
-    }
+    check_redis(redis_url(settings), settings.partitions, settings.redis_prefix)
+    os.environ[f"{PREFIX}DATA_DIR"] = str(settings.data_dir.resolve())
     os.chdir(serving.FOLDER)
     os.execv(sys.executable, serving.COMMAND)
 

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
-from redis.connection import Connection, ConnectionPool
+from redis.connection import Connection, ConnectionPool, SSLConnection
 
-from pushsvc import keys
-from pushsvc.addresses import Address, RedisUrl
-from pushsvc.connecting import PlainConnection, TlsConnection
+from pushsvc import addresses, keys
+from pushsvc.addresses import Address
 from pushsvc.keys import Keys
 from pushsvc.layout import Layout
 from pushsvc.nodes import Nodes
 from pushsvc.succession import promptly
 
+_PORT: Final = 6379
 
-class _ToOwner(PlainConnection):
+
+class _ToOwner(Connection):
     def __init__(self, *, nodes: Nodes, layout: Layout, slot: int, **options: Any) -> None:
         super().__init__(**options)  # type: ignore[no-untyped-call]  # redis-py's
         self._nodes = nodes
@@ -29,29 +30,35 @@ class _ToOwner(PlainConnection):
             super().connect()  # type: ignore[no-untyped-call]
 
 
-class _ToOwnerByTls(_ToOwner, TlsConnection):
+class _ToOwnerByTls(_ToOwner, SSLConnection):
     pass
 
 
-def pool(url: RedisUrl, of: Keys, ask_seconds: float, **options: Any) -> ConnectionPool:
-    """For connections with these `options`. A node that is silent for `ask_seconds` is passed over."""
+def pool(url: str, of: Keys, ask_seconds: float, **options: Any) -> ConnectionPool:
+    """For `redis+cluster://[user:password@]host:port,host:port`, some of the nodes; with `rediss` all speak TLS. A node
+    that is silent for `ask_seconds` is passed over. Raises ValueError."""
+    found = addresses.parse(url, _PORT)
     nodes = nodes_of(url, ask_seconds, **options)
     return ConnectionPool(
-        connection_class=_ToOwnerByTls if url.tls else _ToOwner,
+        connection_class=_ToOwnerByTls if found.tls else _ToOwner,
         nodes=nodes,
         layout=Layout(nodes, of),
         slot=keys.slot(of.tag),
-        **options,
+        **options | {"username": found.user, "password": found.password},
     )
 
 
-def nodes_of(url: RedisUrl, ask_seconds: float, **options: Any) -> Nodes:
+def nodes_of(url: str, ask_seconds: float, **options: Any) -> Nodes:
     """As `pool`."""
-    kind = TlsConnection if url.tls else PlainConnection
-    options |= {"socket_timeout": ask_seconds, "socket_connect_timeout": ask_seconds, "redis_connect_func": None}
+    found = addresses.parse(url, _PORT)
+    if found.path:
+        raise ValueError("a cluster has no databases")
+    kind = SSLConnection if found.tls else Connection
+    options |= {"username": found.user, "password": found.password, "redis_connect_func": None}
+    options |= {"socket_timeout": ask_seconds, "socket_connect_timeout": ask_seconds}
 
     def connect(address: Address) -> Connection:
         host, port = address
         return kind(**options | {"host": host, "port": port})
 
-    return Nodes([*url.servers], connect)
+    return Nodes(found.servers, connect)

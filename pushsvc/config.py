@@ -14,13 +14,15 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
-from pushsvc import addresses, origins
+from pushsvc import origins
+from pushsvc.addresses import CLUSTER_SCHEMES, SENTINEL_SCHEMES
 from pushsvc.cores import usable_cores
 from pushsvc.errors import ConfigError
 from pushsvc.keys import DEFAULT_PREFIX
 
 PREFIX: Final = "PUSHSVC_"
 MOST_WORKERS: Final = 256
+REDIS_SCHEMES: Final = ("redis://", "rediss://", "unix://", *SENTINEL_SCHEMES, *CLUSTER_SCHEMES)
 
 
 _HOST_PORT: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9\-]{1,63}(?:\.[A-Za-z0-9\-]{1,63})*):([0-9]{1,5})")
@@ -86,7 +88,7 @@ HostPort = Annotated[str, AfterValidator(_host_port)]
 Address = Annotated[str, AfterValidator(_address)]
 Line = Annotated[str, AfterValidator(_one_line_only)]
 Name = Annotated[str, AfterValidator(_name)]
-FilePath = Annotated[Path, AfterValidator(_one_line_only)]
+Folder = Annotated[Path, AfterValidator(_one_line_only)]
 Count = Annotated[int, Field(ge=1, le=10**9)]
 Seconds = Annotated[float, Field(gt=0, le=86400, allow_inf_nan=False)]
 
@@ -94,13 +96,12 @@ Seconds = Annotated[float, Field(gt=0, le=86400, allow_inf_nan=False)]
 class Settings(BaseModel):
     """What an operator can set. Durations are in seconds, sizes in bytes."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     redis_url: Line = Field("", repr=False)  # may hold a password
-    redis_password_file: FilePath | None = None
     redis_prefix: Name = DEFAULT_PREFIX
     partitions: Annotated[int, Field(ge=1, le=256)] = 8  # of a cluster's data; fixed when that is born
-    data_dir: FilePath = Path(".pushsvc")
+    data_dir: Folder = Path(".pushsvc")
     secret: Line = Field("", repr=False)
     http: HostPort = "127.0.0.1:8080"
     app: Address = "127.0.0.1:8000"
@@ -139,16 +140,9 @@ class Settings(BaseModel):
 
     @field_validator("redis_url")
     @classmethod
-    def _readable_url(cls, value: str) -> str:
-        if value:
-            addresses.parse(value)
-        return value
-
-    @field_validator("redis_password_file")
-    @classmethod
-    def _of_a_given_server(cls, value: Path | None, info: ValidationInfo) -> Path | None:
-        if value and info.data.get("redis_url") == "":
-            raise ValueError("should be empty with the embedded server, which has no password")
+    def _known_scheme(cls, value: str) -> str:
+        if value and not value.startswith(REDIS_SCHEMES):
+            raise ValueError(f"should start with one of {' '.join(REDIS_SCHEMES)}")
         return value
 
     @field_validator("llm_base_url")
@@ -245,17 +239,6 @@ class Settings(BaseModel):
     def public_origin(self) -> str | None:
         return self.public_url.removesuffix(self.public_path) or None
 
-    def from_anywhere(self) -> Settings:
-        """The same, with paths that hold in any folder. Links in them are kept: where a secret is mounted they move."""
-        file = self.redis_password_file
-        return self.model_copy(
-            update={
-                "data_dir": self.data_dir.resolve(),
-                "redis_url": addresses.from_anywhere(self.redis_url),
-                "redis_password_file": file and file.absolute(),
-            }
-        )
-
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Settings:
         """Read PUSHSVC_* from `environ`; an empty value means the default. Raises ConfigError with one line."""
@@ -265,7 +248,7 @@ class Settings(BaseModel):
         try:
             return cls.model_validate(given)
         except ValidationError as error:
-            raise ConfigError(_one_line(error)) from None
+            raise ConfigError(_one_line(error)) from error
 
 
 def _one_line(error: ValidationError) -> str:

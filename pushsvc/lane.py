@@ -119,11 +119,7 @@ class Lane:
             at += request.commands
 
     def _exchange(self, packed: list[bytes], count: int) -> list[Any]:
-        try:
-            connection = self._connected()
-        except (redis.RedisError, OSError) as error:
-            raise NotSent(str(error)) from error
-        connection.send_packed_command([b"".join(packed + self._last)], check_health=False)
+        connection = self._sent(b"".join(packed + self._last))
         answers, turn, demoted = [], Turn(), False
         for _ in range(count + len(self._last)):
             try:
@@ -139,6 +135,22 @@ class Lane:
             raise Replaced("this Redis was replaced while it was asked")
         return answers
 
+    def _sent(self, packed: bytes) -> ConnectionInterface:
+        """The connection that it went to. Raises NotSent; or another error, if it is not known what was sent."""
+        for number in range(2):
+            try:
+                connection = self._connected()
+            except (redis.RedisError, OSError) as error:
+                raise NotSent(str(error)) from error
+            try:
+                connection.send_packed_command([packed], check_health=False)
+                break
+            except NotSent:  # by now another is the master
+                self._drop()
+                if number:
+                    raise
+        return connection
+
     def _connected(self) -> ConnectionInterface:
         idle = time.monotonic() - self._used > IDLE_SECONDS
         if self._connection is not None and (self._outlived() or (idle and self._stale())):
@@ -147,14 +159,10 @@ class Lane:
             connection = self._pool.connection_class(**self._pool.connection_kwargs)
             connection.connect()
             self._connection, self._life = connection, self._succession.lives.current
-        elif self._succession.settle(self._connection):
-            self._life = self._succession.lives.current
         return self._connection
 
     def _outlived(self) -> bool:
-        """The life of the data in which the connection was made is over, or it leads to who is no master any more."""
-        if self._connection is not None and self._succession.is_over(self._connection):
-            return True
+        """The life of the data in which the connection was made is over."""
         lives = self._succession.lives
         return self._life != lives.current and lives.end(self._life) is not None
 

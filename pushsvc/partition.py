@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from pushsvc import failover
 from pushsvc.bus import Bus
 from pushsvc.config import Settings
 from pushsvc.connections import Connections
@@ -58,6 +59,7 @@ class Partition:
     tickets: Tickets
     streams: Streams
     generations: Generations
+    failover: tuple[Loop, ...]
 
     def start(self) -> None:
         self.hub.bus.start()
@@ -97,6 +99,7 @@ class Partition:
             self.hub.connections.positions.loop,
             self.presence.loop,
             *self.generations.loops,
+            *self.failover,
         )
 
 
@@ -104,7 +107,7 @@ def make_partition(url: str, keys: Keys, shared: Shared) -> Partition:
     """Nothing runs, and nothing is asked of Redis, until it is started."""
     settings, worker_id = shared.settings, shared.worker_id
     succession = Succession(keys)
-    client = connect(url, succession.greet, keys, settings.redis_password_file)
+    client = connect(url, succession.greet, keys)
     store = Store(client, keys, succession, wait_replicas=settings.wait_replicas)
     kept = {
         "keep_events": settings.keep_events,
@@ -158,4 +161,14 @@ def make_partition(url: str, keys: Keys, shared: Shared) -> Partition:
         room=shared.room,
     )
     tickets = Tickets(store, shared.secret, settings.leeway_seconds)
-    return Partition(keys, log, hub, Lifetimes(connections), presence, tickets, streams, generations)
+    return Partition(
+        keys,
+        log,
+        hub,
+        Lifetimes(connections),
+        presence,
+        tickets,
+        streams,
+        generations,
+        failover.loops(client),
+    )

@@ -1,50 +1,207 @@
-"""Redis behind sentinels: each new connection goes to whom they call the master now."""
+"""Redis behind sentinels: each connection goes to whom they call the master, and ends when that is another."""
 
 from __future__ import annotations
 
-from typing import Any
+import logging
+import os
+import socket
+import time
+from contextlib import suppress
+from typing import Any, Final, NamedTuple
+from weakref import WeakSet
 
+import gevent.event
+import redis
 from redis.backoff import NoBackoff
-from redis.connection import Connection, ConnectionPool
+from redis.connection import Connection, ConnectionPool, SSLConnection
 from redis.retry import Retry
-from redis.sentinel import Sentinel, SentinelConnectionPool, SentinelManagedConnection
 
-from pushsvc import connecting
-from pushsvc.addresses import Address, RedisUrl
-from pushsvc.connecting import PlainConnection, TlsConnection
+from pushsvc import addresses
+from pushsvc.addresses import Address
+from pushsvc.lane import NotSent
 from pushsvc.succession import promptly
 
+logger = logging.getLogger(__name__)
 
-class _ToMaster(SentinelManagedConnection, PlainConnection):
-    """What a master that is one no longer refuses is an answer as any other: redis-py would drop those after it, too,
-    and nobody would know what became of them."""
+_PORT: Final = 26379
+# The master's account is in the address; the sentinels have their own.
+_OPTIONS: Final = frozenset({"db", "sentinel_username", "sentinel_password"})
+FORGET_SECONDS: Final = 10.0  # a master that no sentinel has named for so long is believed in no more
+# How long is waited for the new master's name, once its promotion was announced. A sentinel learns of it within a
+# second, and a publisher waits three.
+HOLD_SECONDS: Final = 2.0
 
-    def connect_to(self, address: Address) -> None:
+
+class Said(NamedTuple):
+    """What a sentinel says of the master. Failovers raise its `epoch`; `down`: the sentinel does not reach it."""
+
+    address: Address
+    epoch: int
+    down: bool
+
+
+class Sentinels:
+    """Which master is believed in. The newest word counts: a sentinel that was cut off, or asleep, goes on naming the
+    master from before, and must take nobody back there."""
+
+    def __init__(self, service: str, clients: list[redis.Redis]) -> None:
+        """`service`: the name under which they know the master."""
+        self.service = service
+        self.clients = tuple(clients)
+        self._order = list(clients)  # who answered last is asked first
+        self._known: Said | None = None
+        self._named = 0.0  # monotonic time at which a sentinel named this master last
+        self._connections: WeakSet[_ToMaster] = WeakSet()
+        self._settled = gevent.event.Event()
+        self._settled.set()
+        self._held_until = 0.0  # monotonic time
+
+    @property
+    def known(self) -> Address | None:
+        return None if self._known is None else self._known.address
+
+    def master(self) -> Address:
+        """Whom to connect to: the first answer decides, unless it is older than another was before, or there was none
+        yet. Where no sentinel names any, it is whoever was it last. Raises RedisError."""
+        failure: Exception = redis.ConnectionError(f"the sentinels know no master of the name {self.service}")
+        first, down = self._known is None, False
+        for client in list(self._order):
+            try:
+                said = self.ask(client)
+            except (redis.RedisError, OSError) as error:
+                failure = error
+                continue
+            if said is None:
+                continue
+            self._order.remove(client)
+            self._order.insert(0, client)
+            self.hear(said)
+            if said.address == self.known:
+                down = said.down
+                if not (down or first):
+                    return said.address
+        if down:
+            raise redis.ConnectionError("the sentinels do not reach the master")
+        if self._known is None:
+            raise failure
+        return self._known.address
+
+    def ask(self, client: redis.Redis) -> Said | None:
+        """None: this sentinel knows no master by that name. Raises RedisError."""
+        with client.pipeline(transaction=False) as both:
+            # In this order: of a failover between the two, the address is the new one and the epoch may be the old. And
+            # the address is not in the first answer, which has the old one until all replicas follow the new.
+            both.execute_command("SENTINEL", "MASTER", self.service)
+            both.execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self.service)
+            state, address = both.execute(raise_on_error=False)
+        if isinstance(address, Exception):
+            raise address
+        if address is None:
+            return None
+        # An account that may ask for the address alone is content with that.
+        fields = {} if isinstance(state, Exception) else dict(zip(state[::2], state[1::2], strict=True))
+        judged = [fields.get(b"ip"), fields.get(b"port")] == address  # else the flags are of the old one
+        down = judged and bool({b"s_down", b"o_down"} & set(fields[b"flags"].split(b",")))
+        return Said((address[0].decode(), int(address[1])), int(fields.get(b"config-epoch", 0)), down)
+
+    def hear(self, said: Said) -> None:
+        """What is newer than all before is believed. What is not, only once nobody has named the master of that for
+        long: the sentinels have been set up anew."""
+        now, known = time.monotonic(), self._known
+        if known is not None and said.address == known.address:
+            self._known = Said(said.address, max(said.epoch, known.epoch), said.down)
+        elif known is None or said.epoch > known.epoch or now - self._named > FORGET_SECONDS:
+            self._follow(said, known)
+        else:
+            return
+        self._named = now
+
+    def _follow(self, said: Said, before: Said | None) -> None:
+        self._known = said
+        if before is None:
+            return
+        logger.warning("the master is %s:%s now, say the sentinels, and no more %s:%s", *said.address, *before.address)
+        for connection in list(self._connections):
+            connection.leave()
+        self._settled.set()
+
+    def hold(self) -> None:
+        """Another master is about to be made: what is sent to the old one from now on may be lost. So nothing is,
+        until the new one is named, or too much time has passed."""
+        logger.info("the sentinels make another master; what is for it waits")
+        self._held_until = time.monotonic() + HOLD_SECONDS
+        self._settled.clear()
+
+    def settle(self) -> None:
+        """Wait while that lasts."""
+        if not self._settled.is_set():
+            self._settled.wait(max(0.0, self._held_until - time.monotonic()))
+            if time.monotonic() >= self._held_until:
+                self._settled.set()
+
+    def enter(self, connection: _ToMaster) -> None:
+        self._connections.add(connection)
+
+
+class _ToMaster(Connection):
+    def __init__(self, *, sentinels: Sentinels, **options: Any) -> None:
+        super().__init__(**options)  # type: ignore[no-untyped-call]  # redis-py's
+        self._sentinels = sentinels
+        self._left = False
+
+    def connect(self) -> None:
+        self._left = False
+        self._sentinels.enter(self)
+        self.host, self.port = self._sentinels.master()
         with promptly(self):
-            super().connect_to(address)  # type: ignore[no-untyped-call]
+            super().connect()  # type: ignore[no-untyped-call]
 
-    def read_response(self, *args: Any, **options: Any) -> Any:
-        return Connection.read_response(self, *args, **options)
+    def send_packed_command(self, command: Any, check_health: bool = True) -> None:
+        self._sentinels.settle()
+        if self._left:
+            raise NotSent("the sentinels have named another master")
+        super().send_packed_command(command, check_health)  # type: ignore[no-untyped-call]
+
+    def leave(self) -> None:
+        """Whoever reads here wakes up, and nothing more is sent."""
+        self._left = True
+        if self._sock is not None:
+            with suppress(OSError), socket.socket(fileno=os.dup(self._sock.fileno())) as twin:  # also beneath TLS
+                twin.shutdown(socket.SHUT_RDWR)
 
 
-class _ToMasterByTls(_ToMaster, TlsConnection):
+class _ToMasterByTls(_ToMaster, SSLConnection):
     pass
 
 
-def pool(url: RedisUrl, ask_seconds: float, **options: Any) -> ConnectionPool:
-    """For connections with these `options`. A sentinel that is silent for `ask_seconds` is passed over."""
-    sentinels = Sentinel(
-        [*url.servers],
-        sentinel_kwargs=connecting.network(url)
-        | {
-            "socket_timeout": ask_seconds,
-            "socket_connect_timeout": ask_seconds,
-            "username": url.options.get("sentinel_username"),
-            "password": url.options.get("sentinel_password"),
-            "ssl": url.tls,
-            "retry": Retry(NoBackoff(), 0),
-        },
+def pool(url: str, ask_seconds: float, **options: Any) -> ConnectionPool:
+    """For `redis+sentinel://[user:password@]host:port,host:port/service?db=0&sentinel_password=…`; with `rediss` the
+    master and the sentinels speak TLS. A sentinel that is silent for `ask_seconds` is passed over.
+
+    Raises ValueError.
+    """
+    found = addresses.parse(url, _PORT, _OPTIONS)
+    own: dict[str, Any] = {
+        "socket_timeout": ask_seconds,
+        "socket_connect_timeout": ask_seconds,
+        "username": found.options.get("sentinel_username"),
+        "password": found.options.get("sentinel_password"),
+        "ssl": found.tls,
+        "retry": Retry(NoBackoff(), 0),
+        "protocol": 2,
+    }
+    clients = [redis.Redis(host, port, **own) for host, port in found.servers]
+    return ConnectionPool(
+        connection_class=_ToMasterByTls if found.tls else _ToMaster,
+        sentinels=Sentinels(_service(found.path), clients),
+        username=found.user,
+        password=found.password,
+        db=int(found.options.get("db", "0")),
+        **options,
     )
-    return SentinelConnectionPool(
-        url.service, sentinels, connection_class=_ToMasterByTls if url.tls else _ToMaster, **options
-    )
+
+
+def _service(name: str) -> str:
+    if not name or "/" in name:
+        raise ValueError("the path should be the name under which the sentinels know the master")
+    return name

