@@ -173,6 +173,15 @@ def fail_over(cluster: Cluster, tag: str, number: signal.Signals) -> None:
     until(lambda: cluster.owner(slot(tag), by=witness) != master, "another master", 30)
 
 
+def take_over(cluster: Cluster, tag: str, *how: str) -> None:
+    """Its replica takes over: once it has everything, or at once."""
+    master = cluster.owner(slot(tag), by=cluster.ports[0])
+    [replica] = [host[1] for host in cluster.ask(master, "ROLE")[2]]
+    cluster.ask(int(replica), "CLUSTER", "FAILOVER", *how)
+    witness = next(port for port in cluster.masters if port != master)
+    until(lambda: cluster.owner(slot(tag), by=witness) == int(replica), "another master", 30)
+
+
 def move_by_hand(cluster: Cluster, tag: str) -> None:
     """Key by key, as `redis-cli --cluster reshard` does."""
     masters = cluster.masters
@@ -203,6 +212,8 @@ CHANGES: dict[str, Callable[[Cluster, str], None]] = {
     "moved at once": move_at_once,
     "killed": lambda cluster, tag: fail_over(cluster, tag, signal.SIGKILL),
     "frozen": lambda cluster, tag: fail_over(cluster, tag, signal.SIGSTOP),
+    "failed over": take_over,
+    "taken over": lambda cluster, tag: take_over(cluster, tag, "TAKEOVER"),
 }
 
 
@@ -238,6 +249,8 @@ def test_nothing_is_lost_while_a_partition_gets_another_node(
             other.wait(lambda each: len(each.messages) >= len(to_topic), "all that was acknowledged")
             check(source, acked)
             check(other, to_topic)
+            if change is take_over:
+                assert (source.data, other.data) == (acked, to_topic), "such a one loses nothing"
             assert {*source.statuses, *other.statuses} == {200}
         stack.until_ready()
     finally:
