@@ -13,26 +13,29 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Final, Protocol
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final
 
 import gevent
 import gevent.event
 import hiredis
 import redis
-from redis.connection import ConnectionInterface
+from redis.connection import Connection, ConnectionInterface
 from redis.maint_notifications import MaintNotificationsConfig
 
 from pushsvc.commands import Command
+from pushsvc.ear import Announcement, Ear
 from pushsvc.errors import Unavailable
 from pushsvc.loops import Loop, Turn
 from pushsvc.store import Store
+from pushsvc.succession import INTRODUCE, introduction
 
 logger = logging.getLogger(__name__)
 
 CANARY_SECONDS: Final = 0.5  # how often the worker announces something to itself
 SILENCE_SECONDS: Final = 2.0  # a canary that has not come back for so long: the subscription is not proven
+LOOK_SECONDS: Final = 0.4  # between two looks whether Redis is a master still, at least
 DEAF_SECONDS: Final = 30.0  # nor behind a burst of announcements, which it only queues in: the subscription is deaf
 BATCH: Final = 500  # channels in one SSUBSCRIBE
 # After so many commands for channels, so that a crowd that joins or leaves shares the next one; one user waits little.
@@ -40,27 +43,6 @@ PAUSE_PER_CHANNEL: Final = 0.005  # seconds
 LONGEST_PAUSE: Final = 0.1
 _DEMOTED: Final = ("READONLY", "MOVED", "CLUSTERDOWN", "MASTERDOWN")  # refusals of who is the master no more
 READ_BYTES: Final = 262144  # how much is taken from the socket at once; what comes together leaves together
-
-Announcement = tuple[str, bytes]  # channel, payload
-
-
-class Ear(Protocol):
-    """Who listens to a Bus. What it hears is in the order in which it happened in Redis."""
-
-    def begun(self) -> None:
-        """A new connection: nothing is subscribed yet, and what was announced since the last one ended is lost."""
-
-    def confirmed(self, channel: str) -> None:
-        """From now on everything appended to the channel is announced; what came before must be read."""
-
-    def announced(self, batch: Sequence[Announcement]) -> None:
-        """What arrived together. A payload is `<id> <id of the channel's event before> <life> <frame>`."""
-
-    def called(self, word: str) -> None:
-        """Another worker has something to tell this one."""
-
-    def probe(self) -> tuple[Command, Callable[[Any], None]]:
-        """A command to run between the announcements, and who takes its answer. Asked for again if that gets lost."""
 
 
 class Bus:
@@ -77,9 +59,12 @@ class Bus:
         self._unanswered: Counter[str] = Counter()  # SSUBSCRIBEs sent or queued and not confirmed, by key
         self._asked = False  # a probe is to be sent
         self._probing: Callable[[Any], None] | None = None  # one was sent; one at a time, so that many share the next
+        self._awaited: deque[Callable[[Any], None]] = deque()  # who takes the next answers
+        self._said: list[Any] = []  # by Redis of itself
+        self._looked = 0.0  # monotonic times
         self._queued = gevent.event.Event()
         self._connection: ConnectionInterface | None = None
-        self._heard = 0.0  # monotonic time of the last canary that came back
+        self._heard = 0.0  # of the last canary that came back
         world = (redis.RedisError, Unavailable, OSError)
         self._reader = Loop("bus reader", self._read, expected=world)
         self._writer = Loop("bus writer", self._write, expected=world)
@@ -128,12 +113,7 @@ class Bus:
 
     def _read(self, loop: Loop) -> None:
         """Connect, subscribe to all that is wanted, and hand on what comes; ends only by an error."""
-        pool = self._client.connection_pool
-        settings = pool.connection_kwargs | {
-            "protocol": 3,
-            "maint_notifications_config": MaintNotificationsConfig(enabled=False),
-        }
-        connection = pool.connection_class(**settings)  # one that the pool made it would keep for ever
+        connection = subscription(self._client)
         try:
             connection.connect()
             self._store.load_scripts()
@@ -145,11 +125,13 @@ class Bus:
             self._unanswered.clear()
             self._asked = self._asked or self._probing is not None
             self._probing = None
+            self._awaited.clear()
+            self._said.clear()
             for channel in self._wanted:
                 self._put("SSUBSCRIBE", self._keys.log(channel))
             self._queued.set()
             turn = Turn()
-            for batch in _batches(connection._get_socket()):
+            for batch in batches(connection._get_socket()):
                 self._handle(loop, batch)
                 if time.monotonic() - self._heard > DEAF_SECONDS:
                     raise redis.TimeoutError("the subscription no longer hears this worker's own canary")
@@ -196,6 +178,12 @@ class Bus:
                 self._ear.confirmed(channel)
 
     def _answered(self, answer: Any) -> None:
+        if self._awaited:
+            self._awaited.popleft()(answer)
+        if self._asked:
+            self._queued.set()
+
+    def _probed(self, answer: Any) -> None:
         probing, self._probing = self._probing, None
         if isinstance(answer, Exception):
             if str(answer).startswith(_DEMOTED):
@@ -204,8 +192,15 @@ class Bus:
             gevent.spawn_later(LONGEST_PAUSE, self.ask)
         elif probing is not None:
             probing(answer)
-        if self._asked:
-            self._queued.set()
+
+    def _introduced(self, answer: Any) -> None:
+        """A master that became a replica goes on announcing what it is sent, the canary too, until it is one no more:
+        so it is asked itself. Raises ReadOnlyError."""
+        self._said.append(answer)
+        if len(self._said) == len(INTRODUCE):
+            said, self._said = self._said, []
+            if not any(isinstance(each, Exception) for each in said):
+                self._store.succession.heard(introduction(*said))
 
     def _write(self, loop: Loop) -> None:
         """Send what is queued; commands of the same kind that came together leave together, in order."""
@@ -224,20 +219,43 @@ class Bus:
                 connection.send_command(command, *(key for _, key in queue[:same]), check_health=False)
                 del queue[:same]
             # Sending may have waited; who asked since then wants what is in the queue now confirmed first.
-            if self._asked and self._probing is None and not self._queue and connection is not None:
+            free = self._probing is None and not self._queue
+            if self._asked and free and connection is not None and connection is self._connection:
                 self._asked = False
-                probe, self._probing = self._ear.probe()
-                connection.send_command(*probe, check_health=False)
+                commands, takers = zip(*self._questions(), strict=True)
+                self._awaited.extend(takers)
+                connection.send_packed_command([b"".join(map(hiredis.pack_command, commands))], check_health=False)
             gevent.sleep(min(LONGEST_PAUSE, count * PAUSE_PER_CHANNEL))
+
+    def _questions(self) -> Iterator[tuple[Command, Callable[[Any], None]]]:
+        """The next probe; and along with one, which somebody asks for twice a second, whether this is a master."""
+        probe, self._probing = self._ear.probe()
+        yield probe, self._probed
+        now = time.monotonic()
+        if now - self._looked >= LOOK_SECONDS:
+            self._looked = now
+            yield from ((command, self._introduced) for command in INTRODUCE)
 
     def _sing(self, loop: Loop) -> None:
         while True:
-            self._store.one(("SPUBLISH", self._own, ""))
+            _, *said = self._store.execute([("SPUBLISH", self._own, ""), *INTRODUCE])
+            self._store.succession.heard(introduction(*said))  # those who publish may be with another than who listens
             loop.well()
             gevent.sleep(CANARY_SECONDS)
 
 
-def _batches(sock: Any) -> Iterator[list[Any]]:
+def subscription(client: redis.Redis) -> Connection:
+    """A connection that may subscribe, yet to be made."""
+    pool = client.connection_pool
+    settings = pool.connection_kwargs | {
+        "protocol": 3,
+        "maint_notifications_config": MaintNotificationsConfig(enabled=False),
+    }
+    connection: Connection = pool.connection_class(**settings)  # one that the pool made it would keep for ever
+    return connection
+
+
+def batches(sock: Any) -> Iterator[list[Any]]:
     """What comes on the socket, parsed, as much at a time as has arrived. A silence of ANSWER_SECONDS raises."""
     reader = hiredis.Reader(notEnoughData=_PARTIAL)
     buffer = bytearray(READ_BYTES)

@@ -54,7 +54,7 @@ def _starting() -> Settings:
     """The settings of a command that starts the service."""
     tell(os.environ)
     os.environ[MARK] = "1"
-    return _settings()
+    return _settings().from_anywhere()
 
 
 def _secret(settings: Settings) -> str:
@@ -73,7 +73,6 @@ def up() -> None:
     from pushsvc.supervisor import Supervisor
 
     settings = _starting()
-    settings = settings.model_copy(update={"data_dir": settings.data_dir.resolve()})
     auth.load_secret(settings.secret, settings.data_dir)
     Supervisor(settings, os.environ).run(_announce)
 
@@ -98,11 +97,16 @@ Ctrl-C ends it.""")
 def serve() -> None:
     """gunicorn alone, for those who run Redis and nginx themselves."""
     from pushsvc import serving
-    from pushsvc.probes import check_redis
+    from pushsvc.redis_checks import check_redis
 
     settings = _starting()
-    check_redis(redis_url(settings), settings.partitions, settings.redis_prefix)
-    os.environ[f"{PREFIX}DATA_DIR"] = str(settings.data_dir.resolve())
+    for warning in check_redis(redis_url(settings), settings):
+        say(warning)
+    os.environ |= {
+        f"{PREFIX}DATA_DIR": str(settings.data_dir),
+        f"{PREFIX}REDIS_URL": settings.redis_url,
+        f"{PREFIX}REDIS_PASSWORD_FILE": str(settings.redis_password_file or ""),
+    }
     os.chdir(serving.FOLDER)
     os.execv(sys.executable, serving.COMMAND)
 

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
-from redis.connection import Connection, ConnectionPool, SSLConnection
+from redis.connection import Connection, ConnectionPool
 
-from pushsvc import addresses, keys
-from pushsvc.addresses import Address
+from pushsvc import keys
+from pushsvc.addresses import Address, RedisUrl
+from pushsvc.connecting import PlainConnection, TlsConnection
 from pushsvc.keys import Keys
 from pushsvc.layout import Layout
 from pushsvc.nodes import Nodes
 from pushsvc.succession import promptly
 
-_PORT: Final = 6379
 
-
-class _ToOwner(Connection):
+class _ToOwner(PlainConnection):
     def __init__(self, *, nodes: Nodes, layout: Layout, slot: int, **options: Any) -> None:
         super().__init__(**options)  # type: ignore[no-untyped-call]  # redis-py's
         self._nodes = nodes
@@ -30,35 +29,29 @@ class _ToOwner(Connection):
             super().connect()  # type: ignore[no-untyped-call]
 
 
-class _ToOwnerByTls(_ToOwner, SSLConnection):
+class _ToOwnerByTls(_ToOwner, TlsConnection):
     pass
 
 
-def pool(url: str, of: Keys, ask_seconds: float, **options: Any) -> ConnectionPool:
-    """For `redis+cluster://[user:password@]host:port,host:port`, some of the nodes; with `rediss` all speak TLS. A node
-    that is silent for `ask_seconds` is passed over. Raises ValueError."""
-    found = addresses.parse(url, _PORT)
+def pool(url: RedisUrl, of: Keys, ask_seconds: float, **options: Any) -> ConnectionPool:
+    """For connections with these `options`. A node that is silent for `ask_seconds` is passed over."""
     nodes = nodes_of(url, ask_seconds, **options)
     return ConnectionPool(
-        connection_class=_ToOwnerByTls if found.tls else _ToOwner,
+        connection_class=_ToOwnerByTls if url.tls else _ToOwner,
         nodes=nodes,
         layout=Layout(nodes, of),
         slot=keys.slot(of.tag),
-        **options | {"username": found.user, "password": found.password},
+        **options,
     )
 
 
-def nodes_of(url: str, ask_seconds: float, **options: Any) -> Nodes:
+def nodes_of(url: RedisUrl, ask_seconds: float, **options: Any) -> Nodes:
     """As `pool`."""
-    found = addresses.parse(url, _PORT)
-    if found.path:
-        raise ValueError("a cluster has no databases")
-    kind = SSLConnection if found.tls else Connection
-    options |= {"username": found.user, "password": found.password, "redis_connect_func": None}
-    options |= {"socket_timeout": ask_seconds, "socket_connect_timeout": ask_seconds}
+    kind = TlsConnection if url.tls else PlainConnection
+    options |= {"socket_timeout": ask_seconds, "socket_connect_timeout": ask_seconds, "redis_connect_func": None}
 
     def connect(address: Address) -> Connection:
         host, port = address
         return kind(**options | {"host": host, "port": port})
 
-    return Nodes(found.servers, connect)
+    return Nodes([*url.servers], connect)

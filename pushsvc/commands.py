@@ -17,6 +17,7 @@ class Script:
 
     def __init__(self, name: str, *, after: str | None = None) -> None:
         """`after`: a file whose functions it uses."""
+        self.name = name
         self.source = b"".join(_lua(each) for each in (after, name) if each)
         self.all.append(self)
         self.sha = hashlib.sha1(self.source, usedforsecurity=False).hexdigest()  # EVALSHA names scripts by SHA-1

@@ -14,15 +14,13 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
-from pushsvc import origins
-from pushsvc.addresses import CLUSTER_SCHEMES, SENTINEL_SCHEMES
+from pushsvc import addresses, origins
 from pushsvc.cores import usable_cores
 from pushsvc.errors import ConfigError
 from pushsvc.keys import DEFAULT_PREFIX
 
 PREFIX: Final = "PUSHSVC_"
 MOST_WORKERS: Final = 256
-REDIS_SCHEMES: Final = ("redis://", "rediss://", "unix://", *SENTINEL_SCHEMES, *CLUSTER_SCHEMES)
 
 
 _HOST_PORT: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9\-]{1,63}(?:\.[A-Za-z0-9\-]{1,63})*):([0-9]{1,5})")
@@ -88,7 +86,7 @@ HostPort = Annotated[str, AfterValidator(_host_port)]
 Address = Annotated[str, AfterValidator(_address)]
 Line = Annotated[str, AfterValidator(_one_line_only)]
 Name = Annotated[str, AfterValidator(_name)]
-Folder = Annotated[Path, AfterValidator(_one_line_only)]
+FilePath = Annotated[Path, AfterValidator(_one_line_only)]
 Count = Annotated[int, Field(ge=1, le=10**9)]
 Seconds = Annotated[float, Field(gt=0, le=86400, allow_inf_nan=False)]
 
@@ -96,12 +94,13 @@ Seconds = Annotated[float, Field(gt=0, le=86400, allow_inf_nan=False)]
 class Settings(BaseModel):
     """What an operator can set. Durations are in seconds, sizes in bytes."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     redis_url: Line = Field("", repr=False)  # may hold a password
+    redis_password_file: FilePath | None = None
     redis_prefix: Name = DEFAULT_PREFIX
     partitions: Annotated[int, Field(ge=1, le=256)] = 8  # of a cluster's data; fixed when that is born
-    data_dir: Folder = Path(".pushsvc")
+    data_dir: FilePath = Path(".pushsvc")
     secret: Line = Field("", repr=False)
     http: HostPort = "127.0.0.1:8080"
     app: Address = "127.0.0.1:8000"
@@ -140,9 +139,16 @@ class Settings(BaseModel):
 
     @field_validator("redis_url")
     @classmethod
-    def _known_scheme(cls, value: str) -> str:
-        if value and not value.startswith(REDIS_SCHEMES):
-            raise ValueError(f"should start with one of {' '.join(REDIS_SCHEMES)}")
+    def _readable_url(cls, value: str) -> str:
+        if value:
+            addresses.parse(value)
+        return value
+
+    @field_validator("redis_password_file")
+    @classmethod
+    def _of_a_given_server(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        if value and info.data.get("redis_url") == "":
+            raise ValueError("should be empty with the embedded server, which has no password")
         return value
 
     @field_validator("llm_base_url")
@@ -239,6 +245,17 @@ class Settings(BaseModel):
     def public_origin(self) -> str | None:
         return self.public_url.removesuffix(self.public_path) or None
 
+    def from_anywhere(self) -> Settings:
+        """The same, with paths that hold in any folder. Links in them are kept: where a secret is mounted they move."""
+        file = self.redis_password_file
+        return self.model_copy(
+            update={
+                "data_dir": self.data_dir.resolve(),
+                "redis_url": addresses.from_anywhere(self.redis_url),
+                "redis_password_file": file and file.absolute(),
+            }
+        )
+
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Settings:
         """Read PUSHSVC_* from `environ`; an empty value means the default. Raises ConfigError with one line."""
@@ -248,7 +265,7 @@ class Settings(BaseModel):
         try:
             return cls.model_validate(given)
         except ValidationError as error:
-            raise ConfigError(_one_line(error)) from error
+            raise ConfigError(_one_line(error)) from None
 
 
 def _one_line(error: ValidationError) -> str:

@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
+from pushsvc.addresses import at_socket
 from pushsvc.config import Settings
 from pushsvc.errors import ConfigError
 from pushsvc.wheels import how_to_get, the_systems_own
@@ -28,7 +29,7 @@ def redis_url(settings: Settings) -> str:
             "PUSHSVC_REDIS_URL is empty, and no embedded server runs for PUSHSVC_DATA_DIR "
             f"({settings.data_dir}); set the URL, or start everything with `python -m pushsvc up`"
         )
-    return f"unix://{path}"
+    return at_socket(path)
 
 
 def socket_path(data_dir: Path) -> Path:

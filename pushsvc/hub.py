@@ -11,11 +11,12 @@ import gevent
 
 from pushsvc import sse
 from pushsvc.burst import Burst
-from pushsvc.bus import Announcement, Bus, Ear
+from pushsvc.bus import Bus
 from pushsvc.channels import Channel
 from pushsvc.commands import Command
 from pushsvc.connections import LOOK, Connections
 from pushsvc.delivery import Run, plan, runs
+from pushsvc.ear import Announcement, Ear
 from pushsvc.errors import Unavailable
 from pushsvc.event import EventId
 from pushsvc.eventlog import Clock, EventLog

@@ -159,10 +159,14 @@ class Lane:
             connection = self._pool.connection_class(**self._pool.connection_kwargs)
             connection.connect()
             self._connection, self._life = connection, self._succession.lives.current
+        elif self._succession.settle(self._connection):
+            self._life = self._succession.lives.current
         return self._connection
 
     def _outlived(self) -> bool:
-        """The life of the data in which the connection was made is over."""
+        """The life of the data in which the connection was made is over, or it leads to who is no master any more."""
+        if self._connection is not None and self._succession.is_over(self._connection):
+            return True
         lives = self._succession.lives
         return self._life != lives.current and lives.end(self._life) is not None
 

@@ -107,7 +107,7 @@ def make_partition(url: str, keys: Keys, shared: Shared) -> Partition:
     """Nothing runs, and nothing is asked of Redis, until it is started."""
     settings, worker_id = shared.settings, shared.worker_id
     succession = Succession(keys)
-    client = connect(url, succession.greet, keys)
+    client = connect(url, succession.greet, keys, settings.redis_password_file)
     store = Store(client, keys, succession, wait_replicas=settings.wait_replicas)
     kept = {
         "keep_events": settings.keep_events,

@@ -4,51 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import socket
 from pathlib import Path
 
 import httpx
-import redis
-from redis.exceptions import AuthenticationError, InvalidResponse, ResponseError
 
-from pushsvc.addresses import CLUSTER_SCHEMES
 from pushsvc.config import PREFIX, Settings
-from pushsvc.embedded import OLDEST_REDIS
 from pushsvc.errors import ConfigError
-from pushsvc.keys import DEFAULT_PREFIX, Keys
-from pushsvc.layout import WrongPartitions
-from pushsvc.store import connect
-
-
-def check_redis(url: str, partitions: int = 1, prefix: str = DEFAULT_PREFIX) -> None:
-    """Raises ConfigError unless a Redis or Valkey that is new enough, and may be written to, answers there; of a
-    cluster, for each of its `partitions`."""
-    for number in range(partitions if url.startswith(CLUSTER_SCHEMES) else 1):
-        _check_redis(url, Keys(number, partitions, prefix))
-
-
-def _check_redis(url: str, keys: Keys) -> None:
-    try:
-        with connect(url, keys=keys) as client:
-            found = client.info("server") | client.info("replication")
-    except WrongPartitions as error:
-        raise ConfigError(f"{PREFIX}PARTITIONS: {error}") from error
-    except InvalidResponse as error:
-        raise ConfigError(f"PUSHSVC_REDIS_URL: what answers there is not Redis: {error}") from error
-    except (AuthenticationError, ResponseError) as error:
-        raise ConfigError(f"PUSHSVC_REDIS_URL: Redis refuses the service: {error}") from error
-    except redis.RedisError as error:
-        raise ConfigError(f"PUSHSVC_REDIS_URL: Redis does not answer: {error}") from error
-    except (ValueError, TypeError) as error:  # redis-py's words may hold a piece of the password
-        raise ConfigError("PUSHSVC_REDIS_URL should be such as redis://:password@127.0.0.1:6379/0") from error
-    version = str(found.get("redis_version", "of no version"))
-    if tuple(int(number) for number in re.findall(r"\d+", version)[:2]) < OLDEST_REDIS:
-        raise ConfigError(f"PUSHSVC_REDIS_URL: Redis {version} is too old; 7.0 or later is needed")
-    if "cluster" in (found.get("redis_mode"), found.get("server_mode")) and not url.startswith(CLUSTER_SCHEMES):
-        raise ConfigError("PUSHSVC_REDIS_URL: a node of a cluster answers there; use redis+cluster://")
-    if found.get("role") == "slave" and found.get("slave_read_only"):
-        raise ConfigError("PUSHSVC_REDIS_URL: Redis is a read-only replica there; its master is needed")
 
 
 def check_addresses(settings: Settings) -> None:

@@ -13,19 +13,17 @@ from weakref import WeakSet
 import gevent.event
 import redis
 from redis.backoff import NoBackoff
-from redis.connection import Connection, ConnectionPool, SSLConnection
+from redis.connection import ConnectionPool
 from redis.retry import Retry
 
-from pushsvc import addresses
-from pushsvc.addresses import Address
+from pushsvc import connecting
+from pushsvc.addresses import Address, RedisUrl
+from pushsvc.connecting import PlainConnection, TlsConnection
 from pushsvc.lane import NotSent
 from pushsvc.succession import promptly
 
 logger = logging.getLogger(__name__)
 
-_PORT: Final = 26379
-# The master's account is in the address; the sentinels have their own.
-_OPTIONS: Final = frozenset({"db", "sentinel_username", "sentinel_password"})
 FORGET_SECONDS: Final = 10.0  # a master that no sentinel has named for so long is believed in no more
 # How long is waited for the new master's name, once its promotion was announced. A sentinel learns of it within a
 # second, and a publisher waits three.
@@ -143,7 +141,7 @@ class Sentinels:
         self._connections.add(connection)
 
 
-class _ToMaster(Connection):
+class _ToMaster(PlainConnection):
     def __init__(self, *, sentinels: Sentinels, **options: Any) -> None:
         super().__init__(**options)  # type: ignore[no-untyped-call]  # redis-py's
         self._sentinels = sentinels
@@ -170,38 +168,24 @@ class _ToMaster(Connection):
                 twin.shutdown(socket.SHUT_RDWR)
 
 
-class _ToMasterByTls(_ToMaster, SSLConnection):
+class _ToMasterByTls(_ToMaster, TlsConnection):
     pass
 
 
-def pool(url: str, ask_seconds: float, **options: Any) -> ConnectionPool:
-    """For `redis+sentinel://[user:password@]host:port,host:port/service?db=0&sentinel_password=…`; with `rediss` the
-    master and the sentinels speak TLS. A sentinel that is silent for `ask_seconds` is passed over.
-
-    Raises ValueError.
-    """
-    found = addresses.parse(url, _PORT, _OPTIONS)
-    own: dict[str, Any] = {
+def pool(url: RedisUrl, ask_seconds: float, **options: Any) -> ConnectionPool:
+    """For connections with these `options`. A sentinel that is silent for `ask_seconds` is passed over."""
+    own: dict[str, Any] = connecting.network(url) | {
         "socket_timeout": ask_seconds,
         "socket_connect_timeout": ask_seconds,
-        "username": found.options.get("sentinel_username"),
-        "password": found.options.get("sentinel_password"),
-        "ssl": found.tls,
+        "username": url.options.get("sentinel_username"),
+        "password": url.options.get("sentinel_password"),
+        "ssl": url.tls,
         "retry": Retry(NoBackoff(), 0),
         "protocol": 2,
     }
-    clients = [redis.Redis(host, port, **own) for host, port in found.servers]
+    clients = [redis.Redis(host, port, **own) for host, port in url.servers]
     return ConnectionPool(
-        connection_class=_ToMasterByTls if found.tls else _ToMaster,
-        sentinels=Sentinels(_service(found.path), clients),
-        username=found.user,
-        password=found.password,
-        db=int(found.options.get("db", "0")),
+        connection_class=_ToMasterByTls if url.tls else _ToMaster,
+        sentinels=Sentinels(url.service, clients),
         **options,
     )
-
-
-def _service(name: str) -> str:
-    if not name or "/" in name:
-        raise ValueError("the path should be the name under which the sentinels know the master")
-    return name

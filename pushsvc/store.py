@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import redis
-from redis.backoff import NoBackoff
 from redis.connection import ConnectionInterface
 from redis.exceptions import (
     AuthenticationError,
@@ -19,9 +19,8 @@ from redis.exceptions import (
     ReadOnlyError,
     RedisError,
 )
-from redis.retry import Retry
 
-from pushsvc import cluster, sentinels
+from pushsvc import addresses, cluster, connecting, sentinels
 from pushsvc.addresses import CLUSTER_SCHEMES, SENTINEL_SCHEMES
 from pushsvc.commands import Command, Script
 from pushsvc.errors import Broken, Full, PushError, TooFewReplicas, Unavailable, Unreached
@@ -31,28 +30,27 @@ from pushsvc.succession import ELSEWHERE, Succession
 
 logger = logging.getLogger(__name__)
 
-ANSWER_SECONDS: Final = 2.0  # a Redis that is silent for longer counts as gone
 WAIT_MS: Final = 1000  # how long replicas may take to confirm
 LOG_SECONDS: Final = 1.0  # between two lines that say the same
 MOST_SAID: Final = 1000  # different lines that are remembered
 ASK_SECONDS: Final = 0.5  # as long may a sentinel, or a node of a cluster, take to say where the master is
 
 
-def connect(url: str, greet: Callable[[ConnectionInterface], None] | None = None, keys: Keys = ALONE) -> redis.Redis:
+def connect(
+    url: str,
+    greet: Callable[[ConnectionInterface], None] | None = None,
+    keys: Keys = ALONE,
+    password_file: Path | None = None,
+) -> redis.Redis:
     """A client for the partition of these `keys`. It never retries by itself: a retried append could be a doubled
     event. `greet` makes the first words on each connection. Raises ValueError."""
-    options: dict[str, Any] = {
-        "redis_connect_func": greet,
-        "socket_timeout": ANSWER_SECONDS,
-        "socket_connect_timeout": ANSWER_SECONDS,
-        "retry": Retry(NoBackoff(), 0),
-        "protocol": 2,
-    }
-    if url.startswith(SENTINEL_SCHEMES):
-        return redis.Redis(connection_pool=sentinels.pool(url, ASK_SECONDS, **options))
-    if url.startswith(CLUSTER_SCHEMES):
-        return redis.Redis(connection_pool=cluster.pool(url, keys, ASK_SECONDS, **options))
-    return redis.Redis(connection_pool=redis.ConnectionPool.from_url(url, **options))
+    found = addresses.parse(url)
+    options = connecting.common(found, password_file) | {"redis_connect_func": greet}
+    if found.scheme in SENTINEL_SCHEMES:
+        return redis.Redis(connection_pool=sentinels.pool(found, ASK_SECONDS, **options))
+    if found.scheme in CLUSTER_SCHEMES:
+        return redis.Redis(connection_pool=cluster.pool(found, keys, ASK_SECONDS, **options))
+    return redis.Redis(connection_pool=redis.ConnectionPool(**connecting.place(found), **options))
 
 
 class Store:
@@ -165,10 +163,15 @@ _BY_CLASS: Final[tuple[tuple[type[Exception], str], ...]] = (
 )
 
 
+def first_word(error: object) -> str:
+    """Of what Redis said: it tells the kind of a refusal."""
+    return next((word for kind, word in _BY_CLASS if isinstance(error, kind)), str(error).partition(" ")[0])
+
+
 def refusal(error: Exception) -> PushError:
     """What Redis said, in our words; the operator finds its own in the log."""
     reason = error.__cause__ if isinstance(error, NotSent) else error  # why there is no connection
-    word = next((word for kind, word in _BY_CLASS if isinstance(reason, kind)), str(reason or error).partition(" ")[0])
+    word = first_word(reason or error)
     if word in _REFUSALS:
         return _REFUSALS[word]()
     if isinstance(error, _NOTHING_DONE):

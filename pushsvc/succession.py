@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final, NamedTuple
+from weakref import WeakKeyDictionary, WeakSet
 
+import hiredis
 import redis
 from redis.connection import Connection, ConnectionInterface
 from redis.exceptions import AskError, ClusterDownError, MovedError, ReadOnlyError, ResponseError, TryAgainError
 
-from pushsvc.commands import Script
+from pushsvc.commands import Command, Script
 from pushsvc.keys import Keys
 from pushsvc.lives import Lives
 
@@ -24,10 +27,40 @@ PROMPT_SECONDS: Final = 1.0
 MOST_LIVES: Final = 32  # remembered; each takes some 30 bytes of every clock
 # What is asked for has moved, is about to, or cannot be had of anybody just now (as ClusterDownError: MASTERDOWN, too).
 ELSEWHERE: Final = (AskError, MovedError, TryAgainError, ClusterDownError)
+# Asked at the top level: many services refuse it in scripts. Each by itself: some take one section only.
+INTRODUCE: Final[tuple[Command, ...]] = (("INFO", "server"), ("INFO", "replication"))
 
 
 class Replaced(redis.ConnectionError):
     """This Redis had the data once; another has it now."""
+
+
+class Unnamed(redis.ConnectionError):
+    """This Redis does not say which process it is, so nobody could tell when it lost data."""
+
+
+class Introduction(NamedTuple):
+    """What a Redis says of itself: its `process`, and the `word` by which it is known whether that is the one that had
+    the data last, and has been the master all the time."""
+
+    process: bytes
+    word: bytes
+    is_master: bool
+
+
+def introduction(server: bytes, replication: bytes) -> Introduction:
+    """From the answers to INTRODUCE. Raises Unnamed."""
+    info = server + b"\n" + replication
+    process = re.search(rb"^run_id:(\w+)", info, re.MULTILINE)
+    if process is None:
+        raise Unnamed("INFO names no run_id, by which a loss of data would be noticed")
+    word = process[1]
+    second = re.search(rb"^master_replid2:(\w+)", info, re.MULTILINE)
+    # A master that has always been one has no second id; its first changes when a replica comes, no other life.
+    if second is not None and second[1].strip(b"0"):
+        first = re.search(rb"^master_replid:(\w+)", info, re.MULTILINE)
+        word += b" " + (first[1] if first is not None else b"")
+    return Introduction(process[1], word, re.search(rb"^role:(slave|replica)", info, re.MULTILINE) is None)
 
 
 @contextmanager
@@ -48,6 +81,9 @@ class Succession:
     def __init__(self, keys: Keys) -> None:
         self.lives = Lives(b"0-0")
         self._keys = keys
+        self._with: WeakKeyDictionary[ConnectionInterface, Introduction] = WeakKeyDictionary()
+        self._owing: WeakSet[ConnectionInterface] = WeakSet()  # they could not note the life that began with them
+        self._over: WeakSet[ConnectionInterface] = WeakSet()  # they lead to who is no master any more
 
     def follow(self, lives: Lives) -> None:
         """Raises Replaced."""
@@ -57,16 +93,43 @@ class Succession:
 
     def greet(self, connection: ConnectionInterface) -> None:
         """The first words on each connection. A Redis that refuses to note anything can still be read; not one that
-        says that others have the data."""
-        keys = self._keys
+        says that others have the data, nor one that does not say who it is."""
         connection.on_connect()
-        connection.send_command("EVAL", _LIFE.source, 3, keys.clock, keys.epoch, keys.server, MOST_LIVES)
+        connection.send_packed_command([b"".join(map(hiredis.pack_command, INTRODUCE))])
+        said = introduction(*(connection.read_response() for _ in INTRODUCE))
+        self._with[connection] = said
+        self.heard(said)
+        self._note(connection, said)
+
+    def settle(self, connection: ConnectionInterface) -> bool:
+        """What the Redis refused to note when it was greeted, it is to note before it takes any event: as soon as it
+        does not refuse these either. True: it has, just now."""
+        if connection not in self._owing:
+            return False
+        self._note(connection, self._with[connection])
+        return connection not in self._owing
+
+    def heard(self, said: Introduction) -> None:
+        """A Redis introduces itself, for the first time or again. Raises ReadOnlyError if it is no master (now): then
+        no connection to it is to be used any more. A replica that takes writes would lose them."""
+        if not said.is_master:
+            self._over.update(each for each, known in self._with.items() if known.process == said.process)
+            raise ReadOnlyError("this Redis is a replica")
+
+    def is_over(self, connection: ConnectionInterface) -> bool:
+        return connection in self._over
+
+    def _note(self, connection: ConnectionInterface, said: Introduction) -> None:
+        keys = self._keys
+        connection.send_command("EVAL", _LIFE.source, 3, keys.clock, keys.epoch, keys.server, said.word, MOST_LIVES)
         try:
-            raw = connection.read_response()
+            raw: Any = connection.read_response()
         except (*ELSEWHERE, ReadOnlyError):
             raise
         except ResponseError as error:
+            self._owing.add(connection)
             logger.warning("redis: %s: %s", type(error).__name__, error)
         else:
+            self._owing.discard(connection)
             if raw:
                 self.follow(Lives(raw))

@@ -12,13 +12,15 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import IO, Any, Final
 
+from pushsvc.addresses import at_socket
 from pushsvc.config import PREFIX, Settings
 from pushsvc.embedded import cut_zeros, log_path, server_command, socket_path
 from pushsvc.errors import ConfigError
 from pushsvc.limits import raise_descriptor_limit
 from pushsvc.part import Part, say
-from pushsvc.probes import answers, check_addresses, check_redis, is_loopback, valkey_ready
+from pushsvc.probes import answers, check_addresses, is_loopback, valkey_ready
 from pushsvc.proxy import nginx_command
+from pushsvc.redis_checks import check_redis
 from pushsvc.serverlog import ServerLog
 from pushsvc.serving import COMMAND, FOLDER
 from pushsvc.stopping import patience
@@ -79,9 +81,11 @@ class Supervisor:
                 say(f"valkey: its data ended in {zeros} zeros, as after a power cut; they are cut off")
             path = socket_path(settings.data_dir)
             yield Part("valkey", server_command(settings), lambda: valkey_ready(path), environ, lock)
-            url = f"unix://{path}"
-        check_redis(url, settings.partitions, settings.redis_prefix)
+            url = at_socket(path)
+        for warning in check_redis(url, settings, lambda: self._signals):
+            say(warning)
         environ[f"{PREFIX}REDIS_URL"] = url
+        environ[f"{PREFIX}REDIS_PASSWORD_FILE"] = str(settings.redis_password_file or "")
         ready = partial(answers, settings.app, f"http://{settings.app}/readyz")
         yield Part("gunicorn", COMMAND, ready, environ, lock, at_once=signal.SIGINT, folder=FOLDER)
         healthy = partial(answers, settings.http, f"http://{settings.http}/healthz")

@@ -8,12 +8,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import redis
 from hypothesis import settings as hypothesis_settings
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests import programs
 from tests.chatpage import say
 from tests.model import HEAD, Conversation, Model, plain, silent
+from tests.servers import Servers
 from tests.stack import Stack, free_port
 
 hypothesis_settings.register_profile("patient", deadline=None)  # a busy machine is no failure
@@ -51,6 +53,16 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     yield running
     running.stop()
     assert "Traceback" not in running.output, running.output
+
+
+@pytest.fixture(scope="session")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[redis.Redis]:
+    """A Redis that no service uses."""
+    servers = Servers(tmp_path_factory.mktemp("bare"))
+    port = free_port()
+    servers.serve(port)
+    yield redis.Redis(port=port)
+    servers.stop()
 
 
 @pytest.fixture

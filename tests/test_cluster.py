@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 import redis
 
+from pushsvc.config import Settings
 from pushsvc.errors import ConfigError
 from pushsvc.keys import DEFAULT_PREFIX, Keys, place, slot
-from pushsvc.probes import check_redis
+from pushsvc.redis_checks import check_redis
 from tests import behaviour
 from tests.behaviour import *
 from tests.eventsource import EventSource, until
@@ -145,11 +146,11 @@ def test_a_repetition_completes_what_some_partitions_lack(stack: OnCluster, user
 
 
 def test_the_number_of_partitions_is_that_of_the_data(cluster: Cluster, stack: Stack) -> None:
-    check_redis(cluster.url, PARTITIONS)
+    assert check_redis(cluster.url, Settings(partitions=PARTITIONS)) == []
     with pytest.raises(ConfigError, match=r"^PUSHSVC_PARTITIONS: the data there has 8 partitions and not 4$"):
-        check_redis(cluster.url, 4)
+        check_redis(cluster.url, Settings(partitions=4))
     with pytest.raises(ConfigError, match=r"redis\+cluster://"):
-        check_redis(f"redis://127.0.0.1:{cluster.ports[0]}")
+        check_redis(f"redis://127.0.0.1:{cluster.ports[0]}", Settings())
 
 
 def test_two_services_on_one_cluster(cluster: Cluster, stack: OnCluster, users: list[str], tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 import redis
 
+from pushsvc.addresses import parse
 from pushsvc.cluster import nodes_of
 from pushsvc.keys import COUNTED, Keys, slot
 from pushsvc.layout import Layout, WrongPartitions
@@ -23,7 +24,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 
 def agree(cluster: Cluster, keys: Keys) -> None:
-    Layout(nodes_of(cluster.url, 0.5), keys).agree()
+    Layout(nodes_of(parse(cluster.url), 0.5), keys).agree()
 
 
 def test_data_of_before_tells_each_partition_and_each_tells_it(cluster: Cluster) -> None:

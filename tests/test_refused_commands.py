@@ -185,3 +185,17 @@ def test_a_ticket_is_not_lost_and_works_once(server: redis.Redis) -> None:
         assert [first, again].count(b"") == 1, k
         assert call.run() is None
         assert server.get(f"{TAG}spent") == b"claims"
+
+
+def test_a_life_that_begins_is_noted(server: redis.Redis) -> None:
+    call = Keyed(server, "life", keys("clock", "epoch", "server"), "another", 32, after=None)
+    for k in range(1, MOST_COMMANDS):
+        clean(server)
+        server.xadd(f"{TAG}clock", {"": ""}, id="5-0")
+        server.set(f"{TAG}epoch", "1-0")
+        server.set(f"{TAG}server", "one")
+        call.run(refuse=k)
+        lives: bytes = call.run()
+        assert lives.startswith(b"1-0 5-0 ")
+        assert server.get(f"{TAG}server") == b"another"
+        assert call.run() == lives

@@ -19,9 +19,9 @@ from tests.stack import ROOT, Stack, command, dies_with_the_tests, free_port
 
 
 @contextmanager
-def gunicorn(stack: Stack, folder: Path, *words: str, scheme: str = "http") -> Iterator[str]:
-    """Run by hand, with the stack's Redis."""
-    settings = stack.settings | {"data_dir": folder, "redis_url": f"unix://{stack.data_dir}/valkey.sock"}
+def gunicorn(stack: Stack, folder: Path, *words: str, scheme: str = "http", account: str = "") -> Iterator[str]:
+    """Run by hand, with the stack's Redis; `account`: there, as in a URL."""
+    settings = stack.settings | {"data_dir": folder, "redis_url": f"unix://{account}{stack.data_dir}/valkey.sock"}
     address = f"127.0.0.1:{free_port()}"
     _, environ = command(**settings)
     line = [sys.executable, "-m", "gunicorn", "--no-control-socket", "--bind", address, *words, "app:app"]
@@ -93,3 +93,15 @@ def test_our_worker_does_without_our_configuration(stack: Stack, tmp_path: Path,
             answer = stack.post("/tickets", {"user": user}, stack.bearer(user) | headers, base=url)
             assert (answer.status_code, answer.json().get("url", "")[:8]) == (200, "/events?"), answer.text
         assert stack.post("/evil/tickets", {"user": user}, stack.bearer(user) | claims, base=url).status_code == 404
+
+
+def test_our_worker_says_what_redis_refuses_though_nobody_looked_before(stack: Stack, tmp_path: Path) -> None:
+    stack.redis.execute_command("ACL", "SETUSER", "someone", "on", ">hunter2", "~*", "&*", "+@all", "-xtrim")
+    try:
+        words = ["--worker-class", "pushsvc.worker.PushWorker", "--workers", "2"]
+        with gunicorn(stack, tmp_path, *words, account="someone:hunter2@"):
+            output = tmp_path / "output"
+            until(lambda: "PUSHSVC_REDIS_URL: Redis refuses XTRIM in scripts" in output.read_text(), "the line")
+            assert output.read_text().count("PUSHSVC_REDIS_URL") == 1
+    finally:
+        stack.redis.execute_command("ACL", "DELUSER", "someone")

@@ -1,0 +1,241 @@
+"""What a Redis must be able to do, found out before anybody relies on it: in about the time of a few round trips, and
+said in one line that names what is missing."""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final
+
+import redis
+from redis.exceptions import (
+    AuthenticationError,
+    BusyLoadingError,
+    ClusterDownError,
+    InvalidResponse,
+    NoPermissionError,
+    ResponseError,
+)
+
+from pushsvc import addresses, rights
+from pushsvc.addresses import CLUSTER_SCHEMES, SENTINEL_SCHEMES
+from pushsvc.config import PREFIX, Settings
+from pushsvc.connecting import check_files
+from pushsvc.embedded import OLDEST_REDIS
+from pushsvc.errors import ConfigError
+from pushsvc.findings import SECTIONS, findings, parse
+from pushsvc.keys import Keys
+from pushsvc.layout import WrongPartitions
+from pushsvc.part import say
+from pushsvc.rehearsal import Refused, Unheard, exchange, rehearse
+from pushsvc.store import connect, first_word
+from pushsvc.succession import Succession
+
+PATIENCE_SECONDS: Final = 30.0  # for a Redis that loads its data, or runs somebody's script
+_PAUSE_SECONDS: Final = 0.2
+MOST_NAMED: Final = 3  # keys and channels in a line
+_URL: Final = f"{PREFIX}REDIS_URL"
+_DOCS: Final = "docs/redis.md has the rights that are needed"
+
+
+class _Passing(Exception):
+    """Redis refuses everything, and may stop to do so by itself."""
+
+
+class _Lost(Exception):
+    """Redis does not answer; of a cluster, this partition's."""
+
+
+def check_redis(url: str, settings: Settings, stopped: Callable[[], object] = lambda: False) -> list[str]:
+    """Do once what the service will do. Raises ConfigError if anything of that cannot be; returns what operators should
+    know though it can. `stopped`: whether there is any reason to wait."""
+    check_files(addresses.parse(url), settings.redis_password_file)
+    until = time.monotonic() + PATIENCE_SECONDS
+    told = ""
+    while True:
+        try:
+            return _check_all(url, settings)
+        except _Passing as error:
+            if time.monotonic() > until or stopped():
+                raise ConfigError(f"{_URL}: {error}") from error
+            if str(error) != told:
+                told = str(error)
+                say(f"{told}; waiting for it")
+            time.sleep(_PAUSE_SECONDS)
+        except _Lost as error:
+            raise ConfigError(f"{_URL}: {error}") from error
+
+
+def _check_all(url: str, settings: Settings) -> list[str]:
+    if not url.startswith(CLUSTER_SCHEMES):
+        return _check(url, Keys(0, 1, settings.redis_prefix), settings)
+    warnings, lost = dict[str, None](), dict[int, Exception]()
+    for number in range(settings.partitions):
+        try:
+            found = _check(url, Keys(number, settings.partitions, settings.redis_prefix), settings)
+            warnings.update(dict.fromkeys(found))
+        except _Lost as error:
+            lost[number] = error
+    if len(lost) == settings.partitions:
+        raise next(iter(lost.values()))
+    if lost:
+        numbers = ", ".join(map(str, lost))
+        warnings[f"the cluster has lost the partitions {numbers}; those who live there are not served: "
+                 f"{next(iter(lost.values()))}"] = None  # fmt: skip
+    return list(warnings)
+
+
+def _check(url: str, keys: Keys, settings: Settings) -> list[str]:
+    """Of one partition."""
+    with _translated(url), _unlogged():
+        warnings = _facts(url, keys, settings)
+        succession = Succession(keys)
+        try:
+            with connect(url, succession.greet, keys, settings.redis_password_file) as client:
+                rehearse(client, keys, succession, settings)
+        except Refused as error:
+            if first_word(error.error) not in rights.UNWRITABLE:
+                raise
+            warnings.append(f"Redis takes no writes now, so that not all could be tried: {error}")
+    return warnings
+
+
+def _facts(url: str, keys: Keys, settings: Settings) -> list[str]:
+    """By what Redis says of itself, and of the account's rights, on one connection and in two round trips."""
+    with connect(url, None, keys, settings.redis_password_file) as client:
+        connection = client.connection_pool.connection_class(**client.connection_pool.connection_kwargs)
+        try:
+            _connect(connection)
+            info = _info(connection)
+            _look(url, info)
+            trial = rights.trial(keys, bool(settings.wait_replicas))
+            answers = exchange(connection, trial)
+        finally:
+            connection.disconnect()
+    _raise_passing(answers)
+    refused = rights.refused(trial, answers)
+    if refused:
+        raise ConfigError(f"{_URL}: {_refusal(refused, keys)}")
+    found = findings(info, settings)
+    for each in found:
+        if each.evicts:
+            raise ConfigError(f"{_URL}: {each.text}")
+    return [each.text for each in found]
+
+
+def _info(connection: Any) -> dict[str, str]:
+    """Raises Refused."""
+    # Each section by itself: some take one only. Those that other parts need must be there.
+    answers = exchange(connection, [("INFO", section) for section in SECTIONS])
+    for section, answer in zip(SECTIONS, answers, strict=True):
+        if isinstance(answer, Exception) and section in ("server", "replication"):
+            raise Refused("INFO", answer)
+    return parse(b"\n".join(answer for answer in answers if isinstance(answer, bytes)))
+
+
+def _connect(connection: Any) -> None:
+    try:
+        connection.connect()
+    except ResponseError as error:
+        if "select" not in str(error).lower() or not connection.db:
+            raise
+        connection.db = 0  # a sentinel, or a node of a cluster, which have no other, is to be named as that
+        connection.connect()
+
+
+def _look(url: str, info: Mapping[str, str]) -> None:
+    """Raises ConfigError unless it is a master that is new enough, and of the kind that the URL says."""
+    mode = {info.get("redis_mode"), info.get("server_mode")}
+    if "sentinel" in mode:
+        raise ConfigError(f"{_URL}: a sentinel answers there; use redis+sentinel://host:port/NAME-OF-THE-MASTER")
+    version = info.get("redis_version", "of no version")
+    if tuple(int(number) for number in re.findall(r"\d+", version)[:2]) < OLDEST_REDIS:
+        raise ConfigError(f"{_URL}: Redis {version} is too old; 7.0 or later is needed")
+    if "cluster" in mode and not url.startswith(CLUSTER_SCHEMES):
+        raise ConfigError(f"{_URL}: a node of a cluster answers there; use redis+cluster://")
+    if info.get("role") == "slave":
+        if url.startswith((*SENTINEL_SCHEMES, *CLUSTER_SCHEMES)):
+            raise _Passing("Redis is about to have another master")
+        what = "a read-only replica" if info.get("slave_read_only", "1") == "1" else "a replica, though a writable one,"
+        raise ConfigError(f"{_URL}: Redis is {what} there; its master is needed")
+    if not info.get("run_id"):
+        raise ConfigError(f"{_URL}: INFO says no run_id there, by which lost events are noticed")
+
+
+def _raise_passing(answers: list[Any]) -> None:
+    for answer in answers:
+        if isinstance(answer, Exception):
+            _passing(answer)
+
+
+def _passing(error: Exception) -> None:
+    if isinstance(error, BusyLoadingError):
+        raise _Passing("Redis is loading its data") from error
+    if first_word(error) == "BUSY":
+        raise _Passing("Redis is busy with somebody's script") from error
+
+
+def _refusal(refused: list[rights.Refusal], keys: Keys) -> str:
+    kind, words = refused[0].kind, refused[0].words
+    names = list(dict.fromkeys(each.what for each in refused if each.kind == kind))
+    if kind == "command":
+        return f"Redis refuses {', '.join(names)} ({words}); {_DOCS}"
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    named = ", ".join(names[:MOST_NAMED]) + more
+    return f"the account may not use the {kind} {named} ({words}); {_names(keys)}; {_DOCS}"
+
+
+def _names(keys: Keys) -> str:
+    if keys.partitions > 1:
+        return f"the names of all keys and channels begin with {keys.prefix}{{"
+    return f"the names of all keys and channels begin with {keys.prefix}{{{keys.tag}}}:"
+
+
+@contextmanager
+def _translated(url: str) -> Iterator[None]:
+    """Errors in words for operators. Raises ConfigError, _Passing or _Lost."""
+    try:
+        yield
+    except WrongPartitions as error:
+        raise ConfigError(f"{PREFIX}PARTITIONS: {error}") from error
+    except Refused as error:
+        _passing(error.error)
+        raise ConfigError(f"{_URL}: Redis refuses {error.command} ({error}); {_DOCS}") from error
+    except Unheard as error:
+        raise ConfigError(f"{_URL}: {error}") from error
+    except InvalidResponse as error:
+        raise ConfigError(f"{_URL}: what answers there is not Redis: {error}") from error
+    except (BusyLoadingError, ClusterDownError) as error:
+        _passing(error)
+        raise _Lost(f"Redis does not answer: {error}") from error
+    except (AuthenticationError, NoPermissionError, ResponseError) as error:
+        _passing(error)
+        if "cluster support disabled" in str(error):
+            raise ConfigError(f"{_URL}: what answers there is no node of a cluster; use redis://") from error
+        raise ConfigError(f"{_URL}: Redis refuses the service: {error}") from error
+    except redis.RedisError as error:
+        raise _Lost(f"Redis does not answer: {error}") from error
+    except OSError as error:
+        raise _Lost(f"Redis does not answer: {error}") from error
+
+
+@contextmanager
+def _unlogged() -> Iterator[None]:
+    """What this thread would log of it is said in one line."""
+    this = threading.get_ident()
+
+    def other(record: logging.LogRecord) -> bool:
+        return record.thread != this
+
+    loggers = [logging.getLogger(f"pushsvc.{name}") for name in ("succession", "store")]
+    for logger in loggers:
+        logger.addFilter(other)
+    try:
+        yield
+    finally:
+        for logger in loggers:
+            logger.removeFilter(other)

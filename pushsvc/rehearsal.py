@@ -1,0 +1,235 @@
+"""The service's work, done once before it starts: the real scripts, over the real kinds of connection, for a user that
+nobody can be. What that wrote is removed, and nobody hears it."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final
+
+import hiredis
+import redis
+from redis.connection import ConnectionInterface
+from redis.exceptions import NoScriptError, ResponseError
+
+from pushsvc.bus import batches, subscription
+from pushsvc.commands import Command, Script
+from pushsvc.config import Settings
+from pushsvc.ending import COMPLETED, Ending
+from pushsvc.errors import PushError
+from pushsvc.event import Event
+from pushsvc.eventlog import EventLog
+from pushsvc.keys import Keys
+from pushsvc.lane import Lane
+from pushsvc.lives import lose
+from pushsvc.presence import Presence
+from pushsvc.records import Records, Words
+from pushsvc.store import Store
+from pushsvc.succession import Succession
+from pushsvc.tickets import Evidence, Tickets
+
+_SHARED: Final = ("clock", "epoch", "server", "producers")  # keys that are not of one user or worker
+
+
+class Refused(Exception):
+    """Redis refuses something that the service needs; `command` as people know it."""
+
+    def __init__(self, command: str, error: Exception) -> None:
+        super().__init__(str(error))
+        self.command = command
+        self.error = error
+
+
+class Unheard(Exception):
+    """The subscription does not work, though Redis refuses none of it."""
+
+
+@dataclass
+class _Visitor:
+    """A connection of the user's, as presence counts it."""
+
+    counted_as: str
+    counted: bool = False
+    ousts: bool = True
+
+
+class _Stage(Store):
+    """A Store that says what Redis said, as Refused, and has connections that end."""
+
+    def __init__(self, client: redis.Redis, keys: Keys, succession: Succession) -> None:
+        super().__init__(client, keys, succession)
+        self._client = client
+        self._open: dict[int, ConnectionInterface] = {}
+        self._touched: dict[str, None] = {}
+
+    def _run(self, lane: Lane, commands: Sequence[Command], *, refusals: bool = False) -> list[Any]:
+        connection = self.connect(lane)
+        answers = exchange(connection, commands)
+        missing = [number for number, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
+        if missing:  # somebody flushes them all the time
+            exchange(connection, [("SCRIPT", "LOAD", script.source) for script in Script.all])
+            again = exchange(connection, [commands[number] for number in missing])
+            for number, answer in zip(missing, again, strict=True):
+                answers[number] = answer
+        for command, answer in zip(commands, answers, strict=True):
+            keys = command[3 : 3 + command[2]] if command[0].startswith("EVAL") else command[1:2]
+            self._touched.update(dict.fromkeys(keys))
+            if isinstance(answer, Exception):
+                raise Refused(_name(command), answer)
+        return answers
+
+    def connect(self, lane: Lane | None = None) -> ConnectionInterface:
+        """One for each lane, as that makes it."""
+        lane = lane or self._lane
+        if id(lane) not in self._open:
+            pool = self._client.connection_pool
+            self._open[id(lane)] = pool.connection_class(**pool.connection_kwargs)
+            self._open[id(lane)].connect()
+        return self._open[id(lane)]
+
+    def connect_all(self) -> None:
+        """As many as the service has at a time, the subscription's aside."""
+        for lane in (self._lane, self._reads):
+            self.connect(lane)
+
+    def clear(self) -> None:
+        """Remove what was written."""
+        mine = self._touched.keys() - {getattr(self.keys, name) for name in _SHARED}
+        if mine:
+            exchange(self.connect(), [("DEL", *mine)])
+
+    def close(self) -> None:
+        for connection in self._open.values():
+            connection.disconnect()
+
+
+def exchange(connection: ConnectionInterface, commands: Sequence[Command]) -> list[Any]:
+    """In one round trip; what is refused is an exception among the answers."""
+    connection.send_packed_command([hiredis.pack_command(command) for command in commands], check_health=False)
+    answers: list[Any] = []
+    for _ in commands:
+        try:
+            answers.append(connection.read_response())
+        except ResponseError as error:
+            answers.append(error)
+    return answers
+
+
+def _name(command: Command) -> str:
+    name = str(command[0])
+    script = next((each.name for each in Script.all if command[1] in (each.sha, each.source)), None)
+    return f"{name} of {script}.lua" if script else name
+
+
+def rehearse(client: redis.Redis, keys: Keys, succession: Succession, settings: Settings) -> None:
+    """`client` greets with the succession. Raises Refused, or RedisError."""
+    stage = _Stage(client, keys, succession)
+    try:
+        stage.connect_all()
+        log = _log(stage, settings)
+        _listen(client, stage, log)
+        try:
+            _work(stage, log, settings)
+        finally:
+            with suppress(redis.RedisError, OSError):  # what is left runs out
+                stage.clear()
+    finally:
+        stage.close()
+
+
+def _log(store: Store, settings: Settings) -> EventLog:
+    return EventLog(
+        store,
+        keep_events=settings.keep_events,
+        keep_seconds=settings.keep_seconds,
+        dedupe_seconds=settings.dedupe_seconds,
+    )
+
+
+def _listen(client: redis.Redis, stage: _Stage, log: EventLog) -> None:
+    """What is announced on a channel of the service's own must come back, on the subscription's kind of connection."""
+    channel = stage.keys.ear(f"check {secrets.token_hex(6)}")
+    connection = subscription(client)
+    try:
+        try:
+            connection.connect()
+        except ResponseError as error:
+            raise Refused("HELLO 3", error) from error
+        connection.send_command("SSUBSCRIBE", channel)
+        connection.send_command(*log.probe(["user:check"]))
+        heard = batches(connection._get_socket())
+        _await(heard, 2)
+        stage.one(("SPUBLISH", channel, ""))
+        _await(heard, 1)
+    finally:
+        connection.disconnect()
+
+
+def _await(heard: Iterator[list[Any]], count: int) -> None:
+    """So many messages. Raises Refused, or Unheard."""
+    while count > 0:
+        try:
+            batch = next(heard)
+        except (TimeoutError, redis.TimeoutError) as error:
+            raise Unheard("what is published by SPUBLISH does not reach who has subscribed by SSUBSCRIBE") from error
+        except (redis.ConnectionError, OSError) as error:
+            raise Unheard("Redis closes the subscription: its client-output-buffer-limit pubsub is too low") from error
+        for message in batch:
+            if isinstance(message, Exception):
+                raise Refused("SSUBSCRIBE" if "subscribe" in str(message).lower() else "EVAL", message)
+        count -= len(batch)
+
+
+def _work(store: Store, log: EventLog, settings: Settings) -> None:
+    keys = store.keys
+    worker = f"check {secrets.token_hex(6)}"
+    user = keys.draw(lambda: f"check {secrets.token_hex(6)}")  # with a blank, which no name of a user has
+    channel = f"user:{user}"
+    clock = log.clock()
+    [receipt] = log.append([Event(channel, "message", "check", key="check")])
+    if isinstance(receipt, PushError):
+        raise receipt
+    log.read([channel], clock.last, clock, 1)
+    log.read_back(channel, receipt.id, clock, 1)
+    log.count_after([channel], clock.last)
+    log.advance({user: receipt.id})
+    log.position(user)
+    store.one(lose(keys, (clock.last, clock.last)))
+    presence = Presence(store, worker, 1, lambda _: (), lambda *_: None)
+    visitor = _Visitor(user)
+    presence.enter(visitor)
+    presence.stand(user, presence.now(), over=True)
+    presence.total(user)
+    presence.leave(visitor)
+    presence.write()
+    presence.give_way()
+    _answer(store, log, user, worker, settings)
+    _ticket(store, user, settings)
+
+
+def _answer(store: Store, log: EventLog, user: str, worker: str, settings: Settings) -> None:
+    records = Records(
+        store, log, worker, most_per_user=1, keep_events=settings.keep_events, keep_seconds=settings.keep_seconds,
+        dedupe_seconds=settings.dedupe_seconds,
+    )  # fmt: skip
+    try:
+        generation, _ = records.begin(user, b"{}", cancels=False, key="check")
+        store.one(records.say([Words(generation, 1, [b"data: check\n\n"])]))
+        store.one(records.finish(Words(generation, 2, []), user, Ending(COMPLETED), worker, ours=True))
+        records.newest(user, 1, None)
+        records.pack(generation)
+        records.keep_answer(generation, b"{}")
+    finally:
+        records.forget_worker(worker)
+
+
+def _ticket(store: Store, user: str, settings: Settings) -> None:
+    tickets = Tickets(store, "a secret for nobody, and for a moment", settings.leeway_seconds)
+    ticket = tickets.issue(user, [], 60, None)
+    admission = tickets.admit(ticket, Evidence({}, "", same_origin=False, by_id=True))
+    assert admission.use is not None
+    tickets.begin(admission.use, user, "check", None)
+    tickets.keep(ticket)
+    tickets.revoke([admission.use.proof or ""])

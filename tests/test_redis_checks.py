@@ -1,0 +1,177 @@
+"""Before the service starts it has found out whether this Redis will do; what stands in the way is named at once."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import redis
+
+from pushsvc import redis_checks
+from pushsvc.keys import ALONE
+from tests.checking import account, check, configured, port_of, refused
+from tests.eventsource import until
+from tests.filtering import Words, filtering, in_scripts, refuse
+from tests.servers import Servers
+from tests.stack import free_port
+
+
+@pytest.mark.parametrize(
+    ("rewrite", "says"),
+    [
+        (refuse("HELLO", "NOPROTO unsupported protocol version"), r"HELLO 3 \(NOPROTO"),
+        (refuse("HELLO", "ERR unknown command 'HELLO'"), r"HELLO 3 \("),
+        (refuse("SSUBSCRIBE", "ERR unknown command 'SSUBSCRIBE'"), r"SSUBSCRIBE \("),
+        (refuse("SPUBLISH", "ERR unknown command 'SPUBLISH'"), r"SPUBLISH \("),
+        (refuse("EVALSHA", "ERR unknown command 'EVALSHA'"), r"EVALSHA \("),
+        (refuse("SCRIPT LOAD", "ERR unknown command 'SCRIPT'"), r"SCRIPT LOAD \("),
+        (refuse("XRANGE", "ERR command not supported"), r"XRANGE \("),
+        (refuse("INFO", "ERR unknown command 'INFO'"), r"INFO \("),
+        (in_scripts("SPUBLISH", "ERR pub/sub commands are not supported in Lua"), r"SPUBLISH in scripts \(ERR pub/sub"),
+        (in_scripts("TIME", "ERR Unknown Redis command called from script"), r"TIME in scripts \("),
+    ],
+    ids=["no RESP3", "no HELLO", "no SSUBSCRIBE", "no SPUBLISH", "no EVALSHA", "no SCRIPT", "no XRANGE", "no INFO",
+         "no SPUBLISH in scripts", "no TIME in scripts"],
+)  # fmt: skip
+def test_what_other_products_lack_is_named(bare: redis.Redis, rewrite: Callable[[Words], Words], says: str) -> None:
+    with filtering(port_of(bare), rewrite) as port:
+        line = refused(f"redis://127.0.0.1:{port}")
+    assert re.match(f"PUSHSVC_REDIS_URL: Redis refuses {says}", line), line
+
+
+def test_a_subscription_that_hears_nothing(bare: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pushsvc.connecting.ANSWER_SECONDS", 0.3)
+    with filtering(port_of(bare), lambda words: [b"GET", b"-"] if words[0] == b"SPUBLISH" else words) as port:
+        assert "SPUBLISH does not reach" in refused(f"redis://127.0.0.1:{port}")
+
+
+def test_info_without_the_id_of_the_process(bare: redis.Redis) -> None:
+    said = "redis_version:7.4.1\r\nrole:master\r\n"
+    answer = [b"EVAL", f"return {said!r}".encode(), b"0"]
+    with filtering(port_of(bare), lambda words: answer if words[0] == b"INFO" else words) as port:
+        assert "INFO says no run_id" in refused(f"redis://127.0.0.1:{port}")
+
+
+def test_nothing_is_left_and_nobody_hears_it(bare: redis.Redis) -> None:
+    url = f"redis://127.0.0.1:{port_of(bare)}"
+    bare.flushall()
+    check(url)
+    before = sorted(bare.scan_iter())
+    with ThreadPoolExecutor(4) as starting:
+        assert list(starting.map(check, [url] * 12)) == [[]] * 12
+    assert sorted(bare.scan_iter()) == before
+    assert before == sorted(name.encode() for name in (ALONE.clock, ALONE.epoch, ALONE.server))
+    until(lambda: bare.execute_command("PUBSUB", "SHARDCHANNELS") == [], "the subscriptions to end")
+
+
+@pytest.mark.parametrize("policy", ["allkeys-lru", "volatile-ttl"])
+def test_a_server_that_evicts_is_refused(bare: redis.Redis, policy: str) -> None:
+    with configured(bare, **{"maxmemory-policy": policy}) as url:
+        assert f"maxmemory-policy {policy}" in refused(url)
+
+
+def test_what_can_be_lived_with_is_said(bare: redis.Redis) -> None:
+    with configured(bare, appendonly="no") as url:
+        [line] = check(url)
+        assert "appendonly no" in line
+    [line] = check(url, wait_replicas=2)
+    assert "0 of the 2 replicas that PUSHSVC_WAIT_REPLICAS" in line
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [({"maxmemory": 1}, "used memory"), ({"min-replicas-to-write": 1}, "NOREPLICAS")],
+)
+def test_one_that_takes_no_writes_is_taken(bare: redis.Redis, options: dict[str, str | int], says: str) -> None:
+    """Who listens is served all the same."""
+    with configured(bare, **options) as url:
+        [line] = check(url)
+        assert "Redis takes no writes now" in line
+        assert says in line
+        for command in ("xtrim", "ssubscribe", "hstrlen"):
+            with account(bare, "~*", "&*", "+@all", f"-{command}") as bad:
+                if command != "xtrim" or "maxmemory" in options:  # else no script may run at all
+                    assert command.upper() in refused(bad)
+
+
+def test_all_connections_are_taken(bare: redis.Redis) -> None:
+    with configured(bare, maxclients=3) as url:
+        assert "max number of clients reached" in refused(url)
+
+
+def test_a_subscription_that_is_cut_at_once(bare: redis.Redis) -> None:
+    with configured(bare, **{"client-output-buffer-limit": "pubsub 16kb 16kb 0"}) as url:
+        assert "client-output-buffer-limit" in refused(url)
+
+
+def test_somebody_s_script_is_waited_for(bare: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redis_checks, "PATIENCE_SECONDS", 0.3)
+    with configured(bare, **{"busy-reply-threshold": 1}) as url, ThreadPoolExecutor(1) as somebody:
+        script = somebody.submit(
+            lambda: redis.Redis(port=port_of(bare), socket_timeout=60).eval("while true do end", 0)
+        )
+        deadline = time.monotonic() + 30
+        while True:
+            assert time.monotonic() < deadline
+            try:
+                bare.ping()
+            except redis.ResponseError:
+                break
+        try:
+            assert "busy with somebody's script" in refused(url)
+            monkeypatch.setattr(redis_checks, "PATIENCE_SECONDS", 30)
+            waiting = ThreadPoolExecutor(1).submit(check, url)
+        finally:
+            bare.script_kill()
+        assert waiting.result() == []
+        assert script.exception() is not None
+
+
+def test_a_replica_is_named(bare: redis.Redis) -> None:
+    with configured(bare, **{"replica-read-only": "no"}) as url:
+        bare.replicaof("127.0.0.1", 1)
+        try:
+            assert "Redis is a replica, though a writable one, there; its master is needed" in refused(url)
+            bare.config_set("replica-read-only", "yes")
+            assert "Redis is a read-only replica there; its master is needed" in refused(url)
+        finally:
+            bare.execute_command("REPLICAOF", "NO", "ONE")
+
+
+@pytest.mark.parametrize("database", [0, 3])
+def test_a_sentinel_is_named(tmp_path: Path, database: int) -> None:
+    servers = Servers(tmp_path)
+    configuration = tmp_path / "sentinel.conf"
+    configuration.write_text(f"port {(port := free_port())}\n")
+    servers._run(port, str(configuration), "--sentinel")
+    try:
+        line = refused(f"redis://127.0.0.1:{port}/{database}")
+        assert "a sentinel answers there; use redis+sentinel://" in line
+    finally:
+        servers.stop()
+
+
+def test_a_plain_server_is_no_cluster(bare: redis.Redis) -> None:
+    assert "no node of a cluster; use redis://" in refused(f"redis+cluster://127.0.0.1:{port_of(bare)}")
+
+
+def test_a_disk_that_cannot_be_written_to(tmp_path: Path) -> None:
+    servers = Servers(tmp_path)
+    port = free_port()
+    servers.serve(port, "--appendonly", "no", "--save", "3600 1")
+    try:
+        client = redis.Redis(port=port)
+        client.set("x", "1")
+        shutil.rmtree(tmp_path / str(port))
+        client.bgsave()
+        until(lambda: client.info("persistence")["rdb_last_bgsave_status"] == "err", "the failure")
+        lines = check(f"redis://127.0.0.1:{port}")
+        assert "Redis cannot write to its disk." in lines
+        assert "MISCONF" in lines[-1]
+    finally:
+        servers.stop()
