@@ -1,22 +1,36 @@
-"""What this process acknowledged, so that it notices when Redis has lost it, though nobody here was listening. Pure."""
+"""What was acknowledged here, so that a worker notices when Redis has lost it, though nobody was listening.
+
+Each process notes it in a file of its own with every receipt, and takes over the files of those that have ended: so
+what a worker acknowledged outlives it. What remains unknowable: what the workers of one machine alone acknowledged in
+its last seconds, if it loses power (nothing is synced) or its DATA_DIR while Redis loses those events.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from typing import Final
 
 from pushsvc.event import EventId
+from pushsvc.journal import Journal
+
+MOST_LIVES: Final = 8  # of the data, in a file; all but the last are looked at within a second
+_LINE: Final = re.compile(rb"(\d{1,20}-\d{1,20}) (\d{1,20}-\d{1,20})")
 
 
 class Acknowledged:
-    """The newest id in each life of the data (see lives.py) in which this process acknowledged any."""
+    """The newest id in each life of the data (see lives.py) in which any was acknowledged."""
 
-    def __init__(self) -> None:
+    def __init__(self, journal: Journal | None = None) -> None:
+        self._journal = journal
         self._newest: dict[bytes, EventId] = {}
+        self._saved = True
 
     def note(self, life: bytes, event_id: EventId) -> None:
         known = self._newest.get(life)
         if known is None or event_id > known:
             self._newest[life] = event_id
+            self._saved = False
 
     def newest(self) -> dict[bytes, EventId]:
         """By life, as of now."""
@@ -27,3 +41,23 @@ class Acknowledged:
         for life, event_id in judged.items():
             if life != but and self._newest.get(life) == event_id:
                 del self._newest[life]
+                self._saved = False
+        self.save()
+
+    def save(self) -> None:
+        """Before the receipts go out."""
+        if self._journal is not None and not self._saved:
+            self._saved = True
+            self._journal.write(self._lines())
+
+    def inherit(self) -> None:
+        """Take over what processes noted that have ended since."""
+        if self._journal is not None:
+            with self._journal.inherited() as contents:
+                for life, event_id in _LINE.findall(b"\n".join(contents)):
+                    self.note(life, EventId.from_redis(event_id))
+                self.save()
+
+    def _lines(self) -> bytes:
+        newest = sorted(self._newest.items(), key=lambda item: item[1])[-MOST_LIVES:]
+        return b"".join(b"%b %b\n" % (life, str(event_id).encode()) for life, event_id in newest)

@@ -91,13 +91,22 @@ class EventLog:
     """Delivery contract: an event that `append` returned a receipt for is in the log, and every reader that asks
     for what is after an earlier cursor gets it, until it is trimmed, expires or its ttl ends."""
 
-    def __init__(self, store: Store, *, keep_events: int, keep_seconds: int, dedupe_seconds: int) -> None:
+    def __init__(
+        self,
+        store: Store,
+        acknowledged: Acknowledged | None = None,
+        /,
+        *,
+        keep_events: int,
+        keep_seconds: int,
+        dedupe_seconds: int,
+    ) -> None:
         self._store = store
         self._keys = store.keys
         self._keep_events = keep_events
         self._keep_seconds = keep_seconds
         self._dedupe_seconds = dedupe_seconds
-        self.acknowledged = Acknowledged()
+        self.acknowledged = acknowledged or Acknowledged()
 
     def append(self, events: Sequence[Event]) -> list[Receipt | PushError]:
         """Store and announce, in order, in one round trip; each event by itself is all or nothing. While Redis is away
@@ -120,7 +129,9 @@ class EventLog:
         except Unavailable as error:  # nobody knows; but a key says whether it was done already
             again = Unreached(error.detail, retry_after=error.retry_after)
             return [error if event.key is None else again for event in events]
-        return [self._receipt(event, answer) for event, answer in zip(events, answers, strict=True)]
+        receipts = [self._receipt(event, answer) for event, answer in zip(events, answers, strict=True)]
+        self.acknowledged.save()
+        return receipts
 
     def _append_command(self, event: Event) -> Command:
         return _APPEND.call(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pushsvc import failover
+from pushsvc.acknowledged import Acknowledged
 from pushsvc.bus import Bus
 from pushsvc.config import Settings
 from pushsvc.connections import Connections
@@ -16,6 +17,7 @@ from pushsvc.errors import Unavailable
 from pushsvc.eventlog import EventLog
 from pushsvc.generations import Generations
 from pushsvc.hub import Hub
+from pushsvc.journal import Journal
 from pushsvc.keys import Keys
 from pushsvc.lifetimes import Lifetimes
 from pushsvc.loops import Loop
@@ -114,7 +116,8 @@ def make_partition(url: str, keys: Keys, shared: Shared) -> Partition:
         "keep_seconds": settings.keep_seconds,
         "dedupe_seconds": settings.dedupe_seconds,
     }
-    log = EventLog(store, **kept)
+    journal = Journal(settings.data_dir, keys.clock, worker_id)
+    log = EventLog(store, Acknowledged(journal), **kept)
     presence = Presence(
         store,
         worker_id,

@@ -60,6 +60,8 @@ class Recovery:
         self._told = BEGINNING  # all who are here know of the losses before this
         # The newest ids that were acknowledged here, by life, when the probe left: its answer must know of them.
         self._acknowledged: dict[bytes, EventId] = {}
+        self._life: bytes | None = None  # of the data, when the clock came last
+        self._inherits = True  # what others acknowledged that have ended counts too: looked for with each new life
 
     def sync(self, catching: CatchUp, seconds: float) -> bool:
         """Wait for a clock; False if none comes. A flood of announcements may have outdated it already."""
@@ -74,6 +76,9 @@ class Recovery:
     def probe(self) -> tuple[Command, Callable[[Any], None]]:
         """See `Ear`. Whoever waits by now gets this clock."""
         waiting, shelved = list(self._waiting), self.shelf.channels()
+        if self._inherits:
+            self._inherits = False
+            self._log.acknowledged.inherit()
         self._acknowledged = self._log.acknowledged.newest()
 
         def answered(answer: Any) -> None:
@@ -83,6 +88,10 @@ class Recovery:
             self._last = clock.last
             self.shelf.vouch(clock, dict(zip(shelved, tails, strict=True)))
             self._clock_came(clock)
+            if self._life not in (None, clock.lives.current):
+                self._inherits = True
+                self._ask()
+            self._life = clock.lives.current
             for catching in waiting:
                 came = self._waiting.pop(catching, None)
                 if came is not None:

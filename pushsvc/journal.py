@@ -1,0 +1,91 @@
+"""A few bytes that a process keeps in a file, for those that come after it."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+logger = logging.getLogger(__name__)
+
+SIZE: Final = 1024  # of each file: one write in place, that no SIGKILL can tear and no full disk refuses
+_FOLDER: Final = "acknowledged"
+
+
+class Journal:
+    """A process holds a lock on its file for as long as it lives. Who finds a file without one inherits it."""
+
+    def __init__(self, data_dir: Path, kind: str, owner: str) -> None:
+        """`kind`: which files are alike; `owner`: a name that no other process has."""
+        self._folder = data_dir / _FOLDER
+        self._kind = f"{kind}."
+        self._path = self._folder / f"{kind}.{owner}"
+        self._file: int | None = None
+        self._refused = False
+
+    def write(self, content: bytes) -> None:
+        """In place of what was there. A folder that takes no files is logged, and nothing else."""
+        try:
+            if self._file is None:
+                self._file = self._open()
+            os.pwrite(self._file, content[:SIZE].ljust(SIZE, b"\n"), 0)
+        except OSError as error:
+            if not self._refused:
+                logger.warning(
+                    "%s cannot be written (%s): what this worker acknowledged is unknown to the next",
+                    self._path, error.strerror,
+                )  # fmt: skip
+            self._refused = True
+        else:
+            self._refused = False
+
+    def _open(self) -> int:
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        while True:
+            file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if _is_at(file, self._path):
+                return file
+            os.close(file)  # an heir was quicker than the lock, and has removed it
+
+    @contextmanager
+    def inherited(self) -> Iterator[list[bytes]]:
+        """The contents of the files of processes that have ended; these are removed once they were used."""
+        files: dict[Path, int] = {}
+        try:
+            for path in self._abandoned():
+                with suppress(OSError):  # of another user's, say, or its owner lives
+                    file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+                    try:
+                        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    except OSError:
+                        os.close(file)
+                        raise
+                    files[path] = file
+            yield [os.pread(file, SIZE, 0) for path, file in files.items() if _is_at(file, path)]
+            for path, file in files.items():
+                if _is_at(file, path):
+                    with suppress(OSError):
+                        path.unlink()
+        finally:
+            for file in files.values():
+                os.close(file)
+
+    def _abandoned(self) -> list[Path]:
+        try:
+            found = list(self._folder.iterdir())
+        except OSError:
+            return []
+        return [path for path in found if path.name.startswith(self._kind) and path != self._path]
+
+
+def _is_at(file: int, path: Path) -> bool:
+    """The file is still the one of that name."""
+    try:
+        return os.path.samestat(os.fstat(file), path.stat())
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,157 @@
+"""What a worker acknowledged outlives it: who comes after it notices when Redis has lost that."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import gevent
+import pytest
+
+from pushsvc.acknowledged import MOST_LIVES, Acknowledged
+from pushsvc.event import EventId
+from pushsvc.eventlog import Clock
+from pushsvc.journal import SIZE, Journal
+from pushsvc.lives import Lives
+from pushsvc.recovery import Recovery
+from tests.conftest import Start
+from tests.stack import Stack
+from tests.test_lives import Known, backup, heard, put_back
+
+LONGEST = f"{2**64 - 1}-{2**64 - 1}"
+
+
+def at(ms: int) -> EventId:
+    return EventId(ms, 0)
+
+
+def process(folder: Path, name: str, kind: str = "clock") -> tuple[Journal, Acknowledged]:
+    journal = Journal(folder, kind, name)
+    return journal, Acknowledged(journal)
+
+
+def end(journal: Journal) -> None:
+    assert journal._file is not None
+    os.close(journal._file)
+
+
+def test_who_has_ended_leaves_what_it_acknowledged(tmp_path: Path) -> None:
+    (first, one), (second, two) = process(tmp_path, "one"), process(tmp_path, "two")
+    _, three = process(tmp_path, "three")
+    _, other = process(tmp_path, "other", kind="another")
+    for known, ids in ((one, (1, 9, 7)), (two, (4,))):
+        for ms in ids:
+            known.note(b"1-0", at(ms))
+        known.save()
+    end(first)
+    other.inherit()
+    assert other.newest() == {}
+    three.inherit()
+    assert three.newest() == {b"1-0": at(9)}, "the second lives"
+    two.inherit()
+    assert two.newest() == {b"1-0": at(4)}, "nobody inherits twice"
+    end(second)
+    _, last = process(tmp_path, "last")
+    last.inherit()
+    assert last.newest() == {b"1-0": at(4)}
+    assert len(list((tmp_path / "acknowledged").iterdir())) == 2, "the third's, who lives, and the heir's"
+
+
+def test_what_was_told_is_no_heritage(tmp_path: Path) -> None:
+    journal, known = process(tmp_path, "one")
+    for life, ms in ((b"1-0", 9), (b"20-0", 25)):
+        known.note(life, at(ms))
+    known.save()
+    known.forget({b"1-0": at(9), b"20-0": at(25)}, but=b"20-0")
+    end(journal)
+    _, heir = process(tmp_path, "two")
+    heir.inherit()
+    assert heir.newest() == {b"20-0": at(25)}
+
+
+def test_a_file_holds_the_newest_lives_whole(tmp_path: Path) -> None:
+    journal, known = process(tmp_path, "one")
+    top = EventId.parse(LONGEST)
+    for number in range(2 * MOST_LIVES):
+        known.note(f"{2**63 + number}-{2**63}".encode(), top._replace(seq=top.seq - 100 + number))
+    known.save()
+    end(journal)
+    _, heir = process(tmp_path, "two")
+    heir.inherit()
+    assert max(heir.newest().values()).seq == top.seq - 100 + 2 * MOST_LIVES - 1
+    assert len(heir.newest()) == MOST_LIVES
+    assert len(known._lines()) < SIZE
+
+
+@pytest.mark.parametrize("content", [b"", b"\0" * SIZE, b"\xff\xfe nonsense", b"1-0\n2-0\n", b"1-0 x\n"])
+def test_a_file_that_was_torn_is_passed_over(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "acknowledged").mkdir()
+    (tmp_path / "acknowledged" / "clock.old").write_bytes(content)
+    _, heir = process(tmp_path, "new")
+    heir.inherit()
+    assert heir.newest() == {}
+    assert list((tmp_path / "acknowledged").iterdir()) == []
+
+
+def test_where_no_file_can_be_the_receipts_go_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "acknowledged").write_text("somebody's")
+    _, known = process(tmp_path, "one")
+    for ms in (1, 2):
+        known.inherit()
+        known.note(b"1-0", at(ms))
+        known.save()
+    assert caplog.text.count("cannot be written") == 1
+
+
+def again(stack: Stack) -> None:
+    stack.output = ""  # of the start before
+    stack.start()
+
+
+def test_what_died_with_its_worker_and_redis_lost_is_said(start: Start, user: str, tmp_path: Path) -> None:
+    """All of it is killed at once; the next worker, of the same machine, knows what was acknowledged."""
+    stack = start(workers=1)
+    seen, _ = stack.publish_many([{"user": user, "data": "seen"}, {"user": user, "data": "kept"}])
+    backup(stack, tmp_path / "backup")
+    stack.publish_many([{"user": user, "data": f"lost {number}"} for number in range(3)])
+    stack.stop(signal.SIGKILL)
+    put_back(tmp_path / "backup", stack.data_dir / "valkey")
+    again(stack)
+    after = stack.publish(user=user, data="after")
+    with stack.listen(user, headers={"Last-Event-ID": seen}) as source:
+        source.wait_ids(after)
+        assert heard(source) == ["kept", "reset", "after"]
+    stack.stop()
+    again(stack)
+    with stack.listen(user, headers={"Last-Event-ID": after}) as source:
+        stack.publish(user=user, data="later")
+        source.wait_for(1)
+        assert heard(source) == ["later"], "it is said once"
+
+
+def test_who_lives_on_inherits_when_redis_has_another_life(tmp_path: Path) -> None:
+    """A worker and Redis are killed together: the other worker tells, before anybody takes the dead one's place."""
+    (dead, its), (_, survivor) = process(tmp_path, "dead"), process(tmp_path, "survivor")
+    log = Known(b"10-0", 15)
+    log.acknowledged = survivor
+    told: list[bool] = []
+    recovery = Recovery(
+        log, lambda: None, lambda _: False, lambda clock: told.append(recovery.lost(at(15), b"10-0", clock)),
+        lambda *_: None, lambda *_: None,
+    )  # fmt: skip
+
+    def probe() -> None:
+        _, answered = recovery.probe()
+        answered(None)
+
+    probe()
+    its.note(b"10-0", at(18))
+    its.save()
+    probe()
+    end(dead)
+    log.clock_now = Clock(Lives(b"10-0 15-0 20-0"), at(20), 0, 0)
+    probe()
+    probe()
+    gevent.sleep(0)
+    assert (told, log.noted) == ([False, False, False, True], [(at(15), at(20))])
