@@ -157,29 +157,29 @@ def _listen(client: redis.Redis, stage: _Stage, log: EventLog) -> None:
             connection.connect()
         except ResponseError as error:
             raise Refused("HELLO 3", error) from error
-        connection.send_command("SSUBSCRIBE", channel)
-        connection.send_command(*log.probe(["user:check"]))
         heard = batches(connection._get_socket())
-        _await(heard, 2)
+        connection.send_command("SSUBSCRIBE", channel)
+        _await(heard, "SSUBSCRIBE")
+        connection.send_command(*log.probe(["user:check"]))
+        _await(heard, "EVAL")
         stage.one(("SPUBLISH", channel, ""))
-        _await(heard, 1)
+        _await(heard, "SPUBLISH")
+        connection.send_command("SUNSUBSCRIBE", channel)
+        _await(heard, "SUNSUBSCRIBE")
     finally:
         connection.disconnect()
 
 
-def _await(heard: Iterator[list[Any]], count: int) -> None:
-    """So many messages. Raises Refused, or Unheard."""
-    while count > 0:
-        try:
-            batch = next(heard)
-        except (TimeoutError, redis.TimeoutError) as error:
-            raise Unheard("what is published by SPUBLISH does not reach who has subscribed by SSUBSCRIBE") from error
-        except (redis.ConnectionError, OSError) as error:
-            raise Unheard("Redis closes the subscription: its client-output-buffer-limit pubsub is too low") from error
-        for message in batch:
-            if isinstance(message, Exception):
-                raise Refused("SSUBSCRIBE" if "subscribe" in str(message).lower() else "EVAL", message)
-        count -= len(batch)
+def _await(heard: Iterator[list[Any]], command: str) -> None:
+    """What the command brings. Raises Refused, or Unheard."""
+    try:
+        [message] = next(heard)
+    except (TimeoutError, redis.TimeoutError) as error:
+        raise Unheard(f"nothing comes of {command} on the connection that has subscribed") from error
+    except (redis.ConnectionError, OSError) as error:
+        raise Unheard("Redis closes the subscription: its client-output-buffer-limit pubsub is too low") from error
+    if isinstance(message, Exception):
+        raise Refused(command, message)
 
 
 def _work(store: Store, log: EventLog, settings: Settings) -> None:

@@ -47,7 +47,7 @@ def test_what_other_products_lack_is_named(bare: redis.Redis, rewrite: Callable[
 def test_a_subscription_that_hears_nothing(bare: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pushsvc.connecting.ANSWER_SECONDS", 0.3)
     with filtering(port_of(bare), lambda words: [b"GET", b"-"] if words[0] == b"SPUBLISH" else words) as port:
-        assert "SPUBLISH does not reach" in refused(f"redis://127.0.0.1:{port}")
+        assert "nothing comes of SPUBLISH" in refused(f"redis://127.0.0.1:{port}")
 
 
 def test_info_without_the_id_of_the_process(bare: redis.Redis) -> None:

@@ -17,7 +17,7 @@ from tests.filtering import filtering
 
 COMMANDS = sorted(
     {*rights.in_scripts(), *(command[0] for command in rights.by_themselves(ALONE, wait=True))}
-    | {"EVAL", "EVALSHA", "SCRIPT LOAD", "SSUBSCRIBE", "INFO"}
+    | {"EVAL", "EVALSHA", "SCRIPT LOAD", "SSUBSCRIBE", "SUNSUBSCRIBE", "INFO"}
 )
 
 
