@@ -12,6 +12,7 @@ import redis
 from pushsvc import rights
 from pushsvc.commands import Script
 from pushsvc.keys import ALONE, Keys
+from tests.accounts import least
 from tests.checking import account, check, port_of, refused
 from tests.filtering import filtering
 
@@ -81,6 +82,18 @@ def test_every_command_that_the_service_sends_is_tried() -> None:
     known = {command[0] for command in rights.by_themselves(ALONE, wait=True)} | {"SET", "SSUBSCRIBE", "SUNSUBSCRIBE"}
     assert {"SPUBLISH", "HGETALL", "XRANGE", "MGET"} <= written, "the pattern finds them"
     assert written - {"SSUBSCRIBE", "SUNSUBSCRIBE"} <= known
+
+
+def test_the_account_in_the_documentation_has_what_is_needed_and_no_more(bare: redis.Redis) -> None:
+    rules = least(prefix="pushsvc")
+    commands = {rule[1:].upper() for rule in rules if rule.startswith("+")}
+    assert commands == {command.replace(" ", "|") for command in COMMANDS} - {"WAIT"}
+    assert [rule for rule in rules if rule[0] in "~&"] == ["~pushsvc{0}:*", "&pushsvc{0}:*"]
+    with account(bare, *rules, ">hunter2") as url:
+        assert check(url) == []
+        assert "WAIT" in refused(url, wait_replicas=1)
+    with account(bare, *rules, ">hunter2", "+wait", "+select") as url:
+        assert "0 of the 1 replicas" in check(f"{url}/3", wait_replicas=1)[0]
 
 
 def test_every_script_is_run(bare: redis.Redis) -> None:
