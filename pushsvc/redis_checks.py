@@ -30,6 +30,7 @@ from pushsvc.errors import ConfigError
 from pushsvc.findings import SECTIONS, findings, parse
 from pushsvc.keys import Keys
 from pushsvc.layout import WrongPartitions
+from pushsvc.no_master import NoMaster
 from pushsvc.part import say
 from pushsvc.rehearsal import Refused, Unheard, exchange, rehearse
 from pushsvc.store import connect, first_word
@@ -207,6 +208,8 @@ def _translated(url: str) -> Iterator[None]:
         raise ConfigError(f"{_URL}: Redis refuses {error.command} ({error}); {_DOCS}") from error
     except Unheard as error:
         raise ConfigError(f"{_URL}: {error}") from error
+    except NoMaster as error:
+        raise _Lost(str(error)) from error
     except InvalidResponse as error:
         raise ConfigError(f"{_URL}: what answers there is not Redis: {error}") from error
     except (BusyLoadingError, ClusterDownError) as error:

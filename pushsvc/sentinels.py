@@ -18,8 +18,9 @@ from redis.retry import Retry
 
 from pushsvc import connecting
 from pushsvc.addresses import Address, RedisUrl
-from pushsvc.connecting import PlainConnection, TlsConnection
+from pushsvc.connecting import Account, PlainConnection, TlsConnection
 from pushsvc.lane import NotSent
+from pushsvc.no_master import no_master
 from pushsvc.succession import promptly
 
 logger = logging.getLogger(__name__)
@@ -61,15 +62,16 @@ class Sentinels:
     def master(self) -> Address:
         """Whom to connect to: the first answer decides, unless it is older than another was before, or there was none
         yet. Where no sentinel names any, it is whoever was it last. Raises RedisError."""
-        failure: Exception = redis.ConnectionError(f"the sentinels know no master of the name {self.service}")
+        failures: dict[Address, Exception | None] = {}
         first, down = self._known is None, False
         for client in list(self._order):
             try:
                 said = self.ask(client)
             except (redis.RedisError, OSError) as error:
-                failure = error
+                failures[_address(client)] = error
                 continue
             if said is None:
+                failures[_address(client)] = None
                 continue
             self._order.remove(client)
             self._order.insert(0, client)
@@ -81,7 +83,7 @@ class Sentinels:
         if down:
             raise redis.ConnectionError("the sentinels do not reach the master")
         if self._known is None:
-            raise failure
+            raise no_master(self.service, failures)
         return self._known.address
 
     def ask(self, client: redis.Redis) -> Said | None:
@@ -172,20 +174,26 @@ class _ToMasterByTls(_ToMaster, TlsConnection):
     pass
 
 
+def _address(client: redis.Redis) -> Address:
+    options = client.connection_pool.connection_kwargs
+    return options["host"], options["port"]
+
+
 def pool(url: RedisUrl, ask_seconds: float, **options: Any) -> ConnectionPool:
     """For connections with these `options`. A sentinel that is silent for `ask_seconds` is passed over."""
     own: dict[str, Any] = connecting.network(url) | {
+        "connection_class": TlsConnection if url.tls else PlainConnection,
+        "credential_provider": Account(
+            url.options.get("sentinel_username", ""), url.options.get("sentinel_password", "")
+        ),
         "socket_timeout": ask_seconds,
         "socket_connect_timeout": ask_seconds,
-        "username": url.options.get("sentinel_username"),
-        "password": url.options.get("sentinel_password"),
-        "ssl": url.tls,
         "retry": Retry(NoBackoff(), 0),
         "protocol": 2,
     }
-    clients = [redis.Redis(host, port, **own) for host, port in url.servers]
+    pools = [ConnectionPool(**own | {"host": host, "port": port}) for host, port in url.servers]
     return ConnectionPool(
         connection_class=_ToMasterByTls if url.tls else _ToMaster,
-        sentinels=Sentinels(url.service, clients),
+        sentinels=Sentinels(url.service, [redis.Redis(connection_pool=each) for each in pools]),
         **options,
     )

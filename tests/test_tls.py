@@ -71,7 +71,7 @@ def test_paths_are_of_the_folder_of_the_start(
         stack.stop()
 
 
-@pytest.mark.parametrize("scheme", ["rediss://", "rediss+cluster://"])
+@pytest.mark.parametrize("scheme", SCHEMES)
 def test_what_is_not_verified_is_refused(servers: TlsServers, scheme: str) -> None:
     given, url = servers.certificates, servers.url(scheme)
     own = f"ssl_certfile={given.client}&ssl_keyfile={given.client_key}"
@@ -83,7 +83,7 @@ def test_what_is_not_verified_is_refused(servers: TlsServers, scheme: str) -> No
     good(f"{url}?{own}&ssl_cert_reqs=optional&ssl_ca_certs={given.ca}&ssl_min_version=TLSv1.3")
 
 
-@pytest.mark.parametrize("scheme", ["rediss://", "rediss+cluster://"])
+@pytest.mark.parametrize("scheme", SCHEMES)
 def test_the_name_in_the_certificate(servers: TlsServers, scheme: str) -> None:
     url = f"{servers.url(scheme, 'localhost')}?{servers.certificates.query}"
     assert "Hostname mismatch" in bad(url)
