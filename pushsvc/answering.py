@@ -21,7 +21,8 @@ from pushsvc.listening import Connection, Start, begin, opening, start_after, st
 from pushsvc.outlet import QueueOutlet
 from pushsvc.partition import Partition
 from pushsvc.proof import with_proof
-from pushsvc.records import Record, unknown
+from pushsvc.record import Record
+from pushsvc.records import unknown
 from pushsvc.refusing import STREAM_HEADERS, resumable
 from pushsvc.replay import is_reset
 from pushsvc.service import service

@@ -23,7 +23,7 @@ from pushsvc.model import media_type, passing
 from pushsvc.outlet import QueueOutlet
 from pushsvc.partition import Partition
 from pushsvc.question import Question
-from pushsvc.records import Record
+from pushsvc.record import Record
 from pushsvc.refusing import STREAM_HEADERS
 from pushsvc.service import service
 from pushsvc.subscriber import Asker, Outlet, Reason

@@ -25,7 +25,8 @@ from pushsvc.model import Model
 from pushsvc.presence import BEAT_SECONDS, Presence
 from pushsvc.progress import Limits
 from pushsvc.question import Question
-from pushsvc.records import Record, Records
+from pushsvc.record import Record
+from pushsvc.records import Records
 from pushsvc.scribe import Scribe
 from pushsvc.subscriber import Asker, Listener, Subscriber
 

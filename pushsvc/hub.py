@@ -83,11 +83,13 @@ class Hub(Ear):
         unless Redis is away just now."""
         if subscriber.reason is not None or not (subscriber.gives_way or over):
             return  # one that has ended by now, as by a repeat of its request, is nobody's to give way to
-        began = self._presence.now()
-        if subscriber.gives_way:
-            subscriber.began = began  # before Redis answers: of two at once, the one that it hears last names both
         with contextlib.suppress(Unavailable):
-            self._presence.stand(subscriber.counted_as, began, over=over)
+            began = self._presence.now()
+            if subscriber.gives_way:
+                subscriber.began = began
+                self._presence.note(subscriber.counted_as, began)
+            if over:
+                self._presence.oust_for(subscriber.counted_as, began)
 
     def leave(self, subscriber: Subscriber) -> None:
         """Forget a subscriber. Harmless when repeated."""

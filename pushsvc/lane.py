@@ -4,6 +4,7 @@ round trip. So a crowd of publishers or joiners costs Redis and this process a f
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -71,13 +72,25 @@ class Lane:
         packed = b"".join([hiredis.pack_command(command) for command in commands])
         if not is_module_patched("socket"):
             return self._run_in_thread(packed, len(commands))
+        answers: list[Any] = self._ask(packed, len(commands)).get()
+        return answers
+
+    def send(self, commands: Sequence[Command]) -> None:
+        """As `run`, before what is asked from now on, but nobody is told what became of it."""
+        packed = b"".join([hiredis.pack_command(command) for command in commands])
+        if is_module_patched("socket"):
+            self._ask(packed, len(commands))
+        else:
+            with contextlib.suppress(redis.RedisError):
+                self._run_in_thread(packed, len(commands))
+
+    def _ask(self, packed: bytes, count: int) -> AsyncResult[list[Any]]:
         place: AsyncResult[list[Any]] = AsyncResult()
-        self._queue.append(_Request(packed, len(commands), place))
+        self._queue.append(_Request(packed, count, place))
         if self._worker is None or self._worker.dead:
             self._worker = gevent.spawn(self._work)  # not in this greenlet, which may be killed halfway
         self._wake.set()
-        answers: list[Any] = place.get()
-        return answers
+        return place
 
     def _run_in_thread(self, packed: bytes, count: int) -> list[Any]:
         """Under a server of threads there are no greenlets to share with."""

@@ -25,6 +25,7 @@ from pushsvc.store import Store
 from pushsvc.subscriber import Subscriber
 
 _ENTER: Final = Script("enter")
+_NOTE: Final = Script("note")
 _STAND: Final = Script("stand")
 
 BEAT_SECONDS: Final = 1.0  # how often counts that changed, and the sign of life, are written
@@ -34,6 +35,7 @@ MOST_TIMES: Final = 1000  # streams of one user and worker whose times are noted
 BATCH: Final = 200  # users in one round trip: when a crowd leaves at once, nobody waits for all of it
 FORGET_SECONDS: Final = 7 * 86400
 GIVE_WAY: Final = "give way"  # what a worker is told that has streams to end; no generation is called so
+_FULL, _IN, _OVER, _WHO_LIVES = range(4)  # what enter.lua answers
 AT_ONCE: Final = 2  # streams that give way to a new one: more than one, so that what went wrong is mended
 
 
@@ -56,13 +58,13 @@ class Presence:
         worker_id: str,
         max_per_user: int,
         streams: Callable[[str], Sequence[Subscriber]],
-        oust: Callable[[str, int], None],
+        oust: Callable[[Subscriber], None],
     ) -> None:
-        """`streams` of a user that are here and give way, oldest first; `oust` the one of a user that began then."""
+        """`streams` of a user that are here and give way, oldest first; `oust` one of them."""
         self._store = store
         self._streams = streams
         self._oust = oust
-        self._clock = 0  # of Redis, as far ahead of ours, in microseconds
+        self._clock: int | None = None  # of Redis, as far ahead of ours, in microseconds
         self._last = 0  # the last time that was given: each stream has one of its own
         self._keys = store.keys
         self._worker_id = worker_id
@@ -75,53 +77,88 @@ class Presence:
     def enter(self, connection: Counted) -> bool:
         """Count a connection in. True: others have to give way to it, once it stands. Raises TooManyConnections, or
         Unavailable."""
-        user, ousts = connection.counted_as, connection.ousts
-        names = [self._keys.connections(user), self._keys.streams(user)]
+        user = connection.counted_as
         self._changed.add(user)
         self._here[user], connection.counted = self._here[user] + 1, True
+        streams = self._known(user)
         try:
-            state, now = self._store.one(
-                _ENTER.call(
-                    names, self._worker_id, self._here[user], self._max_per_user, self._keys.worker(""),
-                    FORGET_SECONDS, int(ousts), self._times(user),
-                )
-            )  # fmt: skip
-            self._clock = int(now) - time.monotonic_ns() // 1000
+            state = self._entered(connection, streams)
         except Unwritable:  # as far as this worker knows
-            state = 1 if self._here[user] <= self._max_per_user else 2 if ousts and self._times(user) else 0
+            over = _OVER if connection.ousts and streams else _FULL
+            state = _IN if self._here[user] <= self._max_per_user else over
         except BaseException:
             self.leave(connection)
             raise
         self._changed.add(user)  # of two that enter at once, the one that Redis heard last may have the lower count
-        if state == 0:
+        if state == _FULL:
             self.leave(connection)
             raise TooManyConnections(
                 f"This user already has {self._max_per_user} connections; close one first.", retry_after=5
             )
-        return bool(state == 2)
+        return state == _OVER
+
+    def _entered(self, connection: Counted, streams: Sequence[Subscriber]) -> int:
+        """Whether other workers live is asked only where it matters: then the script is called again, with their
+        names."""
+        user, workers = connection.counted_as, list[str]()
+        names = [self._keys.connections(user), self._keys.streams(user)]
+        while True:
+            state, now, *found = self._store.one(
+                _ENTER.call(
+                    [*names, *map(self._keys.worker, workers)], self._worker_id, self._here[user], self._max_per_user,
+                    FORGET_SECONDS, int(connection.ousts), _times(streams), *workers,
+                )
+            )  # fmt: skip
+            self._clock = int(now) - time.monotonic_ns() // 1000
+            if state != _WHO_LIVES:
+                return int(state)
+            workers, streams = [each.decode() for each in found], self._known(user)
+
+    def _known(self, user: str) -> Sequence[Subscriber]:
+        """The user's streams here that give way; none where each new one would have to look at too many."""
+        return self._streams(user) if self._here[user] <= MOST_TIMES else ()
 
     def now(self) -> int:
-        """By Redis's clock, in microseconds since 1970, and later than any that this gave before."""
+        """By Redis's clock, in microseconds since 1970, and later than any that this gave before. Raises Unavailable if
+        that clock is not known yet, and cannot be read."""
+        if self._clock is None:
+            seconds, rest = map(int, self._store.one(("TIME",)))
+            self._clock = seconds * 10**6 + rest - time.monotonic_ns() // 1000
         self._last = max(self._last + 1, time.monotonic_ns() // 1000 + self._clock)
         return self._last
 
-    def stand(self, user: str, began: int, *, over: bool) -> None:
-        """One that began then stands. `over`: if the user has too many, others give way to it. Raises Unavailable."""
-        keys = self._keys
-        self._store.one(
-            _STAND.call(
-                [keys.connections(user), keys.streams(user)],
-                self._worker_id, self._here[user], self._times(user), FORGET_SECONDS,
-                self._max_per_user if over else "", began, AT_ONCE, keys.worker(""), keys.giving_way(""), keys.ear(""),
-                GIVE_WAY, int(BEAT_SECONDS * 10), user,
-            )
-        )  # fmt: skip
+    def note(self, user: str, began: int) -> None:
+        """One of the user's streams began then, which gives way to newer ones from now on. Nobody waits for Redis: the
+        next beat writes what it did not hear."""
+        self._changed.add(user)
+        if self._here[user] <= MOST_TIMES:
+            self._store.send(_NOTE.call([self._keys.streams(user)], self._worker_id, began, FORGET_SECONDS))
+
+    def oust_for(self, user: str, began: int) -> None:
+        """The one that began then stands, of a user who has too many: older ones give way to it. Raises Unavailable."""
+        keys, workers = self._keys, [self._worker_id]
+        while True:
+            names = [keys.connections(user), keys.streams(user)]
+            for each in workers:
+                names += (keys.worker(each), keys.giving_way(each), keys.ear(each))
+            unknown = self._store.one(
+                _STAND.call(
+                    names, self._max_per_user, began, AT_ONCE, GIVE_WAY, int(BEAT_SECONDS * 10), user,
+                    *workers,
+                )
+            )  # fmt: skip
+            if not unknown:
+                return
+            workers += [each.decode() for each in unknown]
 
     def give_way(self) -> None:
         """End what is to end here. Raises Unavailable."""
         for each in self._store.one(("LPOP", self._keys.giving_way(self._worker_id), BATCH)) or ():
             user, _, began = each.decode().rpartition(" ")
-            self._oust(user, int(began))
+            for stream in self._streams(user):
+                if stream.began == int(began):
+                    self.leave(stream)  # at once, though its greenlet has yet to end: those who enter now are counted
+                    self._oust(stream)
 
     def heard(self, word: str) -> bool:
         """Another worker says a word. False: it is not about this."""
@@ -132,14 +169,6 @@ class Presence:
     def _give_way(self) -> None:
         with contextlib.suppress(Unavailable):  # looked for again with the next beat
             self.give_way()
-
-    def _times(self, user: str) -> str:
-        """When the user's streams here began. '': there are none, or so many that each new one would have to look at
-        all of them; then what the last beat wrote counts."""
-        return self._oldest(user) if self._here[user] <= MOST_TIMES else ""
-
-    def _oldest(self, user: str) -> str:
-        return " ".join(str(each.began) for each in self._streams(user)[:MOST_TIMES])
 
     def total(self, user: str) -> int:
         """How many connections the user has now. Raises Unavailable."""
@@ -192,7 +221,10 @@ class Presence:
             pass  # somebody else's key; the others' counts are written
 
     def _count(self, user: str) -> list[Command]:
-        key, times = self._keys.connections(user), self._oldest(user)
+        key, times = (
+            self._keys.connections(user),
+            _times(self._streams(user)[:MOST_TIMES]),
+        )
         began: list[Command] = [("HDEL", self._keys.streams(user), self._worker_id)]
         if times:
             streams = self._keys.streams(user)
@@ -200,3 +232,7 @@ class Presence:
         if self._here[user] > 0:
             return [("HSET", key, self._worker_id, self._here[user]), ("EXPIRE", key, FORGET_SECONDS), *began]
         return [("HDEL", key, self._worker_id), *began]
+
+
+def _times(streams: Sequence[Subscriber]) -> str:
+    return " ".join(str(each.began) for each in streams)

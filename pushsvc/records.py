@@ -3,10 +3,10 @@ log, in a channel each."""
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -15,9 +15,10 @@ from pushsvc import sse
 from pushsvc.burst import Live
 from pushsvc.commands import Command, Script
 from pushsvc.ending import RUNNING, Ending
-from pushsvc.errors import NotFound, TooManyGenerations
+from pushsvc.errors import NotFound, PushError, TooManyGenerations
 from pushsvc.event import BEGINNING, EventId, answer_channel, answers_channel
 from pushsvc.eventlog import EventLog
+from pushsvc.record import FIELDS, Record
 from pushsvc.store import Store
 
 _BEGIN: Final = Script("begin", after="log")
@@ -25,25 +26,9 @@ _SAY: Final = Script("say", after="log")
 _FINISH: Final = Script("finish", after="log")
 
 FEED_SECONDS: Final = 3600  # a page that was away for longer reads the list again anyway
+FORGOTTEN_AT_ONCE: Final = 100  # generations of a user that are too many
 READ_EVENTS: Final = 1000
 MOST_PAGE_BYTES: Final = 4 * 2**20  # of questions and answers that are listed together
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """A generation as it is kept. `request`: what was asked; `answer`: what was said, as a completion, once
-    that is put together."""
-
-    id: str
-    user: str
-    state: str
-    worker: str
-    created: int  # Unix time, ms
-    ended: int | None
-    request: bytes
-    cancels: bool  # when nobody listens
-    ending: Ending | None
-    answer: bytes | None
 
 
 class Words(NamedTuple):
@@ -91,20 +76,53 @@ class Records:
         new = keys.draw(lambda: f"gen_{secrets.token_hex(12)}")
         names = [*self._log_keys(answers_channel(user)), keys.generation(new), keys.generations(user)]
         names += [keys.running(user), keys.generating(self._worker_id), keys.producers]
-        if key is not None:
-            names.append(keys.generation_key(user, key))
-        prefixes = keys.generation(""), keys.log(answer_channel("")), keys.tail(answer_channel(""))
-        said = self._store.one(
-            _BEGIN.call(
-                names, new, self._worker_id, self._keep_seconds, self._keep_events, self._most_per_user,
-                self._dedupe_seconds, *prefixes, _news(new, RUNNING), FEED_SECONDS,
-                "user", user, "request", request, "cancels", int(cancels),
-            )
-        )  # fmt: skip
-        found = said.decode()
-        if not found:
-            raise TooManyGenerations("This user has as many answers made as one may; try again later.", retry_after=2)
-        return found, found == new
+        first, looked = "", False
+        while True:
+            keyed = [] if key is None else [keys.generation_key(user, key), keys.generation(first)]
+            word, *ids = self._store.one(
+                _BEGIN.call(
+                    names + keyed, new, self._worker_id, self._keep_seconds, self._keep_events, self._most_per_user,
+                    self._dedupe_seconds, first, _news(new, RUNNING), FEED_SECONDS, FORGOTTEN_AT_ONCE,
+                    "user", user, "request", request, "cancels", int(cancels),
+                )
+            )  # fmt: skip
+            if word == b"other":
+                first = ids[0].decode()
+            elif word == b"full" and not looked:
+                self._forget_ended(user)
+                looked = True
+            elif word == b"full":
+                raise TooManyGenerations(
+                    "This user has as many answers made as one may; try again later.", retry_after=2
+                )
+            else:
+                self._forget(user, [each.decode() for each in ids])
+                return (new, True) if word == b"begun" else (first, False)
+
+    def _forget_ended(self, user: str) -> None:
+        """Of those that are noted as running some may have expired, and never ended."""
+        ids = [each.decode() for each in self._store.read([("SMEMBERS", self._keys.running(user))])[0]]
+        ended = self._ended(ids)
+        if ended:
+            self._store.one(("SREM", self._keys.running(user), *ended))
+
+    def _forget(self, user: str, ids: Sequence[str]) -> None:
+        """With all that belongs to them, unless they run. If Redis is away the next that begins has it done."""
+        if not ids:
+            return
+        with contextlib.suppress(PushError):
+            names = [
+                (self._keys.generation(each), *self._log_keys(answer_channel(each))[2:]) for each in self._ended(ids)
+            ]
+            self._store.execute([*(("UNLINK", *each) for each in names), ("ZREM", self._keys.generations(user), *ids)])
+
+    def _ended(self, ids: Sequence[str]) -> list[str]:
+        """Those of which it is known that they do not run, nor ever will."""
+        states = self._store.each([("HGET", self._keys.generation(each), "state") for each in ids])
+        runs = RUNNING.encode()
+        return [
+            each for each, state in zip(ids, states, strict=True) if state != runs and not isinstance(state, Exception)
+        ]
 
     def say(self, words: Sequence[Words]) -> Command:
         """The command that appends what generations say. It answers the state that each has now; a repeated write does
@@ -146,8 +164,8 @@ class Records:
         return record
 
     def _records(self, ids: Sequence[str]) -> list[Record | None]:
-        found = self._store.read([("HMGET", self._keys.generation(each), *_FIELDS) for each in ids])
-        return [_record(each, dict(zip(_FIELDS, raw, strict=True))) for each, raw in zip(ids, found, strict=True)]
+        found = self._store.read([("HMGET", self._keys.generation(each), *FIELDS) for each in ids])
+        return [Record.read(each, dict(zip(FIELDS, raw, strict=True))) for each, raw in zip(ids, found, strict=True)]
 
     def newest(self, user: str, limit: int, after: str | None) -> tuple[list[Record], bool]:
         """The user's, newest first, those that began before `after`; and whether there are more. Fewer than `limit`
@@ -237,23 +255,3 @@ class Records:
 
 def _news(generation_id: str, state: str) -> bytes:
     return sse.frame("generation", orjson.dumps({"id": generation_id, "state": state}).decode())
-
-
-_FIELDS: Final = (
-    b"state", b"user", b"worker", b"created", b"ended", b"request", b"cancels", b"answer",
-    b"error", b"refusal-status", b"refusal-headers", b"refusal", b"headers",
-)  # fmt: skip
-
-
-def _record(generation_id: str, raw: dict[bytes, bytes | None]) -> Record | None:
-    held = {name: value for name, value in raw.items() if value is not None}
-    try:
-        state = held[b"state"].decode()
-        return Record(
-            generation_id, held[b"user"].decode(), state, held[b"worker"].decode(), int(held[b"created"]),
-            int(held[b"ended"]) if b"ended" in held else None,
-            held[b"request"], held[b"cancels"] == b"1",
-            None if state == RUNNING else Ending.of(state, held), held.get(b"answer"),
-        )  # fmt: skip
-    except KeyError:  # there is none, or one that was written to after it expired
-        return None

@@ -80,6 +80,10 @@ class _Stage(Store):
                 raise Refused(_name(command), answer)
         return answers
 
+    def send(self, command: Command) -> None:
+        """Here it is waited for."""
+        self.one(command)
+
     def connect(self, lane: Lane | None = None) -> ConnectionInterface:
         """One for each lane, as that makes it."""
         lane = lane or self._lane
@@ -198,11 +202,16 @@ def _work(store: Store, log: EventLog, settings: Settings) -> None:
     log.position(user)
     store.one(lose(keys, (clock.last, clock.last)))
     presence = Presence(store, worker, 1, lambda _: (), lambda *_: None)
-    visitor = _Visitor(user)
-    presence.enter(visitor)
-    presence.stand(user, presence.now(), over=True)
+    visitors = [_Visitor(user), _Visitor(user)]
+    for visitor in visitors:  # the second is one too many, and the first gives way
+        over = presence.enter(visitor)
+        began = presence.now()
+        presence.note(user, began)
+        if over:
+            presence.oust_for(user, began)
     presence.total(user)
-    presence.leave(visitor)
+    for visitor in visitors:
+        presence.leave(visitor)
     presence.write()
     presence.give_way()
     _answer(store, log, user, worker, settings)

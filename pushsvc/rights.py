@@ -47,9 +47,10 @@ def by_themselves(keys: Keys, wait: bool) -> list[Command]:
         ("SET", text, "", "EX", 60), ("EXPIRE", text, 60, "GT"),
         ("HGET", hashed, "field"), ("HGETALL", hashed), ("HMGET", hashed, "field"), ("HSTRLEN", hashed, "field"),
         ("HSET", hashed, "field", ""), ("EXPIRE", hashed, 60), ("HDEL", hashed, "field"),
-        ("SMEMBERS", members), ("SREM", members, ""), ("ZREVRANGE", ranked, 0, 0), ("ZREVRANK", ranked, ""),
+        ("SMEMBERS", members), ("SREM", members, ""),
+        ("ZREM", ranked, ""), ("ZREVRANGE", ranked, 0, 0), ("ZREVRANK", ranked, ""),
         ("LPOP", listed, 1), ("XRANGE", stream, "-", "+", "COUNT", 1), ("XREVRANGE", stream, "+", "-", "COUNT", 1),
-        ("DEL", text, hashed), ("SPUBLISH", channel, ""),
+        ("DEL", text, hashed), ("UNLINK", text), ("SPUBLISH", channel, ""),
     ]  # fmt: skip
     return [*commands, ("WAIT", 0, 1)] if wait else commands
 

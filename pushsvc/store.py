@@ -102,6 +102,10 @@ class Store:
         """The answer to a single command."""
         return self.execute([command])[0]
 
+    def send(self, command: Command) -> None:
+        """What nobody need wait for, nor know of: it is done before what is asked from now on."""
+        self._lane.send([command])
+
     def _run(self, lane: Lane, commands: Sequence[Command], *, refusals: bool = False) -> list[Any]:
         try:
             answers = lane.run(commands)

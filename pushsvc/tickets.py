@@ -197,16 +197,18 @@ class Tickets:
         return Begun(self._cookie_name(user), cookie, earlier.decode())
 
     def _spend(self, use: Use, digest: str, stream: str, cursor: EventId | None, cookie: str) -> bytes:
-        keys = self._keys
+        keys, first = self._keys, use.kind is Kind.FIRST
         names = [keys.ticket(digest), keys.spent_ticket(digest), keys.ticket_use(digest), keys.ticket_proof(digest)]
-        first = use.kind is Kind.FIRST
-        earlier: bytes | None = self._store.one(
-            _SPEND.call(
-                names, SESSION_SECONDS, int(TAKE_OVER_SECONDS * 1000), int(first), stream,
-                "" if cursor is None else str(cursor), cookie, digest, keys.proof(""),
-                "" if use.proof is None else _digest(use.proof),
-            )
-        )  # fmt: skip
+        proven = "" if use.proof is None else _digest(use.proof)
+        earlier: bytes | list[bytes] | None = [b""]
+        while isinstance(earlier, list):  # the ticket's proof is another than was thought
+            before = earlier[0].decode()
+            earlier = self._store.one(
+                _SPEND.call(
+                    [*names, keys.proof(before), keys.proof(proven)], SESSION_SECONDS, int(TAKE_OVER_SECONDS * 1000),
+                    int(first), stream, "" if cursor is None else str(cursor), cookie, digest, before, proven,
+                )
+            )  # fmt: skip
         if earlier is None:
             raise (LostRace if first else Unauthorized)("The ticket was used already; ask for a new one.")
         return earlier

@@ -7,6 +7,7 @@ import os
 import random
 import re
 import resource
+import shutil
 import signal
 import socket
 import subprocess
@@ -28,6 +29,14 @@ from tests.eventsource import DEADLINE, EventSource, until
 ROOT = Path(__file__).resolve().parent.parent
 SECRET = "a-test-key-and-nothing-but-a-test-key"
 START_SECONDS = 60.0
+
+
+def copied(folder: Path) -> Path:
+    """The service's code, to be changed there."""
+    for part in ("pushsvc", "templates", "nginx"):
+        shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "app.py", folder)
+    return folder
 
 
 def free_port() -> int:

@@ -64,6 +64,28 @@ def test_the_oldest_gives_way_to_the_newest(capped: Stack, user: str, name: str)
         until(lambda: sum(map(int, capped.redis.hvals(counted))) == cap, "the count to be true")
 
 
+def test_of_a_crowd_that_comes_at_once_as_many_stay_as_may(capped: Stack, user: str) -> None:
+    """On whichever workers: each stream that is told to end is told so once, and counts no more from then on."""
+    crowd: list[EventSource] = []
+    threads = [
+        threading.Thread(target=lambda: crowd.append(EventSource(f"{capped.url}/events", capped.bearer(user))))
+        for _ in range(5 * CAP)
+    ]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    until(lambda: sum(source.closed for source in crowd) >= 4 * CAP, "the others to give way")
+    until(lambda: connections(capped, user) == CAP, "the count to be true")
+    event = capped.publish(user=user)
+    for source in crowd:
+        if not source.closed:
+            source.wait_ids(event)
+    assert sum(event in source.ids for source in crowd) == CAP
+    for source in crowd:
+        source.close()
+
+
 def test_streams_of_others_stay(capped: Stack, user: str) -> None:
     with ExitStack() as opened:
         other = opened.enter_context(capped.listen(f"{user}-other"))
@@ -196,14 +218,11 @@ def presence(capped: Stack) -> Iterator[tuple[Presence, list[Subscriber]]]:
         )
 
 
-def test_of_streams_that_stand_at_once_all_are_known(
+def test_of_streams_that_begin_at_once_all_are_known(
     presence: tuple[Presence, list[Subscriber]], user: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Though their words to Redis cross."""
     mine, here = presence
-    here += [stream(user) for _ in range(CAP)]
-    for each in here:
-        mine.enter(each)
     hub, answer = Hub.__new__(Hub), mine._store.one
     hub._presence = mine
 
@@ -211,8 +230,14 @@ def test_of_streams_that_stand_at_once_all_are_known(
         gevent.sleep(0)
         return answer(command)
 
+    def enter() -> None:
+        each = stream(user)
+        mine.enter(each)
+        here.append(each)
+        hub.stand(each, over=False)
+
     monkeypatch.setattr(mine._store, "one", one)
-    gevent.joinall([gevent.spawn(hub.stand, each, over=False) for each in here], raise_error=True)
+    gevent.joinall([gevent.spawn(enter) for _ in range(CAP)], raise_error=True)
     times = mine._store.one(("HGET", keys.streams(user), "own")).split()
     assert times == [b"%d" % each.began for each in here]
 

@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from tests.eventsource import until
-from tests.stack import ROOT, Stack, alive, command
+from tests.stack import ROOT, Stack, alive, command, copied
 from tests.test_faults import publishing
 
 LOADED_BY_THE_MASTER = "worker.py", "config.py"
@@ -26,10 +26,7 @@ LOADED_BY_WORKERS = "views.py"
 @pytest.fixture(scope="module")
 def reloaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A stack that runs a copy of the service."""
-    folder = tmp_path_factory.mktemp("service")
-    for part in ("pushsvc", "templates", "nginx"):
-        shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "app.py", folder)
+    folder = copied(tmp_path_factory.mktemp("service"))
     running = Stack(tmp_path_factory.mktemp("restarts"), folder=folder, retry_seconds=1)
     yield running
     running.stop()

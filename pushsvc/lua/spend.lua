@@ -2,11 +2,15 @@
 -- now. Its earlier proof, if it had any, counts no more.
 --
 -- KEYS[1] the fresh ticket   KEYS[2] the spent ticket   KEYS[3] its use   KEYS[4] the digest of its proof
+-- KEYS[5] the earlier proof   KEYS[6] the new proof
 -- ARGV[1] seconds a spent one is remembered   ARGV[2] ms in which it may be taken over   ARGV[3] 1 if it is fresh
 -- ARGV[4] the stream's name   ARGV[5] the cursor it begins at   ARGV[6] the digest of the cookie that goes with it
--- ARGV[7] the ticket's digest   ARGV[8] prefix of the keys of proofs   ARGV[9] digest of the new proof, or ''
+-- ARGV[7] the ticket's digest   ARGV[8] digest of the earlier proof, as far as the caller knows, or ''
+-- ARGV[9] digest of the new proof, or ''
 -- Returns the name of the stream that is taken over, '' if it is the first; false if the ticket is not fresh, or the
--- moment has passed.
+-- moment has passed; {digest} of the earlier proof if that is another: nothing was done, and it is to be called again.
+local proof = redis.call('GET', KEYS[4])
+if proof and proof ~= ARGV[8] then return {proof} end
 local earlier = ''
 if ARGV[3] == '1' then
   local claims = redis.call('GET', KEYS[1])
@@ -19,11 +23,10 @@ else
   if not earlier then return false end
 end
 redis.call('HSET', KEYS[3], 'stream', ARGV[4], 'cookie', ARGV[6])
-local proof = redis.call('GET', KEYS[4])
-if proof then redis.call('DEL', ARGV[8] .. proof, KEYS[4]) end
+if proof then redis.call('DEL', KEYS[5], KEYS[4]) end
 if ARGV[9] ~= '' then
   redis.call('SET', KEYS[4], ARGV[9], 'EX', ARGV[1])
-  redis.call('SET', ARGV[8] .. ARGV[9], ARGV[7], 'EX', ARGV[1])
+  redis.call('SET', KEYS[6], ARGV[7], 'EX', ARGV[1])
 end
 redis.call('DEL', KEYS[1]) -- last: what was refused before it has not cost the ticket
 return earlier

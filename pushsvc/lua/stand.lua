@@ -1,50 +1,49 @@
 #!lua flags=allow-oom
--- Note that a stream of a user stands. If the user has too many connections, the oldest streams give way, of whichever
--- worker: each is told, and finds out what to end even if that word gets lost.
+-- A stream of a user stands that has too many connections: the oldest streams give way, of whichever worker. Each is
+-- told, and finds out what to end even if that word gets lost.
 --
 -- KEYS[1] the user's connections: worker id -> count
 -- KEYS[2] when the user's streams began that can give way: worker id -> Unix times in microseconds, rising
--- ARGV[1] this worker's id   ARGV[2] its count   ARGV[3] the times of its own streams; '': as noted before
--- ARGV[4] seconds until an untouched count is forgotten
--- ARGV[5] most connections of one user; empty: nobody need give way
--- ARGV[6] the time of the new stream, which stays   ARGV[7] most streams that give way
--- ARGV[8] prefix of the keys that say a worker lives   ARGV[9] prefix of the lists of what a worker has to end
--- ARGV[10] prefix of the channels on which workers are told   ARGV[11] the word
--- ARGV[12] seconds for which such a list is kept   ARGV[13] the user, as in that list
--- Returns nothing.
-if ARGV[3] ~= '' then
-  redis.call('HSET', KEYS[2], ARGV[1], ARGV[3])
-  redis.call('EXPIRE', KEYS[2], ARGV[4])
-end
-if ARGV[5] == '' then return end
-
-local total = tonumber(ARGV[2])
+-- KEYS[3...] for each of the workers of ARGV[7...]: what says that it lives, the list of what it has to end, and the
+-- channel on which it is told
+-- ARGV[1] most connections of one user   ARGV[2] the time of the new stream, which stays
+-- ARGV[3] most streams that give way   ARGV[4] the word   ARGV[5] seconds for which a list is kept
+-- ARGV[6] the user, as in that list   ARGV[7...] workers; the first is the new stream's
+-- Returns the workers without which that cannot be said: nothing was done, and it is to be called again with them, too.
+-- One that is not among ARGV then counts as alive, and has nothing that gives way.
+local first = {} -- of each worker's keys
+for i = 7, #ARGV do first[ARGV[i]] = 3 * (i - 6) end
+local total = 0
 local times = {}
-local function note(worker, text)
-  times[worker] = {}
-  for each in string.gmatch(text or '', '%d+') do table.insert(times[worker], each) end
-end
-note(ARGV[1], ARGV[3] ~= '' and ARGV[3] or redis.call('HGET', KEYS[2], ARGV[1]))
+local unknown = {}
 local held = redis.call('HGETALL', KEYS[1])
 for i = 1, #held, 2 do
-  if held[i] ~= ARGV[1] and redis.call('EXISTS', ARGV[8] .. held[i]) == 1 then
+  local worker = held[i]
+  if not first[worker] then
+    unknown[#unknown + 1] = worker
     total = total + held[i + 1]
-    note(held[i], redis.call('HGET', KEYS[2], held[i]))
+  elseif worker == ARGV[7] or redis.call('EXISTS', KEYS[first[worker]]) == 1 then
+    total = total + held[i + 1]
+    times[worker] = {}
+    for each in string.gmatch(redis.call('HGET', KEYS[2], worker) or '', '%d+') do table.insert(times[worker], each) end
   end
 end
-for _ = 1, math.min(total - tonumber(ARGV[5]), tonumber(ARGV[7])) do
+if total > tonumber(ARGV[1]) and #unknown > 0 and #ARGV == 7 then return unknown end
+
+for _ = 1, math.min(total - tonumber(ARGV[1]), tonumber(ARGV[3])) do
   local oldest, place
   for worker, list in pairs(times) do
     for number, each in ipairs(list) do
-      if each ~= ARGV[6] and (not oldest or tonumber(each) < tonumber(times[oldest][place])) then
+      if each ~= ARGV[2] and (not oldest or tonumber(each) < tonumber(times[oldest][place])) then
         oldest, place = worker, number
       end
     end
   end
-  if not oldest then return end
-  redis.call('RPUSH', ARGV[9] .. oldest, ARGV[13] .. ' ' .. table.remove(times[oldest], place))
-  redis.call('EXPIRE', ARGV[9] .. oldest, ARGV[12])
-  redis.call('SPUBLISH', ARGV[10] .. oldest, ARGV[11])
+  if not oldest then break end
+  local list, channel = KEYS[first[oldest] + 1], KEYS[first[oldest] + 2]
+  redis.call('RPUSH', list, ARGV[6] .. ' ' .. table.remove(times[oldest], place))
+  redis.call('EXPIRE', list, ARGV[5])
+  redis.call('SPUBLISH', channel, ARGV[4])
   if #times[oldest] > 0 then
     redis.call('HSET', KEYS[2], oldest, table.concat(times[oldest], ' '))
   else
@@ -52,3 +51,4 @@ for _ = 1, math.min(total - tonumber(ARGV[5]), tonumber(ARGV[7])) do
   end
   if redis.call('HEXISTS', KEYS[1], oldest) == 1 then redis.call('HINCRBY', KEYS[1], oldest, -1) end
 end
+return {}
