@@ -49,7 +49,7 @@ class Failover:
     def _ask(self, client: redis.Redis) -> None:
         said = self._sentinels.ask(client)
         if said is not None:
-            self._sentinels.hear(said)
+            self._sentinels.hear(client, said)
         self._note(client, "" if said else "it knows no master of that name")
 
     def _wait(self, pubsub: Any) -> None:

@@ -48,6 +48,7 @@ class Sentinels:
         self.service = service
         self.clients = tuple(clients)
         self._order = list(clients)  # who answered last is asked first
+        self._said: dict[redis.Redis, Said] = {}  # by each of them, last
         self._known: Said | None = None
         self._named = 0.0  # monotonic time at which a sentinel named this master last
         self._connections: WeakSet[_ToMaster] = WeakSet()
@@ -75,7 +76,7 @@ class Sentinels:
                 continue
             self._order.remove(client)
             self._order.insert(0, client)
-            self.hear(said)
+            self.hear(client, said)
             if said.address == self.known:
                 down = said.down
                 if not (down or first):
@@ -104,17 +105,27 @@ class Sentinels:
         down = judged and bool({b"s_down", b"o_down"} & set(fields[b"flags"].split(b",")))
         return Said((address[0].decode(), int(address[1])), int(fields.get(b"config-epoch", 0)), down)
 
-    def hear(self, said: Said) -> None:
-        """What is newer than all before is believed. What is not, only once nobody has named the master of that for
-        long: the sentinels have been set up anew."""
+    def hear(self, client: redis.Redis, said: Said) -> None:
+        """What is newer than all before is believed. What is not, if most of them say it, as where an account may not
+        ask for epochs; or once nobody has named the master for long: then they have been set up anew."""
         now, known = time.monotonic(), self._known
+        self._said[client] = said
         if known is not None and said.address == known.address:
             self._known = Said(said.address, max(said.epoch, known.epoch), said.down)
-        elif known is None or said.epoch > known.epoch or now - self._named > FORGET_SECONDS:
+        elif (
+            known is None
+            or said.epoch > known.epoch
+            or (said.epoch == known.epoch and self._is_of_most(said.address))
+            or now - self._named > FORGET_SECONDS
+        ):
             self._follow(said, known)
         else:
             return
         self._named = now
+
+    def _is_of_most(self, address: Address) -> bool:
+        named = sum(said.address == address for said in self._said.values())
+        return 2 * named > len(self.clients)
 
     def _follow(self, said: Said, before: Said | None) -> None:
         self._known = said

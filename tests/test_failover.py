@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 
 import pytest
@@ -81,11 +81,27 @@ def test_what_was_acknowledged_is_there_and_nothing_comes_twice(
         stack.stop()
 
 
+def one_sentinel(replicated: Replicated) -> str:
+    """Not the one that makes the new master: this one hears of it a second later."""
+    return f"redis+sentinel://127.0.0.1:{replicated.sentinels[1]}/{SERVICE}"
+
+
+def least_rights(replicated: Replicated) -> str:
+    """An account that may ask for the address, and hears no news."""
+    rights = ("-@all", "+auth", "+sentinel|get-master-addr-by-name")
+    for port in replicated.sentinels:
+        redis.Redis(port=port).execute_command("ACL", "SETUSER", "pushsvc", "on", ">pw", "resetchannels", *rights)
+    return f"{replicated.url}?sentinel_username=pushsvc&sentinel_password=pw"
+
+
+@pytest.mark.parametrize("url", [one_sentinel, least_rights])
 def test_what_is_lost_before_the_name_is_known_is_said(
-    replicated: Replicated, tmp_path_factory: pytest.TempPathFactory, user: str
+    replicated: Replicated,
+    tmp_path_factory: pytest.TempPathFactory,
+    user: str,
+    url: Callable[[Replicated], str],
 ) -> None:
-    """Who knows none but a sentinel that did not make the new master hears of it a second later."""
-    stack = up(tmp_path_factory, f"redis+sentinel://127.0.0.1:{replicated.sentinels[1]}/{SERVICE}")
+    stack = up(tmp_path_factory, url(replicated))
     away = f"{user}-away"
     try:
         first = stack.publish(user=away, data="first")
@@ -174,21 +190,33 @@ def said(address: Address, epoch: int) -> Said:
 
 def test_whose_word_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = ("10.0.0.1", 6379), ("10.0.0.2", 6379)
-    asked = Sentinels(SERVICE, [])
-    for word, believed in (
-        (said(first, 3), first),
-        (said(second, 3), first),  # no newer than what is known
-        (said(second, 4), second),
-        (said(first, 3), second),  # has not heard of it yet
-        (said(first, 5), first),
-        (said(first, 4), first),
-        (said(second, 4), first),
+    clients = [redis.Redis() for _ in range(3)]
+    asked = Sentinels(SERVICE, clients)
+    for number, word, believed in (
+        (0, said(first, 3), first),
+        (1, said(second, 3), first),  # no newer than what is known
+        (1, said(second, 4), second),
+        (0, said(first, 3), second),  # has not heard of it yet
+        (2, said(first, 3), second),
+        (0, said(first, 5), first),
+        (1, said(second, 5), first),
+        (2, said(second, 5), second),  # so say most of them
+        (2, said(first, 4), second),
     ):
-        asked.hear(word)
+        asked.hear(clients[number], word)
         assert asked.known == believed
-    monkeypatch.setattr(sentinels, "FORGET_SECONDS", 0.0)  # nobody has named the first for long
-    asked.hear(said(second, 0))
-    assert asked.known == second, "the sentinels were set up anew"
+    monkeypatch.setattr(sentinels, "FORGET_SECONDS", 0.0)  # nobody has named the second for long
+    asked.hear(clients[0], said(first, 0))
+    assert asked.known == first, "they were set up anew"
+
+
+def test_nothing_waits_for_ever_for_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sentinel that would have made another master may have died."""
+    monkeypatch.setattr(sentinels, "HOLD_SECONDS", 0.05)
+    asked = Sentinels(SERVICE, [])
+    asked.hold()
+    asked.settle()
+    assert asked.known is None
 
 
 def test_the_failover_of_redis_itself_behind_a_proxy(tmp_path_factory: pytest.TempPathFactory, user: str) -> None:
