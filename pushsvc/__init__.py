@@ -26,10 +26,12 @@ def create_app(settings: Settings) -> Flask:
 
     from pushsvc import answering, arguments, asking, auth, models, pages, problems, views
     from pushsvc.addresses import CLUSTER_SCHEMES
+    from pushsvc.coverage import Coverage
     from pushsvc.embedded import redis_url
     from pushsvc.event import Limits
     from pushsvc.fanout import Fanout
     from pushsvc.forwarding import Forwarding
+    from pushsvc.health import Health
     from pushsvc.keys import Keys
     from pushsvc.mock import Mock
     from pushsvc.origins import EXPOSED
@@ -37,6 +39,7 @@ def create_app(settings: Settings) -> Flask:
     from pushsvc.poll import POLLS
     from pushsvc.room import Room
     from pushsvc.service import EXTENSION, Service
+    from pushsvc.store import nodes_of
     from pushsvc.upstream import Upstream
 
     url = redis_url(settings)
@@ -53,7 +56,9 @@ def create_app(settings: Settings) -> Flask:
         lambda: sum(len(each.generations) for each in partitions) >= settings.llm_max_generations,
     )
     count = settings.partitions if url.startswith(CLUSTER_SCHEMES) else 1
-    partitions += [make_partition(url, Keys(number, count, settings.redis_prefix), shared) for number in range(count)]
+    keys = Keys(0, count, settings.redis_prefix)
+    partitions += [make_partition(url, each, shared) for each in keys.all()]
+    coverage = Coverage(nodes_of(url, settings.redis_password_file), keys) if url.startswith(CLUSTER_SCHEMES) else None
 
     app = Flask("pushsvc", template_folder="../templates", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = arguments.MAX_BODY_BYTES
@@ -67,6 +72,7 @@ def create_app(settings: Settings) -> Flask:
         partitions=tuple(partitions),
         model=shared.model,
         log=partitions[0].log if count == 1 else Fanout([each.log for each in partitions]),
+        health=Health(partitions, coverage),
     )
     problems.install(app)
     for each in (views, asking, answering, models, pages):

@@ -151,6 +151,15 @@ class TooFewReplicas(Unwritable, Unreached):
     """Redis has fewer replicas than it was told to have before it writes. Nothing of what was asked has been done."""
 
 
+class ReadsOnly(Unwritable, Unreached):
+    """Redis's cluster lacks a part of its data, and takes no writes to the others. Nothing of what was asked has been
+    done."""
+
+
+class Unconfirmed(Unavailable):
+    """It was done, but fewer replicas have it than shall, or nobody knows how many."""
+
+
 class Full(Unwritable):
     """Redis has no room left, in memory or on its disk."""
 

@@ -28,6 +28,7 @@ TAIL_EXTRA_SECONDS: Final = 30 * 86400
 
 
 PATIENCE_SECONDS: Final = 3.0  # how long a publish waits for a Redis that restarts, or moves
+EVICTS_SECONDS: Final = 5  # when to come back to a Redis that an operator has to set right
 LIFE_BYTES: Final = 42  # the longest id, and a mark
 _NOT_YET: Final = Unreached("", retry_after=1)
 
@@ -111,6 +112,8 @@ class EventLog:
     def append(self, events: Sequence[Event]) -> list[Receipt | PushError]:
         """Store and announce, in order, in one round trip; each event by itself is all or nothing. While Redis is away
         this waits a little, and tries again what that cannot double."""
+        if self._store.evicts:  # nothing is acknowledged that may vanish without a word
+            return [Unavailable(self._store.evicts, retry_after=EVICTS_SECONDS)] * len(events)
         receipts: list[Receipt | PushError] = [_NOT_YET] * len(events)
         patience = Patience(PATIENCE_SECONDS)
         while True:
@@ -154,7 +157,7 @@ class EventLog:
             event_id = EventId.from_redis(answer[0])
             self.acknowledged.note(self._store.succession.lives.current, event_id)
             return Receipt(event_id, bool(answer[1]))
-        error = refusal(answer)
+        error = self._store.refusal(answer)
         if isinstance(error, Broken):
             logger.error("one of these keys is of a wrong type; delete it: %s", " ".join(map(repr, self._names(event))))
         return error
@@ -166,7 +169,7 @@ class EventLog:
         try:
             return self._clock(*answer)
         except Replaced as error:
-            raise refusal(error) from error
+            raise self._store.refusal(error) from error
 
     def probe(self, channels: Sequence[str]) -> Command:
         """The command that asks for the clock and these channels' tails, for a connection of its own; it needs no

@@ -13,6 +13,7 @@ logger = logging.getLogger(__name__)
 
 FIRST_PAUSE: Final = 0.1  # seconds before the first restart, doubled up to
 LONGEST_PAUSE: Final = 2.0
+REMIND_SECONDS: Final = 60.0  # between two lines about a loop that goes on failing, once the pause has grown
 TURN_SECONDS: Final = 0.01  # work that has more to do lets others have their turn after so long
 
 
@@ -29,6 +30,7 @@ class Loop:
         self._body = body
         self._expected = expected
         self._pause = FIRST_PAUSE
+        self._told_at = float("-inf")  # monotonic time
         self._greenlet: gevent.Greenlet | None = None
 
     def start(self) -> None:
@@ -52,10 +54,19 @@ class Loop:
                 logger.error("loop %s ended; restarting", self.name)
             except Exception as error:  # whatever it is, the loop must come back
                 bug = not isinstance(error, self._expected)
-                logger.error("loop %s: %s; restarting in %.1f s", self.name, error, self._pause, exc_info=bug)
+                if bug or self._is_news():
+                    logger.error("loop %s: %s; restarting in %.1f s", self.name, error, self._pause, exc_info=bug)
             self.healthy = False
             gevent.sleep(self._pause)
             self._pause = min(self._pause * 2, LONGEST_PAUSE)
+
+    def _is_news(self) -> bool:
+        """Another failure of the world; if it goes on and on, now and then."""
+        now = time.monotonic()
+        if self._pause == LONGEST_PAUSE and now - self._told_at < REMIND_SECONDS:
+            return False
+        self._told_at = now
+        return True
 
 
 class Turn:

@@ -4,13 +4,14 @@ every user lives in one of them; a single server is one."""
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from pushsvc import failover
 from pushsvc.acknowledged import Acknowledged
 from pushsvc.bus import Bus
+from pushsvc.checkup import Checkup
 from pushsvc.config import Settings
 from pushsvc.connections import Connections
 from pushsvc.errors import Unavailable
@@ -51,9 +52,10 @@ class Shared:
     full: Callable[[], bool]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Partition:
     keys: Keys
+    store: Store
     log: EventLog
     hub: Hub
     lifetimes: Lifetimes
@@ -62,6 +64,7 @@ class Partition:
     streams: Streams
     generations: Generations
     failover: tuple[Loop, ...]
+    checkup: Checkup
 
     def start(self) -> None:
         self.hub.bus.start()
@@ -70,7 +73,7 @@ class Partition:
 
     def stop(self) -> None:
         """Write what is known, then end the loops."""
-        if not self.hub.connections.positions.flush(FLUSH_SECONDS):
+        if not self.hub.connections.positions.flush(self._flush_seconds):
             logger.error("positions of some users could not be written; they may get events twice")
         for loop in self._loops():
             loop.stop()
@@ -82,17 +85,35 @@ class Partition:
 
     def end_answers(self) -> None:
         """Those that still run; they cannot go on elsewhere. Harmless when repeated."""
-        if not self.generations.stop(FLUSH_SECONDS):
+        if not self.generations.stop(self._flush_seconds):
             logger.error("the ends of some answers could not be written; another worker will")
 
+    @property
+    def _flush_seconds(self) -> float:
+        """One that is lost holds no worker up that stops."""
+        return 0.0 if self.lost else FLUSH_SECONDS
+
     def unready(self) -> str | None:
-        """Why this worker should get no traffic; None: it should."""
+        """See Kept."""
         if not self.hub.bus.live:
             return "The subscription to Redis is not proven live."
         for loop in self._loops():
             if not loop.healthy:
                 return f"The background loop {loop.name} does not run."
-        return None
+        return self.checkup.lacking
+
+    def problems(self) -> Mapping[str, str]:
+        """See Kept."""
+        return self.checkup.problems()
+
+    @property
+    def lost(self) -> bool:
+        """To everybody: the cluster's node that has it is down."""
+        return self.store.lost
+
+    @lost.setter
+    def lost(self, lost: bool) -> None:
+        self.store.lost = lost
 
     def _loops(self) -> tuple[Loop, ...]:
         return (
@@ -100,6 +121,7 @@ class Partition:
             self.lifetimes.loop,
             self.hub.connections.positions.loop,
             self.presence.loop,
+            self.checkup.loop,
             *self.generations.loops,
             *self.failover,
         )
@@ -166,6 +188,7 @@ def make_partition(url: str, keys: Keys, shared: Shared) -> Partition:
     tickets = Tickets(store, shared.secret, settings.leeway_seconds)
     return Partition(
         keys,
+        store,
         log,
         hub,
         Lifetimes(connections),
@@ -174,4 +197,5 @@ def make_partition(url: str, keys: Keys, shared: Shared) -> Partition:
         streams,
         generations,
         failover.loops(client),
+        Checkup(store, settings, presence),
     )

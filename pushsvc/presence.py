@@ -72,6 +72,7 @@ class Presence:
         self._here: Counter[str] = Counter()
         self._changed: set[str] = set()
         self._written = self._all_written = 0.0  # monotonic times
+        self.refused: str | None = None  # why Redis writes nothing just now
         self.loop = Loop("presence", self._beat, expected=(Unavailable,))
 
     def enter(self, connection: Counted) -> bool:
@@ -197,18 +198,22 @@ class Presence:
             try:
                 self.write()
                 self.give_way()
-            except Unwritable:
-                pass  # who listens is served all the same
+                self.refused = None
+            except Unwritable as error:  # who listens is served all the same
+                self.refused = error.detail
             self._written = now
             loop.well()
             gevent.sleep(BEAT_SECONDS)
 
     def write(self) -> None:
         """Write the sign of life and the counts that changed. Raises Unavailable; nothing is forgotten then."""
-        self._store.one(("SET", self._keys.worker(self._worker_id), "", "EX", LEASE_SECONDS))
+        self._store.one(self.sign_of_life())
         changed = list(self._changed)
         for start in range(0, len(changed), BATCH):
             self._write_counts(changed[start : start + BATCH])
+
+    def sign_of_life(self) -> Command:
+        return ("SET", self._keys.worker(self._worker_id), "", "EX", LEASE_SECONDS)
 
     def _write_counts(self, users: Sequence[str]) -> None:
         self._changed.difference_update(users)

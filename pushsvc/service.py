@@ -12,6 +12,7 @@ from gevent.monkey import is_module_patched
 
 from pushsvc.config import Settings
 from pushsvc.event import Limits, user_of
+from pushsvc.health import Health
 from pushsvc.keys import place
 from pushsvc.model import Model
 from pushsvc.partition import Partition
@@ -31,6 +32,7 @@ class Service:
     partitions: tuple[Partition, ...]
     model: Model
     log: Appender  # of all partitions, for publishers
+    health: Health
 
     def of(self, name: str) -> Partition:
         """Where this user lives, with their tickets and generations: those are found by their own names, too."""
@@ -47,9 +49,11 @@ class Service:
             return
         for partition in self.partitions:
             partition.start()
+        self.health.loop.start()
 
     def stop(self) -> None:
         """Write what is known, then end the loops."""
+        self.health.loop.stop()
         self.end_answers()
         self._with_each(Partition.stop)
 
@@ -83,7 +87,7 @@ class Service:
         """Why this worker should get no traffic; None: it should."""
         if self.room.leaving or self.room.draining:
             return "This worker is stopping."
-        return next(filter(None, (partition.unready() for partition in self.partitions)), None)
+        return self.health.unready()
 
 
 def service() -> Service:

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import redis
 from redis.connection import ConnectionInterface
@@ -23,15 +23,26 @@ from redis.exceptions import (
 from pushsvc import addresses, cluster, connecting, sentinels
 from pushsvc.addresses import CLUSTER_SCHEMES, SENTINEL_SCHEMES
 from pushsvc.commands import Command, Script
-from pushsvc.errors import Broken, Full, PushError, TooFewReplicas, Unavailable, Unreached
+from pushsvc.errors import (
+    Broken,
+    Full,
+    PushError,
+    ReadsOnly,
+    TooFewReplicas,
+    Unavailable,
+    Unconfirmed,
+    Unreached,
+)
 from pushsvc.keys import ALONE, Keys
 from pushsvc.lane import Lane, NotSent
+from pushsvc.nodes import Nodes
 from pushsvc.succession import ELSEWHERE, Succession
 
 logger = logging.getLogger(__name__)
 
 WAIT_MS: Final = 1000  # how long replicas may take to confirm
-LOG_SECONDS: Final = 1.0  # between two lines that say the same
+LOG_SECONDS: Final = 1.0  # between two lines that say the same, doubled while that goes on, up to
+LONGEST_LOG_SECONDS: Final = 60.0
 MOST_SAID: Final = 1000  # different lines that are remembered
 ASK_SECONDS: Final = 0.5  # as long may a sentinel, or a node of a cluster, take to say where the master is
 
@@ -53,6 +64,12 @@ def connect(
     return redis.Redis(connection_pool=redis.ConnectionPool(**connecting.place(found), **options))
 
 
+def nodes_of(url: str, password_file: Path | None = None) -> Nodes:
+    """Those of a cluster. Raises ValueError."""
+    found = addresses.parse(url)
+    return cluster.nodes_of(found, ASK_SECONDS, **connecting.common(found, password_file))
+
+
 class Store:
     """Runs commands in one round trip and gives their answers in order. No connection goes back to a pool: a request
     that is cancelled between its command and the answer would leave that to the next who gets it."""
@@ -64,6 +81,8 @@ class Store:
         `wait_replicas`: how many must have what is `kept`."""
         self.keys = keys
         self.succession = succession or Succession(keys)
+        self.lost = False  # to everybody: the cluster's node that has it is down
+        self.evicts: str | None = None  # what is written may vanish: how that is
         self._wait_replicas = wait_replicas
         self._lane = Lane(client, self.succession)
         self._reads = Lane(client, self.succession)
@@ -89,13 +108,18 @@ class Store:
         return self._run(self._lane, commands, refusals=True)
 
     def kept_each(self, commands: Sequence[Command]) -> list[Any]:
-        """As `each`; raises Unavailable also if not enough replicas have what was written, or say so: another master
-        may lack it."""
+        """As `each`; raises Unconfirmed if not enough replicas have what was written, or say so: another master may
+        lack it."""
         if not self._wait_replicas:
             return self.each(commands)
         *answers, replicas = self._run(self._kept, commands, refusals=True)
-        if isinstance(replicas, Exception) or replicas < self._wait_replicas:
-            raise Unavailable("Too few of Redis's replicas have this event; try again.", retry_after=1)
+        if isinstance(replicas, NoPermissionError):
+            raise Unconfirmed("Redis does not let the service WAIT for replicas; an operator must look.", retry_after=5)
+        if isinstance(replicas, Exception):
+            raise Unconfirmed(self.refusal(replicas).detail, retry_after=1)
+        if replicas < self._wait_replicas:
+            count = f"{replicas} of {self._wait_replicas}"
+            raise Unconfirmed(f"Too few replicas of Redis have what was published ({count}); try again.", retry_after=1)
         return answers
 
     def one(self, command: Command) -> Any:
@@ -117,13 +141,17 @@ class Store:
                     answers[i] = answer
         except RedisError as error:
             _said.warn(error)
-            raise refusal(error) from error
+            raise self.refusal(error) from error
         refused = {str(answer): answer for answer in answers if isinstance(answer, Exception)}
         for answer in refused.values():
             _said.warn(answer)
             if not refusals:
-                raise refusal(answer) from answer
+                raise self.refusal(answer) from answer
         return answers
+
+    def refusal(self, error: Exception) -> PushError:
+        """What Redis said, in our words; the operator finds its own in the log."""
+        return refusal(error, _LOST if self.lost else _SILENT)
 
     def _taught(self, lane: Lane, commands: Sequence[Command]) -> list[Any]:
         """By a fresh or restarted Redis, that knew no script; what it did not know it did not run either."""
@@ -144,6 +172,8 @@ class Store:
                 raise NotSent(str(answer)) from answer
 
 
+_SILENT: Final = "Redis does not answer; try again."
+_LOST: Final = "The part of Redis's cluster that has this user is down; try again."
 _NOTHING_DONE: Final = (NotSent, NoScriptError, BusyLoadingError, *ELSEWHERE)
 # What Redis says before it runs anything, or of the account that it is asked by. Its first word decides.
 _REFUSALS: Final[dict[str, Callable[[], PushError]]] = {
@@ -156,6 +186,15 @@ _REFUSALS: Final[dict[str, Callable[[], PushError]]] = {
     "LOADING": lambda: Unreached("Redis is loading its data; try again.", retry_after=1),
     "NOAUTH": lambda: Unavailable("Redis refuses the service; an operator must look at its account.", retry_after=5),
     "NOPERM": lambda: Unavailable("Redis refuses the service; an operator must look at its rights.", retry_after=5),
+}
+# Those that have no word of their own, or that a script passes on without it.
+_BY_TEXT: Final[dict[str, Callable[[], PushError]]] = {
+    "cluster is down and": lambda: ReadsOnly(
+        "Redis's cluster lacks a part, and takes no writes until that is back; try again.", retry_after=1
+    ),
+    "max number of clients": lambda: Unreached(
+        "Redis takes no more connections (maxclients); try again.", retry_after=1
+    ),
 }
 # redis-py takes the first word off some of them.
 _BY_CLASS: Final[tuple[tuple[type[Exception], str], ...]] = (
@@ -172,33 +211,48 @@ def first_word(error: object) -> str:
     return next((word for kind, word in _BY_CLASS if isinstance(error, kind)), str(error).partition(" ")[0])
 
 
-def refusal(error: Exception) -> PushError:
-    """What Redis said, in our words; the operator finds its own in the log."""
+def refusal(error: Exception, away: str = _SILENT) -> PushError:
+    """`away`: what is said of one that says nothing."""
     reason = error.__cause__ if isinstance(error, NotSent) else error  # why there is no connection
     word = first_word(reason or error)
     if word in _REFUSALS:
         return _REFUSALS[word]()
+    for piece, refused in _BY_TEXT.items():
+        if piece in str(reason or error):
+            return refused()
     if isinstance(error, _NOTHING_DONE):
-        return Unreached("Redis does not answer; try again.", retry_after=1)
-    return Unavailable("Redis does not answer; try again.", retry_after=1)
+        return Unreached(away, retry_after=1)
+    return Unavailable(away, retry_after=1)
+
+
+class _Saying(NamedTuple):
+    """When a line was logged last, how long it is not logged again, and how often it was not."""
+
+    at: float
+    pause: float
+    unsaid: int
 
 
 class _Said:
-    """What Redis refuses again and again is logged once a second, with how often it was."""
+    """What Redis refuses again and again is logged at first once a second, then ever more seldom, with how often it
+    was."""
 
     def __init__(self) -> None:
-        self._last: dict[str, tuple[float, int]] = {}
+        self._last: dict[str, _Saying] = {}
 
     def warn(self, error: Exception) -> None:
         text = f"{type(error).__name__}: {error}"
         now = time.monotonic()
-        at, unsaid = self._last.get(text, (-LOG_SECONDS, 0))
-        if now - at < LOG_SECONDS:
-            self._last[text] = (at, unsaid + 1)
+        last = self._last.get(text)
+        if last is not None and now - last.at < last.pause:
+            self._last[text] = last._replace(unsaid=last.unsaid + 1)
             return
         if len(self._last) >= MOST_SAID:
             self._last.clear()
-        self._last[text] = (now, 0)
+        goes_on = last is not None and now - last.at < 2 * last.pause
+        pause = min(2 * last.pause, LONGEST_LOG_SECONDS) if last is not None and goes_on else LOG_SECONDS
+        self._last[text] = _Saying(now, pause, 0)
+        unsaid = last.unsaid if last is not None else 0
         logger.warning("redis: %s%s", text, f" ({unsaid} times more)" if unsaid else "")
 
 

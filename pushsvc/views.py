@@ -131,4 +131,5 @@ def readyz() -> ResponseReturnValue:
     why_not = service().unready()
     if why_not is not None:
         raise Unavailable(why_not, retry_after=1)
-    return {"status": "ready"}, _NOT_KEPT
+    problems = service().health.problems()
+    return {"status": "ready"} | ({"problems": problems} if problems else {}), _NOT_KEPT

@@ -1,0 +1,146 @@
+"""Whether this worker should get traffic, and what else is wrong. Not ready is one that lacks what another could have,
+or that has no Redis at all; what is wrong for everybody is named, and said once in the log when it begins and ends."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final, Protocol
+
+import gevent
+import redis
+
+from pushsvc.coverage import Coverage, Trouble
+from pushsvc.loops import Loop
+
+logger = logging.getLogger(__name__)
+
+GLANCE_SECONDS: Final = 0.25  # between two looks at this worker's own partitions
+ASK_SECONDS: Final = 1.0  # between two rounds of questions to a cluster's nodes
+UNDECIDED_SECONDS: Final = 4.0  # as long may it take to find out whether others are served
+RETURN_SECONDS: Final = 5.0  # as long may a partition that comes back take until it is served here
+
+
+class Kept(Protocol):
+    """A partition, as far as its health is concerned."""
+
+    lost: bool
+
+    def unready(self) -> str | None:
+        """Why it is not served here; None: it is."""
+
+    def problems(self) -> Mapping[str, str]:
+        """What is wrong though it is served: sentences by a word for the kind."""
+
+
+class _Watched:
+    """What is known of one partition. Times are monotonic."""
+
+    def __init__(self, *, served: bool = False) -> None:
+        self.served = served  # once, at least
+        self.asked = False  # the cluster, since it is not served
+        self.since = 0.0  # when it was no more; 0: it is
+        self.lost_at = float("-inf")
+        self.trouble: Trouble | None = None
+
+    @property
+    def excused(self) -> bool:
+        """Others are not better off, or nobody knows yet."""
+        now = time.monotonic()
+        if self.trouble is not None and not self.trouble.lost:
+            return False
+        undecided = self.served and not self.asked and now - self.since < UNDECIDED_SECONDS
+        return undecided or now - self.lost_at < RETURN_SECONDS
+
+
+class Health:
+    def __init__(self, partitions: Sequence[Kept], coverage: Coverage | None) -> None:
+        """`coverage`: of the cluster, if it is one."""
+        self._partitions = partitions
+        self._coverage = coverage
+        self._watched = [_Watched() for _ in partitions]
+        self._said: dict[str, str] = {}
+        self._asked_at = float("-inf")
+        self.loop = Loop("health", self._run, expected=(redis.RedisError, OSError))
+
+    def unready(self) -> str | None:
+        """Why this worker should get no traffic; None: it should."""
+        reasons = self._reasons()
+        if len(reasons) == len(self._partitions):  # nothing is served
+            return next(iter(reasons.values()))
+        for number, reason in reasons.items():
+            watched = self._watched[number]
+            if not watched.excused:
+                return reason if watched.trouble is None else watched.trouble.text
+        return None
+
+    def problems(self) -> list[str]:
+        """In sentences, worst first."""
+        return list(self._problems().values())
+
+    def _reasons(self) -> dict[int, str]:
+        """Why partitions are not served, by their numbers; what was known of those that are is forgotten."""
+        found = {}
+        for number, (partition, watched) in enumerate(zip(self._partitions, self._watched, strict=True)):
+            reason = partition.unready()
+            if reason is not None:
+                found[number] = reason
+                watched.since = watched.since or time.monotonic()
+            elif watched.since or not watched.served:
+                self._watched[number] = _Watched(served=True)
+        return found
+
+    def _problems(self) -> dict[str, str]:
+        """By what they are about."""
+        reasons = self._reasons()
+        lost = [self._watched[number].trouble for number in reasons]
+        found = {each.about: each.text for each in lost if each is not None and each.lost}
+        of: dict[str, list[str]] = {}
+        for number, partition in enumerate(self._partitions):
+            for kind, text in {} if number in reasons else partition.problems().items():
+                of.setdefault(kind, []).append(text)
+        served = len(self._partitions) - len(reasons)
+        for kind, texts in of.items():
+            where = "" if len(texts) == served else f" (In {len(texts)} of {len(self._partitions)} partitions.)"
+            found[kind] = texts[0] + where
+        return found
+
+    def _run(self, loop: Loop) -> None:
+        while True:
+            loop.well()
+            self._look(self._reasons())
+            self._say()
+            gevent.sleep(GLANCE_SECONDS)
+
+    def _look(self, reasons: Mapping[int, str]) -> None:
+        if self._coverage is not None and reasons and time.monotonic() - self._asked_at >= ASK_SECONDS:
+            self._ask(self._coverage, {number: self._watched[number] for number in reasons})
+        for partition, watched in zip(self._partitions, self._watched, strict=True):
+            partition.lost = watched.trouble is not None and watched.trouble.lost
+
+    def _ask(self, coverage: Coverage, unserved: Mapping[int, _Watched]) -> None:
+        found = coverage.look(unserved)
+        now = self._asked_at = time.monotonic()
+        for number, watched in unserved.items():
+            trouble = found.get(number)
+            watched.asked = True
+            if trouble is None and now - watched.lost_at < RETURN_SECONDS:
+                continue  # it is on its way back
+            watched.trouble = trouble
+            if trouble is not None and trouble.lost:
+                watched.lost_at = now
+
+    def _say(self) -> None:
+        now = dict(self._facts())
+        for what in now.keys() - self._said.keys():
+            logger.warning("%s", now[what])
+        for what in self._said.keys() - now.keys():
+            logger.warning("No more: %s", self._said[what])
+        self._said = {what: self._said.get(what, text) for what, text in now.items()}
+
+    def _facts(self) -> Iterator[tuple[str, str]]:
+        yield from self._problems().items()
+        reason = self.unready()
+        if reason is not None and all(watched.served for watched in self._watched):
+            yield "unready", f"Not ready: {reason}"
