@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test clients lint bench chaos clean
+.PHONY: help run test clients servers lint bench chaos clean
 
 help:  ## What can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -21,6 +21,12 @@ test: $(VENV)/.test  ## Run the whole suite on real parts
 clients: $(VENV)/.test  ## Run browsers and other people's libraries through every fault (docs/clients.md)
 	@$(BIN)/python -m clients.install
 	@$(BIN)/python -m pytest clients -n 4 --dist loadfile --no-loadscope-reorder --timeout 300 $(ARGS)
+
+servers: $(VENV)/.test  ## Run the same behaviour with every Redis that is tested (docs/redis.md)
+	@$(BIN)/python tests/programs.py
+	@$(BIN)/python -m tests.matrix
+	@PUSHSVC_TEST_ALL_SERVERS=1 $(BIN)/python -m pytest -p tests.matrix -n 2 --dist loadfile \
+		tests/test_other_redis.py tests/test_cluster.py tests/test_redis_rights.py tests/test_redis_checks.py $(ARGS)
 
 lint: $(VENV)/.test  ## Style and types
 	$(BIN)/ruff check .

@@ -99,9 +99,10 @@ def _check(url: str, keys: Keys, settings: Settings) -> list[str]:
             with connect(url, succession.greet, keys, settings.redis_password_file) as client:
                 rehearse(client, keys, succession, settings)
         except Refused as error:
-            if first_word(error.error) not in rights.UNWRITABLE:
+            word = first_word(error.error)
+            if word not in rights.UNWRITABLE:
                 raise
-            warnings.append(f"Redis takes no writes now, so that not all could be tried: {error}")
+            warnings.append(f"Redis takes no writes now ({word}): publishes are refused, and not all could be tried.")
     return warnings
 
 

@@ -109,7 +109,7 @@ def _refused(commands: Sequence[Command], answers: Sequence[Any]) -> Iterator[Re
 
 def _refusal(name: str, subject: str, error: object) -> Iterator[Refusal]:
     """`subject`: the key or channel, where it is the only one."""
-    words = str(error)
+    words = str(error).partition(", with args")[0]
     match = _SUBJECT.search(words)
     if first_word(error) in _ALLOWED or first_word(words) in _ALLOWED:
         return

@@ -12,7 +12,7 @@ import redis
 from hypothesis import settings as hypothesis_settings
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from tests import programs
+from tests import matrix, programs
 from tests.chatpage import say
 from tests.model import HEAD, Conversation, Model, plain, silent
 from tests.servers import Servers
@@ -55,10 +55,10 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     assert "Traceback" not in running.output, running.output
 
 
-@pytest.fixture(scope="session")
-def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[redis.Redis]:
+@pytest.fixture(scope="session", params=matrix.chosen("Valkey 9"))
+def bare(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[redis.Redis]:
     """A Redis that no service uses."""
-    servers = Servers(tmp_path_factory.mktemp("bare"))
+    servers = Servers(tmp_path_factory.mktemp("bare"), matrix.binary(request.param))
     port = free_port()
     servers.serve(port)
     yield redis.Redis(port=port)

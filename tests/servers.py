@@ -112,15 +112,37 @@ class Relay:
                 each.shutdown(socket.SHUT_RDWR)
 
 
+class Alone(Servers):
+    """One server."""
+
+    def __init__(self, folder: Path, *options: str, binary: str | None = None) -> None:
+        super().__init__(folder, binary)
+        self._options = options
+        self.port = free_port()
+        self.revive()
+
+    def revive(self) -> None:
+        self.serve(self.port, *self._options)
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}"
+
+    @property
+    def redis(self) -> redis.Redis:
+        return redis.Redis(port=self.port)
+
+
 class Replicated(Servers):
     """A master, two replicas and three sentinels."""
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
+    def __init__(self, folder: Path, *options: str, binary: str | None = None) -> None:
+        """`options` of the master and the replicas."""
+        super().__init__(folder, binary)
         master, *replicas = self.servers = [free_port() for _ in range(3)]
-        self.serve(master)
+        self.serve(master, *options)
         for port in replicas:
-            self.serve(port, "--replicaof", "127.0.0.1", str(master))
+            self.serve(port, "--replicaof", "127.0.0.1", str(master), *options)
         self.sentinels = [self._watch(free_port(), master) for _ in range(3)]
         until(lambda: redis.Redis(port=master).wait(2, 100) == 2, "the replicas")
         until(lambda: self._known("REPLICAS") == 2, "the sentinels to know the replicas", 30)

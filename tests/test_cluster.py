@@ -19,7 +19,7 @@ from pushsvc.config import Settings
 from pushsvc.errors import ConfigError
 from pushsvc.keys import DEFAULT_PREFIX, Keys, place, slot
 from pushsvc.redis_checks import check_redis
-from tests import behaviour
+from tests import accounts, behaviour, matrix
 from tests.behaviour import *
 from tests.eventsource import EventSource, until
 from tests.model import Model
@@ -37,7 +37,7 @@ class OnCluster(Stack):
     def __init__(self, cluster: Cluster, *args: object, **settings: object) -> None:
         self.user = ""
         self._cluster = cluster
-        super().__init__(*args, redis_url=cluster.url, **settings)  # type: ignore[arg-type]
+        super().__init__(*args, **{"redis_url": cluster.url} | settings)  # type: ignore[arg-type]
 
     @property
     def redis(self) -> redis.Redis:
@@ -54,19 +54,24 @@ class OnCluster(Stack):
         return self.keys_of(self.user).own(super().publish(**item))
 
 
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    running = Cluster(tmp_path_factory.mktemp("cluster"))
+@pytest.fixture(scope="module", params=matrix.chosen("Valkey 9"), ids=lambda each: matrix.cell(each, matrix.AS_CLUSTER))
+def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    account = ("--user", accounts.USER, *accounts.least(cluster=True))
+    running = Cluster(tmp_path_factory.mktemp("cluster"), *account, binary=matrix.binary(request.param))
     yield running
     running.stop()
 
 
 @pytest.fixture(scope="module")
 def on_cluster(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory, _model: Model) -> Iterator[OnCluster]:
-    running = OnCluster(cluster, tmp_path_factory.mktemp("stack"), **behaviour.settings(_model))
+    settings = behaviour.settings(_model) | {"redis_prefix": accounts.PREFIX}
+    running = OnCluster(
+        cluster, tmp_path_factory.mktemp("stack"), redis_url=accounts.of_account(cluster.url), **settings
+    )
     yield running
     running.stop()
     assert "Traceback" not in running.output, running.output
+    assert "NOPERM" not in running.output, running.output
 
 
 @pytest.fixture
@@ -135,7 +140,9 @@ def test_a_repetition_completes_what_some_partitions_lack(stack: OnCluster, user
         first = stack.post("/publish", event, bearer).json()
         again = stack.post("/publish", event, bearer).json()
         assert again == first | {"duplicate": True}
-        stack.redis.delete(Keys(5, PARTITIONS).dedupe(f"topic:{user}", "k"))  # as if it had not been reached
+        stack.redis.delete(
+            Keys(5, PARTITIONS, accounts.PREFIX).dedupe(f"topic:{user}", "k")
+        )  # as if it had not been reached
         completed = stack.post("/publish", event, bearer).json()
         assert not completed["duplicate"]
         for number, source in enumerate(sources):
@@ -146,9 +153,10 @@ def test_a_repetition_completes_what_some_partitions_lack(stack: OnCluster, user
 
 
 def test_the_number_of_partitions_is_that_of_the_data(cluster: Cluster, stack: Stack) -> None:
-    assert check_redis(cluster.url, Settings(partitions=PARTITIONS)) == []
+    url = accounts.of_account(cluster.url)
+    assert check_redis(url, Settings(partitions=PARTITIONS, redis_prefix=accounts.PREFIX)) == []
     with pytest.raises(ConfigError, match=r"^PUSHSVC_PARTITIONS: the data there has 8 partitions and not 4$"):
-        check_redis(cluster.url, Settings(partitions=4))
+        check_redis(url, Settings(partitions=4, redis_prefix=accounts.PREFIX))
     with pytest.raises(ConfigError, match=r"redis\+cluster://"):
         check_redis(f"redis://127.0.0.1:{cluster.ports[0]}", Settings())
 
@@ -163,7 +171,7 @@ def test_two_services_on_one_cluster(cluster: Cluster, stack: OnCluster, users: 
     finally:
         other.stop()
     names = [name.decode() for name in stack.redis.scan_iter(count=1000, target_nodes="primaries")]
-    assert {name.partition("{")[0] for name in names} == {DEFAULT_PREFIX, "shop-2.eu"}
+    assert {name.partition("{")[0] for name in names} == {accounts.PREFIX, "shop-2.eu"}
 
 
 def fail_over(cluster: Cluster, tag: str, number: signal.Signals) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import subprocess
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,10 +16,11 @@ import redis
 from pushsvc import redis_checks
 from pushsvc.keys import ALONE
 from tests.checking import account, check, configured, port_of, refused
+from tests.conftest import Start
 from tests.eventsource import until
 from tests.filtering import Words, filtering, in_scripts, refuse
-from tests.servers import Servers
-from tests.stack import free_port
+from tests.servers import Cluster, Servers
+from tests.stack import ROOT, command, free_port
 
 
 @pytest.mark.parametrize(
@@ -85,7 +87,7 @@ def test_what_can_be_lived_with_is_said(bare: redis.Redis) -> None:
 
 @pytest.mark.parametrize(
     ("options", "says"),
-    [({"maxmemory": 1}, "used memory"), ({"min-replicas-to-write": 1}, "NOREPLICAS")],
+    [({"maxmemory": 1}, "OOM"), ({"min-replicas-to-write": 1}, "NOREPLICAS")],
 )
 def test_one_that_takes_no_writes_is_taken(bare: redis.Redis, options: dict[str, str | int], says: str) -> None:
     """Who listens is served all the same."""
@@ -160,6 +162,25 @@ def test_a_plain_server_is_no_cluster(bare: redis.Redis) -> None:
     assert "no node of a cluster; use redis://" in refused(f"redis+cluster://127.0.0.1:{port_of(bare)}")
 
 
+@pytest.mark.parametrize("words", ["up", "serve"])
+def test_the_refusal_is_all_that_is_said(bare: redis.Redis, tmp_path: Path, words: str) -> None:
+    with account(bare, "~*", "&*", "+@all", "-ssubscribe") as url:
+        line, environ = command(words, redis_url=url, data_dir=tmp_path, http=f"127.0.0.1:{free_port()}")
+        done = subprocess.run(line, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    [said] = (done.stdout + done.stderr).splitlines()
+    assert said.startswith("pushsvc: PUSHSVC_REDIS_URL: Redis refuses SSUBSCRIBE (")
+
+
+def test_a_service_starts_while_redis_takes_no_writes(bare: redis.Redis, start: Start, user: str) -> None:
+    with configured(bare, **{"min-replicas-to-write": 1}) as url:
+        stack = start(redis_url=url, workers=1)
+        assert stack.output.count("pushsvc: Redis takes no writes now (NOREPLICAS)") == 1
+        with stack.listen(user) as source:
+            bare.config_set("min-replicas-to-write", 0)
+            source.wait_ids(stack.publish(user=user))
+
+
 def test_a_disk_that_cannot_be_written_to(tmp_path: Path) -> None:
     servers = Servers(tmp_path)
     port = free_port()
@@ -175,3 +196,19 @@ def test_a_disk_that_cannot_be_written_to(tmp_path: Path) -> None:
         assert "MISCONF" in lines[-1]
     finally:
         servers.stop()
+
+
+def test_a_cluster_that_has_lost_partitions(tmp_path: Path) -> None:
+    """Who does not live there is served."""
+    cluster = Cluster(tmp_path, "--cluster-require-full-coverage", "no", replicas=False)
+    try:
+        assert check(cluster.url) == []
+        first, second, third = cluster.ports
+        cluster.kill(third)
+        [line] = check(cluster.url)
+        assert line.startswith("the cluster has lost the partitions 5, 6, 7;"), line
+        cluster.kill(second)
+        cluster.kill(first)
+        assert "Redis does not answer" in refused(cluster.url)
+    finally:
+        cluster.stop()
