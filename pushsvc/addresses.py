@@ -84,7 +84,7 @@ def parse(url: str) -> RedisUrl:
     elif scheme in CLUSTER_SCHEMES:
         servers = _servers(hosts, _PORT)
         if path:
-            raise ValueError("should end behind the servers: a cluster has no databases to choose from")
+            raise ValueError("should have no path: a cluster has no databases to choose from")
     else:
         if "," in hosts:
             raise ValueError("should name one server; several are for +sentinel:// and +cluster://")

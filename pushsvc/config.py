@@ -248,13 +248,9 @@ class Settings(BaseModel):
     def from_anywhere(self) -> Settings:
         """The same, with paths that hold in any folder. Links in them are kept: where a secret is mounted they move."""
         file = self.redis_password_file
-        return self.model_copy(
-            update={
-                "data_dir": self.data_dir.resolve(),
-                "redis_url": addresses.from_anywhere(self.redis_url),
-                "redis_password_file": file and file.absolute(),
-            }
-        )
+        url = addresses.from_anywhere(self.redis_url)
+        held = {"data_dir": self.data_dir.resolve(), "redis_url": url, "redis_password_file": file and file.absolute()}
+        return self.model_copy(update=held)
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Settings:

@@ -24,6 +24,8 @@ ANSWER_SECONDS: Final = 2.0  # a Redis that is silent for longer counts as gone
 _TLS: Final = (
     "ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname", "ssl_ciphers",
 )  # fmt: skip
+# Of Redis and redis-py, to an account.
+_OWN_WORDS: Final = ("invalid username-password pair", "Authentication required", "AUTH <password> called without")
 
 
 class NoPassword(redis.ConnectionError):
@@ -49,7 +51,10 @@ class Account(CredentialProvider):
         return self._user, self._password
 
     def discreet(self, text: str) -> str:
-        """Some of what refuses an account repeats the words of the command."""
+        """Some of what refuses an account repeats the words of the command. What Redis itself says does not, though a
+        password such as "pass" is found there."""
+        if text.startswith(_OWN_WORDS):
+            return text
         text = re.sub(r",? with args beginning with.*", "", text, flags=re.DOTALL)
         password = self._password.decode(errors="replace")
         return "it refuses the account, in words that hold the password" if password and password in text else text
@@ -65,7 +70,7 @@ class _Discreet(AbstractConnection):
             super().on_connect_check_health(check_health)
             return
         except redis.RedisError as error:
-            if self.credential_provider is None:
+            if self.credential_provider is None or isinstance(error, NoPassword):
                 raise
             text = self.credential_provider.discreet(str(error))
             if text == str(error):

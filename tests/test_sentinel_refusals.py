@@ -107,3 +107,8 @@ def test_a_server_that_repeats_what_it_was_sent() -> None:
                 f"redis+sentinel://127.0.0.1:{port}/s?sentinel_password=hunter2",
             ):
                 assert "hunter2" not in refused(url)
+
+
+def test_the_words_of_redis_stand_though_the_password_is_among_them(watched: Watched) -> None:
+    line = refused(f"redis+sentinel://127.0.0.1:{watched.sentinel}/{SERVICE}?sentinel_password=pass")
+    assert "invalid username-password pair" in line
