@@ -92,7 +92,7 @@ def _check_all(url: str, settings: Settings) -> list[str]:
 
 def _check(url: str, keys: Keys, settings: Settings) -> list[str]:
     """Of one partition."""
-    with _translated(url), _unlogged():
+    with _translated(keys), _unlogged():
         warnings = _facts(url, keys, settings)
         succession = Succession(keys)
         try:
@@ -198,7 +198,7 @@ def _names(keys: Keys) -> str:
 
 
 @contextmanager
-def _translated(url: str) -> Iterator[None]:
+def _translated(keys: Keys) -> Iterator[None]:
     """Errors in words for operators. Raises ConfigError, _Passing or _Lost."""
     try:
         yield
@@ -206,7 +206,7 @@ def _translated(url: str) -> Iterator[None]:
         raise ConfigError(f"{PREFIX}PARTITIONS: {error}") from error
     except Refused as error:
         _passing(error.error)
-        raise ConfigError(f"{_URL}: Redis refuses {error.command} ({error}); {_DOCS}") from error
+        raise ConfigError(f"{_URL}: Redis refuses {error.command} ({rights.brief(error)}); {_DOCS}") from error
     except Unheard as error:
         raise ConfigError(f"{_URL}: {error}") from error
     except NoMaster as error:
@@ -220,7 +220,8 @@ def _translated(url: str) -> Iterator[None]:
         _passing(error)
         if "cluster support disabled" in str(error):
             raise ConfigError(f"{_URL}: what answers there is no node of a cluster; use redis://") from error
-        raise ConfigError(f"{_URL}: Redis refuses the service: {error}") from error
+        named = f"; {_names(keys)}; {_DOCS}" if isinstance(error, NoPermissionError) else ""
+        raise ConfigError(f"{_URL}: Redis refuses the service: {rights.brief(error)}{named}") from error
     except redis.RedisError as error:
         raise _Lost(f"Redis does not answer: {error}") from error
     except OSError as error:

@@ -26,6 +26,7 @@ from pushsvc.lane import Lane
 from pushsvc.lives import lose
 from pushsvc.presence import Presence
 from pushsvc.records import Records, Words
+from pushsvc.rights import NOBODY
 from pushsvc.store import Store
 from pushsvc.succession import Succession
 from pushsvc.tickets import Evidence, Tickets
@@ -58,8 +59,8 @@ class _Visitor:
 class _Stage(Store):
     """A Store that says what Redis said, as Refused, and has connections that end."""
 
-    def __init__(self, client: redis.Redis, keys: Keys, succession: Succession) -> None:
-        super().__init__(client, keys, succession)
+    def __init__(self, client: redis.Redis, keys: Keys, succession: Succession, wait_replicas: int) -> None:
+        super().__init__(client, keys, succession, wait_replicas=wait_replicas)
         self._client = client
         self._open: dict[int, ConnectionInterface] = {}
         self._touched: dict[str, None] = {}
@@ -84,6 +85,10 @@ class _Stage(Store):
         """Here it is waited for."""
         self.one(command)
 
+    def kept_each(self, commands: Sequence[Command]) -> list[Any]:
+        """How many replicas there are has been looked at; nobody waits for them here."""
+        return self.each(commands)
+
     def connect(self, lane: Lane | None = None) -> ConnectionInterface:
         """One for each lane, as that makes it."""
         lane = lane or self._lane
@@ -95,7 +100,7 @@ class _Stage(Store):
 
     def connect_all(self) -> None:
         """As many as the service has at a time, the subscription's aside."""
-        for lane in (self._lane, self._reads):
+        for lane in (self._lane, self._reads, self._kept):
             self.connect(lane)
 
     def clear(self) -> None:
@@ -129,7 +134,7 @@ def _name(command: Command) -> str:
 
 def rehearse(client: redis.Redis, keys: Keys, succession: Succession, settings: Settings) -> None:
     """`client` greets with the succession. Raises Refused, or RedisError."""
-    stage = _Stage(client, keys, succession)
+    stage = _Stage(client, keys, succession, settings.wait_replicas)
     try:
         stage.connect_all()
         log = _log(stage, settings)
@@ -154,7 +159,7 @@ def _log(store: Store, settings: Settings) -> EventLog:
 
 def _listen(client: redis.Redis, stage: _Stage, log: EventLog) -> None:
     """What is announced on a channel of the service's own must come back, on the subscription's kind of connection."""
-    channel = stage.keys.ear(f"check {secrets.token_hex(6)}")
+    channel = stage.keys.ear(f"{NOBODY} {secrets.token_hex(6)}")
     connection = subscription(client)
     try:
         try:
@@ -164,7 +169,7 @@ def _listen(client: redis.Redis, stage: _Stage, log: EventLog) -> None:
         heard = batches(connection._get_socket())
         connection.send_command("SSUBSCRIBE", channel)
         _await(heard, "SSUBSCRIBE")
-        connection.send_command(*log.probe(["user:check"]))
+        connection.send_command(*log.probe([f"user:{NOBODY}"]))
         _await(heard, "EVAL")
         stage.one(("SPUBLISH", channel, ""))
         _await(heard, "SPUBLISH")
@@ -188,8 +193,8 @@ def _await(heard: Iterator[list[Any]], command: str) -> None:
 
 def _work(store: Store, log: EventLog, settings: Settings) -> None:
     keys = store.keys
-    worker = f"check {secrets.token_hex(6)}"
-    user = keys.draw(lambda: f"check {secrets.token_hex(6)}")  # with a blank, which no name of a user has
+    worker = f"{NOBODY} {secrets.token_hex(6)}"
+    user = keys.draw(lambda: f"{NOBODY} {secrets.token_hex(6)}")  # with a blank, which no name of a user has
     channel = f"user:{user}"
     clock = log.clock()
     [receipt] = log.append([Event(channel, "message", "check", key="check")])

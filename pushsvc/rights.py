@@ -9,12 +9,13 @@ from typing import Any, Final, NamedTuple
 
 from pushsvc import eventlog, lives, presence, records, succession, tickets  # noqa: F401  # each brings its scripts
 from pushsvc.commands import Command, Script
-from pushsvc.event import answer_channel, answers_channel, user_channel
+from pushsvc.event import answer_channel, answers_channel
 from pushsvc.keys import Keys
 from pushsvc.store import first_word
 
 _CALLED: Final = re.compile(rb"(?:redis\.p?call|\btry)\('([A-Z]+)'")
 _RIGHTS: Final = Script("rights")
+NOBODY: Final = "no one"  # a user, a worker, a ticket that cannot be: none has a blank
 _KINDS: Final = ("string", "hash", "set", "sorted-set", "stream", "list")
 # What Redis says of its own state, or of what there is, once it has found that the account may ask.
 UNWRITABLE: Final = ("OOM", "MISCONF", "NOREPLICAS", "READONLY")
@@ -31,6 +32,7 @@ class Refusal(NamedTuple):
 
 
 IN_SCRIPTS: Final = " in scripts"
+LONGEST: Final = 200  # characters of what Redis says
 
 
 def in_scripts() -> list[str]:
@@ -41,7 +43,7 @@ def in_scripts() -> list[str]:
 def by_themselves(keys: Keys, wait: bool) -> list[Command]:
     """Those that the service sends, as it sends them. `wait`: it waits for replicas."""
     text, hashed, members, ranked, stream, listed = _own(keys)
-    channel = keys.ear(_NOBODY)
+    channel = keys.ear(NOBODY)
     commands: list[Command] = [
         ("EXISTS", text), ("GET", text), ("MGET", text), ("GETRANGE", text, 0, -1),
         ("SET", text, "", "EX", 60), ("EXPIRE", text, 60, "GT"),
@@ -55,17 +57,14 @@ def by_themselves(keys: Keys, wait: bool) -> list[Command]:
     return [*commands, ("WAIT", 0, 1)] if wait else commands
 
 
-_NOBODY: Final = "check"  # a worker, a user … that cannot be: the service's own names are longer, or have a colon
-
-
 def _own(keys: Keys) -> list[str]:
     """A name for each kind of key. All who check at the same time have the same, and leave nothing there."""
-    return [keys.worker(f"{_NOBODY}:{kind}") for kind in _KINDS]
+    return [keys.worker(f"{NOBODY}:{kind}") for kind in _KINDS]
 
 
 def names(keys: Keys) -> list[str]:
     """One of each kind of key there is."""
-    user, channels = _NOBODY, (user_channel(_NOBODY), answers_channel(_NOBODY), answer_channel(_NOBODY))
+    user, channels = NOBODY, (f"user:{NOBODY}", answers_channel(NOBODY), answer_channel(NOBODY))
     each = [keys.clock, keys.epoch, keys.server, keys.producers, keys.own_count]
     each += [keys.position(user), keys.ticket(user)]
     each += [keys.spent_ticket(user), keys.ticket_use(user), keys.ticket_proof(user), keys.proof(user)]
@@ -77,11 +76,11 @@ def names(keys: Keys) -> list[str]:
 
 def trial(keys: Keys, wait: bool) -> list[Command]:
     """The commands whose answers `refused` reads."""
-    own, ours = [*_own(keys), keys.ear(_NOBODY)], names(keys)
+    own, ours = [*_own(keys), keys.ear(NOBODY)], names(keys)
     return [
         *(("GET", name) for name in ours),
         *(("SREM", name, "") for name in ours),  # changes nothing there, and shows the right to
-        ("SPUBLISH", keys.log(user_channel(_NOBODY)), ""),
+        ("SPUBLISH", keys.log(f"user:{NOBODY}"), ""),
         *(("SCRIPT", "LOAD", script.source) for script in Script.all),
         ("EVAL", _RIGHTS.source, len(own), *own, *in_scripts()),
         ("EVALSHA", _RIGHTS.sha, len(own), *own, *in_scripts()),
@@ -107,9 +106,14 @@ def _refused(commands: Sequence[Command], answers: Sequence[Any]) -> Iterator[Re
                 yield from _refusal(within.decode() + IN_SCRIPTS, "", words.decode())
 
 
+def brief(error: object) -> str:
+    """What Redis says, without what it repeats of the command, or explains at length."""
+    return str(error).partition(", with args")[0][:LONGEST]
+
+
 def _refusal(name: str, subject: str, error: object) -> Iterator[Refusal]:
     """`subject`: the key or channel, where it is the only one."""
-    words = str(error).partition(", with args")[0]
+    words = brief(error)
     match = _SUBJECT.search(words)
     if first_word(error) in _ALLOWED or first_word(words) in _ALLOWED:
         return

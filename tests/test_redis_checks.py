@@ -200,9 +200,12 @@ def test_a_disk_that_cannot_be_written_to(tmp_path: Path) -> None:
 
 def test_a_cluster_that_has_lost_partitions(tmp_path: Path) -> None:
     """Who does not live there is served."""
-    cluster = Cluster(tmp_path, "--cluster-require-full-coverage", "no", replicas=False)
+    alone = ("--user", "alone", "nopass", "on", "~pushsvc{0}:*", "&pushsvc{0}:*", "+@all")  # as for one server
+    cluster = Cluster(tmp_path, "--cluster-require-full-coverage", "no", *alone, replicas=False)
     try:
         assert check(cluster.url) == []
+        line = refused(cluster.url.replace("//", "//alone:-@"))
+        assert "the names of all keys and channels begin with pushsvc{;" in line
         first, second, third = cluster.ports
         cluster.kill(third)
         [line] = check(cluster.url)
