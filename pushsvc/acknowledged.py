@@ -42,10 +42,9 @@ class Acknowledged:
             if life != but and self._newest.get(life) == event_id:
                 del self._newest[life]
                 self._saved = False
-        self.save()
 
     def save(self) -> None:
-        """Before the receipts go out."""
+        """Before the receipts go out, and once all that was forgotten is known elsewhere."""
         if self._journal is not None and not self._saved:
             self._saved = True
             self._journal.write(self._lines())

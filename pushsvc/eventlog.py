@@ -88,6 +88,18 @@ class Slice(NamedTuple):
     tail: EventId
 
 
+class Standing(NamedTuple):
+    """A user's `position`: up to where they have had everything; None: nothing is known. `loss`: not long ago the data
+    lost events, so that those may have been theirs, or the position itself."""
+
+    position: EventId | None
+    loss: bool
+
+    @property
+    def is_lost(self) -> bool:
+        return self.position is None and self.loss
+
+
 class EventLog:
     """Delivery contract: an event that `append` returned a receipt for is in the log, and every reader that asks
     for what is after an earlier cursor gets it, until it is trimmed, expires or its ttl ends."""
@@ -188,8 +200,9 @@ class EventLog:
         return Clock(succession.lives, EventId.from_redis(last), now, now - self._keep_seconds * 1000)
 
     def lose(self, hole: tuple[EventId, EventId]) -> None:
-        """Events were lost between these two lives of the data: whoever comes back from before shall be told."""
-        self._store.one(lose(self._keys, hole))
+        """Events were lost between these two lives of the data (BEGINNING: all before the second): whoever comes back
+        from before shall be told; and who brings no cursor, as long as what was lost would have been kept."""
+        self._store.one(lose(self._keys, hole, self._keep_seconds))
 
     def read(self, channels: Sequence[str], after: EventId, clock: Clock, count: int) -> list[Slice]:
         """The oldest `count` entries of each channel with an id after `after`, ids rising. Raises Unavailable, also
@@ -223,16 +236,17 @@ class EventLog:
             for tail, entries in zip(answers[: len(ranges)], answers[len(ranges) :], strict=True)
         ]
 
-    def count_after(self, channels: Sequence[str], after: EventId | None) -> int:
+    def count_after(self, channels: Sequence[str], after: EventId | None, clock: Clock) -> int:
         """How many events the channels keep after a position (None: from the beginning)."""
-        clock = self.clock()
         start = "-" if after is None else f"({after}"
         return int(self._store.one(_COUNT.call([self._keys.log(c) for c in channels], start, clock.cutoff, clock.now)))
 
-    def position(self, user: str) -> EventId | None:
-        """Up to where the user has had everything; None: nothing yet."""
-        raw = self._store.one(("GET", self._keys.position(user)))
-        return EventId.from_redis(raw) if raw else None
+    def standing(self, user: str) -> Standing:
+        """Raises Unavailable."""
+        position, loss = self._store.each([("GET", self._keys.position(user)), ("GET", self._keys.loss)])
+        if isinstance(position, Exception):
+            raise refusal(position) from position
+        return Standing(EventId.from_redis(position) if position else None, isinstance(loss, bytes))
 
     def advance(self, positions: Mapping[str, EventId]) -> None:
         """Move users' positions forward; one that is already further stays."""

@@ -9,9 +9,9 @@ import gevent.event
 
 from pushsvc import sse
 from pushsvc.burst import Burst
-from pushsvc.event import BEGINNING, EventId
+from pushsvc.event import ALL, BEGINNING, EventId, user_channel
 from pushsvc.eventlog import Clock, Entry, EventLog
-from pushsvc.replay import losses
+from pushsvc.replay import Loss, losses
 from pushsvc.subscriber import Subscriber
 
 DEFAULT_LIMIT: Final = 100
@@ -29,10 +29,20 @@ def newest_before(log: EventLog, channel: str, before: EventId, limit: int) -> A
     return _answer(shown, clock, following=shown[0].id if len(entries) > limit else None)
 
 
-def page_after(log: EventLog, channel: str, after: EventId | None, limit: int, before: EventId | None = None) -> Answer:
+def page_after(
+    log: EventLog,
+    channel: str,
+    after: EventId | None,
+    limit: int,
+    before: EventId | None = None,
+    *,
+    anew: bool = False,
+) -> Answer:
     """The first `limit` events after an id (None: the oldest kept), up to `before`; `next` is the following `after`.
 
-    If events after the id are gone, the member `gap` says so, as the event of that name does on a stream.
+    If events after the id are gone, the member `gap` says so, as the event of that name does on a stream; so it does
+    where they may be: `anew`, see Standing.is_lost. Where there is none after the loss yet, `next` is a place after it,
+    or who waits for the next event would be told of the loss again at once.
     """
     clock = log.clock()
     restart = None if after is None else clock.restart(after)
@@ -42,20 +52,40 @@ def page_after(log: EventLog, channel: str, after: EventId | None, limit: int, b
     entries = [entry for entry in piece.entries if before is None or entry.id < before]
     more = len(entries) > limit
     answer = _answer(entries[:limit], clock, following=entries[limit - 1].id if more else None)
-    if after is None:
-        return answer
-    whole = len(piece.entries) <= limit
-    lost = max(losses(None if reset else after, piece, whole=whole), default=None, key=lambda loss: loss.lost)
-    seam = clock.lives.seam(after)
-    if seam is not None and after != BEGINNING and (not more or seam[0] < entries[limit].id):
-        reset = True
-    if reset or lost is not None:
-        oldest = piece.entries[0].id if reset and piece.entries else lost.oldest if lost else None
-        answer["gap"] = {
-            "requested": str(after),
-            "oldest": None if oldest is None else str(oldest),
-            "reason": "reset" if reset or lost is None else lost.reason(clock),
-        }
+    lost: Loss | None = None
+    if after is not None:
+        whole = len(piece.entries) <= limit
+        lost = max(losses(None if reset else after, piece, whole=whole), default=None, key=lambda loss: loss.lost)
+        seam = clock.lives.seam(after)
+        if seam is not None and after != BEGINNING and (not more or seam[0] < entries[limit].id):
+            reset = True
+    if reset or anew or lost is not None:
+        oldest = piece.entries[0].id if (reset or anew) and piece.entries else lost.oldest if lost else None
+        answer["gap"] = gap(after, oldest, "reset" if reset or lost is None else lost.reason(clock))
+        if after is not None and before is None and not answer["events"] and answer["next"] is None:
+            answer["next"] = str(max([clock.last, *(entry.id for entry in entries)]))
+    return answer
+
+
+def gap(requested: EventId | None, oldest: EventId | None, reason: str) -> Answer:
+    """As the event of that name has it."""
+    return {
+        "requested": None if requested is None else str(requested),
+        "oldest": None if oldest is None else str(oldest),
+        "reason": reason,
+    }
+
+
+def unread(log: EventLog, user: str) -> Answer:
+    """How many events the user has not had, and since where. `gap`: some of those that were there are gone."""
+    channels = [user_channel(user), ALL]
+    standing, clock = log.standing(user), log.clock()
+    position = standing.position
+    count = log.count_after(channels, position, clock)
+    answer: Answer = {"unread": count, "id": None if position is None else str(position)}
+    if standing.is_lost or (position and (clock.lives.seam(position) or clock.restart(position))):
+        kept = [entry.id for piece in log.read(channels, position or BEGINNING, clock, 1) for entry in piece.entries]
+        answer["gap"] = gap(position, min(kept, default=None), "reset")
     return answer
 
 
@@ -69,8 +99,10 @@ def _answer(entries: list[Entry], clock: Clock, following: EventId | None) -> An
 
 
 def says_something(answer: Answer) -> bool:
-    """Also an empty page does that, if all of its events are past their ttl and more follow."""
-    return bool(answer["events"] or answer["next"] or "gap" in answer)
+    """Also an empty page does that, if all of its events are past their ttl and more follow; or if it tells of a loss,
+    unless who asks has no place yet from which to go on."""
+    told = answer.get("gap", {}).get("requested") is not None
+    return bool(answer["events"] or answer["next"] or told)
 
 
 class Bell:
@@ -102,14 +134,22 @@ class Bell:
 
 
 def await_page_after(
-    log: EventLog, channel: str, after: EventId | None, limit: int, wait: float, listener: Subscriber, bell: Bell
+    log: EventLog,
+    channel: str,
+    after: EventId | None,
+    limit: int,
+    wait: float,
+    listener: Subscriber,
+    bell: Bell,
+    *,
+    anew: bool = False,
 ) -> Answer:
     """The page after an id, once it is not empty, or after `wait` seconds. `listener` has joined, with that bell."""
     deadline = time.monotonic() + wait
     while True:
         bell.rung.clear()
         listener.go_live()  # before the log is read, so that nothing rings unheard
-        answer = page_after(log, channel, after, limit)
+        answer = page_after(log, channel, after, limit, anew=anew)
         if says_something(answer) or listener.reason is not None:
             return answer
         if not bell.rung.wait(max(0.0, deadline - time.monotonic())):

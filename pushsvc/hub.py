@@ -164,7 +164,7 @@ class Hub(Ear):
             self._unproven.add(channel)
 
     def _clock_came(self, clock: Clock) -> None:
-        if self._recovery.lost(self._channels.through, self._channels.life, clock):
+        if self._recovery.losses.found(self._channels.through, self._channels.life, clock):
             self._tell_loss(clock)
         self._channels.through, self._channels.life = clock.last, clock.lives.current
         self._channels.prove(self._unproven, clock.last)

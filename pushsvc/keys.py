@@ -54,6 +54,7 @@ class Keys:
         self._log = f"{self._prefix}log:"
         self.clock = f"{self._prefix}clock"  # stream of one entry; its last id is the last id drawn
         self.epoch = f"{self._prefix}epoch"  # string; the clock's first id, and what followed on it: see lives.py
+        self.loss = f"{self._prefix}loss"  # string; first id after the last loss that is known, as long as it matters
         self.server = f"{self._prefix}server"  # string; the process of Redis that had the data last
         self.producers = f"{self._prefix}generating"  # set: ids of workers that run generations, or died while they did
 

@@ -15,6 +15,7 @@ from pushsvc.cookies import set_cookie
 from pushsvc.credentials import admit, identify
 from pushsvc.cursor import Cursor
 from pushsvc.event import ALL, BEGINNING, EventId, checked_topics, user_channel
+from pushsvc.eventlog import Clock
 from pushsvc.handover import CLOSES, HELD, UNREAD, HandOver
 from pushsvc.hub import Hub
 from pushsvc.outlet import HangUp, QueueOutlet, discard
@@ -199,12 +200,13 @@ def _wish(partition: Partition) -> _Wish:
 
 
 class Start(NamedTuple):
-    """The cursor to replay after, the channels on which the reader never stood, and whether that is a reader of whom
-    nothing is known, which is to be said."""
+    """The cursor to replay after, the channels on which the reader never stood, and whether it may have lost something
+    that nobody can name, which is to be said. `ours`: its cursor is, or it has none."""
 
     after: EventId
     unasked: Sequence[str] = ()
     lost: bool = False
+    ours: bool = True
 
 
 def _start(partition: Partition, user: str, channels: Sequence[str], wish: _Wish) -> Start:
@@ -213,25 +215,34 @@ def _start(partition: Partition, user: str, channels: Sequence[str], wish: _Wish
         return start_after(wish.cursor, channels)
     if wish.since == "earliest":
         return Start(BEGINNING, unasked=channels)
-    if wish.cursor.id is None:
-        position = partition.log.clock().last if wish.since == "now" else partition.log.position(user)
-        if position is not None:
-            return Start(position)
+    if wish.since == "now" and wish.cursor.id is None:
+        return Start(partition.log.clock().last)
+    standing = partition.log.standing(user)
+    if standing.position is not None and wish.cursor.id is None:
+        return Start(standing.position)
     # Somebody new has not missed what all or a topic heard long ago, but has what was for them alone.
-    return Start(BEGINNING, unasked=channels[1:])
+    return _anew(partition.log.clock(), channels) if standing.loss else Start(BEGINNING, unasked=channels[1:])
+
+
+def _anew(clock: Clock, channels: Sequence[str]) -> Start:
+    """Of a user without a position, not long after the data lost events: these may have been theirs, or the position
+    itself. Nobody can know; so it is said, where it happened, and once: the gap's id becomes their position."""
+    if clock.lives.seam(clock.epoch) is not None:
+        return Start(clock.epoch, unasked=channels[1:])
+    return Start(BEGINNING, unasked=channels[1:], lost=True)
 
 
 def start_after(cursor: Cursor, channels: Sequence[str]) -> Start:
     """Where a client goes on that says where it was: after that; if its cursor is not ours, with all that is kept."""
     if cursor.ours:
         return Start(cursor.id or BEGINNING)
-    return Start(BEGINNING, unasked=channels, lost=True)
+    return Start(BEGINNING, unasked=channels, lost=True, ours=False)
 
 
 def opening(partition: Partition, start: Start) -> bytes:
     """The first bytes of a stream: how soon to reconnect, and the cursor, so that who hears nothing else resumes here.
 
-    To a reader of whom nothing is known the gap comes first: the reconnection time stands in that event's block.
+    To one whose cursor is not ours the gap comes first: the reconnection time stands in that event's block.
     """
     retry_ms = partition.hub.connections.retry_ms()
-    return sse.retry(retry_ms) if start.lost else sse.cursor(start.after, retry_ms)
+    return sse.cursor(start.after, retry_ms) if start.ours else sse.retry(retry_ms)

@@ -64,6 +64,6 @@ class Lives:
         return self._seams[-1][1] if self._seams else BEGINNING
 
 
-def lose(keys: Keys, hole: tuple[EventId, EventId]) -> Command:
-    """The command that notes that events were lost there."""
-    return _LOSE.call([keys.epoch], *map(str, hole))
+def lose(keys: Keys, hole: tuple[EventId, EventId], seconds: int) -> Command:
+    """The command that notes that events were lost there; for so long readers without a cursor are told, too."""
+    return _LOSE.call([keys.epoch, keys.loss], *map(str, hole), seconds)

@@ -16,9 +16,10 @@ import gevent.event
 from pushsvc import sse
 from pushsvc.burst import Burst
 from pushsvc.commands import Command
-from pushsvc.errors import PushError, Unavailable
-from pushsvc.event import BEGINNING, EventId
+from pushsvc.errors import Unavailable
+from pushsvc.event import BEGINNING
 from pushsvc.eventlog import Clock, EventLog
+from pushsvc.losses import Losses
 from pushsvc.proof import with_proof
 from pushsvc.replay import Late, Page, Replay
 from pushsvc.shelf import Shelf
@@ -47,6 +48,7 @@ class Recovery:
         among the announcements; `recovered` and `failed` what became of a subscriber, the first also whether it had
         missed anything."""
         self.shelf = Shelf(log, crowded, time.monotonic)
+        self.losses = Losses(log, ask)
         self._log = log
         self._ask = ask
         self._clock_came = clock_came
@@ -57,11 +59,6 @@ class Recovery:
         self._patients: set[Subscriber] = set()  # these, and those in a healer's hands
         self._healers = 0
         self._last = BEGINNING
-        self._told = BEGINNING  # all who are here know of the losses before this
-        # The newest ids that were acknowledged here, by life, when the probe left: its answer must know of them.
-        self._acknowledged: dict[bytes, EventId] = {}
-        self._life: bytes | None = None  # of the data, when the clock came last
-        self._inherits = True  # what others acknowledged that have ended counts too: looked for with each new life
 
     def sync(self, catching: CatchUp, seconds: float) -> bool:
         """Wait for a clock; False if none comes. A flood of announcements may have outdated it already."""
@@ -76,10 +73,7 @@ class Recovery:
     def probe(self) -> tuple[Command, Callable[[Any], None]]:
         """See `Ear`. Whoever waits by now gets this clock."""
         waiting, shelved = list(self._waiting), self.shelf.channels()
-        if self._inherits:
-            self._inherits = False
-            self._log.acknowledged.inherit()
-        self._acknowledged = self._log.acknowledged.newest()
+        self.losses.probe_leaves()
 
         def answered(answer: Any) -> None:
             clock, tails = self._log.probed(answer)
@@ -88,10 +82,6 @@ class Recovery:
             self._last = clock.last
             self.shelf.vouch(clock, dict(zip(shelved, tails, strict=True)))
             self._clock_came(clock)
-            if self._life not in (None, clock.lives.current):
-                self._inherits = True
-                self._ask()
-            self._life = clock.lives.current
             for catching in waiting:
                 came = self._waiting.pop(catching, None)
                 if came is not None:
@@ -145,36 +135,6 @@ class Recovery:
             self._recovered(subscriber, missed)
         else:
             self._failed(subscriber, Reason.SLOW)
-
-    def lost(self, through: EventId, life: bytes, clock: Clock) -> bool:
-        """Whether the data has lost events since the clock before, which was of this `life` of it, when all up to
-        `through` had been announced here; what was acknowledged here counts as well. If nobody knows yet, it is noted,
-        so that those who are elsewhere, or away, are told too."""
-        told, self._told = self._told, max(self._told, clock.lives.healed)
-        others_said = through != BEGINNING and self._told > told
-        known = self._acknowledged
-        found = [self._is_lost(newest, of, clock) for of, newest in ((life, through), *known.items())]
-        self._log.acknowledged.forget(known, but=b"" if any(found) else clock.lives.current)
-        return any(found) or others_said
-
-    def _is_lost(self, newest: EventId, life: bytes, clock: Clock) -> bool:
-        """Whether the data lacks an event that was heard or acknowledged in this life of it."""
-        hole = clock.lives.end(life)
-        if hole is None or newest <= hole[1]:  # else it is of a master that had been replaced
-            if clock.restart(newest) is None:
-                return False
-            hole = clock.lives.hole(newest)
-            logger.error("redis has lost events: it has stood at %s, and now stands at %s", newest, clock.last)
-        if hole is not None:
-            self._told = max(self._told, hole[1])
-            gevent.spawn(self._lose, hole)
-        return True
-
-    def _lose(self, hole: tuple[EventId, EventId]) -> None:
-        try:
-            self._log.lose(hole)
-        except PushError as error:
-            logger.error("that could not be noted: %s", error)
 
     @staticmethod
     def pause() -> None:

@@ -23,7 +23,6 @@ from pushsvc.event import Event
 from pushsvc.eventlog import EventLog
 from pushsvc.keys import Keys
 from pushsvc.lane import Lane
-from pushsvc.lives import lose
 from pushsvc.presence import Presence
 from pushsvc.records import Records, Words
 from pushsvc.rights import NOBODY
@@ -31,7 +30,7 @@ from pushsvc.store import Store
 from pushsvc.succession import Succession
 from pushsvc.tickets import Evidence, Tickets
 
-_SHARED: Final = ("clock", "epoch", "server", "producers")  # keys that are not of one user or worker
+_SHARED: Final = ("clock", "epoch", "loss", "server", "producers")  # keys that are not of one user or worker
 
 
 class Refused(Exception):
@@ -202,10 +201,10 @@ def _work(store: Store, log: EventLog, settings: Settings) -> None:
         raise receipt
     log.read([channel], clock.last, clock, 1)
     log.read_back(channel, receipt.id, clock, 1)
-    log.count_after([channel], clock.last)
+    log.count_after([channel], clock.last, clock)
     log.advance({user: receipt.id})
-    log.position(user)
-    store.one(lose(keys, (clock.last, clock.last)))
+    log.standing(user)
+    log.lose((clock.last, clock.last))
     presence = Presence(store, worker, 1, lambda _: (), lambda *_: None)
     visitors = [_Visitor(user), _Visitor(user)]
     for visitor in visitors:  # the second is one too many, and the first gives way

@@ -11,7 +11,7 @@ from pushsvc import history, publishing
 from pushsvc.arguments import check_query, id_argument, json_body, json_object, number
 from pushsvc.credentials import identify, prover, revoke_shown
 from pushsvc.errors import Invalid, PushError, Unavailable
-from pushsvc.event import ALL, BEGINNING, EventId, checked_channel, checked_name, checked_topics, user_channel
+from pushsvc.event import BEGINNING, EventId, checked_channel, checked_name, checked_topics, user_channel
 from pushsvc.links import link
 from pushsvc.listening import Connection, events
 from pushsvc.service import service
@@ -75,7 +75,8 @@ def read_history() -> ResponseReturnValue:
     wait = number("wait", 0, 0, history.MAX_WAIT)
     if before is not None and after is None:
         return history.newest_before(log, channel, before, limit)
-    answer = history.page_after(log, channel, after, limit, before)
+    anew = after is None and identity.user is not None and log.standing(identity.user).is_lost
+    answer = history.page_after(log, channel, after, limit, before, anew=anew)
     if not wait or before is not None or history.says_something(answer):
         return answer
     bell = history.Bell()
@@ -84,7 +85,7 @@ def read_history() -> ResponseReturnValue:
     )
     connection = Connection(hub, subscriber)
     try:
-        return history.await_page_after(log, channel, after, limit, wait, subscriber, bell)
+        return history.await_page_after(log, channel, after, limit, wait, subscriber, bell, anew=anew)
     finally:
         connection.leave()
 
@@ -115,10 +116,7 @@ def unread() -> ResponseReturnValue:
 
 
 def _unread(user: str) -> ResponseReturnValue:
-    log = service().of(user).log
-    position = log.position(user)
-    count = log.count_after([user_channel(user), ALL], position)
-    return {"unread": count, "id": None if position is None else str(position)}
+    return history.unread(service().of(user).log, user)
 
 
 @blueprint.get("/healthz")

@@ -51,7 +51,7 @@ MUTANTS: Final = [
     ),
     Mutant(
         "does not say the cursor of a stream that opens", "listening.py",
-        "else sse.cursor(start.after, retry_ms)", 'else sse.retry(retry_ms) + b"event: cursor\\ndata:\\n\\n"',
+        "return sse.cursor(start.after, retry_ms) if", 'return sse.retry(retry_ms) + b"event: cursor\\ndata:\\n\\n" if',
         "test_cursors.py::test_who_is_cut_after_the_first_block_hears_what_another_tab_read",
     ),
     Mutant(
@@ -60,7 +60,7 @@ MUTANTS: Final = [
         "test_cursors.py::test_the_first_block_is_a_cursor",
     ),
     Mutant(
-        "does not know of what it acknowledged itself", "recovery.py",
+        "does not know of what it acknowledged itself", "losses.py",
         "((life, through), *known.items())", "((life, through),)",
         "test_lives.py::test_what_was_acknowledged_here_counts_as_heard",
     ),
@@ -116,7 +116,7 @@ MUTANTS: Final = [
         "test_succession.py::test_who_is_in_a_life_that_is_over_is_not_followed",
     ),
     Mutant(
-        "takes what a replaced master said for what the new one has", "recovery.py",
+        "takes what a replaced master said for what the new one has", "losses.py",
         "if hole is None or newest <= hole[1]:", "if True:",
         "test_succession.py::test_two_masters_for_a_while",
     ),

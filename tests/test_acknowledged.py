@@ -64,6 +64,7 @@ def test_what_was_told_is_no_heritage(tmp_path: Path) -> None:
         known.note(life, at(ms))
     known.save()
     known.forget({b"1-0": at(9), b"20-0": at(25)}, but=b"20-0")
+    known.save()
     end(journal)
     _, heir = process(tmp_path, "two")
     heir.inherit()
@@ -137,7 +138,7 @@ def test_who_lives_on_inherits_when_redis_has_another_life(tmp_path: Path) -> No
     log.acknowledged = survivor
     told: list[bool] = []
     recovery = Recovery(
-        log, lambda: None, lambda _: False, lambda clock: told.append(recovery.lost(at(15), b"10-0", clock)),
+        log, lambda: None, lambda _: False, lambda clock: told.append(recovery.losses.found(at(15), b"10-0", clock)),
         lambda *_: None, lambda *_: None,
     )  # fmt: skip
 

@@ -1,0 +1,90 @@
+"""Whether Redis has lost events, as far as this worker can know, and the note of it for who is elsewhere, or away."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Final
+
+import gevent
+
+from pushsvc.errors import PushError
+from pushsvc.event import BEGINNING, EventId
+from pushsvc.eventlog import Clock, EventLog
+
+logger = logging.getLogger(__name__)
+
+AGAIN_SECONDS: Final = 0.5  # between two tries to note a loss, while Redis refuses it
+
+
+class Losses:
+    """Compares each clock with all that this worker heard of, or acknowledged, before it was asked for."""
+
+    def __init__(self, log: EventLog, ask: Callable[[], None]) -> None:
+        """`ask` for another clock."""
+        self._log = log
+        self._ask = ask
+        self._told = BEGINNING  # all who are here know of the losses before this
+        # The newest ids that were acknowledged, by life, when the probe left: its answer must know of them.
+        self._acknowledged: dict[bytes, EventId] = {}
+        self._life: bytes | None = None  # of the data, when the clock came last
+        self._inherits = True  # what others acknowledged that have ended counts too: looked for with each new life
+        self._owed: dict[tuple[EventId, EventId], None] = {}  # that are yet to be noted
+        self._noting: gevent.Greenlet | None = None
+
+    def probe_leaves(self) -> None:
+        if self._inherits:
+            self._inherits = False
+            self._log.acknowledged.inherit()
+        self._acknowledged = self._log.acknowledged.newest()
+
+    def found(self, through: EventId, life: bytes, clock: Clock) -> bool:
+        """Whether the data has lost events since the clock before, which was of this `life` of it, when all up to
+        `through` had been announced here; what was acknowledged here counts as well. If nobody knows yet, it is noted,
+        so that those who are elsewhere, or away, are told too."""
+        told, self._told = self._told, max(self._told, clock.lives.healed)
+        others_said = through != BEGINNING and self._told > told
+        known = self._acknowledged
+        found = [self._is_lost(newest, of, clock) for of, newest in ((life, through), *known.items())]
+        self._log.acknowledged.forget(known, but=b"" if any(found) else clock.lives.current)
+        if not self._owed:  # else who comes after this process shall know, if it is killed before Redis does
+            self._log.acknowledged.save()
+        if self._life not in (None, clock.lives.current):
+            self._inherits = True
+            self._ask()
+        self._life = clock.lives.current
+        return any(found) or others_said
+
+    def _is_lost(self, newest: EventId, life: bytes, clock: Clock) -> bool:
+        """Whether the data lacks an event that was heard or acknowledged in this life of it."""
+        hole = clock.lives.end(life)
+        if hole is None or newest <= hole[1]:  # else it is of a master that had been replaced
+            if clock.restart(newest) is None:
+                return False
+            hole = clock.lives.hole(newest)
+            logger.error("redis has lost events: it has stood at %s, and now stands at %s", newest, clock.last)
+        if hole is not None:
+            self._told = max(self._told, hole[1])
+        self._note(hole or (BEGINNING, clock.epoch))
+        return True
+
+    def _note(self, hole: tuple[EventId, EventId]) -> None:
+        self._owed[hole] = None
+        if self._noting is None or self._noting.dead:
+            self._noting = gevent.spawn(self._write)
+
+    def _write(self) -> None:
+        """What refuses this, as too few replicas after a failover do, may be over before anybody comes back."""
+        said = False
+        while self._owed:
+            hole = next(iter(self._owed))
+            try:
+                self._log.lose(hole)
+            except PushError as error:
+                if not said:
+                    logger.error("that could not be noted yet: %s", error)
+                said = True
+                gevent.sleep(AGAIN_SECONDS)
+            else:
+                del self._owed[hole]
+        self._log.acknowledged.save()
