@@ -10,9 +10,12 @@ import redis
 from redis.exceptions import AuthenticationError, InvalidResponse, ResponseError
 
 from pushsvc.addresses import Address
+from pushsvc.explaining import explained
 
 _MOST_NAMED: Final = 5
-_CONNECTING: Final = re.compile(r"Error (?:-?\d+ )?connecting to \S+ ")  # redis-py's, before the reason
+_CONNECTING: Final = re.compile(
+    r"Error (?:-?\d+ )?(?:connecting to|while reading from) \S+ (?:: )?"
+)  # redis-py's, before the reason
 
 
 class NoMaster(redis.ConnectionError):
@@ -23,7 +26,7 @@ class RefusedBySentinels(NoMaster, AuthenticationError):
     """Nor will any, before an operator has looked at the account."""
 
 
-def no_master(service: str, failures: Mapping[Address, Exception | None]) -> NoMaster:
+def no_master(service: str, failures: Mapping[Address, Exception | None], *, tls: bool) -> NoMaster:
     """`failures`: what went wrong with each sentinel; None: it knows no master of this name. What is most likely to be
     the operator's mistake is said."""
     errors = {address: error for address, error in failures.items() if error is not None}
@@ -32,10 +35,10 @@ def no_master(service: str, failures: Mapping[Address, Exception | None]) -> NoM
             return NoMaster(f"what answers at {_where(address)} is no sentinel")
     for error in errors.values():
         if isinstance(error, (AuthenticationError, ResponseError)):
-            return RefusedBySentinels(f"the sentinels refuse the service: {error}")
+            return RefusedBySentinels(f"the sentinels refuse the service: {explained(error, tls=tls)}")
     if len(errors) < len(failures):
         return NoMaster(f"the sentinels refuse the service: they know no master called {service!r}")
-    reasons = [f"{_where(address)} ({_reason(error)})" for address, error in errors.items()]
+    reasons = [f"{_where(address)} ({_reason(error, tls)})" for address, error in errors.items()]
     more = f" and {len(reasons) - _MOST_NAMED} more" if len(reasons) > _MOST_NAMED else ""
     return NoMaster(f"no sentinel answers: {', '.join(reasons[:_MOST_NAMED])}{more}")
 
@@ -45,6 +48,5 @@ def _where(address: Address) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _reason(error: Exception) -> str:
-    text = _CONNECTING.sub("", str(error)).rstrip(".")
-    return "timed out" if "time" in text.lower() and "out" in text.lower() else text
+def _reason(error: Exception, tls: bool) -> str:
+    return _CONNECTING.sub("", explained(error, tls=tls)).rstrip(".")

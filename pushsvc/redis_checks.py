@@ -27,6 +27,7 @@ from pushsvc.config import PREFIX, Settings
 from pushsvc.connecting import check_files
 from pushsvc.embedded import OLDEST_REDIS
 from pushsvc.errors import ConfigError
+from pushsvc.explaining import explained
 from pushsvc.findings import SECTIONS, findings, parse
 from pushsvc.keys import Keys
 from pushsvc.layout import WrongPartitions
@@ -92,7 +93,7 @@ def _check_all(url: str, settings: Settings) -> list[str]:
 
 def _check(url: str, keys: Keys, settings: Settings) -> list[str]:
     """Of one partition."""
-    with _translated(keys), _unlogged():
+    with _translated(url, keys, settings), _unlogged():
         warnings = _facts(url, keys, settings)
         succession = Succession(keys)
         try:
@@ -198,8 +199,10 @@ def _names(keys: Keys) -> str:
 
 
 @contextmanager
-def _translated(keys: Keys) -> Iterator[None]:
+def _translated(url: str, keys: Keys, settings: Settings) -> Iterator[None]:
     """Errors in words for operators. Raises ConfigError, _Passing or _Lost."""
+    given = addresses.parse(url)
+    user_alone = bool(given.user and not given.password and not settings.redis_password_file)
     try:
         yield
     except WrongPartitions as error:
@@ -221,11 +224,10 @@ def _translated(keys: Keys) -> Iterator[None]:
         if "cluster support disabled" in str(error):
             raise ConfigError(f"{_URL}: what answers there is no node of a cluster; use redis://") from error
         named = f"; {_names(keys)}; {_DOCS}" if isinstance(error, NoPermissionError) else ""
-        raise ConfigError(f"{_URL}: Redis refuses the service: {rights.brief(error)}{named}") from error
-    except redis.RedisError as error:
-        raise _Lost(f"Redis does not answer: {error}") from error
-    except OSError as error:
-        raise _Lost(f"Redis does not answer: {error}") from error
+        words = explained(error, tls=given.tls, user_alone=user_alone)
+        raise ConfigError(f"{_URL}: Redis refuses the service: {words}{named}") from error
+    except (redis.RedisError, OSError) as error:
+        raise _Lost(f"Redis does not answer: {explained(error, tls=given.tls)}") from error
 
 
 @contextmanager

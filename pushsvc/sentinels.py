@@ -43,9 +43,10 @@ class Sentinels:
     """Which master is believed in. The newest word counts: a sentinel that was cut off, or asleep, goes on naming the
     master from before, and must take nobody back there."""
 
-    def __init__(self, service: str, clients: list[redis.Redis]) -> None:
-        """`service`: the name under which they know the master."""
+    def __init__(self, service: str, clients: list[redis.Redis], *, tls: bool = False) -> None:
+        """`service`: the name under which they know the master. `tls`: they speak it."""
         self.service = service
+        self._tls = tls
         self.clients = tuple(clients)
         self._order = list(clients)  # who answered last is asked first
         self._said: dict[redis.Redis, Said] = {}  # by each of them, last
@@ -84,7 +85,7 @@ class Sentinels:
         if down:
             raise redis.ConnectionError("the sentinels do not reach the master")
         if self._known is None:
-            raise no_master(self.service, failures)
+            raise no_master(self.service, failures, tls=self._tls)
         return self._known.address
 
     def ask(self, client: redis.Redis) -> Said | None:
@@ -205,6 +206,6 @@ def pool(url: RedisUrl, ask_seconds: float, **options: Any) -> ConnectionPool:
     pools = [ConnectionPool(**own | {"host": host, "port": port}) for host, port in url.servers]
     return ConnectionPool(
         connection_class=_ToMasterByTls if url.tls else _ToMaster,
-        sentinels=Sentinels(url.service, [redis.Redis(connection_pool=each) for each in pools]),
+        sentinels=Sentinels(url.service, [redis.Redis(connection_pool=each) for each in pools], tls=url.tls),
         **options,
     )

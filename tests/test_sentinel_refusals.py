@@ -78,8 +78,8 @@ def test_no_sentinel_is_there() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         assert refused(f"redis+sentinel://:hunter2@127.0.0.1:{port},[::1]:1,no-such.invalid/s") == (
-            f"PUSHSVC_REDIS_URL: no sentinel answers: 127.0.0.1:{port} (timed out), [::1]:1 (Connection refused), "
-            "no-such.invalid:26379 (Name or service not known)"
+            f"PUSHSVC_REDIS_URL: no sentinel answers: 127.0.0.1:{port} (Timeout reading from socket), "
+            "[::1]:1 (Connection refused), no-such.invalid:26379 (Name or service not known)"
         )
 
 

@@ -1,0 +1,30 @@
+"""What the network and Redis say when there is no connection, for operators: a sentence, and what to look at."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+_LONGEST: Final = 200  # characters; what Redis says in protected mode has a thousand
+_OF_PLAIN: Final = (("reset by peer|closed by server", "does it speak TLS there (rediss://)?"),)
+_OF_TLS: Final = (
+    ("EOF occurred in violation|certificate required", "does it want a certificate of its clients (ssl_certfile)?"),
+    ("self-signed|unable to get (local )?issuer", "is its CA a private one (ssl_ca_certs)?"),
+    # What Python asks for since 3.13, and older CAs did not write.
+    ("Missing Authority Key|Missing Subject Key|not marked critical|key usage", "see ssl_exclude_verify_flags"),
+    ("wrong version number|record layer|timed out|Timeout connecting|reset by peer", "does it speak TLS there?"),
+)
+_USER_ALONE: Final = (
+    ("^invalid username-password", "a password without a user stands behind a colon, as in //:PASSWORD@"),
+)
+
+
+def explained(error: Exception, *, tls: bool, user_alone: bool = False) -> str:
+    """`user_alone`: the address has a user and no password, nor is there a file with one."""
+    text = str(error).partition(", with args beginning")[0]
+    if len(text) > _LONGEST:
+        text = text.partition(". ")[0][:_LONGEST]
+    for pattern, hint in (*(_USER_ALONE if user_alone else ()), *(_OF_TLS if tls else _OF_PLAIN)):
+        if re.search(pattern, text, re.IGNORECASE):
+            return f"{text.rstrip('.')}; {hint}"
+    return text
