@@ -26,7 +26,7 @@ from pushsvc.addresses import CLUSTER_SCHEMES, SENTINEL_SCHEMES
 from pushsvc.config import PREFIX, Settings
 from pushsvc.connecting import check_files
 from pushsvc.embedded import OLDEST_REDIS
-from pushsvc.errors import ConfigError
+from pushsvc.errors import ConfigError, Unavailable
 from pushsvc.explaining import explained
 from pushsvc.findings import SECTIONS, findings, parse
 from pushsvc.keys import Keys
@@ -210,6 +210,8 @@ def _translated(url: str, keys: Keys, settings: Settings) -> Iterator[None]:
     except Refused as error:
         _passing(error.error)
         raise ConfigError(f"{_URL}: Redis refuses {error.command} ({rights.brief(error)}); {_DOCS}") from error
+    except Unavailable as error:  # as while another becomes the master
+        raise _Passing(error.detail) from error
     except Unheard as error:
         raise ConfigError(f"{_URL}: {error}") from error
     except NoMaster as error:

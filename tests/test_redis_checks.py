@@ -14,6 +14,7 @@ import pytest
 import redis
 
 from pushsvc import redis_checks
+from pushsvc.errors import Unavailable
 from pushsvc.keys import ALONE
 from tests.checking import account, check, configured, port_of, refused
 from tests.conftest import Start
@@ -215,3 +216,12 @@ def test_a_cluster_that_has_lost_partitions(tmp_path: Path) -> None:
         assert "Redis does not answer" in refused(cluster.url)
     finally:
         cluster.stop()
+
+
+def test_a_master_that_is_just_replaced_is_waited_for(bare: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    def changing(*_: object) -> None:
+        raise Unavailable("Redis is changing its master; try again.", retry_after=1)
+
+    monkeypatch.setattr(redis_checks, "rehearse", changing)
+    monkeypatch.setattr(redis_checks, "PATIENCE_SECONDS", 0.0)
+    assert "Redis is changing its master" in refused(f"redis://127.0.0.1:{port_of(bare)}")
