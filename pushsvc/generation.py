@@ -249,6 +249,12 @@ class Generation:
             self._call.resume()
         return bool(self._pending) or self._ending is not None
 
+    def too_long(self) -> None:
+        """Redis will never take it. Another ending than this has not been written."""
+        self._pending, self._pending_bytes, self._saying = [], 0, None
+        self._ending = None
+        self.end(upstream_error("The model's answer is larger than Redis takes.", "upstream_too_long"))
+
     def broken(self) -> None:
         self._pending, self._pending_bytes, self._saying = [], 0, None
         if self._ending is None:

@@ -16,7 +16,7 @@ import gevent.event
 
 from pushsvc import chunks, exact_json, sse
 from pushsvc.ending import CANCELLED, PRODUCER_LOST, RUNNING
-from pushsvc.errors import TooManyGenerations, Unavailable, Unwritable
+from pushsvc.errors import TooLarge, TooManyGenerations, Unavailable, Unwritable
 from pushsvc.event import answer_channel, generation_of
 from pushsvc.generation import Generation
 from pushsvc.joining import Json, joined
@@ -115,7 +115,7 @@ class Generations:
             record = self.records.find(generation_id)
             if record is not None and record.answer is None:
                 self.records.keep_answer(generation_id, exact_json.dumps(self.answer(record), lone=True))
-        except Unavailable:
+        except (Unavailable, TooLarge):
             logger.warning("the answer of %s could not be put together; whoever asks for it does so", generation_id)
 
     def _pack(self, generation_id: str) -> None:
@@ -124,7 +124,7 @@ class Generations:
                 gevent.spawn_later(PACK_SECONDS, self._pack, generation_id)
             else:
                 self.records.pack(generation_id)
-        except Unavailable:
+        except (Unavailable, TooLarge):
             logger.warning("what %s said stays as large as it is", generation_id)
 
     def answer(self, record: Record) -> Json:

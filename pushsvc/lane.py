@@ -9,7 +9,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 import gevent
@@ -22,6 +22,7 @@ from redis.connection import ConnectionInterface
 from redis.exceptions import ClusterDownError, MovedError, ReadOnlyError, ResponseError
 
 from pushsvc.commands import Command
+from pushsvc.largest import LARGE, longest
 from pushsvc.loops import Turn
 from pushsvc.succession import Replaced, Succession
 
@@ -48,8 +49,18 @@ class Lane:
     """Answers reach exactly who asked: a connection on which anything went wrong is never used again. What was asked
     first is run first."""
 
-    def __init__(self, client: redis.Redis, succession: Succession, last: Command | None = None) -> None:
-        """`last`: a command to run after each round trip; each of those who asked gets its answer after their own."""
+    def __init__(
+        self,
+        client: redis.Redis,
+        succession: Succession,
+        last: Command | None = None,
+        *,
+        apart: Callable[[Lane, Sequence[Command]], list[Any]] | None = None,
+    ) -> None:
+        """`last`: a command to run after each round trip; each of those who asked gets its answer after their own.
+        `apart`: runs what holds large values instead."""
+        self._client = client
+        self._apart = apart
         self._pool = client.connection_pool
         self._succession = succession
         self._life = b""  # of the data, when the connection was made
@@ -69,7 +80,12 @@ class Lane:
     def run(self, commands: Sequence[Command]) -> list[Any]:
         """The answers in order; one that Redis refused is an exception among them. Raises NotSent; or another
         RedisError, if it is not known what was done."""
-        packed = b"".join([hiredis.pack_command(command) for command in commands])
+        pieces = [hiredis.pack_command(command) for command in commands]
+        packed = b"".join(pieces)
+        # In the order of what it costs to find out.
+        large = len(packed) > LARGE and max(map(len, pieces)) > LARGE and max(map(longest, commands)) > LARGE
+        if large and self._apart is not None:
+            return self._apart(self, commands)
         if not is_module_patched("socket"):
             return self._run_in_thread(packed, len(commands))
         answers: list[Any] = self._ask(packed, len(commands)).get()
@@ -77,12 +93,23 @@ class Lane:
 
     def send(self, commands: Sequence[Command]) -> None:
         """As `run`, before what is asked from now on, but nobody is told what became of it."""
-        packed = b"".join([hiredis.pack_command(command) for command in commands])
+        packed = _packed(commands)
         if is_module_patched("socket"):
             self._ask(packed, len(commands))
         else:
             with contextlib.suppress(redis.RedisError):
                 self._run_in_thread(packed, len(commands))
+
+    def once(self, commands: Sequence[Command]) -> list[Any]:
+        """As `run`, on a connection that is made for it alone."""
+        single = Lane(self._client, self._succession)
+        single._last = self._last
+        try:
+            return single._exchange([_packed(commands)], len(commands))
+        except OSError as error:
+            raise redis.ConnectionError(str(error)) from error
+        finally:
+            single._drop()
 
     def _ask(self, packed: bytes, count: int) -> AsyncResult[list[Any]]:
         place: AsyncResult[list[Any]] = AsyncResult()
@@ -195,6 +222,10 @@ class Lane:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.disconnect()
+
+
+def _packed(commands: Sequence[Command]) -> bytes:
+    return b"".join([hiredis.pack_command(command) for command in commands])
 
 
 def _translated(error: BaseException) -> redis.RedisError:

@@ -4,6 +4,7 @@ generations share the next one, and what one of them says in that time is joined
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator, Sequence
 from typing import Any, Final, Protocol
 
 import gevent
@@ -13,6 +14,7 @@ from redis.exceptions import ResponseError
 from pushsvc.commands import Command
 from pushsvc.ending import Ending
 from pushsvc.errors import Unavailable
+from pushsvc.largest import LARGE, TooLong
 from pushsvc.loops import Loop
 from pushsvc.records import Records, Words
 from pushsvc.store import Store
@@ -35,6 +37,9 @@ class Speaker(Protocol):
 
     def written(self, state: str) -> bool:
         """That was done, and left this state. True: there is more to say."""
+
+    def too_long(self) -> None:
+        """What it wants to write is larger than Redis takes."""
 
     def broken(self) -> None:
         """What it wants to write cannot be written."""
@@ -92,7 +97,7 @@ class Scribe:
 
     def _run(self, said: list[Words], last: list[Command]) -> list[Any]:
         """The state of each; of what was not done, None or why."""
-        groups = [said[start : start + AT_ONCE] for start in range(0, len(said), AT_ONCE)]
+        groups = list(_grouped(said))
         try:
             answers = self._store.each([*map(self._records.say, groups), *last])
         except Unavailable:
@@ -110,5 +115,24 @@ class Scribe:
         if state == BROKEN or (isinstance(state, ResponseError) and str(state).startswith("WRONGTYPE")):
             speaker.broken()
             return True
+        if isinstance(state, TooLong):
+            speaker.too_long()
+            return True
         self.add(speaker)
         return False
+
+
+def _grouped(said: Sequence[Words]) -> Iterator[list[Words]]:
+    """Those that share a script; who has much to say has one of their own, which Redis may refuse for its size."""
+    group: list[Words] = []
+    for words in said:
+        if max(map(len, words.frames), default=0) > LARGE:
+            yield from filter(None, (group, [words]))
+            group = []
+            continue
+        group.append(words)
+        if len(group) == AT_ONCE:
+            yield group
+            group = []
+    if group:
+        yield group

@@ -22,6 +22,7 @@ from redis.exceptions import (
 
 from pushsvc import addresses, cluster, connecting, sentinels
 from pushsvc.addresses import CLUSTER_SCHEMES, SENTINEL_SCHEMES
+from pushsvc.apart import Apart
 from pushsvc.commands import Command, Script
 from pushsvc.errors import (
     Broken,
@@ -29,12 +30,14 @@ from pushsvc.errors import (
     PushError,
     ReadsOnly,
     TooFewReplicas,
+    TooLarge,
     Unavailable,
     Unconfirmed,
     Unreached,
 )
 from pushsvc.keys import ALONE, Keys
 from pushsvc.lane import Lane, NotSent
+from pushsvc.largest import TooLong
 from pushsvc.nodes import Nodes
 from pushsvc.succession import ELSEWHERE, Succession
 
@@ -84,11 +87,12 @@ class Store:
         self.lost = False  # to everybody: the cluster's node that has it is down
         self.evicts: str | None = None  # what is written may vanish: how that is
         self._wait_replicas = wait_replicas
-        self._lane = Lane(client, self.succession)
+        apart = Apart(client, self.succession, keys).run
+        self._lane = Lane(client, self.succession, apart=apart)
         self._reads = Lane(client, self.succession)
         # Of its own: nothing else shall wait for replicas. One answer is for all that were asked in a round trip.
         wait = ("WAIT", wait_replicas, WAIT_MS)
-        self._kept = Lane(client, self.succession, last=wait) if wait_replicas else self._lane
+        self._kept = Lane(client, self.succession, last=wait, apart=apart) if wait_replicas else self._lane
 
     def execute(self, commands: Sequence[Command]) -> list[Any]:
         """Raises Unavailable when Redis does not answer or refuses, as Unreached if nothing was done; Broken, see
@@ -213,6 +217,8 @@ def first_word(error: object) -> str:
 
 def refusal(error: Exception, away: str = _SILENT) -> PushError:
     """`away`: what is said of one that says nothing."""
+    if isinstance(error, TooLong):
+        return TooLarge(f"Redis takes values of at most {error.limit} bytes here; this one has {error.size}.")
     reason = error.__cause__ if isinstance(error, NotSent) else error  # why there is no connection
     word = first_word(reason or error)
     if word in _REFUSALS:
