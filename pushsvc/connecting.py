@@ -116,9 +116,10 @@ def place(url: RedisUrl) -> dict[str, Any]:
 
 
 def network(url: RedisUrl) -> dict[str, Any]:
-    """The keywords of TCP and TLS, which the data's servers, a cluster's nodes and the sentinels have in common."""
+    """The keywords that connections to the data's servers, a cluster's nodes and the sentinels have in common."""
     given = url.options
-    options = {name: given[name] for name in ("socket_keepalive", *_TLS) if name in given}
+    options: dict[str, Any] = {name: given[name] for name in ("socket_keepalive", *_TLS) if name in given}
+    options["driver_info"] = None  # no CLIENT SETINFO: two round trips, which few accounts may make and servers note
     if "ssl_certfile" in given:  # without a word for it OpenSSL would ask on the terminal for that of an encrypted key
         options["ssl_password"] = given.get("ssl_password", "")
     if "ssl_min_version" in given:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import unquote
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from pushsvc.addresses import SCHEMES
+from pushsvc.addresses import SCHEMES, parse
 from pushsvc.config import Settings
 from pushsvc.errors import ConfigError
 
@@ -152,3 +155,22 @@ def test_what_cannot_be_is_named(url: str, says: str) -> None:
     assert says in line
     assert "word@" not in line
     assert "hunter2" not in line
+
+
+@given(st.sampled_from(SCHEMES), st.sampled_from([":", "user:"]), st.text("@:/#?%&=+[],;.a1Z4é -_", min_size=1))
+def test_any_password_is_taken_as_it_is_or_not_at_all(scheme: str, before: str, word: str) -> None:
+    """No piece of it is ever a host, a path or an option."""
+    end = "/run/r.sock" if scheme == "unix://" else "h.invalid/s" if "sentinel" in scheme else "h.invalid"
+    url = f"{scheme}{before}{word}@{end}"
+    if set("@:/#?") & set(word) or re.search("%(?![0-9A-Fa-f]{2})", word):
+        with pytest.raises(ValueError, match=re.escape(ENCODE)):
+            parse(url)
+        return
+    try:
+        unquote(word, errors="strict")
+    except UnicodeDecodeError:
+        return
+    found = parse(url)
+    assert found.password == unquote(word)
+    expected = ((), "/run/r.sock") if scheme == "unix://" else ((("h.invalid", found.servers[0][1]),), "")
+    assert (found.servers, found.path, found.options) == (*expected, {})

@@ -10,8 +10,9 @@ import pytest
 import redis
 
 from tests.checking import check, refused
+from tests.eventsource import until
 from tests.servers import SERVICE, Servers
-from tests.stack import free_port
+from tests.stack import Stack, free_port
 from tests.test_bad_redis import listening
 
 _CONFIGURATION = """
@@ -36,6 +37,8 @@ class Watched(Servers):
         with redis.Redis(port=self.sentinel) as client:
             client.execute_command("ACL", "SETUSER", "limited", "on", ">a b+c&d", "-@all", "+ping")
             client.execute_command("ACL", "SETUSER", "asker", "on", ">a b+c&d", "+@all")
+            rights = ("-@all", "+sentinel|get-master-addr-by-name", "+sentinel|master", "+subscribe", "&*")
+            client.execute_command("ACL", "SETUSER", "least", "on", ">pw", *rights)
             client.execute_command("ACL", "SETUSER", "default", "resetpass", ">a b+c&d")
 
 
@@ -49,6 +52,18 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
 def test_an_account_that_the_sentinels_take(watched: Watched) -> None:
     for account in ("sentinel_password=a+b%2Bc%26d", "sentinel_username=asker&sentinel_password=a%20b%2Bc%26d"):
         check(f"redis+sentinel://127.0.0.1:{watched.sentinel}/{SERVICE}?{account}")
+
+
+def test_the_least_rights_at_the_sentinels(watched: Watched, tmp_path: Path) -> None:
+    """Those that the documentation names. What they refuse they note, and nothing of it is ours."""
+    account = "sentinel_username=least&sentinel_password=pw"
+    stack = Stack(tmp_path, redis_url=f"redis+sentinel://127.0.0.1:{watched.sentinel}/{SERVICE}?{account}", workers=1)
+    try:
+        with redis.Redis(port=watched.sentinel, username="asker", password="a b+c&d", protocol=2) as client:
+            until(lambda: any(each["sub"] != "0" for each in client.client_list()), "the subscription")
+            assert [each for each in client.acl_log() if each["username"] == "least"] == []
+    finally:
+        stack.stop()
 
 
 @pytest.mark.parametrize(
