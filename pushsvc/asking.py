@@ -13,7 +13,7 @@ from pushsvc import exact_json, question, sse
 from pushsvc.answering import answer_url
 from pushsvc.arguments import json_body
 from pushsvc.credentials import identify
-from pushsvc.ending import CANCELLED, RUNNING, Ending
+from pushsvc.ending import CANCELLED, DATA_LOST, RUNNING, Ending
 from pushsvc.errors import Unavailable
 from pushsvc.event import BEGINNING, answer_channel, checked_key
 from pushsvc.generation import Generation
@@ -106,7 +106,7 @@ def _streamed(partition: Partition, begun: _Begun) -> Response:
                 known.wait(service().settings.heartbeat_seconds)  # then the client must hear that it is being served
             generation.begun = None
         streams = generation is not None and generation.streams
-        refusal = None if streams else _refusal(partition, partition.generations.records.get(begun.id))
+        refusal = None if streams else _refusal(partition, partition.generations.records.find(begun.id))
     except BaseException:
         connection.leave()
         raise
@@ -130,8 +130,10 @@ def _joined(partition: Partition, begun: _Begun, outlet: Outlet, left: Callable[
         raise
 
 
-def _refusal(partition: Partition, record: Record) -> Response | None:
-    """Nothing was said before it ended: then that is no stream."""
+def _refusal(partition: Partition, record: Record | None) -> Response | None:
+    """Nothing was said before it ended: then that is no stream. `record`: None if Redis has lost it."""
+    if record is None:
+        return _not_answered(DATA_LOST)
     if record.ending is None or record.ending.error is None or partition.generations.has_said(record):
         return None
     return _not_answered(record.ending)
@@ -153,7 +155,8 @@ def _at_once(partition: Partition, begun: _Begun) -> Response:
             bell.rung.wait()
     finally:
         connection.leave()
-    return _complete(partition, records.get(begun.id))
+    record = records.find(begun.id)
+    return _not_answered(DATA_LOST) if record is None else _complete(partition, record)
 
 
 def _complete(partition: Partition, record: Record) -> Response:
@@ -167,7 +170,7 @@ def _complete(partition: Partition, record: Record) -> Response:
 
 
 # Clients of OpenAI's API ask again by themselves after 409, 429 and 5xx; not what somebody cancelled.
-_STATUS: Final = {"upstream_error": 502, "timeout": 504, "cancelled": 499, "producer_lost": 503}
+_STATUS: Final = {"upstream_error": 502, "timeout": 504, "cancelled": 499, "producer_lost": 503, "data_lost": 503}
 
 
 def _not_answered(ending: Ending) -> Response:

@@ -1,4 +1,4 @@
-"""How a generation ends: once, and in one of five ways."""
+"""How a generation ends: once, and in one of six ways."""
 
 from __future__ import annotations
 
@@ -66,6 +66,8 @@ CANCELLED: Final = _failed("cancelled", "The answer was cancelled.", "cancelled"
 PRODUCER_LOST: Final = _failed(
     "producer_lost", "The worker that made this answer is gone.", "server_error", "producer_lost"
 )
+
+DATA_LOST: Final = _failed("data_lost", "The answer was lost with Redis's data.", "server_error", "data_lost")
 
 
 def timeout(message: str, code: str) -> Ending:

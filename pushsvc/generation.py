@@ -13,7 +13,7 @@ import gevent.event
 from pushsvc import chunks, exact_json, sse
 from pushsvc.body import Body, Unreadable
 from pushsvc.chunks import Chunk, Malformed
-from pushsvc.ending import COMPLETED, PRODUCER_LOST, RUNNING, Ending, refused, timeout, upstream_error
+from pushsvc.ending import COMPLETED, DATA_LOST, RUNNING, Ending, refused, timeout, upstream_error
 from pushsvc.joining import Json
 from pushsvc.model import Call, Fault, Model, passing
 from pushsvc.progress import Limits, Progress
@@ -238,7 +238,7 @@ class Generation:
     def written(self, state: str) -> bool:
         self._saying = None
         if not state and self._ending is None:  # Redis lost it; who listens is told
-            self.end(PRODUCER_LOST)
+            self.end(DATA_LOST)
             return True
         if state != RUNNING:
             self._over(state)

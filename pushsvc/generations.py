@@ -15,7 +15,7 @@ import gevent
 import gevent.event
 
 from pushsvc import chunks, exact_json, sse
-from pushsvc.ending import CANCELLED, PRODUCER_LOST, RUNNING
+from pushsvc.ending import CANCELLED, DATA_LOST, PRODUCER_LOST, RUNNING
 from pushsvc.errors import TooLarge, TooManyGenerations, Unavailable, Unwritable
 from pushsvc.event import answer_channel, generation_of
 from pushsvc.generation import Generation
@@ -177,7 +177,7 @@ class Generations:
         for generation_id, state in zip(ids, self.records.states(ids), strict=True):
             generation = self._running.get(generation_id)
             if generation is not None and state != RUNNING:
-                generation.end(CANCELLED)
+                generation.end(CANCELLED if state else DATA_LOST)
 
     def _watch(self, loop: Loop) -> None:
         while True:

@@ -502,18 +502,6 @@ def test_a_frozen_redis(stack: Stack, user: str, model: Model) -> None:
     assert (described["state"], described["text"]) == ("completed", "one two three four")
 
 
-def test_redis_lost_its_data(stack: Stack, user: str, model: Model) -> None:
-    model.script = words("one ")
-    begun = begin(stack, user)
-    conversation = model.asked()
-    with listen(stack, begun["url"]) as source:
-        source.wait(lambda each: said(each.messages) == "one ")
-        stack.redis.flushall()
-        conversation.wait_for_hang_up()
-        finished(source)
-    assert stack.get(f"/v1/generations/{begun['id']}", stack.bearer(user)).status_code == 404
-
-
 # What is kept
 
 

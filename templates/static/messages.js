@@ -94,6 +94,7 @@ function fault(generation) {
 
 function explained({ state, error }) {
   const { message = "", status = 0 } = error ?? {};
+  if (state === "data_lost") return ["This answer was lost with the server's data.", ""];
   if (state === "producer_lost") return ["The server that was writing this answer went away.", ""];
   if (state === "timeout") return [`It took too long. ${message}`, ""];
   if (state !== "upstream_error" || !status) return [message || "Something went wrong.", ""];
