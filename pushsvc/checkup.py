@@ -40,7 +40,7 @@ class Checkup:
         if self._unconfirmed:
             found["replicas"] = f"Publishes are refused: {self._unconfirmed}"
         if self._presence.refused:
-            found["writes"] = f"Publishes are refused: {self._presence.refused}"
+            found["writes"] = f"Publishes are refused: {_without_advice(self._presence.refused)}"
         return found
 
     def _run(self, loop: Loop) -> None:

@@ -6,7 +6,7 @@ import os
 import re
 import ssl
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,6 +20,7 @@ from pushsvc import password_file
 from pushsvc.addresses import RedisUrl
 from pushsvc.errors import ConfigError
 
+LAST_WORDS_SECONDS: Final = 0.2
 ANSWER_SECONDS: Final = 2.0  # a Redis that is silent for longer counts as gone
 _TLS: Final = (
     "ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname", "ssl_ciphers",
@@ -64,6 +65,25 @@ class _Discreet(AbstractConnection):
     """What Redis says to the password is passed on without that."""
 
     credential_provider: Account | None
+
+    def connect_check_health(self, *args: Any, **options: Any) -> None:
+        """What takes no more connections says so, and hangs up; who has written by then may not read it any more."""
+        try:
+            super().connect_check_health(*args, **options)
+        except redis.ConnectionError as error:
+            if isinstance(error.__context__, (BrokenPipeError, ConnectionResetError)) and (words := self._last_words()):
+                raise redis.ConnectionError(words) from error
+            raise
+
+    def _last_words(self) -> str:
+        """Of a server that hangs up on everybody."""
+        try:
+            with closing(self._connect()) as sock:  # type: ignore[no-untyped-call]
+                sock.settimeout(LAST_WORDS_SECONDS)
+                said = sock.recv(200).decode(errors="replace")
+        except (redis.RedisError, OSError):
+            return ""
+        return said.partition("\r\n")[0].removeprefix("-ERR ") if said.startswith("-ERR ") else ""
 
     def on_connect_check_health(self, check_health: bool = True) -> None:
         try:

@@ -77,7 +77,7 @@ class Health:
 
     def problems(self) -> list[str]:
         """In sentences, worst first."""
-        return list(self._problems().values())
+        return [" ".join(filter(None, words)) for words in self._problems().values()]
 
     def _reasons(self) -> dict[int, str]:
         """Why partitions are not served, by their numbers; what was known of those that are is forgotten."""
@@ -91,19 +91,19 @@ class Health:
                 self._watched[number] = _Watched(served=True)
         return found
 
-    def _problems(self) -> dict[str, str]:
-        """By what they are about."""
+    def _problems(self) -> dict[str, tuple[str, str]]:
+        """By what they are about: a sentence, and where it is so, unless that is everywhere."""
         reasons = self._reasons()
         lost = [self._watched[number].trouble for number in reasons]
-        found = {each.about: each.text for each in lost if each is not None and each.lost}
+        found = {each.about: (each.text, "") for each in lost if each is not None and each.lost}
         of: dict[str, list[str]] = {}
         for number, partition in enumerate(self._partitions):
             for kind, text in {} if number in reasons else partition.problems().items():
                 of.setdefault(kind, []).append(text)
         served = len(self._partitions) - len(reasons)
         for kind, texts in of.items():
-            where = "" if len(texts) == served else f" (In {len(texts)} of {len(self._partitions)} partitions.)"
-            found[kind] = texts[0] + where
+            where = "" if len(texts) == served else f"(In {len(texts)} of {len(self._partitions)} partitions.)"
+            found[kind] = texts[0], where
         return found
 
     def _run(self, loop: Loop) -> None:
@@ -140,7 +140,8 @@ class Health:
         self._said = {what: self._said.get(what, text) for what, text in now.items()}
 
     def _facts(self) -> Iterator[tuple[str, str]]:
-        yield from self._problems().items()
+        for what, (text, _) in self._problems().items():
+            yield what, text
         reason = self.unready()
         if reason is not None and all(watched.served for watched in self._watched):
             yield "unready", f"Not ready: {reason}"

@@ -24,7 +24,7 @@ from redis.exceptions import ClusterDownError, MovedError, ReadOnlyError, Respon
 from pushsvc.commands import Command
 from pushsvc.largest import LARGE, longest
 from pushsvc.loops import Turn
-from pushsvc.succession import Replaced, Succession
+from pushsvc.succession import Replaced, Succession, takes_reads
 
 logger = logging.getLogger(__name__)
 
@@ -166,7 +166,7 @@ class Lane:
                 answers.append(connection.read_response())
             except ResponseError as refusal:
                 answers.append(refusal)
-                demoted = demoted or isinstance(refusal, _DEMOTED)
+                demoted = demoted or (isinstance(refusal, _DEMOTED) and not takes_reads(refusal))
             turn.share()  # reading what is there already never yields by itself
         self._used = time.monotonic()
         if demoted:  # by now there may be another master

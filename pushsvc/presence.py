@@ -72,7 +72,7 @@ class Presence:
         self._here: Counter[str] = Counter()
         self._changed: set[str] = set()
         self._written = self._all_written = 0.0  # monotonic times
-        self.refused: str | None = None  # why Redis writes nothing just now
+        self.refused: Unwritable | None = None  # why Redis writes nothing just now
         self.loop = Loop("presence", self._beat, expected=(Unavailable,))
 
     def enter(self, connection: Counted) -> bool:
@@ -200,7 +200,7 @@ class Presence:
                 self.give_way()
                 self.refused = None
             except Unwritable as error:  # who listens is served all the same
-                self.refused = error.detail
+                self.refused = error
             self._written = now
             loop.well()
             gevent.sleep(BEAT_SECONDS)

@@ -31,6 +31,11 @@ ELSEWHERE: Final = (AskError, MovedError, TryAgainError, ClusterDownError)
 INTRODUCE: Final[tuple[Command, ...]] = (("INFO", "server"), ("INFO", "replication"))
 
 
+def takes_reads(error: Exception) -> bool:
+    """The cluster lacks a part, and this node, whose data is its own, refuses to change it for as long."""
+    return isinstance(error, ClusterDownError) and "only accepts read" in str(error)
+
+
 class Replaced(redis.ConnectionError):
     """This Redis had the data once; another has it now."""
 
@@ -124,11 +129,12 @@ class Succession:
         connection.send_command("EVAL", _LIFE.source, 3, keys.clock, keys.epoch, keys.server, said.word, MOST_LIVES)
         try:
             raw: Any = connection.read_response()
-        except (*ELSEWHERE, ReadOnlyError):
-            raise
         except ResponseError as error:
+            if isinstance(error, (*ELSEWHERE, ReadOnlyError)) and not takes_reads(error):
+                raise
+            if connection not in self._owing:
+                logger.warning("redis: %s: %s", type(error).__name__, error)
             self._owing.add(connection)
-            logger.warning("redis: %s: %s", type(error).__name__, error)
         else:
             self._owing.discard(connection)
             if raw:
