@@ -8,6 +8,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -39,6 +40,7 @@ from pushsvc.succession import Succession
 
 PATIENCE_SECONDS: Final = 30.0  # for a Redis that loads its data, or runs somebody's script
 _PAUSE_SECONDS: Final = 0.2
+AT_ONCE: Final = 8  # partitions
 MOST_NAMED: Final = 3  # keys and channels in a line
 _URL: Final = f"{PREFIX}REDIS_URL"
 _DOCS: Final = "docs/redis.md has the rights that are needed"
@@ -75,13 +77,21 @@ def check_redis(url: str, settings: Settings, stopped: Callable[[], object] = la
 def _check_all(url: str, settings: Settings) -> list[str]:
     if not url.startswith(CLUSTER_SCHEMES):
         return _check(url, Keys(0, 1, settings.redis_prefix), settings)
-    warnings, lost = dict[str, None](), dict[int, Exception]()
-    for number in range(settings.partitions):
+    warnings, lost = dict[str, None](), dict[int, _Lost]()
+
+    def check(keys: Keys) -> list[str] | _Lost:
         try:
-            found = _check(url, Keys(number, settings.partitions, settings.redis_prefix), settings)
-            warnings.update(dict.fromkeys(found))
+            return _check(url, keys, settings)
         except _Lost as error:
-            lost[number] = error
+            return error
+
+    with ThreadPoolExecutor(AT_ONCE) as threads:  # each partition costs a few dozen round trips
+        every = Keys(0, settings.partitions, settings.redis_prefix).all()
+        for number, found in enumerate(threads.map(check, every)):
+            if isinstance(found, _Lost):
+                lost[number] = found
+            else:
+                warnings.update(dict.fromkeys(found))
     if len(lost) == settings.partitions:
         raise next(iter(lost.values()))
     if lost:
@@ -122,7 +132,9 @@ def _facts(url: str, keys: Keys, settings: Settings) -> list[str]:
     _raise_passing(answers)
     refused = rights.refused(trial, answers)
     if refused:
-        raise ConfigError(f"{_URL}: {_refusal(refused, keys)}")
+        # A cluster's nodes have an account each: they are not copied.
+        where = f" at {connection.host}:{connection.port}" if keys.partitions > 1 else ""
+        raise ConfigError(f"{_URL}: {_refusal(refused, keys, where)}")
     found = findings(info, settings)
     for each in found:
         if each.evicts:
@@ -182,14 +194,14 @@ def _passing(error: Exception) -> None:
         raise _Passing("Redis is busy with somebody's script") from error
 
 
-def _refusal(refused: list[rights.Refusal], keys: Keys) -> str:
+def _refusal(refused: list[rights.Refusal], keys: Keys, where: str) -> str:
     kind, words = refused[0].kind, refused[0].words
     names = list(dict.fromkeys(each.what for each in refused if each.kind == kind))
     if kind == "command":
-        return f"Redis refuses {', '.join(names)} ({words}); {_DOCS}"
+        return f"Redis{where} refuses {', '.join(names)} ({words}); {_DOCS}"
     more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
     named = ", ".join(names[:MOST_NAMED]) + more
-    return f"the account may not use the {kind} {named} ({words}); {_names(keys)}; {_DOCS}"
+    return f"the account may not use the {kind} {named}{where} ({words}); {_names(keys)}; {_DOCS}"
 
 
 def _names(keys: Keys) -> str:
@@ -225,7 +237,7 @@ def _translated(url: str, keys: Keys, settings: Settings) -> Iterator[None]:
         _passing(error)
         if "cluster support disabled" in str(error):
             raise ConfigError(f"{_URL}: what answers there is no node of a cluster; use redis://") from error
-        named = f"; {_names(keys)}; {_DOCS}" if isinstance(error, NoPermissionError) else ""
+        named = f"; {_names(keys)}; {_DOCS}" if rights.is_of_a_name(error) else ""
         words = explained(error, tls=given.tls, user_alone=user_alone)
         raise ConfigError(f"{_URL}: Redis refuses the service: {words}{named}") from error
     except (redis.RedisError, OSError) as error:

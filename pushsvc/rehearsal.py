@@ -4,7 +4,7 @@ nobody can be. What that wrote is removed, and nobody hears it."""
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
@@ -132,19 +132,60 @@ def _name(command: Command) -> str:
 
 
 def rehearse(client: redis.Redis, keys: Keys, succession: Succession, settings: Settings) -> None:
-    """`client` greets with the succession. Raises Refused, or RedisError."""
+    """`client` greets with the succession. Raises Refused, Unheard, Unavailable, or RedisError."""
     stage = _Stage(client, keys, succession, settings.wait_replicas)
+    user = keys.draw(lambda: f"{NOBODY} {secrets.token_hex(6)}")  # with a blank, which no name of a user has
+    ear = _Ear(client)
     try:
         stage.connect_all()
+        ear.connect()
         log = _log(stage, settings)
-        _listen(client, stage, log)
+        _listen(ear, stage, log, user)
         try:
-            _work(stage, log, settings)
+            _work(stage, log, settings, user, ear)
         finally:
             with suppress(redis.RedisError, OSError):  # what is left runs out
                 stage.clear()
     finally:
+        ear.close()
         stage.close()
+
+
+class _Ear:
+    """The subscription's kind of connection, on channels of the service's own."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._connection = subscription(client)
+        self._arrived: list[Any] = []
+
+    def connect(self) -> None:
+        try:
+            self._connection.connect()
+        except ResponseError as error:
+            raise Refused("HELLO 3", error) from error
+        self._batches = batches(self._connection._get_socket())
+
+    def close(self) -> None:
+        self._connection.disconnect()
+
+    def ask(self, *command: Any, answers: int = 1) -> None:
+        self._connection.send_command(*command)
+        for _ in range(answers):
+            self.hear(str(command[0]))
+
+    def hear(self, what: str) -> None:
+        """One message, which comes of that. Raises Refused, or Unheard."""
+        while not self._arrived:
+            try:
+                self._arrived += next(self._batches)
+            except (TimeoutError, redis.TimeoutError) as error:
+                raise Unheard(f"nothing comes of {what} on the connection that has subscribed") from error
+            except (redis.ConnectionError, OSError) as error:
+                text = "Redis closes the subscription: its client-output-buffer-limit pubsub is too low"
+                raise Unheard(text) from error
+        message = self._arrived.pop(0)
+        if isinstance(message, Exception):
+            raise Refused(what, message)
 
 
 def _log(store: Store, settings: Settings) -> EventLog:
@@ -156,49 +197,25 @@ def _log(store: Store, settings: Settings) -> EventLog:
     )
 
 
-def _listen(client: redis.Redis, stage: _Stage, log: EventLog) -> None:
-    """What is announced on a channel of the service's own must come back, on the subscription's kind of connection."""
-    channel = stage.keys.ear(f"{NOBODY} {secrets.token_hex(6)}")
-    connection = subscription(client)
-    try:
-        try:
-            connection.connect()
-        except ResponseError as error:
-            raise Refused("HELLO 3", error) from error
-        heard = batches(connection._get_socket())
-        connection.send_command("SSUBSCRIBE", channel)
-        _await(heard, "SSUBSCRIBE")
-        connection.send_command(*log.probe([f"user:{NOBODY}"]))
-        _await(heard, "EVAL")
-        stage.one(("SPUBLISH", channel, ""))
-        _await(heard, "SPUBLISH")
-        connection.send_command("SUNSUBSCRIBE", channel)
-        _await(heard, "SUNSUBSCRIBE")
-    finally:
-        connection.disconnect()
+def _listen(ear: _Ear, stage: _Stage, log: EventLog, user: str) -> None:
+    """What is announced on a channel of the service's own must come back."""
+    keys = stage.keys
+    own, channel = keys.ear(f"{NOBODY} {secrets.token_hex(6)}"), keys.log(f"user:{user}")
+    ear.ask("SSUBSCRIBE", own, channel, answers=2)
+    ear.ask(*log.probe([f"user:{user}"]))
+    stage.one(("SPUBLISH", own, ""))
+    ear.hear("SPUBLISH")
+    ear.ask("SUNSUBSCRIBE", own)
 
 
-def _await(heard: Iterator[list[Any]], command: str) -> None:
-    """What the command brings. Raises Refused, or Unheard."""
-    try:
-        [message] = next(heard)
-    except (TimeoutError, redis.TimeoutError) as error:
-        raise Unheard(f"nothing comes of {command} on the connection that has subscribed") from error
-    except (redis.ConnectionError, OSError) as error:
-        raise Unheard("Redis closes the subscription: its client-output-buffer-limit pubsub is too low") from error
-    if isinstance(message, Exception):
-        raise Refused(command, message)
-
-
-def _work(store: Store, log: EventLog, settings: Settings) -> None:
-    keys = store.keys
+def _work(store: Store, log: EventLog, settings: Settings, user: str, ear: _Ear) -> None:
     worker = f"{NOBODY} {secrets.token_hex(6)}"
-    user = keys.draw(lambda: f"{NOBODY} {secrets.token_hex(6)}")  # with a blank, which no name of a user has
     channel = f"user:{user}"
     clock = log.clock()
     [receipt] = log.append([Event(channel, "message", "check", key="check")])
     if isinstance(receipt, PushError):
         raise receipt
+    ear.hear("SPUBLISH in scripts")
     log.read([channel], clock.last, clock, 1)
     log.read_back(channel, receipt.id, clock, 1)
     log.count_after([channel], clock.last, clock)

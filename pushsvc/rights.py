@@ -111,6 +111,11 @@ def brief(error: object) -> str:
     return str(error).partition(", with args")[0][:LONGEST]
 
 
+def is_of_a_name(error: object) -> bool:
+    """It is not the command that the account may not use, but its key or channel."""
+    return bool(_SUBJECT.search(str(error)))
+
+
 def _refusal(name: str, subject: str, error: object) -> Iterator[Refusal]:
     """`subject`: the key or channel, where it is the only one."""
     words = brief(error)

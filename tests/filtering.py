@@ -9,6 +9,8 @@ from contextlib import closing, contextmanager, suppress
 
 import hiredis
 
+from pushsvc.commands import Script
+
 Words = list[bytes]
 
 
@@ -23,21 +25,27 @@ def refuse(name: str, says: str) -> Callable[[Words], Words]:
     return rewrite
 
 
-def in_scripts(name: str, says: str) -> Callable[[Words], Words]:
-    """The same for what scripts call."""
+def in_scripts(name: str, says: str | None) -> Callable[[Words], Words]:
+    """The same for what scripts call; None: it is not refused, and does nothing."""
+    answer = (
+        "return 0" if says is None else f"local no = {{err = {says!r}}} if how == 'pcall' then return no end error(no)"
+    )
     shim = f"""
 local real = redis
 local redis = setmetatable({{}}, {{__index = real}})
 for _, how in ipairs({{'call', 'pcall'}}) do
   redis[how] = function(name, ...)
     if name ~= '{name}' then return real[how](name, ...) end
-    if how == 'pcall' then return {{err = {says!r}}} end
-    error({{err = {says!r}}})
+    {answer}
   end
 end
 """
 
+    sources = {script.sha: script.source for script in Script.all}
+
     def rewrite(words: Words) -> Words:
+        if words[0] == b"EVALSHA" and words[1].decode() in sources:
+            words[:2] = [b"EVAL", sources[words[1].decode()]]
         if words[0] == b"EVAL":
             first, _, rest = words[1].partition(b"\n")
             head, body = (first, rest) if first.startswith(b"#!") else (b"", words[1])

@@ -50,7 +50,9 @@ def test_what_other_products_lack_is_named(bare: redis.Redis, rewrite: Callable[
 def test_a_subscription_that_hears_nothing(bare: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pushsvc.connecting.ANSWER_SECONDS", 0.3)
     with filtering(port_of(bare), lambda words: [b"GET", b"-"] if words[0] == b"SPUBLISH" else words) as port:
-        assert "nothing comes of SPUBLISH" in refused(f"redis://127.0.0.1:{port}")
+        assert "nothing comes of SPUBLISH on" in refused(f"redis://127.0.0.1:{port}")
+    with filtering(port_of(bare), in_scripts("SPUBLISH", None)) as port:
+        assert "nothing comes of SPUBLISH in scripts on" in refused(f"redis://127.0.0.1:{port}")
 
 
 def test_info_without_the_id_of_the_process(bare: redis.Redis) -> None:
@@ -208,6 +210,12 @@ def test_a_cluster_that_has_lost_partitions(tmp_path: Path) -> None:
         line = refused(cluster.url.replace("//", "//alone:-@"))
         assert "the names of all keys and channels begin with pushsvc{;" in line
         first, second, third = cluster.ports
+        cluster.ask(second, "ACL", "SETUSER", "alone", "~*", "allchannels")
+        for port in (first, third):
+            cluster.ask(port, "ACL", "SETUSER", "alone", "~*", "allchannels", "-xtrim")
+            line = refused(cluster.url.replace("//", "//alone:-@"))
+            assert f"Redis at 127.0.0.1:{port} refuses XTRIM in scripts" in line
+            cluster.ask(port, "ACL", "SETUSER", "alone", "+xtrim")
         cluster.kill(third)
         [line] = check(cluster.url)
         assert line.startswith("the cluster has lost the partitions 5, 6, 7;"), line
