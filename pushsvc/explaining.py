@@ -8,11 +8,15 @@ from typing import Final
 _LONGEST: Final = 200  # characters; what Redis says in protected mode has a thousand
 _OF_PLAIN: Final = (("reset by peer|closed by server", "does it speak TLS there (rediss://)?"),)
 _OF_TLS: Final = (
-    ("EOF occurred in violation|certificate required", "does it want a certificate of its clients (ssl_certfile)?"),
+    # Some only close, or end before they have said it.
+    (
+        "EOF occurred in violation|certificate required|closed by server|reset by peer|broken pipe",
+        "does it want a certificate of its clients (ssl_certfile)?",
+    ),
     ("self-signed|unable to get (local )?issuer", "is its CA a private one (ssl_ca_certs)?"),
     # What Python asks for since 3.13, and older CAs did not write.
     ("Missing Authority Key|Missing Subject Key|not marked critical|key usage", "see ssl_exclude_verify_flags"),
-    ("wrong version number|record layer|timed out|Timeout connecting|reset by peer", "does it speak TLS there?"),
+    ("wrong version number|record layer|timed out|Timeout connecting", "does it speak TLS there?"),
 )
 _USER_ALONE: Final = (
     ("^invalid username-password", "a password without a user stands behind a colon, as in //:PASSWORD@"),

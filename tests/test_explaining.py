@@ -18,7 +18,7 @@ DENIED = (
     [
         ("Connection refused.", False, "Connection refused."),
         ("Connection closed by server.", False, "Connection closed by server; does it speak TLS there (rediss://)?"),
-        ("Connection closed by server.", True, "Connection closed by server."),
+        ("Connection closed by server.", True, "does it want a certificate of its clients (ssl_certfile)?"),
         ("Timeout connecting to server", False, "Timeout connecting to server"),
         ("Timeout connecting to server", True, "Timeout connecting to server; does it speak TLS there?"),
         ("[SSL: WRONG_VERSION_NUMBER] wrong version number", True, "does it speak TLS there?"),
