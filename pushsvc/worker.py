@@ -17,7 +17,6 @@ import gevent
 import gevent.event
 from gevent.server import StreamServer
 
-from pushsvc.errors import ConfigError
 from pushsvc.httpworker import HttpWorker
 from pushsvc.limits import most_connections, raise_descriptor_limit
 from pushsvc.remarks import MARK
@@ -25,7 +24,6 @@ from pushsvc.shifts import SHIFTS
 from pushsvc.stopping import LAME_DUCK_SECONDS, LAST_SECONDS
 
 if TYPE_CHECKING:
-    from pushsvc.config import Settings
     from pushsvc.room import Room
     from pushsvc.service import Service
 
@@ -66,7 +64,9 @@ class PushWorker(HttpWorker):
         service.room.detaches = not self.cfg.is_ssl and self.cfg.protocol == "http"  # else bytes are not what they seem
         service.start()
         if self.age == 1 and MARK not in os.environ:  # gunicorn was started by hand: nobody has looked yet
-            gevent.spawn(_check_redis, service.settings)
+            from pushsvc.redis_checks import tell_of_redis
+
+            gevent.spawn(tell_of_redis, service.settings)
         gc.freeze()  # what is here by now stays; a collection need not look at it while events wait
         self._get_ready(service)
         self._servers = servers = [self._serve(listener) for listener in self.sockets]
@@ -191,15 +191,3 @@ class PushWorker(HttpWorker):
         """Take nothing new: not ready, and each answer says that its connection ends with it."""
         self.alive = False
         self._service.room.draining = True
-
-
-def _check_redis(settings: Settings) -> None:
-    """Say what `up` and `serve` would have said before they started."""
-    from pushsvc.embedded import redis_url
-    from pushsvc.redis_checks import check_redis
-
-    try:
-        for warning in check_redis(redis_url(settings), settings):
-            logger.warning("%s", warning)
-    except ConfigError as error:
-        logger.error("%s", error.detail)
