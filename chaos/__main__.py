@@ -23,6 +23,7 @@ from chaos.ledger import Ledger
 from chaos.report import rows, table, write_json
 from chaos.run import Plan, run
 from chaos.schedule import Step, steps, whole
+from chaos.topologies import TOPOLOGIES
 
 RESULTS: Final = Path(__file__).resolve().parent / "results"
 SHOWN_NOTES: Final = 20
@@ -42,6 +43,7 @@ TABLE_WIDTH: Final = 190  # characters; a smaller window breaks its lines, but n
 @click.option(
     "--idle", type=click.IntRange(0), default=10, help="Users with two tabs that heard nothing, in each step."
 )
+@click.option("--redis", type=click.Choice(list(TOPOLOGIES)), default="single", help="Who replaces whom, if at all.")
 @click.option("--results", type=click.Path(file_okay=False, path_type=Path), default=RESULTS, help="Where to write.")
 def main(
     seed: int | None,
@@ -54,14 +56,17 @@ def main(
     longest: float,
     only: Sequence[str],
     idle: int,
+    redis: str,
     results: Path,
 ) -> None:
     """Publish to users, break what carries it, and compare what was acknowledged with what each of them saw."""
     console = Console()
     seed = secrets.randbelow(10**6) if seed is None else seed
     console.print(f"seed {seed}", highlight=False)
-    plan = Plan(seed, users, publishers, workers, rate, events, longest, idle)
-    names = sorted(set(only or FAULTS))
+    plan = Plan(seed, users, publishers, workers, rate, events, longest, idle, redis)
+    names = sorted(set(only or TOPOLOGIES[redis].faults))
+    if not set(names) <= set(TOPOLOGIES[redis].faults):
+        raise click.UsageError(f"--redis {redis} has: {', '.join(TOPOLOGIES[redis].faults)}")
     schedule = steps(seed, names, faults or whole(len(names)))
     try:
         ledger = _run(plan, schedule, results, console)
@@ -105,7 +110,7 @@ def _keep_logs(folder: Path, results: Path) -> None:
 
 def _report(ledger: Ledger, plan: Plan, results: Path, console: Console) -> bool:
     """Prints and writes; whether anything was wrong."""
-    found = rows(ledger)
+    found = rows(ledger, loses=TOPOLOGIES[plan.redis].loses)
     Console(width=max(console.width, TABLE_WIDTH)).print(table(found))
     for note, count in ledger.notes.most_common(SHOWN_NOTES):
         console.print(f"[yellow]{count} x {note}", highlight=False)

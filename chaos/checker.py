@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Collection, Sequence
 
 from chaos.ledger import EventId, Ledger, event_id
 from chaos.wire import Message
@@ -29,6 +30,7 @@ class Witness:
         self._seen: dict[int, EventId] = {}
         self._last: dict[str, EventId] = {}  # by channel
         self._newest: EventId = (0, 0)
+        self._gaps: list[EventId] = []  # what it had when it was told
         self._connections = 0
 
     def opened(self) -> None:
@@ -48,6 +50,8 @@ class Witness:
         chapter = self._ledger.now
         if message.event == "gap":
             chapter.gaps += 1
+            self._gaps.append(event_id(json.loads(message.data).get("requested") or "0-0"))
+            self._last.clear()  # a new life of the data may have lower ids
             self._ledger.note(f"{self.user} was told a gap: {message.data}")
             return
         found = self._ledger.find(message.data)
@@ -57,6 +61,10 @@ class Witness:
             return
         number, entry = found
         identity = event_id(message.id)
+        if number in self._seen and self._seen[number] != identity and self.was_told(self._seen[number]):
+            self._seen[number] = identity
+            chapter.gone += 1  # a Redis that is no more announced it, and then it was published again
+            return
         if number in self._seen:
             chapter.repeated += 1
             self._ledger.note(f"{self.user} heard {message.data} again in {chapter.name}")
@@ -78,6 +86,10 @@ class Witness:
             self._ledger.now.crossed += 1
         self._newest = max(self._newest, identity)
 
+    def was_told(self, identity: EventId | None) -> bool:
+        """That something after an event before this one is gone."""
+        return identity is not None and any(gap < identity for gap in self._gaps)
+
     def missing(self, promised: dict[str, list[int]]) -> list[int]:
         return [number for channel in self.channels for number in promised.get(channel, ()) if number not in self._seen]
 
@@ -96,11 +108,13 @@ def missing(witnesses: Sequence[Witness], ledger: Ledger) -> int:
     return sum(len(witness.missing(promised)) for witness in witnesses)
 
 
-def close(witnesses: Sequence[Witness], ledger: Ledger) -> None:
-    """Nothing more will come: what is missing is lost."""
+def close(witnesses: Sequence[Witness], ledger: Ledger, gone: Collection[int] = ()) -> None:
+    """Nothing more will come: what is missing is lost, unless it is `gone` from the data, and that was said."""
     promised = ledger.promised()
     for witness in witnesses:
         witness.check_ids()
         for number in witness.missing(promised):
+            if number in gone and witness.was_told(ledger.id_of(number)):
+                continue
             ledger.chapter_of(number).lost += 1
             ledger.note(f"{witness.user} never heard {ledger.data(number)}, acked in {ledger.chapter_of(number).name}")

@@ -13,6 +13,7 @@ from typing import Final
 import redis
 
 from chaos.listeners import Listeners
+from chaos.replicated import Pair, Watched
 from chaos.stack import Stack
 
 
@@ -123,6 +124,17 @@ async def restart_all(scene: Scene, chance: random.Random) -> None:
     await scene.stack.restart(chance.choice((signal.SIGTERM, signal.SIGKILL)))
 
 
+async def fail_over(scene: Scene, _: random.Random) -> None:
+    """As an operator asks for it."""
+    if isinstance(scene.stack, Pair):
+        await scene.stack.fail_over()
+
+
+async def kill_master(scene: Scene, _: random.Random) -> None:
+    if isinstance(scene.stack, Watched):
+        await scene.stack.kill_master()
+
+
 FAULTS: Final[dict[str, Fault]] = {
     "worker killed": kill_worker,
     "workers killed": kill_workers,
@@ -137,4 +149,6 @@ FAULTS: Final[dict[str, Fault]] = {
     "gunicorn reloaded": reload_workers,
     "nginx reloaded": reload_nginx,
     "stack restarted": restart_all,
+    "redis failed over": fail_over,
+    "master killed": kill_master,
 }

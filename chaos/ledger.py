@@ -23,6 +23,7 @@ class Chapter:
     unanswered: int = 0  # publishes that were refused, or had no answer, and are repeated
     abandoned: int = 0  # events whose publisher gave up
     lost: int = 0
+    gone: int = 0  # acknowledged or heard, and not in the data any more, of which readers are told
     repeated: int = 0
     disorder: int = 0
     foreign: int = 0
@@ -102,6 +103,9 @@ class Ledger:
 
     def id_of(self, number: int) -> EventId | None:
         return self._entries[number].id
+
+    def acked_at(self, number: int) -> float:
+        return self._entries[number].acked_at
 
     def chapter_of(self, number: int) -> Chapter:
         return self._entries[number].chapter or self.chapters[0]

@@ -32,6 +32,11 @@ class Proxy:
             self._server.close()
         self.cut(1.0, random.Random())
 
+    def move(self, upstream: Path) -> None:
+        """As a balancer does when another is the master: all connections break."""
+        self._upstream = upstream
+        self.cut(1.0, random.Random())
+
     def swallow(self) -> None:
         self._flowing.clear()
 

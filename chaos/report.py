@@ -16,7 +16,8 @@ from rich.table import Table
 from chaos.ledger import Chapter, Ledger
 from chaos.run import Plan
 
-WRONG: Final = ("lost", "repeated", "disorder", "foreign", "gaps", "refused")  # none of them may be
+WRONG: Final = ("lost", "gone", "repeated", "disorder", "foreign", "gaps", "refused")  # none of them may be, but
+ALLOWED: Final = ("gone", "gaps")  # where replication is asynchronous, a gap only if something is gone
 COUNTS: Final = ("acked", *WRONG, "unanswered", "abandoned", "reconnects", "crossed")
 LATE: Final = ("p50", "p99", "max")
 
@@ -24,7 +25,7 @@ LATE: Final = ("p50", "p99", "max")
 class Row:
     """All steps of one name, or all of the run."""
 
-    def __init__(self, name: str, chapters: Sequence[Chapter]) -> None:
+    def __init__(self, name: str, chapters: Sequence[Chapter], loses: bool) -> None:
         self.name = name
         self.times = len(chapters)
         self.counts: dict[str, int] = {each: sum(getattr(chapter, each) for chapter in chapters) for each in COUNTS}
@@ -32,11 +33,14 @@ class Row:
         self.green_seconds = _most([chapter.green_seconds for chapter in chapters])
         lags = sorted(lag for chapter in chapters for lag in chapter.lags_ms)
         self.deliveries = len(lags)
+        self.wrong = {each for each in WRONG if self.counts[each]}
+        if loses and self.counts["gone"]:
+            self.wrong -= set(ALLOWED)
         self.late_ms = {name: _at(lags, share) for name, share in zip(LATE, (0.5, 0.99, 1.0), strict=True)}
 
     @property
     def failed(self) -> bool:
-        return any(self.counts[each] for each in WRONG)
+        return bool(self.wrong)
 
 
 def _most(values: Sequence[float | None]) -> float | None:
@@ -47,12 +51,13 @@ def _at(values: Sequence[float], share: float) -> float:
     return values[min(len(values) - 1, int(len(values) * share))] if values else 0.0
 
 
-def rows(ledger: Ledger) -> list[Row]:
-    """One for each fault, pair of faults and so on, in the order of the schedule; the whole run last."""
+def rows(ledger: Ledger, *, loses: bool) -> list[Row]:
+    """One for each fault, pair of faults and so on, in the order of the schedule; the whole run last. `loses`: see
+    Topology."""
     named: dict[str, list[Chapter]] = {}
     for chapter in ledger.chapters:
         named.setdefault(chapter.name, []).append(chapter)
-    return [*(Row(name, chapters) for name, chapters in named.items()), Row("whole run", ledger.chapters)]
+    return [*(Row(name, chapters, loses) for name, chapters in named.items()), Row("whole run", ledger.chapters, loses)]
 
 
 def table(found: Sequence[Row]) -> Table:
@@ -62,7 +67,7 @@ def table(found: Sequence[Row]) -> Table:
     for heading in headings:
         shown.add_column(heading, justify="right", no_wrap=True)
     for row in found:
-        wrong = [f"[red]{row.counts[each]}[/]" if row.counts[each] else "0" for each in WRONG]
+        wrong = [f"[red]{row.counts[each]}[/]" if each in row.wrong else _number(row.counts[each]) for each in WRONG]
         counted = [_number(row.counts[each]) for each in ("unanswered", "reconnects")]
         late = [_number(row.late_ms[each]) for each in LATE]
         ready = ["" if each is None else f"{each:.1f}" for each in (row.red_seconds, row.green_seconds)]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from chaos.audit import gone
 from chaos.checker import Witness, close, missing
 from chaos.faults import FAULTS, Scene
 from chaos.idle import IdleTabs
@@ -18,6 +19,7 @@ from chaos.publishers import Channels, Publisher
 from chaos.readiness import Readiness
 from chaos.schedule import Blow, Step
 from chaos.stack import Stack
+from chaos.topologies import TOPOLOGIES
 
 WARM_EVENTS: Final = 100  # acknowledged before the first fault
 CALM_SECONDS: Final = 1.0  # of traffic after the last
@@ -36,6 +38,7 @@ class Plan:
     events: int  # to be acknowledged before the end
     longest: float  # seconds that a fault may last
     idle: int  # users whose tabs have heard nothing when a step begins
+    redis: str  # one of TOPOLOGIES
 
 
 Say = Callable[[str, int], None]  # what is going on, and how many steps are done
@@ -44,7 +47,7 @@ Say = Callable[[str, int], None]  # what is going on, and how many steps are don
 async def run(plan: Plan, schedule: Sequence[Step], folder: Path, say: Say) -> Ledger:
     """`folder` keeps the service's data and what it prints. Raises BenchError if the stack does not start."""
     ledger = Ledger()
-    stack = Stack(folder, plan.workers)
+    stack = TOPOLOGIES[plan.redis].stack(folder, plan.workers)
     say("starting", 0)
     try:
         await stack.start()
@@ -54,9 +57,10 @@ async def run(plan: Plan, schedule: Sequence[Step], folder: Path, say: Say) -> L
             idle = await _traffic(plan, schedule, stack, listeners, ledger, say)
             say("waiting for what is still to come", len(schedule))
             await _arrive(listeners, ledger)
+            lacking = await gone(stack, ledger)
         finally:
             await listeners.stop()
-        close([*listeners.witnesses, *idle], ledger)
+        close([*listeners.witnesses, *idle], ledger, lacking)
     finally:
         await stack.stop()
     for line in stack.output().splitlines():

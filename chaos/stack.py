@@ -44,7 +44,7 @@ class Stack:
         given = {
             "data_dir": str(self._data_dir),
             "secret": SECRET,
-            "redis_url": f"redis://127.0.0.1:{self.proxy.port}",
+            "redis_url": self._redis_url(),
             "http": f"127.0.0.1:{self._http}",
             "app": f"127.0.0.1:{free_port()}",
             "workers": str(workers),
@@ -53,6 +53,9 @@ class Stack:
             "retry_seconds": "1",
         }
         self._environ = {PREFIX + name.upper(): value for name, value in given.items()}
+
+    def _redis_url(self) -> str:
+        return f"redis://127.0.0.1:{self.proxy.port}"
 
     @property
     def address(self) -> tuple[str, int]:
@@ -73,9 +76,9 @@ class Stack:
 
     async def stop(self) -> None:
         await self.proxy.stop()
-        for child in (self._up, self._valkey):
-            if child is not None:
-                await asyncio.to_thread(child.stop)
+        if self._up is not None:
+            await asyncio.to_thread(self._up.stop)
+        await self._end_redis()
 
     # Redis
 

@@ -162,9 +162,9 @@ class _ToMaster(PlainConnection):
         self._left = False
 
     def connect(self) -> None:
+        self.host, self.port = self._sentinels.master()
         self._left = False
         self._sentinels.enter(self)
-        self.host, self.port = self._sentinels.master()
         with promptly(self):
             super().connect()  # type: ignore[no-untyped-call]
 

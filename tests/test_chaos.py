@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from chaos.checker import Witness, close, missing
-from chaos.faults import FAULTS
 from chaos.ledger import Ledger, event_id
 from chaos.schedule import steps, whole
+from chaos.topologies import TOPOLOGIES
 from chaos.wire import Answer, Message, Stream
 from tests.eventsource import until
 from tests.stack import ROOT, alive, descendants, dies_with_the_tests
@@ -44,6 +44,17 @@ def test_nobody_misses_an_event_whatever_breaks(tmp_path: Path) -> None:
     assert "the service printed a traceback" not in report["notes"]
 
 
+@pytest.mark.parametrize("redis", ["replica", "sentinels"])
+def test_a_planned_failover_loses_nothing(tmp_path: Path, redis: str) -> None:
+    words = ["--redis", redis, "--only", "redis failed over", "--faults", "1", "--users", "40", "--events", "500"]
+    done = subprocess.run(command(tmp_path, *words), cwd=ROOT, capture_output=True, text=True, timeout=110)
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = json.loads((tmp_path / "chaos.json").read_bytes())
+    run = report["rows"][-1]
+    assert (run["lost"], run["gone"], run["gaps"]) == (0, 0, 0), report["notes"]
+    assert run["acked"] >= 500
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_an_interrupted_run_leaves_no_process_behind(tmp_path: Path, number: signal.Signals) -> None:
     running = subprocess.Popen(
@@ -68,7 +79,7 @@ def test_an_interrupted_run_leaves_no_process_behind(tmp_path: Path, number: sig
 
 
 def test_a_seed_decides_everything() -> None:
-    names = list(FAULTS)
+    names = TOPOLOGIES["single"].faults
     round_ = steps(7, names, whole(len(names)))
     assert round_ == steps(7, list(reversed(names)), whole(len(names)))
     assert round_ != steps(8, names, whole(len(names)))
@@ -138,6 +149,23 @@ def test_the_checker_finds_what_is_wrong(ledger: Ledger, witness: Witness) -> No
         "lost": 1, "repeated": 1, "disorder": 2, "foreign": 2, "gaps": 1, "crossed": 2,
     }  # fmt: skip
     assert ledger.chapters[0].lost == 1, "what is lost counts where it was acked"
+
+
+def test_what_a_failover_lost_must_be_said(ledger: Ledger, witness: Witness) -> None:
+    kept, told, silent = (publish(ledger, "user:u1", each) for each in ("1-0", "2-0", "3-0"))
+    again = publish(ledger, "user:u1")
+    witness.heard(Message("1-0", "message", kept))
+    witness.heard(Message("4-0", "message", again))  # and was not acknowledged
+    witness.heard(Message("", "gap", '{"requested": "1-0", "oldest": "5-0", "reason": "reset"}'))
+    witness.heard(Message("5-0", "message", again))
+    ledger.ack(3, event_id("5-0"), 0.5)
+    other = Witness("u1", ["user:u1"], ledger, lambda: 1.0)
+    for each, data in (("1-0", kept), ("2-0", told), ("5-0", again)):
+        other.heard(Message(each, "message", data))
+    close([witness, other], ledger, {1, 2})
+    chapter = ledger.chapters[0]
+    assert (chapter.lost, chapter.gone, chapter.gaps, chapter.repeated, chapter.disorder) == (1, 1, 1, 0, 0)
+    assert f"u1 never heard {silent}, acked in before" in ledger.notes
 
 
 WIRE = (
