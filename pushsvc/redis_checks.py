@@ -121,8 +121,8 @@ def _check(url: str, keys: Keys, settings: Settings) -> list[str]:
             with connect(url, succession.greet, keys, settings.redis_password_file) as client:
                 rehearse(client, keys, succession, settings)
         except Refused as error:
-            word = first_word(error.error)
-            if word not in rights.UNWRITABLE:
+            word = rights.takes_no_writes(error.error)
+            if word is None:
                 raise
             warnings.append(f"Redis takes no writes now ({word}): publishes are refused, and not all could be tried.")
     return warnings
@@ -201,6 +201,8 @@ def _raise_passing(answers: list[Any]) -> None:
 def _passing(error: Exception) -> None:
     if isinstance(error, BusyLoadingError):
         raise _Passing("Redis is loading its data") from error
+    if isinstance(error, ClusterDownError) and not rights.takes_no_writes(error):
+        raise _Lost(f"Redis does not answer: {error}") from error
     if first_word(error) == "BUSY":
         raise _Passing("Redis is busy with somebody's script") from error
 

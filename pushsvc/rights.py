@@ -12,6 +12,7 @@ from pushsvc.commands import Command, Script
 from pushsvc.event import answer_channel, answers_channel
 from pushsvc.keys import Keys
 from pushsvc.store import first_word
+from pushsvc.succession import takes_reads
 
 _CALLED: Final = re.compile(rb"(?:redis\.p?call|\btry)\('([A-Z]+)'")
 _RIGHTS: Final = Script("rights")
@@ -111,6 +112,13 @@ def brief(error: object) -> str:
     return str(error).partition(", with args")[0][:LONGEST]
 
 
+def takes_no_writes(error: object) -> str | None:
+    """The word by which Redis says so, if it does: of its state, whoever asks."""
+    if takes_reads(error):
+        return "CLUSTERDOWN"
+    return word if (word := first_word(error)) in UNWRITABLE else None
+
+
 def is_of_a_name(error: object) -> bool:
     """It is not the command that the account may not use, but its key or channel."""
     return bool(_SUBJECT.search(str(error)))
@@ -120,7 +128,7 @@ def _refusal(name: str, subject: str, error: object) -> Iterator[Refusal]:
     """`subject`: the key or channel, where it is the only one."""
     words = brief(error)
     match = _SUBJECT.search(words)
-    if first_word(error) in _ALLOWED or first_word(words) in _ALLOWED:
+    if takes_no_writes(error) or first_word(error) in _ALLOWED or first_word(words) in _ALLOWED:
         return
     if match is None:
         yield Refusal(name, words)

@@ -31,9 +31,12 @@ ELSEWHERE: Final = (AskError, MovedError, TryAgainError, ClusterDownError)
 INTRODUCE: Final[tuple[Command, ...]] = (("INFO", "server"), ("INFO", "replication"))
 
 
-def takes_reads(error: Exception) -> bool:
+def takes_reads(error: object) -> bool:
     """The cluster lacks a part, and this node, whose data is its own, refuses to change it for as long."""
-    return isinstance(error, ClusterDownError) and "only accepts read" in str(error)
+    text = str(error)
+    if isinstance(error, ClusterDownError):
+        return "only accepts read" in text
+    return "the cluster is down and readonly" in text  # the same, of a command in a script
 
 
 class Replaced(redis.ConnectionError):
