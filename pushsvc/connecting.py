@@ -106,6 +106,17 @@ class PlainConnection(_Discreet, Connection):
 class TlsConnection(_Discreet, SSLConnection):
     """By TLS."""
 
+    def can_read(self, timeout: float = 0) -> bool:
+        """Whether there is a part of an answer. TLS has words of its own, which may come after the handshake; redis-py
+        takes them for an answer that nobody asked for, and the connection for a broken one."""
+        if not super().can_read(timeout):
+            return False
+        try:
+            self._parser.read_from_socket(timeout=0, raise_on_timeout=False)
+        except OSError as error:
+            raise redis.ConnectionError(f"Error while reading from {self.host}:{self.port}: {error.args}") from error
+        return bool(self._parser._reader.has_data())
+
 
 class SocketConnection(_Discreet, UnixDomainSocketConnection):
     """By a unix socket."""

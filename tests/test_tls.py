@@ -11,6 +11,8 @@ import pytest
 from pushsvc.addresses import parse
 from pushsvc.connecting import check_files
 from pushsvc.errors import ConfigError
+from pushsvc.keys import Keys
+from pushsvc.store import connect
 from tests.checking import check, refused
 from tests.stack import ROOT, Stack
 from tests.tls import TlsServers
@@ -90,6 +92,14 @@ def test_the_name_in_the_certificate(servers: TlsServers, scheme: str) -> None:
     url = f"{servers.url(scheme, 'localhost')}?{servers.certificates.query}"
     assert "Hostname mismatch" in bad(url)
     good(f"{url}&ssl_check_hostname=false")
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_what_ends_the_handshake_is_no_answer(servers: TlsServers, scheme: str) -> None:
+    """It may come before the first command is sent, or not."""
+    for _ in range(20):
+        with connect(f"{servers.url(scheme)}?{servers.certificates.query}", keys=Keys(0, 2)) as client:
+            assert client.execute_command("GET", "pushsvc{0}:nothing") is None
 
 
 def test_an_encrypted_key_does_not_ask_on_the_terminal(servers: TlsServers) -> None:
