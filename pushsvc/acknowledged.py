@@ -1,14 +1,15 @@
 """What was acknowledged here, so that a worker notices when Redis has lost it, though nobody was listening.
 
-Each process notes it in a file of its own with every receipt, and takes over the files of those that have ended: so
-what a worker acknowledged outlives it. What remains unknowable: what the workers of one machine alone acknowledged in
+Each process notes it in a file of its own with every receipt. All workers of a machine read these when the data has
+another life, before they serve anybody in it; and take over the files of those that have ended, so what a worker
+acknowledged outlives it. What remains unknowable: what the workers of one machine alone acknowledged in
 its last seconds, if it loses power (nothing is synced) or its DATA_DIR while Redis loses those events.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from pushsvc.event import EventId
@@ -36,6 +37,13 @@ class Acknowledged:
         """By life, as of now."""
         return dict(self._newest)
 
+    def of_machine(self) -> dict[bytes, EventId]:
+        """As `newest`, by any worker of this machine that lives, or has no heir yet."""
+        found = self.newest()
+        for life, event_id in _read(self._journal.others() if self._journal is not None else []):
+            found[life] = max(event_id, found.get(life, event_id))
+        return found
+
     def forget(self, judged: Mapping[bytes, EventId], but: bytes) -> None:
         """These were looked at, and all of them are told or are there; the life `but` goes on."""
         for life, event_id in judged.items():
@@ -53,10 +61,15 @@ class Acknowledged:
         """Take over what processes noted that have ended since."""
         if self._journal is not None:
             with self._journal.inherited() as contents:
-                for life, event_id in _LINE.findall(b"\n".join(contents)):
-                    self.note(life, EventId.from_redis(event_id))
+                for life, event_id in _read(contents):
+                    self.note(life, event_id)
                 self.save()
 
     def _lines(self) -> bytes:
         newest = sorted(self._newest.items(), key=lambda item: item[1])[-MOST_LIVES:]
         return b"".join(b"%b %b\n" % (life, str(event_id).encode()) for life, event_id in newest)
+
+
+def _read(contents: Iterable[bytes]) -> Iterator[tuple[bytes, EventId]]:
+    for life, event_id in _LINE.findall(b"\n".join(contents)):
+        yield life, EventId.from_redis(event_id)

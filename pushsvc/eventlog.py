@@ -7,11 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from pushsvc import sse
-from pushsvc.acknowledged import Acknowledged
 from pushsvc.commands import Command, Script
 from pushsvc.errors import Broken, PushError, Unavailable, Unreached
 from pushsvc.event import BEGINNING, Event, EventId
-from pushsvc.lives import Lives, lose
+from pushsvc.lives import Hole, Lives, lose
 from pushsvc.patience import Patience
 from pushsvc.store import Store, refusal
 from pushsvc.succession import Replaced
@@ -104,22 +103,13 @@ class EventLog:
     """Delivery contract: an event that `append` returned a receipt for is in the log, and every reader that asks
     for what is after an earlier cursor gets it, until it is trimmed, expires or its ttl ends."""
 
-    def __init__(
-        self,
-        store: Store,
-        acknowledged: Acknowledged | None = None,
-        /,
-        *,
-        keep_events: int,
-        keep_seconds: int,
-        dedupe_seconds: int,
-    ) -> None:
+    def __init__(self, store: Store, *, keep_events: int, keep_seconds: int, dedupe_seconds: int) -> None:
         self._store = store
         self._keys = store.keys
         self._keep_events = keep_events
         self._keep_seconds = keep_seconds
         self._dedupe_seconds = dedupe_seconds
-        self.acknowledged = acknowledged or Acknowledged()
+        self.acknowledged = store.succession.acknowledged
 
     def append(self, events: Sequence[Event]) -> list[Receipt | PushError]:
         """Store and announce, in order, in one round trip; each event by itself is all or nothing. While Redis is away
@@ -199,10 +189,20 @@ class EventLog:
             succession.follow(Lives(epoch))
         return Clock(succession.lives, EventId.from_redis(last), now, now - self._keep_seconds * 1000)
 
-    def lose(self, hole: tuple[EventId, EventId]) -> None:
-        """Events were lost between these two lives of the data (BEGINNING: all before the second): whoever comes back
-        from before shall be told; and who brings no cursor, as long as what was lost would have been kept."""
+    def lost(self, hole: Hole) -> None:
+        """Events were lost between these two lives of the data (BEGINNING: all before the second): who is served here
+        from now on is told, and everybody once `lose` has noted it."""
+        if hole[0] == BEGINNING:
+            self._store.succession.all_lost = True
+        else:
+            self._store.succession.lose(hole)
+
+    def lose(self, hole: Hole) -> None:
+        """Note it: whoever comes back from before shall be told; and who brings no cursor, as long as what was lost
+        would have been kept."""
         self._store.one(lose(self._keys, hole, self._keep_seconds))
+        if hole[0] == BEGINNING:
+            self._store.succession.all_lost = False
 
     def read(self, channels: Sequence[str], after: EventId, clock: Clock, count: int) -> list[Slice]:
         """The oldest `count` entries of each channel with an id after `after`, ids rising. Raises Unavailable, also
@@ -243,10 +243,13 @@ class EventLog:
 
     def standing(self, user: str) -> Standing:
         """Raises Unavailable."""
-        position, loss = self._store.each([("GET", self._keys.position(user)), ("GET", self._keys.loss)])
+        keys, succession = self._keys, self._store.succession
+        names = (keys.position(user), keys.loss, keys.epoch)
+        position, loss, epoch = self._store.each([("GET", name) for name in names])
         if isinstance(position, Exception):
             raise refusal(position) from position
-        return Standing(EventId.from_redis(position) if position else None, isinstance(loss, bytes))
+        known = succession.knows_more(epoch if isinstance(epoch, bytes) else b"")
+        return Standing(EventId.from_redis(position) if position else None, known or isinstance(loss, bytes))
 
     def advance(self, positions: Mapping[str, EventId]) -> None:
         """Move users' positions forward; one that is already further stays."""

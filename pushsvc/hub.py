@@ -60,6 +60,11 @@ class Hub(Ear):
             log, self.bus.ask, self._channels.crowded, self._clock_came, connections.recovered, self._failed
         )
 
+    @property
+    def losses(self) -> int:
+        """How often those who were here have been told of one."""
+        return self._recovery.losses.count
+
     def join(self, subscriber: Subscriber) -> bool:
         """Count in, subscribe, and wait until Redis confirms: from then on nothing is missed. True: others have to give
         way to it, see `stand`.

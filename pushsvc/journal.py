@@ -57,7 +57,7 @@ class Journal:
         """The contents of the files of processes that have ended; these are removed once they were used."""
         files: dict[Path, int] = {}
         try:
-            for path in self._abandoned():
+            for path in self._others():
                 with suppress(OSError):  # of another user's, say, or its owner lives
                     file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
                     try:
@@ -75,7 +75,15 @@ class Journal:
             for file in files.values():
                 os.close(file)
 
-    def _abandoned(self) -> list[Path]:
+    def others(self) -> list[bytes]:
+        """The contents of all files of other processes, whether these live or have ended."""
+        contents = []
+        for path in self._others():
+            with suppress(OSError):  # its heir was quicker
+                contents.append(path.read_bytes())
+        return contents
+
+    def _others(self) -> list[Path]:
         try:
             found = list(self._folder.iterdir())
         except OSError:

@@ -41,6 +41,7 @@ def events() -> ResponseReturnValue:
         wish = wish._replace(cursor=Cursor(admission.use.cursor))
     channels = [user_channel(user), ALL, *(admission.topics if wish.topics is None else wish.topics)]
     admission.identity.need_subscribe(channels)
+    losses = partition.hub.losses
     start = _start(partition, user, channels, wish)
     outlet = QueueOutlet(svc.settings.send_buffer_bytes, request.environ.get("gunicorn.socket"))
     subscriber = Subscriber(
@@ -57,6 +58,8 @@ def events() -> ResponseReturnValue:
         ousts=True,
     )
     connection = Connection(partition.hub, subscriber)
+    if start.anew and partition.hub.losses != losses and subscriber.catching is not None:
+        subscriber.catching.lost = True  # those who were here have been told meanwhile
     return stream(partition.hub, connection, outlet, opening(partition, start), admission, start.after)
 
 
@@ -201,12 +204,14 @@ def _wish(partition: Partition) -> _Wish:
 
 class Start(NamedTuple):
     """The cursor to replay after, the channels on which the reader never stood, and whether it may have lost something
-    that nobody can name, which is to be said. `ours`: its cursor is, or it has none."""
+    that nobody can name, which is to be said. `ours`: its cursor is, or it has none. `anew`: nor has its user a
+    position, so that only the losses that are known by then tell whether there was one."""
 
     after: EventId
     unasked: Sequence[str] = ()
     lost: bool = False
     ours: bool = True
+    anew: bool = False
 
 
 def _start(partition: Partition, user: str, channels: Sequence[str], wish: _Wish) -> Start:
@@ -221,7 +226,8 @@ def _start(partition: Partition, user: str, channels: Sequence[str], wish: _Wish
     if standing.position is not None and wish.cursor.id is None:
         return Start(standing.position)
     # Somebody new has not missed what all or a topic heard long ago, but has what was for them alone.
-    return _anew(partition.log.clock(), channels) if standing.loss else Start(BEGINNING, unasked=channels[1:])
+    start = _anew(partition.log.clock(), channels) if standing.loss else Start(BEGINNING, unasked=channels[1:])
+    return start._replace(anew=True)
 
 
 def _anew(clock: Clock, channels: Sequence[str]) -> Start:

@@ -5,6 +5,7 @@ the ids that nobody drew in either. Pure.
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Collection, Mapping
 from typing import Final
 
 from pushsvc.commands import Command, Script
@@ -13,17 +14,23 @@ from pushsvc.keys import Keys
 
 _LOSE: Final = Script("lose")
 
+Hole = tuple[EventId, EventId]  # the last id of one life, and the first of the next
+
 
 class Lives:
     """As the epoch says them: the clock's birth, then for each life that followed on another the last id of that and
     the first of its own, which has a `!` if it is known that events were lost between the two."""
 
-    def __init__(self, raw: bytes) -> None:
+    def __init__(self, raw: bytes, lost: Collection[Hole] = ()) -> None:
+        """`lost`: between which lives events were lost, though the epoch does not say so yet."""
         self.raw = raw
         words = raw.split()
         self.current = self.latest(raw)  # the first id of the last life
         self._bounds = [EventId.from_redis(word.rstrip(b"!")) for word in words]
-        self._seams = [(self._bounds[i - 1], self._bounds[i]) for i, word in enumerate(words) if word.endswith(b"!")]
+        holes = list(zip(self._bounds[1::2], self._bounds[2::2], strict=False))
+        self._seams = [
+            hole for hole, word in zip(holes, words[2::2], strict=True) if word.endswith(b"!") or hole in lost
+        ]
 
     @staticmethod
     def latest(raw: bytes) -> bytes:
@@ -34,7 +41,16 @@ class Lives:
         """The last of these is over, as the other knows: they are of a master that has been replaced."""
         return other.end(self.current) is not None
 
-    def end(self, life: bytes) -> tuple[EventId, EventId] | None:
+    def lost(self, newest: Mapping[bytes, EventId]) -> set[Hole]:
+        """Where events are missing, of whose lives these were the newest ids."""
+        ends = ((self.end(life), event_id) for life, event_id in newest.items())
+        return {end for end, event_id in ends if end is not None and event_id > end[0]}
+
+    def says(self, hole: Hole) -> bool:
+        """It is known of that hole that events were lost there, or it is none of these lives'."""
+        return hole in self._seams or hole[1] not in self._bounds
+
+    def end(self, life: bytes) -> Hole | None:
         """Where the life that began with this id ended, and the next began. None: it is the last, or unknown."""
         first = EventId.from_redis(life) if life else BEGINNING
         at = bisect_left(self._bounds, first)
@@ -46,7 +62,7 @@ class Lives:
     def birth(self) -> EventId:
         return self._bounds[0]
 
-    def hole(self, cursor: EventId) -> tuple[EventId, EventId] | None:
+    def hole(self, cursor: EventId) -> Hole | None:
         """The last id of one life and the first of the next, if it was drawn after the one and before the other: by
         a Redis whose data is lost. None: in one of these lives, or before all."""
         at = bisect_left(self._bounds, cursor)
@@ -54,7 +70,7 @@ class Lives:
             return None
         return self._bounds[at - 1], self._bounds[at]
 
-    def seam(self, cursor: EventId) -> tuple[EventId, EventId] | None:
+    def seam(self, cursor: EventId) -> Hole | None:
         """The next two lives, as in `hole`, between which it is known that events after the cursor were lost."""
         return next((seam for seam in self._seams if cursor <= seam[0]), None)
 
@@ -64,6 +80,6 @@ class Lives:
         return self._seams[-1][1] if self._seams else BEGINNING
 
 
-def lose(keys: Keys, hole: tuple[EventId, EventId], seconds: int) -> Command:
+def lose(keys: Keys, hole: Hole, seconds: int) -> Command:
     """The command that notes that events were lost there; for so long readers without a cursor are told, too."""
     return _LOSE.call([keys.epoch, keys.loss], *map(str, hole), seconds)

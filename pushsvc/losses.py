@@ -11,6 +11,7 @@ import gevent
 from pushsvc.errors import PushError
 from pushsvc.event import BEGINNING, EventId
 from pushsvc.eventlog import Clock, EventLog
+from pushsvc.lives import Hole
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +30,9 @@ class Losses:
         self._acknowledged: dict[bytes, EventId] = {}
         self._life: bytes | None = None  # of the data, when the clock came last
         self._inherits = True  # what others acknowledged that have ended counts too: looked for with each new life
-        self._owed: dict[tuple[EventId, EventId], None] = {}  # that are yet to be noted
+        self._owed: dict[Hole, None] = {}  # that are yet to be noted
+        self._missed = BEGINNING  # the newest id that is known to be gone, of a life whose end Redis could not note yet
+        self.count = 0  # how often a loss was found; who did not look since then does not know of it
         self._noting: gevent.Greenlet | None = None
 
     def probe_leaves(self) -> None:
@@ -46,13 +49,14 @@ class Losses:
         others_said = through != BEGINNING and self._told > told
         known = self._acknowledged
         found = [self._is_lost(newest, of, clock) for of, newest in ((life, through), *known.items())]
-        self._log.acknowledged.forget(known, but=b"" if any(found) else clock.lives.current)
+        self._log.acknowledged.forget(known, but=clock.lives.current)
         if not self._owed:  # else who comes after this process shall know, if it is killed before Redis does
             self._log.acknowledged.save()
         if self._life not in (None, clock.lives.current):
             self._inherits = True
             self._ask()
         self._life = clock.lives.current
+        self.count += any(found) or others_said
         return any(found) or others_said
 
     def _is_lost(self, newest: EventId, life: bytes, clock: Clock) -> bool:
@@ -62,13 +66,19 @@ class Losses:
             if clock.restart(newest) is None:
                 return False
             hole = clock.lives.hole(newest)
+            if hole is None and life == clock.lives.current:  # it is over, and will be known to be
+                if newest <= self._missed:
+                    return False
+                self._missed = newest
+                self._log.acknowledged.note(life, newest)
             logger.error("redis has lost events: it has stood at %s, and now stands at %s", newest, clock.last)
         if hole is not None:
             self._told = max(self._told, hole[1])
         self._note(hole or (BEGINNING, clock.epoch))
         return True
 
-    def _note(self, hole: tuple[EventId, EventId]) -> None:
+    def _note(self, hole: Hole) -> None:
+        self._log.lost(hole)
         self._owed[hole] = None
         if self._noting is None or self._noting.dead:
             self._noting = gevent.spawn(self._write)

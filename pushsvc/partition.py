@@ -130,7 +130,7 @@ class Partition:
 def make_partition(url: str, keys: Keys, shared: Shared) -> Partition:
     """Nothing runs, and nothing is asked of Redis, until it is started."""
     settings, worker_id = shared.settings, shared.worker_id
-    succession = Succession(keys)
+    succession = Succession(keys, Acknowledged(Journal(settings.data_dir, keys.clock, worker_id)))
     client = connect(url, succession.greet, keys, settings.redis_password_file)
     store = Store(client, keys, succession, wait_replicas=settings.wait_replicas)
     kept = {
@@ -138,8 +138,7 @@ def make_partition(url: str, keys: Keys, shared: Shared) -> Partition:
         "keep_seconds": settings.keep_seconds,
         "dedupe_seconds": settings.dedupe_seconds,
     }
-    journal = Journal(settings.data_dir, keys.clock, worker_id)
-    log = EventLog(store, Acknowledged(journal), **kept)
+    log = EventLog(store, **kept)
     presence = Presence(
         store,
         worker_id,

@@ -15,14 +15,16 @@ import redis
 from redis.connection import Connection, ConnectionInterface
 from redis.exceptions import AskError, ClusterDownError, MovedError, ReadOnlyError, ResponseError, TryAgainError
 
+from pushsvc.acknowledged import Acknowledged
 from pushsvc.commands import Command, Script
 from pushsvc.keys import Keys
-from pushsvc.lives import Lives
+from pushsvc.lives import Hole, Lives
 
 logger = logging.getLogger(__name__)
 
 _LIFE: Final = Script("life")
 
+UNKNOWN: Final = Lives(b"0-0")
 PROMPT_SECONDS: Final = 1.0
 MOST_LIVES: Final = 32  # remembered; each takes some 30 bytes of every clock
 # What is asked for has moved, is about to, or cannot be had of anybody just now (as ClusterDownError: MASTERDOWN, too).
@@ -86,9 +88,14 @@ class Succession:
     """The last life of the data that this process has heard of. Who is in one before it, as a master that does not
     know yet that it was replaced, is not believed, on any connection."""
 
-    def __init__(self, keys: Keys) -> None:
-        self.lives = Lives(b"0-0")
+    def __init__(self, keys: Keys, acknowledged: Acknowledged | None = None) -> None:
+        self.lives = UNKNOWN
+        self.acknowledged = acknowledged or Acknowledged()
+        self.all_lost = (
+            False  # nothing is left of what was before the birth of this data, and Redis does not say so yet
+        )
         self._keys = keys
+        self._lost: set[Hole] = set()  # between lives, of which Redis does not say so yet
         self._with: WeakKeyDictionary[ConnectionInterface, Introduction] = WeakKeyDictionary()
         self._owing: WeakSet[ConnectionInterface] = WeakSet()  # they could not note the life that began with them
         self._over: WeakSet[ConnectionInterface] = WeakSet()  # they lead to who is no master any more
@@ -97,7 +104,20 @@ class Succession:
         """Raises Replaced."""
         if lives.before(self.lives):
             raise Replaced("this Redis was replaced, and does not know it yet")
-        self.lives = lives
+        if lives.current != self.lives.current:  # nobody is served in a life before it is known what that lacks
+            self._lost |= lives.lost(self.acknowledged.of_machine())
+        self._lost = {hole for hole in self._lost if not lives.says(hole)}
+        self.lives = Lives(lives.raw, self._lost) if self._lost else lives
+
+    def knows_more(self, epoch: bytes) -> bool:
+        """Than the data says that has this epoch: of a loss, or of data that was there before all of this."""
+        other = epoch.partition(b" ")[0].rstrip(b"!") != self.lives.raw.partition(b" ")[0].rstrip(b"!")
+        return bool(self._lost) or self.all_lost or (other and self.lives is not UNKNOWN)
+
+    def lose(self, hole: Hole) -> None:
+        """Events were lost there, which is yet to be noted."""
+        self._lost.add(hole)
+        self.follow(Lives(self.lives.raw))
 
     def greet(self, connection: ConnectionInterface) -> None:
         """The first words on each connection. A Redis that refuses to note anything can still be read; not one that

@@ -10,14 +10,18 @@ import gevent
 import pytest
 
 from pushsvc.acknowledged import MOST_LIVES, Acknowledged
-from pushsvc.event import EventId
+from pushsvc.event import BEGINNING, EventId
 from pushsvc.eventlog import Clock
 from pushsvc.journal import SIZE, Journal
+from pushsvc.keys import ALONE as keys
 from pushsvc.lives import Lives
+from pushsvc.losses import Losses
 from pushsvc.recovery import Recovery
+from pushsvc.succession import Succession
+from tests import test_lives
 from tests.conftest import Start
 from tests.stack import Stack
-from tests.test_lives import Known, backup, heard, put_back
+from tests.test_lives import Known, backup, put_back
 
 LONGEST = f"{2**64 - 1}-{2**64 - 1}"
 
@@ -122,13 +126,13 @@ def test_what_died_with_its_worker_and_redis_lost_is_said(start: Start, user: st
     after = stack.publish(user=user, data="after")
     with stack.listen(user, headers={"Last-Event-ID": seen}) as source:
         source.wait_ids(after)
-        assert heard(source) == ["kept", "reset", "after"]
+        assert test_lives.heard(source) == ["kept", "reset", "after"]
     stack.stop()
     again(stack)
     with stack.listen(user, headers={"Last-Event-ID": after}) as source:
         stack.publish(user=user, data="later")
         source.wait_for(1)
-        assert heard(source) == ["later"], "it is said once"
+        assert test_lives.heard(source) == ["later"], "it is said once"
 
 
 def test_who_lives_on_inherits_when_redis_has_another_life(tmp_path: Path) -> None:
@@ -156,3 +160,34 @@ def test_who_lives_on_inherits_when_redis_has_another_life(tmp_path: Path) -> No
     probe()
     gevent.sleep(0)
     assert (told, log.noted) == ([False, False, False, True], [(at(15), at(20))])
+
+
+def test_nobody_is_served_in_a_life_before_it_is_known_what_that_lacks(tmp_path: Path) -> None:
+    """What the other workers of the machine acknowledged counts at once, not only when they look themselves."""
+    _, other = process(tmp_path, "other")
+    succession = Succession(keys, process(tmp_path, "this")[1])
+    succession.follow(Lives(b"10-0"))
+    other.note(b"10-0", at(18))
+    other.save()
+    succession.follow(Lives(b"10-0 15-0 20-0"))
+    assert succession.lives.seam(at(12)) == (at(15), at(20))
+    assert succession.lives.seam(at(21)) is None
+    succession.follow(Lives(b"10-0 15-0 20-0!"))
+    assert succession.lives.seam(at(12)) == (at(15), at(20))
+    succession.follow(Lives(b"10-0 15-0 20-0! 30-0 40-0"))
+    assert succession.lives.seam(at(22)) is None, "nothing is missing there"
+
+
+def test_a_loss_whose_life_cannot_be_noted_yet() -> None:
+    """Too few replicas when Redis comes back with less: it is told at once, and noted once the life is."""
+    log = Known(b"10-0", 20)
+    told: list[bool] = []
+    losses = Losses(log, lambda: None)
+    for through, lives, last in (
+        (20, b"10-0", 20), (20, b"10-0", 15), (15, b"10-0", 15), (15, b"10-0 15-0 30-0", 31),
+    ):  # fmt: skip
+        losses.probe_leaves()
+        told.append(losses.found(at(through), b"10-0", Clock(Lives(lives), at(last), 0, 0)))
+        gevent.sleep(0)
+    assert told == [False, True, False, True]
+    assert log.noted == [(BEGINNING, at(10)), (at(15), at(30))]

@@ -22,7 +22,7 @@ from pushsvc.commands import Command
 from pushsvc.event import BEGINNING, EventId
 from pushsvc.eventlog import Clock, EventLog
 from pushsvc.keys import ALONE as keys
-from pushsvc.lives import Lives
+from pushsvc.lives import Hole, Lives
 from pushsvc.recovery import Recovery
 from pushsvc.succession import MOST_LIVES
 from tests.eventsource import EventSource, until
@@ -68,7 +68,10 @@ class Known(EventLog):
     def probed(self, answer: Any) -> tuple[Clock, list[EventId]]:
         return self.clock_now, []
 
-    def lose(self, hole: tuple[EventId, EventId]) -> None:
+    def lost(self, hole: Hole) -> None:
+        pass
+
+    def lose(self, hole: Hole) -> None:
         self.noted.append(hole)
 
 
