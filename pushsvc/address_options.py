@@ -174,5 +174,7 @@ def _unknown(name: str, equals: str, seen: set[str], unclear: bool) -> str:
         return f"should have a value for {name}"
     if unclear or not re.fullmatch(r"[A-Za-z_\-]{1,64}", name):
         return "should have no other options than those that are known, as name=value with & between"
+    if name in ("username", "password"):
+        return f"should have the account before an @ in front of the host, and not as {name}"
     guess = "".join(f"; is {each} meant?" for each in get_close_matches(name, _OPTIONS, 1, 0.7))
     return f"should have no option {name}, which is not known{guess}"

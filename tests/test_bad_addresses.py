@@ -122,7 +122,7 @@ def test_nor_of_the_sentinels_password(query: str, says: str) -> None:
         ("rediss://h?ssl_foo=1", "no option ssl_foo, which is not known"),
         ("redis://h?hunter2=1", "should have no other options than those that are known"),
         ("redis://h?DB=3", "no option DB, which is not known"),
-        ("redis://h?password=hunter2", "no option password, which is not known"),
+        ("redis://h?password=hunter2", "should have the account before an @ in front of the host, and not as password"),
         ("redis://h?db=3&db=3", "should have db once"),
         ("redis://h?db", "should have a value for db"),
         ("redis://h?db=", "should have a number from 0 to 2147483647 as db"),

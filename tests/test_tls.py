@@ -85,6 +85,7 @@ def test_what_is_not_verified_is_refused(servers: TlsServers, scheme: str) -> No
     good(f"{url}?{own}&ssl_cert_reqs=none")
     good(f"{url}?{own}&ssl_cert_reqs=CERT_NONE")
     good(f"{url}?{own}&ssl_cert_reqs=optional&ssl_ca_certs={given.ca}&ssl_min_version=TLSv1.3")
+    good(f"{url}?{own}&ssl_ca_certs={given.ca}&ssl_include_verify_flags=VERIFY_X509_STRICT&ssl_ciphers=HIGH")
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)

@@ -39,6 +39,7 @@ class Certificates:
         signed = () if name in ("ca", "foreign") else ("-CA", str(self.ca), "-CAkey", str(self.ca.with_suffix(".key")))
         self._openssl(
             "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "1",
+            "-addext", "keyUsage=critical,digitalSignature,keyCertSign,cRLSign",  # Python 3.13 wants it
             "-subj", f"/CN={name}", "-keyout", str(key), "-out", str(certificate), *signed, *options,
         )  # fmt: skip
         return certificate, key
