@@ -162,7 +162,7 @@ def test_what_the_documentation_shows_is_taken() -> None:
     assert len(shown) == 6
     for url in shown:
         taken(url)
-    table = page.partition("| option | with |")[2]
+    table = page.partition("| option | with |")[2].partition("\n\n")[0]
     named = {name for row in re.findall(r"^\| (`.*?) \|", table, re.M) for name in re.findall(r"`(\w+)`", row)}
     for name in named:
         with pytest.raises(ValueError, match=f"should have a value for {name}"):
