@@ -4,14 +4,17 @@ sending traffic elsewhere; the second can."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
+import gevent
 import redis
 from redis.exceptions import AuthenticationError, BusyLoadingError, ClusterDownError
 
 from pushsvc.addresses import Address
 from pushsvc.keys import Keys, slot
 from pushsvc.nodes import Node, Nodes, View
+
+MOST_RANGES: Final = 3  # that are named
 
 
 class Trouble(NamedTuple):
@@ -20,6 +23,9 @@ class Trouble(NamedTuple):
     about: str
     text: str
     lost: bool = True
+
+
+_NOBODY: Final = Trouble("", "None of the cluster's nodes answers.")
 
 
 class Coverage:
@@ -33,21 +39,23 @@ class Coverage:
 
     def look(self, partitions: Iterable[int]) -> dict[int, Trouble]:
         """What is wrong with these, by their numbers. None of those whose node answers. Asks each node once."""
-        views = list(self._nodes.views())
+        views = self._nodes.views()
         heard, self._heard = self._heard, {}
-        known: dict[Node, Trouble | None] = {}
-        found = {}
+        found: dict[int, Trouble | None] = {}
+        asked: dict[Node, gevent.Greenlet] = {}  # at the same time: a node that is silent takes a moment to be so
+        owners: dict[int, Node] = {}
         for number in partitions:
-            place = slot(self._keys[number].tag)
-            view, node = _owner(views, place)
+            keys = self._keys[number]
+            view, node = _owner(views, slot(keys.tag))
             if view is None or node is None:
-                found[number] = self._ownerless(place) if views else Trouble("", "None of the cluster's nodes answers.")
+                found[number] = self._ownerless(slot(keys.tag)) if views else _NOBODY
                 continue
-            if node not in known:
-                known[node] = self._trouble(node, view, views, self._keys[number], heard)
-            if (trouble := known[node]) is not None:
-                found[number] = trouble
-        return found
+            owners[number] = node
+            if node not in asked:
+                asked[node] = gevent.spawn(self._trouble, node, view, views, keys, heard)
+        gevent.joinall(list(asked.values()), raise_error=True)
+        found |= {number: asked[node].value for number, node in owners.items()}
+        return {number: trouble for number, trouble in found.items() if trouble is not None}
 
     def _trouble(
         self, node: Node, view: View, views: Sequence[View], keys: Keys, heard: dict[tuple[Address, bytes], int]
@@ -61,13 +69,13 @@ class Coverage:
             return self._lost(node, view, "is loading its data")
         except ClusterDownError:
             return self._lost(node, view, "says that the cluster is down")
-        except (redis.ResponseError, AuthenticationError):
-            return None
         except (redis.RedisError, OSError) as error:
+            full = "max number of clients" in str(error)
+            if isinstance(error, (redis.ResponseError, AuthenticationError)) and not full:
+                return None
             for by, peer in peers.items():
                 self._heard[by, node.id] = heard.get((by, node.id), peer.heard)
             alive = any(peer.heard > self._heard[by, node.id] for by, peer in peers.items())
-            full = "max number of clients" in str(error)
             if alive or full:
                 why = "takes no more connections (maxclients)" if full else "answers others, and not this worker"
                 return Trouble(_named(node), f"The cluster's node {_named(node)} {why}.", lost=False)
@@ -81,7 +89,8 @@ class Coverage:
     def _lost(self, node: Node, view: View, why: str) -> Trouble:
         ranges = [(first, last) for first, last, owner in view.ranges if owner == node]
         count = sum(first <= slot(each.tag) <= last for each in self._keys for first, last in ranges)
-        slots = ", ".join(f"{first}-{last}" for first, last in ranges)
+        slots = ", ".join(f"{first}-{last}" for first, last in ranges[:MOST_RANGES])
+        slots += f" and {len(ranges) - MOST_RANGES} more ranges" if len(ranges) > MOST_RANGES else ""
         are = "is" if count == 1 else "are"
         name = _named(node)
         text = f"{count} of {len(self._keys)} partitions {are} lost: the cluster's node {name} (slots {slots}) {why}."

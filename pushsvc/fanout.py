@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import gevent
 
-from pushsvc.errors import PushError
+from pushsvc.errors import PushError, Unavailable
 from pushsvc.event import Event, user_of
 from pushsvc.eventlog import EventLog, Receipt
 from pushsvc.keys import place
+from pushsvc.store import LOST
+
+_PARTLY: Final = (
+    "A part of Redis's cluster is down, and who lives there has not heard this; the others may have. Try again, with "
+    "the same key."
+)
 
 
 class Receipts(NamedTuple):
@@ -52,6 +58,8 @@ def _whole(receipts: Sequence[Receipt | PushError]) -> Receipt | Receipts | Push
         return receipts[0]
     taken = []
     for receipt in receipts:
+        if isinstance(receipt, Unavailable) and receipt.detail == LOST:
+            return Unavailable(_PARTLY, retry_after=receipt.retry_after)
         if isinstance(receipt, PushError):
             return receipt
         taken.append(receipt)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
+import gevent
 import redis
 from redis.connection import Connection
 
 from pushsvc.addresses import Address
 
-MOST_VIEWS: Final = 5  # nodes that are asked when something is wrong; more would say the same
+MOST_VIEWS: Final = 8  # nodes that are asked when something is wrong; more would say the same
 
 Connect = Callable[[Address], Connection]
 
@@ -70,16 +70,18 @@ class Nodes:
             raise failure
         return claimed
 
-    def views(self) -> Iterator[View]:
-        """What some of the nodes say. Those that are silent are passed over."""
-        asked = 0
-        for address in self._shuffled():
-            with suppress(redis.RedisError, OSError):
-                ranges, peers = self.ask(address, ("CLUSTER", "SLOTS"), ("CLUSTER", "NODES"), refusable=1)
-                yield View(address, self._learn(ranges, address), _peers(peers))
-                asked += 1
-            if asked == MOST_VIEWS:
-                return
+    def views(self) -> list[View]:
+        """What some of the nodes say, asked at the same time; not those that are silent."""
+        asked = [gevent.spawn(self._view, address) for address in self._shuffled()[:MOST_VIEWS]]
+        gevent.joinall(asked)
+        return [each.value for each in asked if each.value is not None]
+
+    def _view(self, address: Address) -> View | None:
+        try:
+            ranges, peers = self.ask(address, ("CLUSTER", "SLOTS"), ("CLUSTER", "NODES"), refusable=1)
+        except (redis.RedisError, OSError):
+            return None
+        return View(address, self._learn(ranges, address), _peers(peers))
 
     def ask(self, address: Address, *commands: tuple[Any, ...], refusable: int = 0) -> list[Any]:
         """The answers of one node, on a connection that is made for it; an empty one to each of the last `refusable`

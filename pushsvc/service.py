@@ -76,8 +76,8 @@ class Service:
 
     @property
     def generating(self) -> int:
-        """How many answers are being made here."""
-        return sum(len(partition.generations) for partition in self.partitions)
+        """How many answers are being made here, that can be written to their end."""
+        return sum(len(partition.generations) for partition in self.partitions if not partition.lost)
 
     def retry_ms(self) -> int:
         """A reconnection time for a client that nothing is known of."""

@@ -155,7 +155,7 @@ class Store:
 
     def refusal(self, error: Exception) -> PushError:
         """What Redis said, in our words; the operator finds its own in the log."""
-        return refusal(error, _LOST if self.lost else _SILENT)
+        return refusal(error, LOST if self.lost else _SILENT)
 
     def _taught(self, lane: Lane, commands: Sequence[Command]) -> list[Any]:
         """By a fresh or restarted Redis, that knew no script; what it did not know it did not run either."""
@@ -177,7 +177,7 @@ class Store:
 
 
 _SILENT: Final = "Redis does not answer; try again."
-_LOST: Final = "The part of Redis's cluster that has this user is down; try again."
+LOST: Final = "The part of Redis's cluster that has this user is down; try again."
 _NOTHING_DONE: Final = (NotSent, NoScriptError, BusyLoadingError, *ELSEWHERE)
 # What Redis says before it runs anything, or of the account that it is asked by. Its first word decides.
 _REFUSALS: Final[dict[str, Callable[[], PushError]]] = {

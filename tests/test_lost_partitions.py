@@ -3,6 +3,8 @@ what is lost, and all goes on by itself when the node is back."""
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -14,7 +16,7 @@ import pytest
 from pushsvc.keys import COUNTED, Keys, place, slot
 from tests.eventsource import EventSource, until
 from tests.servers import Cluster
-from tests.stack import Stack
+from tests.stack import Stack, alive
 
 PARTITIONS = 8
 DOWN = "The part of Redis's cluster that has this user is down; try again."
@@ -122,7 +124,7 @@ def test_the_others_are_served(cluster: Cluster, stack: Stack, user: str, counte
             assert stack.post("/tickets", {"user": gone}, stack.bearer(gone)).status_code == 503
             stack.publish(user=well, data="1")
             some = published(stack, topic=user, data="2", key="k")
-            assert some.status_code == 503
+            assert (some.status_code, some.json()["detail"][:35]) == (503, "A part of Redis's cluster is down, ")
             hears.wait_for(2)
             stack.kill("gunicorn", slice(1, 2))  # a worker that starts anew serves as the others do
             last = until_published(stack, well)
@@ -138,6 +140,27 @@ def test_the_others_are_served(cluster: Cluster, stack: Stack, user: str, counte
     until(lambda: stack.output.count("No more: ", said) >= 2, "the end to be said")
     lines = [line for line in stack.output[said:].splitlines() if "partitions are lost" in line]
     assert len(lines) == 5, "three workers say that it begins, and the two that are left that it ends"
+
+
+def test_it_starts_and_reloads_without_them(cluster: Cluster, stack: Stack, user: str) -> None:
+    lost = cluster.ports[2]
+    well, gone, count = one_on_each(cluster, user, lost)
+    cluster.kill(lost)
+    stack.stop()
+    stack.output = ""
+    stack.start()
+    assert readiness(stack)[0] == 200
+    named(stack)
+    assert published(stack, user=well).status_code == 200
+    assert published(stack, user=gone).status_code == 503
+    old = stack.pids()["gunicorn"][1:]
+    with stack.listen(well, "?since=now", reconnect=True) as hears:
+        with always_ready(stack):
+            os.kill(stack.pids()["gunicorn"][0], signal.SIGHUP)
+            until(lambda: not any(map(alive, old)), "the end of the old workers", 30)
+            hears.wait_ids(until_published(stack, well))
+        assert set(hears.statuses) == {200}
+    assert f"{count} of 8 partitions are lost" in stack.output
 
 
 def until_published(stack: Stack, user: str) -> str:

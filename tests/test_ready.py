@@ -53,18 +53,17 @@ def test_nothing_is_acknowledged_that_redis_may_evict(start: Start, user: str) -
     until_well(stack)
     ids = stack.publish_many([{"user": user, "data": data} for data in ("1", "2", "3")])
     with stack.listen(user) as source:
-        for policy in ("allkeys-lru", "volatile-ttl"):
-            stack.redis.config_set("maxmemory-policy", policy)
-            until_named(stack, f"maxmemory-policy {policy}")
-            for item in ({"user": user}, {"topic": user, "key": "k"}, {"all": True}):
-                refused = published(stack, **item)
-                assert refused.status_code == 503
-                assert f"maxmemory-policy {policy}" in refused.json()["detail"]
-                assert int(refused.headers["retry-after"]) > 0
-            with stack.listen(user, headers={"Last-Event-ID": ids[0]}) as late:
-                late.wait_ids(*ids[1:])
-                late.wait(lambda each: each.parser.comments.count("") >= 2, "it to stay open")
-            assert stack.get("/history", stack.bearer(user), channel=f"user:{user}").status_code == 200
+        stack.redis.config_set("maxmemory-policy", "volatile-lru")
+        until_named(stack, "maxmemory-policy volatile-lru")
+        for item in ({"user": user}, {"topic": user, "key": "k"}, {"all": True}):
+            refused = published(stack, **item)
+            assert refused.status_code == 503
+            assert "maxmemory-policy volatile-lru" in refused.json()["detail"]
+            assert int(refused.headers["retry-after"]) > 0
+        with stack.listen(user, headers={"Last-Event-ID": ids[0]}) as late:
+            late.wait_ids(*ids[1:])
+            late.wait(lambda each: each.parser.comments.count("") >= 2, "it to stay open")
+        assert stack.get("/history", stack.bearer(user), channel=f"user:{user}").status_code == 200
         stack.redis.config_set("maxmemory-policy", "noeviction")
         until_well(stack)
         ids.append(stack.publish(user=user, data="4"))
