@@ -172,6 +172,27 @@ MUTANTS: Final = [
         "test_cap.py::test_the_oldest_gives_way_to_the_newest",
     ),
     Mutant(
+        "has the default's names for every service", "keys.py",
+        'f"{prefix}{{{self.tag}}}:"', 'f"pushsvc{{{self.tag}}}:"',
+        "test_prefix.py::test_events",
+    ),
+    Mutant(
+        "makes a name in a script", "lua/enter.lua",
+        "keys[worker] and redis.call('EXISTS', keys[worker]) == 0",
+        "redis.call('EXISTS', 'pushsvc{0}:worker:' .. worker) == 0",
+        "test_declared_names.py::test_streams_of_a_worker_that_is_gone",
+    ),
+    Mutant(
+        "sends large values with everybody's", "lane.py",
+        "if large and self._apart is not None:", "if False:",
+        "test_large_values.py::test_nobody_else_notices",
+    ),
+    Mutant(
+        "says of an answer that Redis lost that it was cancelled", "generations.py",
+        "generation.end(CANCELLED if state else DATA_LOST)", "generation.end(CANCELLED)",
+        "test_lost_answers.py::test_redis_lost_its_data",
+    ),
+    Mutant(
         "delivers what is past its ttl", "eventlog.py",
         "return self.deadline is None or self.deadline > now", "return True",
         "test_publish.py::test_an_event_past_its_ttl_is_not_delivered_and_no_gap",

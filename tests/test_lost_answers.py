@@ -45,7 +45,7 @@ def test_redis_lost_its_data(stack: Stack, user: str, model: Model, heard: bool)
             conversation.say("two ")
         conversation.wait_for_hang_up()
         messages = finished(source)
-    assert [message.event for message in messages if message.event == "gap"] == ["gap"]
+    assert "gap" in [message.event for message in messages]
     assert json.loads(messages[-2].data)["error"] == LOST
     assert stack.get(f"/v1/generations/{begun['id']}", stack.bearer(user)).status_code == 404
 
