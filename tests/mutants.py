@@ -227,6 +227,26 @@ MUTANTS: Final = [
         "for worker in silent & self._suspects:", "for worker in ():",
         "test_generations.py::test_a_worker_that_is_killed",
     ),
+    Mutant(
+        "takes a password's ? for the query", "addresses.py",
+        "        or holds_at_sign(query)\n", "",
+        "test_bad_addresses.py::test_of_a_password_that_is_not_encoded_nothing_is_repeated",
+    ),
+    Mutant(
+        "hands on what a server repeats of AUTH", "connecting.py",
+        "        if text.startswith(_OWN_WORDS):", "        if text:",
+        "test_sentinel_refusals.py::test_a_server_that_repeats_what_it_was_sent",
+    ),
+    Mutant(
+        "reads the file with the password once", "connecting.py",
+        "        if self._file is not None:", "        if self._file is not None and not self._password:",
+        "test_password_file.py::test_a_rotation_under_publishes",
+    ),
+    Mutant(
+        "follows the links of the password's file when it starts", "config.py",
+        "file and file.absolute()", "file and file.resolve()",
+        "test_password_file.py::test_a_rotation_under_publishes",
+    ),
 ]  # fmt: skip
 
 
