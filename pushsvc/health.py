@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, Protocol
 
 import gevent
 import redis
 
-from pushsvc.coverage import Coverage, Trouble
+from pushsvc.coverage import Trouble
 from pushsvc.loops import Loop
 
 logger = logging.getLogger(__name__)
@@ -32,6 +32,13 @@ class Kept(Protocol):
 
     def problems(self) -> Mapping[str, str]:
         """What is wrong though it is served: sentences by a word for the kind."""
+
+
+class Surveyor(Protocol):
+    """Those of a cluster: see Coverage."""
+
+    def look(self, partitions: Iterable[int]) -> dict[int, Trouble]:
+        """What is wrong with these, by their numbers. None of those whose node answers."""
 
 
 class _Watched:
@@ -55,7 +62,7 @@ class _Watched:
 
 
 class Health:
-    def __init__(self, partitions: Sequence[Kept], coverage: Coverage | None) -> None:
+    def __init__(self, partitions: Sequence[Kept], coverage: Surveyor | None) -> None:
         """`coverage`: of the cluster, if it is one."""
         self._partitions = partitions
         self._coverage = coverage
@@ -119,7 +126,7 @@ class Health:
         for partition, watched in zip(self._partitions, self._watched, strict=True):
             partition.lost = watched.trouble is not None and watched.trouble.lost
 
-    def _ask(self, coverage: Coverage, unserved: Mapping[int, _Watched]) -> None:
+    def _ask(self, coverage: Surveyor, unserved: Mapping[int, _Watched]) -> None:
         found = coverage.look(unserved)
         now = self._asked_at = time.monotonic()
         for number, watched in unserved.items():

@@ -79,7 +79,8 @@ class Partition:
             loop.stop()
         self.hub.bus.stop()
         try:
-            self.presence.write()
+            if not self.lost:
+                self.presence.write()
         except Unavailable:
             logger.warning("the end of this worker's connections could not be written; they run out by themselves")
 

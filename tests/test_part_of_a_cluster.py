@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -135,6 +136,24 @@ def test_a_node_that_this_worker_alone_does_not_reach(clusters: Clusters, tmp_pa
             relay.move(node)
             until_well(stack)
             assert published(stack, user=somebody(cluster, user, lambda port: port == relay.port)).status_code == 200
+
+
+def test_an_account_that_may_ask_for_the_slots_alone(clusters: Clusters, tmp_path: Path, user: str) -> None:
+    """Nobody tells it that the node has failed: it does not answer, and others hardly have more of it."""
+    cluster = clusters("--cluster-require-full-coverage", "no")
+    for port in cluster.ports:
+        rights = ("~*", "&*", "+@all", "-cluster", "+cluster|slots")
+        cluster.ask(port, "ACL", "SETUSER", "push", "on", ">word", *rights)
+    url = cluster.url.replace("://", "://push:word@")
+    with closing(Started(tmp_path / "stack", redis_url=url, workers=1)) as stack:
+        until_well(stack)
+        lost = cluster.ports[1]
+        well = somebody(cluster, user, lambda port: port != lost)
+        cluster.signal(lost, signal.SIGSTOP)
+        until(lambda: any(f":{lost} " in each for each in problems(stack)), "it to be named")
+        assert published(stack, user=well).status_code == 200
+        cluster.mend()
+        until_well(stack)
 
 
 def test_a_node_that_takes_no_more_connections(clusters: Clusters, tmp_path: Path) -> None:
