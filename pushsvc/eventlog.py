@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from pushsvc import sse
 from pushsvc.commands import Command, Script
+from pushsvc.entries import Slice, kept, read_entry
 from pushsvc.errors import Broken, PushError, Unavailable, Unreached
 from pushsvc.event import BEGINNING, Event, EventId
 from pushsvc.lives import Hole, Lives, lose
@@ -65,26 +66,6 @@ class Clock(NamedTuple):
             return BEGINNING
         hole = self.lives.hole(cursor)
         return None if hole is None else hole[1]
-
-
-class Entry(NamedTuple):
-    """One event in a channel's log. `prev` is the channel's event before it; `wire` is what a subscriber gets;
-    `deadline` (ms) ends its ttl."""
-
-    id: EventId
-    prev: EventId
-    wire: bytes
-    deadline: int | None
-
-    def alive(self, now: int) -> bool:
-        return self.deadline is None or self.deadline > now
-
-
-class Slice(NamedTuple):
-    """A channel's entries in some range, and the id of the last event it ever had (BEGINNING: none known)."""
-
-    entries: list[Entry]
-    tail: EventId
 
 
 class Standing(NamedTuple):
@@ -189,6 +170,11 @@ class EventLog:
             succession.follow(Lives(epoch))
         return Clock(succession.lives, EventId.from_redis(last), now, now - self._keep_seconds * 1000)
 
+    def informed(self, clock: Clock) -> Clock:
+        """With the losses that became known since it came."""
+        lives = self._store.succession.lives
+        return clock._replace(lives=lives) if lives.raw == clock.lives.raw else clock
+
     def lost(self, hole: Hole) -> None:
         """Events were lost between these two lives of the data (BEGINNING: all before the second): who is served here
         from now on is told, and everybody once `lose` has noted it."""
@@ -228,11 +214,11 @@ class EventLog:
             *(("GET", self._keys.tail(channel)) for channel in channels),
             *ranges,
         ]
-        life, *answers = map(_kept, commands, self._store.read_each(commands))
+        life, *answers = map(kept, commands, self._store.read_each(commands))
         if Lives.latest(life or b"") != clock.lives.current:
             raise Unavailable("Redis is changing its master; try again.", retry_after=1)
         return [
-            Slice([_entry(*raw) for raw in entries or ()], EventId.from_redis(tail) if tail else BEGINNING)
+            Slice([read_entry(*raw) for raw in entries or ()], EventId.from_redis(tail) if tail else BEGINNING)
             for tail, entries in zip(answers[: len(ranges)], answers[len(ranges) :], strict=True)
         ]
 
@@ -257,26 +243,3 @@ class EventLog:
         # As long as the tails: without a position, what has expired since would look like a loss.
         seconds = self._keep_seconds + TAIL_EXTRA_SECONDS
         self._store.one(_ADVANCE.call(names, seconds, *map(str, positions.values())))
-
-
-def _kept(command: Command, answer: Any) -> Any:
-    """What a read gives. If somebody left something else under its key, nothing: what was there is lost, which is
-    said, and the other channels go on. Raises Unavailable."""
-    if not isinstance(answer, Exception):
-        return answer
-    error = refusal(answer)
-    if not isinstance(error, Broken):
-        raise error
-    logger.error("the key %r is of a wrong type; delete it", command[1])
-    return None
-
-
-def _entry(event_id: bytes, pairs: Sequence[bytes]) -> Entry:
-    fields = dict(zip(pairs[::2], pairs[1::2], strict=True))
-    deadline = fields.get(b"x")
-    return Entry(
-        EventId.from_redis(event_id),
-        EventId.from_redis(fields[b"p"]),
-        sse.with_id(event_id, fields[b"f"]),
-        None if deadline is None else int(deadline),
-    )

@@ -9,8 +9,9 @@ import gevent.event
 
 from pushsvc import sse
 from pushsvc.burst import Burst
+from pushsvc.entries import Entry
 from pushsvc.event import ALL, BEGINNING, EventId, user_channel
-from pushsvc.eventlog import Clock, Entry, EventLog
+from pushsvc.eventlog import Clock, EventLog
 from pushsvc.replay import Loss, losses
 from pushsvc.subscriber import Subscriber
 

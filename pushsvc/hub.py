@@ -18,7 +18,7 @@ from pushsvc.connections import LOOK, Connections
 from pushsvc.delivery import Run, plan, runs
 from pushsvc.ear import Announcement, Ear
 from pushsvc.errors import Unavailable
-from pushsvc.event import EventId
+from pushsvc.event import BEGINNING, EventId
 from pushsvc.eventlog import Clock, EventLog
 from pushsvc.loops import Loop, Turn
 from pushsvc.outlet import QueueOutlet
@@ -181,8 +181,9 @@ class Hub(Ear):
         for subscriber in self.connections.all():
             self._behind(subscriber)
             assert subscriber.catching is not None
-            subscriber.catching.lost = True
             lived = subscriber.catching.live_until is not None  # else its cursor is what its client brought
+            if lived or subscriber.catching.begun or subscriber.last == BEGINNING or self._recovery.losses.unclear:
+                subscriber.catching.lost = True  # else its cursor tells whether it is to be told
             if lived and end is not None and subscriber.last > end[1]:  # heard from a master that had been replaced:
                 subscriber.last = end[0]._replace(seq=end[0].seq + 1)  # between two lives, where all is lost
         self._channels.rewind(clock.last)

@@ -32,6 +32,7 @@ class Losses:
         self._inherits = True  # what others acknowledged that have ended counts too: looked for with each new life
         self._owed: dict[Hole, None] = {}  # that are yet to be noted
         self._missed = BEGINNING  # the newest id that is known to be gone, of a life whose end Redis could not note yet
+        self.unclear = False  # what was found last: the cursor of a reader does not tell whether it lies before that
         self.count = 0  # how often a loss was found; who did not look since then does not know of it
         self._noting: gevent.Greenlet | None = None
 
@@ -48,6 +49,7 @@ class Losses:
         told, self._told = self._told, max(self._told, clock.lives.healed)
         others_said = through != BEGINNING and self._told > told
         known = self._acknowledged
+        self.unclear = False
         found = [self._is_lost(newest, of, clock) for of, newest in ((life, through), *known.items())]
         self._log.acknowledged.forget(known, but=clock.lives.current)
         if not self._owed:  # else who comes after this process shall know, if it is killed before Redis does
@@ -62,14 +64,16 @@ class Losses:
     def _is_lost(self, newest: EventId, life: bytes, clock: Clock) -> bool:
         """Whether the data lacks an event that was heard or acknowledged in this life of it."""
         hole = clock.lives.end(life)
-        if hole is None or newest <= hole[1]:  # else it is of a master that had been replaced
+        if hole is not None and newest > hole[1]:  # it is of a master that had been replaced
+            self.unclear = True
+        else:
             if clock.restart(newest) is None:
                 return False
             hole = clock.lives.hole(newest)
             if hole is None and life == clock.lives.current:  # it is over, and will be known to be
                 if newest <= self._missed:
                     return False
-                self._missed = newest
+                self._missed, self.unclear = newest, True
                 self._log.acknowledged.note(life, newest)
             logger.error("redis has lost events: it has stood at %s, and now stands at %s", newest, clock.last)
         if hole is not None:

@@ -82,6 +82,7 @@ class Recovery:
             self._last = clock.last
             self.shelf.vouch(clock, dict(zip(shelved, tails, strict=True)))
             self._clock_came(clock)
+            clock = self._log.informed(clock)
             for catching in waiting:
                 came = self._waiting.pop(catching, None)
                 if came is not None:
@@ -103,7 +104,7 @@ class Recovery:
             raise Unavailable("Redis does not say where the log stands; try again.", retry_after=1)
         if catching.clock is None:
             return
-        missed = False
+        missed, catching.begun = False, True
         replay = Replay(
             self.shelf,
             subscriber.channels,

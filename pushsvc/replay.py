@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from pushsvc import sse
+from pushsvc.entries import Entry, Slice
 from pushsvc.event import BEGINNING, EventId
-from pushsvc.eventlog import Clock, Entry, Slice
+from pushsvc.eventlog import Clock
 
 READ_EVENTS: Final = 100  # per channel and read: bounds what one replay holds in memory
 MOST_LOOKS: Final = 5  # at a log that is trimmed faster than it is read, before what is missing counts as lost

@@ -13,9 +13,10 @@ from typing import Final
 
 from gevent.event import AsyncResult
 
+from pushsvc.entries import Slice
 from pushsvc.errors import Unavailable
 from pushsvc.event import EventId
-from pushsvc.eventlog import Clock, EventLog, Slice
+from pushsvc.eventlog import Clock, EventLog
 
 MOST_CHANNELS: Final = 64  # each is a lookup with every clock
 MOST_SLICES: Final = 64  # of one channel, for crowds whose cursors differ

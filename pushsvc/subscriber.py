@@ -80,7 +80,7 @@ class Outlet(Protocol):
 class CatchUp:
     """What a subscriber that is not live needs: up to where it must read, and what was announced since."""
 
-    __slots__ = ("clock", "held", "late", "live_until", "lost", "unasked")
+    __slots__ = ("begun", "clock", "held", "late", "live_until", "lost", "unasked")
 
     def __init__(self, unasked: Sequence[str] = (), live_until: EventId | None = None, *, lost: bool = False) -> None:
         """`live_until`: it was live, and has had what was announced up to this. `lost`: the data has lost events, or
@@ -88,6 +88,7 @@ class CatchUp:
         self.unasked = unasked
         self.live_until = live_until
         self.lost = lost
+        self.begun = False  # to read, so that its reader's cursor has moved
         # Channels, and the event after which an announcement was lost that lies before `live_until`: what came in
         # the other channels has moved the cursor past it.
         self.late: dict[str, EventId] = {}

@@ -17,8 +17,9 @@ from pushsvc.burst import Burst, Live
 from pushsvc.channels import Channels
 from pushsvc.connections import Connections
 from pushsvc.delivery import plan, runs
+from pushsvc.entries import Entry, Slice
 from pushsvc.event import BEGINNING, EventId
-from pushsvc.eventlog import Clock, Entry, Slice
+from pushsvc.eventlog import Clock
 from pushsvc.hub import Hub
 from pushsvc.lives import Lives
 from pushsvc.loops import Turn

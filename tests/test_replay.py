@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pushsvc import sse
+from pushsvc.entries import Entry, Slice
 from pushsvc.event import BEGINNING, EventId
-from pushsvc.eventlog import Clock, Entry, Slice
+from pushsvc.eventlog import Clock
 from pushsvc.lives import Lives
 from pushsvc.replay import Page, Replay
 

@@ -14,9 +14,10 @@ import pytest
 import redis
 
 from pushsvc import eventlog
+from pushsvc.entries import Slice
 from pushsvc.errors import Unavailable
 from pushsvc.event import BEGINNING, Event, EventId
-from pushsvc.eventlog import Clock, EventLog, Receipt, Slice
+from pushsvc.eventlog import Clock, EventLog, Receipt
 from pushsvc.keys import ALONE as keys
 from pushsvc.lives import Lives
 from pushsvc.shelf import Shelf
