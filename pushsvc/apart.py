@@ -6,8 +6,9 @@ from __future__ import annotations
 import itertools
 import math
 import threading
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
 
 import redis
 from redis.exceptions import RedisError
@@ -18,13 +19,16 @@ from pushsvc.lane import Lane, NotSent
 from pushsvc.largest import LARGE, Largest, TooLong, longest
 from pushsvc.succession import Succession
 
+AT_ONCE: Final = 4  # such connections: an account may have few
+TURN_SECONDS: Final = 3.0  # as long may one wait for others that are large
+
 
 class Apart:
     def __init__(self, client: redis.Redis, succession: Succession, keys: Keys) -> None:
         self._lane = Lane(client, succession)  # for connections to try on
         self._keys = keys
         self._largest = Largest()
-        self._turn = threading.Lock()  # one at a time: an account may have few connections
+        self._turns = threading.BoundedSemaphore(AT_ONCE)
 
     def run(self, lane: Lane, commands: Sequence[Command]) -> list[Any]:
         """As the lane's `run`, in order, and in several round trips. After one that failed no more are sent: events
@@ -54,8 +58,9 @@ class Apart:
     def _alone(self, lane: Lane, command: Command) -> list[Any]:
         """Raises TooLong, or as `Lane.run`."""
         size = longest(command)
-        with self._turn:
-            self._largest.check(size)
+        self._largest.check(size)
+        with self._turn():
+            self._largest.check(size)  # one that came before may have found it out
             try:
                 found = lane.once([command])
             except NotSent:
@@ -66,6 +71,16 @@ class Apart:
             if _is_refused(found[0]):
                 self._largest.judge(size, self._takes)
             return found
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Raises NotSent if those before take too long, as where Redis hangs."""
+        if not self._turns.acquire(timeout=TURN_SECONDS):
+            raise NotSent("too many large values wait for Redis")
+        try:
+            yield
+        finally:
+            self._turns.release()
 
     def _takes(self, size: int) -> bool | None:
         """See `Largest.judge`."""

@@ -3,6 +3,8 @@ connection breaks with it."""
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from pushsvc.largest import LARGE, Largest, TooLong
@@ -51,6 +53,17 @@ def test_an_event(narrow: Stack, user: str) -> None:
         almost = narrow.publish(user=user, data="x" * (LIMIT * 9 // 10), key="k")
         source.wait_ids(almost)
         assert source.ids == [almost]
+
+
+def test_many_at_once(narrow: Stack, user: str) -> None:
+    """More than may have a connection of their own at a time, and others beside them."""
+    sizes = [LIMIT * 9 // 10, 2 * LIMIT, 1] * 6
+    with narrow.listen(user) as source, ThreadPoolExecutor(len(sizes)) as crowd:
+        items = [{"user": user, "data": "x" * size, "key": str(number)} for number, size in enumerate(sizes)]
+        bearer = narrow.bearer(publish=["*"])
+        answers = list(crowd.map(lambda item: narrow.post("/publish", item, bearer), items))
+        assert [answer.status_code for answer in answers] == [200, 413, 200] * 6
+        source.wait_ids(*(answer.json()["id"] for answer in answers if answer.status_code == 200))
 
 
 def test_a_batch_item_by_item_and_in_order(narrow: Stack, user: str) -> None:
