@@ -13,7 +13,9 @@ logger = logging.getLogger(__name__)
 
 FIRST_PAUSE: Final = 0.1  # seconds before the first restart, doubled up to
 LONGEST_PAUSE: Final = 2.0
-REMIND_SECONDS: Final = 60.0  # between two lines about a loop that goes on failing, once the pause has grown
+SAME_SECONDS: Final = 1.0  # between two lines that say the same
+REMIND_SECONDS: Final = 60.0  # as long, of a loop that goes on failing once its pause has grown
+MOST_TOLD: Final = 1000  # lines that are remembered
 TURN_SECONDS: Final = 0.01  # work that has more to do lets others have their turn after so long
 
 
@@ -30,7 +32,6 @@ class Loop:
         self._body = body
         self._expected = expected
         self._pause = FIRST_PAUSE
-        self._told_at = float("-inf")  # monotonic time
         self._greenlet: gevent.Greenlet | None = None
 
     def start(self) -> None:
@@ -54,19 +55,26 @@ class Loop:
                 logger.error("loop %s ended; restarting", self.name)
             except Exception as error:  # whatever it is, the loop must come back
                 bug = not isinstance(error, self._expected)
-                if bug or self._is_news():
-                    logger.error("loop %s: %s; restarting in %.1f s", self.name, error, self._pause, exc_info=bug)
+                line = f"loop {self.name}: {error}; restarting in {self._pause:.1f} s"
+                if bug or _is_news(line, REMIND_SECONDS if self._pause == LONGEST_PAUSE else SAME_SECONDS):
+                    logger.error("%s", line, exc_info=bug)
             self.healthy = False
             gevent.sleep(self._pause)
             self._pause = min(self._pause * 2, LONGEST_PAUSE)
 
-    def _is_news(self) -> bool:
-        """Another failure of the world; if it goes on and on, now and then."""
-        now = time.monotonic()
-        if self._pause == LONGEST_PAUSE and now - self._told_at < REMIND_SECONDS:
-            return False
-        self._told_at = now
-        return True
+
+_told: Final[dict[str, float]] = {}  # when each line was logged last, monotonic
+
+
+def _is_news(line: str, seconds: float) -> bool:
+    """It was not logged for so long, by this loop or by its like in another partition."""
+    now = time.monotonic()
+    if now - _told.get(line, float("-inf")) < seconds:
+        return False
+    if len(_told) >= MOST_TOLD:
+        _told.clear()
+    _told[line] = now
+    return True
 
 
 class Turn:
