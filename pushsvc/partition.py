@@ -159,7 +159,7 @@ def make_partition(url: str, keys: Keys, shared: Shared) -> Partition:
     )
 
     def left(subscriber: Subscriber) -> None:
-        if subscriber.counted:  # else it never joined
+        if subscriber.counted:  # else it never joined, or gave way
             presence.leave(subscriber)
             generations.left(subscriber)
 

@@ -11,6 +11,7 @@ import httpx
 import pytest
 import redis
 
+from pushsvc.commands import Script
 from pushsvc.event import answer_channel
 from tests import behaviour
 from tests.eventsource import EventSource, until
@@ -125,6 +126,12 @@ def test_the_check_finds_a_name_that_is_made(checked: Stack, script: str) -> Non
         checked.redis.eval(check_names(script), 1, "declared", "name")
     fine = "redis.call('SET', KEYS[1], '', 'EX', 1) redis.call('SPUBLISH', KEYS[1], '') return redis.call('TIME')"
     assert checked.redis.eval(check_names(fine), 1, "declared")
+
+
+def test_flags_stand_in_the_first_line() -> None:
+    """Elsewhere they are a comment: of a script that comes after another file, too."""
+    for script in Script.all:
+        assert (b"#!lua" in script.source) == script.source.startswith(b"#!lua ")
 
 
 def test_streams_of_a_worker_that_is_gone(checked: Stack, user: str) -> None:
