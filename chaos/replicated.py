@@ -155,8 +155,7 @@ class Watched(Pair):
     async def fail_over(self) -> None:
         """As the sentinels do it: the old master knows nothing of it for some ten seconds."""
         async with self._changing:
-            await _until(lambda: self._ask("FAILOVER") == b"OK", "the sentinels to begin a failover")
-            await self._replaced()
+            await self._replaced(lambda: self._ask("FAILOVER"))  # until it is done: they give up on some
 
     async def kill_master(self) -> None:
         """It comes back once another is the master."""
@@ -164,9 +163,16 @@ class Watched(Pair):
             await asyncio.to_thread(self._servers[0].kill)
             await self._replaced()
 
-    async def _replaced(self) -> None:
+    async def _replaced(self, ask: Callable[[], object] = lambda: None) -> None:
         old = self._servers[0]
-        await _until(lambda: self._named != old.port, "another master")
+
+        def done() -> bool:
+            if self._named not in (0, old.port):
+                return True
+            ask()
+            return False
+
+        await _until(done, "another master")
         await asyncio.to_thread(old.start)
         await _until(self._is_settled, "the old master to follow the new")
 

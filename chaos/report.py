@@ -17,7 +17,7 @@ from chaos.ledger import Chapter, Ledger
 from chaos.run import Plan
 
 WRONG: Final = ("lost", "gone", "repeated", "disorder", "foreign", "gaps", "refused")  # none of them may be, but
-ALLOWED: Final = ("gone", "gaps")  # where replication is asynchronous, a gap only if something is gone
+ALLOWED: Final = ("gone", "gaps")  # where replication is asynchronous
 COUNTS: Final = ("acked", *WRONG, "unanswered", "abandoned", "reconnects", "crossed")
 LATE: Final = ("p50", "p99", "max")
 
@@ -34,7 +34,7 @@ class Row:
         lags = sorted(lag for chapter in chapters for lag in chapter.lags_ms)
         self.deliveries = len(lags)
         self.wrong = {each for each in WRONG if self.counts[each]}
-        if loses and self.counts["gone"]:
+        if loses:
             self.wrong -= set(ALLOWED)
         self.late_ms = {name: _at(lags, share) for name, share in zip(LATE, (0.5, 0.99, 1.0), strict=True)}
 
@@ -54,6 +54,7 @@ def _at(values: Sequence[float], share: float) -> float:
 def rows(ledger: Ledger, *, loses: bool) -> list[Row]:
     """One for each fault, pair of faults and so on, in the order of the schedule; the whole run last. `loses`: see
     Topology."""
+    loses = loses and any(chapter.gone for chapter in ledger.chapters)  # else nobody has to be told of anything
     named: dict[str, list[Chapter]] = {}
     for chapter in ledger.chapters:
         named.setdefault(chapter.name, []).append(chapter)

@@ -10,12 +10,14 @@ from typing import Any, Final
 import gevent
 import redis
 
+from pushsvc.addresses import Address
 from pushsvc.loops import Loop
 from pushsvc.sentinels import Sentinels
 
 logger = logging.getLogger(__name__)
 
 ASK_SECONDS: Final = 0.5  # between two questions, if nothing is announced
+FIND_SECONDS: Final = 5.0  # how often they are asked of each other
 _PROMOTES: Final = b"+failover-state-send-slaveof-noone"  # what comes a moment before another master is made
 _NEWS: Final = (_PROMOTES, b"+promoted-slave", b"+switch-master")
 
@@ -25,12 +27,32 @@ class Failover:
 
     def __init__(self, sentinels: Sentinels) -> None:
         self._sentinels = sentinels
-        self._silent: dict[redis.Redis, str] = {}  # why each of these names no master
-        self.loops = tuple(self._loop(client) for client in sentinels.clients)
+        self._naming: set[redis.Redis] = set()  # those that name a master
+        self._unnamed = False  # there were some, and now there is none
+        self.loops = (Loop("sentinels", self._find, expected=()), *map(self._loop, sentinels.clients))
 
     def _loop(self, client: redis.Redis) -> Loop:
         where = "{host}:{port}".format_map(client.connection_pool.connection_kwargs)
         return Loop(f"sentinel {where}", lambda loop: self._run(loop, client), expected=())
+
+    def _find(self, loop: Loop) -> None:
+        """Only the one that makes another master says so before, and the URL may name some of them, or one name for
+        all. So those that they know of are listened to, too."""
+        others: dict[Address, Loop] = {}
+        try:
+            while True:
+                loop.well()
+                found = self._sentinels.others()
+                if found is not None:
+                    for address in others.keys() - found:
+                        others.pop(address).stop()
+                    for address in found - others.keys():
+                        others[address] = self._loop(self._sentinels.another(address))
+                        others[address].start()
+                gevent.sleep(FIND_SECONDS)
+        finally:
+            for each in others.values():
+                each.stop()
 
     def _run(self, loop: Loop, client: redis.Redis) -> None:
         """A sentinel that does not answer is no reason to be unready: the others do, or else nothing changes."""
@@ -70,18 +92,19 @@ class Failover:
         return text.endswith(f" @ {self._sentinels.service} {host} {port}".encode())
 
     def _note(self, client: redis.Redis, why: str) -> None:
-        """Once, when the last falls silent, and when the first speaks again."""
-        name, everybody = self._sentinels.service, len(self._sentinels.clients)
-        was = len(self._silent) == everybody
-        if why:
-            self._silent[client] = why
-        else:
-            self._silent.pop(client, None)
-        if len(self._silent) == everybody and not was:
-            host, port = self._sentinels.known or ("nobody", 0)
-            logger.warning("no sentinel names the master of %s (%s); it stays %s:%s", name, why, host, port)
-        elif was and not why:
-            logger.warning("the sentinels name the master of %s again", name)
+        """Once, when the last names no master any more, and when one does again."""
+        name = self._sentinels.service
+        if not why:
+            self._naming.add(client)
+            if self._unnamed:
+                logger.warning("the sentinels name the master of %s again", name)
+                self._unnamed = False
+        elif client in self._naming:
+            self._naming.remove(client)
+            if not self._naming:
+                host, port = self._sentinels.known or ("nobody", 0)
+                logger.warning("no sentinel names the master of %s (%s); it stays %s:%s", name, why, host, port)
+                self._unnamed = True
 
 
 def loops(client: redis.Redis) -> tuple[Loop, ...]:

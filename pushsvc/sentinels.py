@@ -8,7 +8,7 @@ import socket
 import time
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
-from weakref import WeakSet
+from weakref import WeakKeyDictionary, WeakSet
 
 import gevent.event
 import redis
@@ -49,7 +49,7 @@ class Sentinels:
         self._tls = tls
         self.clients = tuple(clients)
         self._order = list(clients)  # who answered last is asked first
-        self._said: dict[redis.Redis, Said] = {}  # by each of them, last
+        self._said: WeakKeyDictionary[redis.Redis, Said] = WeakKeyDictionary()  # by each of them, last
         self._known: Said | None = None
         self._named = 0.0  # monotonic time at which a sentinel named this master last
         self._connections: WeakSet[_ToMaster] = WeakSet()
@@ -106,6 +106,28 @@ class Sentinels:
         down = judged and bool({b"s_down", b"o_down"} & set(fields[b"flags"].split(b",")))
         return Said((address[0].decode(), int(address[1])), int(fields.get(b"config-epoch", 0)), down)
 
+    def others(self) -> set[Address] | None:
+        """Sentinels that these know of, unless the URL names as many as there are. None: nobody says."""
+        for client in self._order:
+            try:
+                known = client.execute_command("SENTINEL", "SENTINELS", self.service)
+            except (redis.RedisError, OSError):
+                continue
+            if len(known) < len(self.clients):
+                return set()
+            states = [dict(zip(each[::2], each[1::2], strict=True)) for each in known]
+            alive = [each for each in states if b"s_down" not in each[b"flags"].split(b",")]
+            found = {(each[b"ip"].decode(), int(each[b"port"])) for each in alive}
+            return found - {_address(each) for each in self.clients}
+        return None
+
+    def another(self, address: Address) -> redis.Redis:
+        """A client for another sentinel, that is asked as those of the URL are."""
+        host, port = address
+        model = self.clients[0].connection_pool
+        options = model.connection_kwargs | {"host": host, "port": port}
+        return redis.Redis(connection_pool=ConnectionPool(connection_class=model.connection_class, **options))
+
     def hear(self, client: redis.Redis, said: Said) -> None:
         """What is newer than all before is believed. What is not, if most of them say it, as where an account may not
         ask for epochs; or once nobody has named the master for long: then they have been set up anew."""
@@ -126,7 +148,7 @@ class Sentinels:
 
     def _is_of_most(self, address: Address) -> bool:
         named = sum(said.address == address for said in self._said.values())
-        return 2 * named > len(self.clients)
+        return 2 * named > max(len(self.clients), len(self._said))
 
     def _follow(self, said: Said, before: Said | None) -> None:
         self._known = said

@@ -179,13 +179,14 @@ class Replicated(Servers):
         ten seconds more."""
         old = self.master
 
-        def begun() -> bool:
-            with suppress(redis.ResponseError):  # the last one is not over
-                return bool(self.ask_sentinel("FAILOVER", SERVICE))
+        def done() -> bool:
+            if self.master != old:
+                return True
+            with suppress(redis.ResponseError):  # this one, or the last, is not over; some are given up
+                self.ask_sentinel("FAILOVER", SERVICE)
             return False
 
-        until(begun, "a failover to begin", 30)
-        until(lambda: self.master != old, "another master", 30)
+        until(done, "another master", 30)
         return old
 
     def ask_sentinel(self, *command: str | int, number: int = 0) -> Any:

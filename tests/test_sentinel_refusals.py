@@ -37,7 +37,14 @@ class Watched(Servers):
         with redis.Redis(port=self.sentinel) as client:
             client.execute_command("ACL", "SETUSER", "limited", "on", ">a b+c&d", "-@all", "+ping")
             client.execute_command("ACL", "SETUSER", "asker", "on", ">a b+c&d", "+@all")
-            rights = ("-@all", "+sentinel|get-master-addr-by-name", "+sentinel|master", "+subscribe", "&*")
+            rights = (
+                "-@all",
+                "+sentinel|get-master-addr-by-name",
+                "+sentinel|master",
+                "+sentinel|sentinels",
+                "+subscribe",
+                "&*",
+            )
             client.execute_command("ACL", "SETUSER", "least", "on", ">pw", *rights)
             client.execute_command("ACL", "SETUSER", "default", "resetpass", ">a b+c&d")
 
