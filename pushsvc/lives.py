@@ -43,7 +43,7 @@ class Lives:
 
     def lost(self, newest: Mapping[bytes, EventId]) -> set[Hole]:
         """Where events are missing, of whose lives these were the newest ids."""
-        ends = ((self.end(life), event_id) for life, event_id in newest.items())
+        ends = ((self.end(life) or self.hole(event_id), event_id) for life, event_id in newest.items())
         return {end for end, event_id in ends if end is not None and event_id > end[0]}
 
     def says(self, hole: Hole) -> bool:

@@ -162,6 +162,24 @@ def test_who_lives_on_inherits_when_redis_has_another_life(tmp_path: Path) -> No
     assert (told, log.noted) == ([False, False, False, True], [(at(15), at(20))])
 
 
+@pytest.mark.parametrize(
+    ("life", "newest", "hole"),
+    [
+        (b"1-0", 5, None),
+        (b"1-0", 6, (5, 9)),
+        (b"1-0", 10, (5, 9)),  # by a master that had been replaced
+        (b"9-0", 14, None),
+        (b"0-0", 7, (5, 9)),  # before the first clock came, nobody knew the life
+        (b"0-0", 10, None),
+    ],
+)
+def test_what_a_life_lacks_is_known_by_the_newest_of_it(life: bytes, newest: int, hole: tuple[int, int] | None) -> None:
+    lives = Lives(b"1-0 5-0 9-0")
+    lost = lives.lost({life: at(newest)})
+    assert lost == ({(at(hole[0]), at(hole[1]))} if hole else set())
+    assert Lives(lives.raw, lost).seam(at(3)) == ((at(5), at(9)) if hole else None)
+
+
 def test_nobody_is_served_in_a_life_before_it_is_known_what_that_lacks(tmp_path: Path) -> None:
     """What the other workers of the machine acknowledged counts at once, not only when they look themselves."""
     _, other = process(tmp_path, "other")

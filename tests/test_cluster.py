@@ -26,6 +26,7 @@ from tests.model import Model
 from tests.servers import Cluster
 from tests.stack import Stack
 from tests.test_faults import publishing
+from tests.test_lives import heard
 from tests.test_prefix import hear_nothing_of_each_other
 
 PARTITIONS = 8
@@ -150,6 +151,21 @@ def test_a_repetition_completes_what_some_partitions_lack(stack: OnCluster, user
             source.wait_ids(new)
             assert of(user, source) == [f"{user} once"] * (2 if number == 5 else 1)
             assert (old == new) == (number != 5)
+
+
+def test_a_loss_in_one_partition_is_said_there_alone(stack: OnCluster, users: list[str]) -> None:
+    flushed, other = users[5], users[2]
+    for each in (flushed, other):
+        stack.publish(user=each, data="had")
+    keys = Keys(5, PARTITIONS, accounts.PREFIX)
+    for key in list(stack.redis.scan_iter(match=f"{accounts.PREFIX}{{{keys.tag}}}:*")):
+        stack.redis.delete(key)
+    until(lambda: stack.redis.exists(keys.loss), "the loss to be noted")
+    for each, says in ((flushed, ["reset", "new"]), (other, ["had", "new"])):
+        stack.publish(user=each, data="new")
+        with stack.listen(each, base=stack.app_url) as source:
+            source.wait_for(2)
+            assert heard(source) == says
 
 
 def test_the_number_of_partitions_is_that_of_the_data(cluster: Cluster, stack: Stack) -> None:

@@ -277,13 +277,15 @@ def test_a_flushall_is_said_to_who_listens(restored: Stack, user: str) -> None:
         assert heard(idle) == ["reset", "new"]
 
 
-def test_lives_are_forgotten_beyond_a_number(restored: Stack, user: str) -> None:
+@pytest.mark.parametrize("lost", [False, True])
+def test_lives_are_forgotten_beyond_a_number(restored: Stack, user: str, lost: bool) -> None:
+    """Not that events were lost: then all before that counts as other data."""
     stack = restored
     stack.publish(user=user)  # the clock runs; who starts it writes the epoch
     words = [f"{ms}-0" for ms in range(1, 2 * MOST_LIVES + 2)]
-    stack.redis.set(keys.epoch, " ".join(words))
+    stack.redis.set(keys.epoch, " ".join([*words[:2], words[2] + "!" * lost, *words[3:]]))
     restart(stack)
     epoch = stack.redis.get(keys.epoch)
     assert isinstance(epoch, bytes)
-    assert epoch.decode().split()[:-2] == [words[0], *words[3:]]
+    assert epoch.decode().split()[:-2] == (words[2:] if lost else [words[0], *words[3:]])
     stack.redis.flushall()  # the next test has a whole one

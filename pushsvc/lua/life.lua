@@ -14,7 +14,10 @@ if last then -- else the clock is yet to be born
   if type(lives) ~= 'string' then lives = last[1] end
   lives = lives .. ' ' .. last[1] .. ' ' .. redis.call('XADD', KEYS[1], 'MAXLEN', 1, '*', '', '')
   local _, blanks = string.gsub(lives, ' ', '')
-  if blanks > 2 * ARGV[2] then lives = string.gsub(lives, '^(%S+) %S+ %S+', '%1', 1) end
+  if blanks > 2 * ARGV[2] then -- a loss stays known: all before it then counts as other data
+    local lost = string.match(lives, '^%S+ %S+ (%S+)! ')
+    lives = string.gsub(lives, lost and '^%S+ %S+ %S+' or '^(%S+) %S+ %S+', lost or '%1', 1)
+  end
   redis.call('SET', KEYS[2], lives)
 end
 -- Last: if one of these is refused, who asks next begins the life. One that is noted twice does no harm.
