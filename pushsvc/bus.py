@@ -63,6 +63,7 @@ class Bus:
         self._said: list[Any] = []  # by Redis of itself
         self._looked = 0.0  # monotonic times
         self._queued = gevent.event.Event()
+        self._unproven = gevent.event.Event()  # the subscription is new, and has yet to be proven
         self._connection: ConnectionInterface | None = None
         self._heard = 0.0  # of the last canary that came back
         world = (redis.RedisError, Unavailable, OSError)
@@ -159,6 +160,8 @@ class Bus:
                 if kind == b"sunsubscribe":  # unasked: the node does not have this partition any more
                     raise redis.ConnectionError("this partition has moved to another node")
                 self._heard = time.monotonic()
+                if kind == b"ssubscribe":
+                    self._unproven.set()
                 if kind == b"smessage":
                     loop.well()
                     if payload:
@@ -241,7 +244,8 @@ class Bus:
             _, *said = self._store.execute([("SPUBLISH", self._own, ""), *INTRODUCE])
             self._store.succession.heard(introduction(*said))  # those who publish may be with another than who listens
             loop.well()
-            gevent.sleep(CANARY_SECONDS)
+            self._unproven.wait(CANARY_SECONDS)
+            self._unproven.clear()
 
 
 def subscription(client: redis.Redis) -> Connection:
