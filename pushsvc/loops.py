@@ -56,7 +56,7 @@ class Loop:
             except Exception as error:  # whatever it is, the loop must come back
                 bug = not isinstance(error, self._expected)
                 line = f"loop {self.name}: {error}; restarting in {self._pause:.1f} s"
-                if bug or _is_news(line, REMIND_SECONDS if self._pause == LONGEST_PAUSE else SAME_SECONDS):
+                if bug or is_news(line, REMIND_SECONDS if self._pause == LONGEST_PAUSE else SAME_SECONDS):
                     logger.error("%s", line, exc_info=bug)
             self.healthy = False
             gevent.sleep(self._pause)
@@ -66,8 +66,8 @@ class Loop:
 _told: Final[dict[str, float]] = {}  # when each line was logged last, monotonic
 
 
-def _is_news(line: str, seconds: float) -> bool:
-    """It was not logged for so long, by this loop or by its like in another partition."""
+def is_news(line: str, seconds: float) -> bool:
+    """It was not logged for so long, by whoever asks or by their like in another partition."""
     now = time.monotonic()
     if now - _told.get(line, float("-inf")) < seconds:
         return False

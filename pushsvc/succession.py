@@ -19,6 +19,7 @@ from pushsvc.acknowledged import Acknowledged
 from pushsvc.commands import Command, Script
 from pushsvc.keys import Keys
 from pushsvc.lives import Hole, Lives
+from pushsvc.loops import SAME_SECONDS, is_news
 
 logger = logging.getLogger(__name__)
 
@@ -155,8 +156,9 @@ class Succession:
         except ResponseError as error:
             if isinstance(error, (*ELSEWHERE, ReadOnlyError)) and not takes_reads(error):
                 raise
-            if connection not in self._owing:
-                logger.warning("redis: %s: %s", type(error).__name__, error)
+            line = f"redis: {type(error).__name__}: {error}"
+            if connection not in self._owing and is_news(line, SAME_SECONDS):
+                logger.warning("%s", line)
             self._owing.add(connection)
         else:
             self._owing.discard(connection)
