@@ -38,7 +38,7 @@ bench: $(VENV)/.bench  ## Measure the service against the least the kernel can d
 
 chaos: $(VENV)/.test  ## Break everything under traffic; see that nobody misses an event (docs/chaos.md)
 	@$(BIN)/python -m chaos $(ARGS)
-	@test -n "$(ARGS)" || $(BIN)/python -m chaos.away
+	@$(if $(ARGS),,$(BIN)/python -m chaos.away)
 
 clean:  ## Remove what was made, except data
 	rm -rf $(VENV) clients/.venv clients/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -40,13 +40,13 @@ class Absent:
         promised = ledger.promised()
         return [number for channel in self.channels for number in promised.get(channel, ()) if number >= self.since]
 
-    def judge(self, ledger: Ledger, lossless: bool) -> tuple[int, int, int]:
+    def judge(self, ledger: Ledger) -> tuple[int, int, int]:
         """How many of the events owed to it it was told of as gone, how many are gone in silence, and how many gaps it
-        was told for nothing: where no Redis lost anything (`lossless`)."""
+        was told."""
         came = {number for number in self.heard if isinstance(number, int)}
         missing = [number for number in self.owed(ledger) if number not in came]
         told = [number for number in missing if self._was_told(ledger.id_of(number) or (0, 0), ledger)]
-        return len(told), len(missing) - len(told), self.heard.count(GAP) if lossless else 0
+        return len(told), len(missing) - len(told), self.heard.count(GAP)
 
     def _was_told(self, identity: EventId, ledger: Ledger) -> bool:
         """Before the first event behind it."""
