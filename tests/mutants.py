@@ -247,6 +247,26 @@ MUTANTS: Final = [
         "file and file.absolute()", "file and file.resolve()",
         "test_password_file.py::test_a_rotation_under_publishes",
     ),
+    Mutant(
+        "stays with the old master after a planned failover", "sentinels.py",
+        "            connection.leave()", "            pass",
+        "test_failover.py::test_what_was_acknowledged_is_there_and_nothing_comes_twice",
+    ),
+    Mutant(
+        "publishes to the old master while another is made", "sentinels.py",
+        "        self._settled.clear()", "        pass",
+        "test_failover.py::test_what_was_acknowledged_is_there_and_nothing_comes_twice",
+    ),
+    Mutant(
+        "believes a sentinel that was asleep", "sentinels.py",
+        "            or said.epoch > known.epoch", "            or said.epoch != known.epoch",
+        "test_failover.py::test_whose_word_counts",
+    ),
+    Mutant(
+        "hears only the sentinels of the URL", "sentinels.py",
+        "            return found - {_address(each) for each in self.clients}", "            return set()",
+        "test_failover.py::test_what_was_acknowledged_is_there_and_nothing_comes_twice -k one_sentinel",
+    ),
 ]  # fmt: skip
 
 
