@@ -150,5 +150,5 @@ class Health:
         for what, (text, _) in self._problems().items():
             yield what, text
         reason = self.unready()
-        if reason is not None and all(watched.served for watched in self._watched):
+        if reason is not None and any(self._watched[number].served for number in self._reasons()):
             yield "unready", f"Not ready: {reason}"
