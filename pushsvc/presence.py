@@ -160,6 +160,9 @@ class Presence:
                 if stream.began == int(began):
                     self.leave(stream)  # at once, though its greenlet has yet to end: those who enter now are counted
                     self._oust(stream)
+            # A beat may have written it anew meanwhile, and it would give way once more, instead of one that is there.
+            for command in self._count(user):
+                self._store.send(command)
 
     def heard(self, word: str) -> bool:
         """Another worker says a word. False: it is not about this."""

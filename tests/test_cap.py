@@ -18,7 +18,7 @@ from pushsvc.event import BEGINNING
 from pushsvc.hub import Hub
 from pushsvc.keys import ALONE as keys
 from pushsvc.outlet import QueueOutlet
-from pushsvc.presence import Presence
+from pushsvc.presence import GIVE_WAY, Presence
 from pushsvc.store import Store, connect
 from pushsvc.subscriber import Subscriber
 from tests.conftest import Start
@@ -62,6 +62,23 @@ def test_the_oldest_gives_way_to_the_newest(capped: Stack, user: str, name: str)
             assert not source.refusals
         counted = capped.keys_of(user).connections(f"user:{user}" if ":" in user else user)
         until(lambda: sum(map(int, capped.redis.hvals(counted))) == cap, "the count to be true")
+
+
+def test_who_has_given_way_does_not_once_more(start: Start, user: str) -> None:
+    """A beat of its worker may write it down again before that hears the word."""
+    stack = start(workers=1, max_connections_per_user=2)
+    keys = stack.keys_of(user)
+    with ExitStack() as opened:
+        first, second = [opened.enter_context(stack.listen(user)) for _ in range(2)]
+        until(lambda: len(stack.redis.hvals(keys.streams(user))) == 1, "the times")
+        [(worker, times)] = stack.redis.hgetall(keys.streams(user)).items()
+        name, began = os.fsdecode(worker), os.fsdecode(times).split()[0]
+        stack.redis.rpush(keys.giving_way(name), f"{user} {began}")
+        stack.redis.execute_command("SPUBLISH", keys.ear(name), GIVE_WAY)
+        gave_way(first)
+        for _ in range(2):
+            opened.enter_context(stack.listen(user))
+        gave_way(second)
 
 
 def test_of_a_crowd_that_comes_at_once_as_many_stay_as_may(capped: Stack, user: str) -> None:
