@@ -46,8 +46,11 @@ class Checkup:
     def _run(self, loop: Loop) -> None:
         while True:
             try:
-                self._read()
-                self._confirm()
+                for look in (self._read, self._confirm):
+                    try:
+                        look()
+                    except Unavailable:  # what is in between may have closed it just now
+                        look()
                 self.lacking = None
             except PushError as error:
                 self.lacking = f"This worker lacks a connection to Redis: {_without_advice(error)}"
@@ -81,8 +84,7 @@ class Checkup:
             self._unconfirmed = _without_advice(error)
         except Unwritable:
             pass
-        finally:
-            self._waited_at = time.monotonic()
+        self._waited_at = time.monotonic()
 
 
 def _without_advice(error: PushError) -> str:

@@ -146,6 +146,19 @@ def crowded(client: redis.Redis) -> Iterator[None]:
         client.config_set("maxclients", most)
 
 
+def client_that_said(operator: redis.Redis, command: str) -> str:
+    """The id of the one whose last command it was."""
+    found: list[str] = []
+
+    def look() -> bool:
+        found[:] = [each["id"] for each in operator.client_list() if each["cmd"] == command]
+        return bool(found)
+
+    until(look, f"a client that says {command}")
+    [only] = found
+    return only
+
+
 def test_a_worker_that_cannot_read(start: Start, servers: Servers, user: str) -> None:
     """Its connection for reads ends, and Redis has no other for it: another worker may have one."""
     port = free_port()
@@ -156,9 +169,9 @@ def test_a_worker_that_cannot_read(start: Start, servers: Servers, user: str) ->
     with closing(redis.Redis(port=port, single_connection_client=True)) as operator:
         operator.ping()
         with stack.listen(user, "?since=now") as source:
-            [reads] = [each for each in operator.client_list() if each["cmd"] in ("getrange", "xrange", "info")]
+            reads = client_that_said(operator, "getrange")
             with crowded(operator):
-                operator.execute_command("CLIENT", "KILL", "ID", reads["id"], "SKIPME", "yes")
+                operator.execute_command("CLIENT", "KILL", "ID", reads)
                 other = redis.Redis(port=port).connection_pool.make_connection()
                 other.connect()  # before it comes back itself
                 until(lambda: readiness(stack)[0] == 503, "it to be red")
@@ -171,3 +184,25 @@ def test_a_worker_that_cannot_read(start: Start, servers: Servers, user: str) ->
             until_well(stack)
             assert stack.get("/history", stack.bearer(user), channel=f"user:{user}").status_code == 200
             assert source.statuses == [200]
+
+
+def test_a_worker_that_cannot_publish(start: Start, servers: Servers, user: str) -> None:
+    """With WAIT_REPLICAS it has a connection of its own for that."""
+    port, replica = free_port(), free_port()
+    servers.serve(port)
+    servers.serve(replica, "--replicaof", "127.0.0.1", str(port))
+    stack = start(workers=1, redis_url=f"redis://127.0.0.1:{port}", wait_replicas=1)
+    until_well(stack)
+    with closing(redis.Redis(port=port, single_connection_client=True)) as operator:
+        operator.ping()
+        waits = client_that_said(operator, "wait")
+        with crowded(operator):
+            operator.execute_command("CLIENT", "KILL", "ID", waits)
+            other = redis.Redis(port=port).connection_pool.make_connection()
+            other.connect()  # before it comes back itself
+            until(lambda: readiness(stack)[0] == 503, "it to be red")
+            assert "maxclients" in readiness(stack)[1]["detail"]
+            assert "maxclients" in published(stack, user=user).json()["detail"]
+        other.disconnect()
+        until_well(stack)
+        assert published(stack, user=user).status_code == 200
