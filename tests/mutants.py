@@ -177,6 +177,26 @@ MUTANTS: Final = [
         "test_prefix.py::test_events",
     ),
     Mutant(
+        "lets who has given way do so once more", "presence.py",
+        "                self._store.send(command)\n", "                pass\n",
+        "test_cap.py::test_who_has_given_way_does_not_once_more",
+    ),
+    Mutant(
+        "starts without a right that scripts need", "rights.py",
+        "yield from _refusal(within.decode() + IN_SCRIPTS, \"\", words.decode())", "pass",
+        "test_redis_rights.py::test_each_right_that_is_missing_is_named",
+    ),
+    Mutant(
+        "leaves at the start what it wrote there", "rehearsal.py",
+        'exchange(self.connect(), [("DEL", *mine)])', "pass",
+        "test_redis_checks.py::test_nothing_is_left_and_nobody_hears_it",
+    ),
+    Mutant(
+        "starts with a Redis that evicts", "redis_checks.py",
+        "if each.evicts:", "if False:",
+        "test_redis_checks.py::test_a_server_that_evicts_is_refused",
+    ),
+    Mutant(
         "makes a name in a script", "lua/enter.lua",
         "keys[worker] and redis.call('EXISTS', keys[worker]) == 0",
         "redis.call('EXISTS', 'pushsvc{0}:worker:' .. worker) == 0",
