@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from bench.child import BenchError
 from chaos.audit import gone
 from chaos.checker import Witness, close, missing
 from chaos.faults import FAULTS, Scene
@@ -123,7 +124,7 @@ async def _break(step: Step, scene: Scene, readiness: Readiness, ledger: Ledger)
     begun = clock()
     async with asyncio.TaskGroup() as blows:
         for blow in step.blows:
-            blows.create_task(_strike(blow, scene))
+            blows.create_task(_strike(blow, scene, ledger))
     green = await readiness.green_after(clock())
     if green is None:
         ledger.note(f"the service was not ready again after {step.name}")
@@ -132,9 +133,12 @@ async def _break(step: Step, scene: Scene, readiness: Readiness, ledger: Ledger)
     await asyncio.sleep(step.calm)
 
 
-async def _strike(blow: Blow, scene: Scene) -> None:
+async def _strike(blow: Blow, scene: Scene, ledger: Ledger) -> None:
     await asyncio.sleep(blow.after)
-    await FAULTS[blow.fault](scene, random.Random(blow.seed))
+    try:
+        await FAULTS[blow.fault](scene, random.Random(blow.seed))
+    except BenchError as error:
+        ledger.note(f"{blow.fault}: {error}")
 
 
 async def _arrive(listeners: Listeners, ledger: Ledger) -> None:

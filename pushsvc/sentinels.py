@@ -32,11 +32,13 @@ HOLD_SECONDS: Final = 2.0
 
 
 class Said(NamedTuple):
-    """What a sentinel says of the master. Failovers raise its `epoch`; `down`: the sentinel does not reach it."""
+    """What a sentinel says of the master. Failovers raise its `epoch`; `down`: the sentinel does not reach it;
+    `leaving`: the sentinel is about to make another."""
 
     address: Address
     epoch: int
-    down: bool
+    down: bool = False
+    leaving: bool = False
 
 
 class Sentinels:
@@ -103,8 +105,13 @@ class Sentinels:
         # An account that may ask for the address alone is content with that.
         fields = {} if isinstance(state, Exception) else dict(zip(state[::2], state[1::2], strict=True))
         judged = [fields.get(b"ip"), fields.get(b"port")] == address  # else the flags are of the old one
-        down = judged and bool({b"s_down", b"o_down"} & set(fields[b"flags"].split(b",")))
-        return Said((address[0].decode(), int(address[1])), int(fields.get(b"config-epoch", 0)), down)
+        flags = set(fields[b"flags"].split(b",")) if judged else set()
+        return Said(
+            (address[0].decode(), int(address[1])),
+            int(fields.get(b"config-epoch", 0)),
+            down=bool({b"s_down", b"o_down"} & flags),
+            leaving=b"failover_in_progress" in flags,
+        )
 
     def others(self) -> set[Address] | None:
         """Sentinels that these know of, unless the URL names as many as there are. None: nobody says."""
@@ -132,19 +139,23 @@ class Sentinels:
         """What is newer than all before is believed. What is not, if most of them say it, as where an account may not
         ask for epochs; or once nobody has named the master for long: then they have been set up anew."""
         now, known = time.monotonic(), self._known
+        left = client in self._said and self._said[client].leaving
         self._said[client] = said
+        if said.leaving and not left:  # else it has been held for that already
+            self.hold()
         if known is not None and said.address == known.address:
-            self._known = Said(said.address, max(said.epoch, known.epoch), said.down)
+            self._known = said._replace(epoch=max(said.epoch, known.epoch))
+            self._named = now
         elif (
             known is None
             or said.epoch > known.epoch
             or (said.epoch == known.epoch and self._is_of_most(said.address))
             or now - self._named > FORGET_SECONDS
         ):
+            self._named = now
             self._follow(said, known)
-        else:
-            return
-        self._named = now
+        if left and not said.leaving:  # it made another, or gave up
+            self._settled.set()
 
     def _is_of_most(self, address: Address) -> bool:
         named = sum(said.address == address for said in self._said.values())
@@ -154,24 +165,32 @@ class Sentinels:
         self._known = said
         if before is None:
             return
-        logger.warning("the master is %s:%s now, say the sentinels, and no more %s:%s", *said.address, *before.address)
         for connection in list(self._connections):
             connection.leave()
         self._settled.set()
+        logger.warning("the master is %s:%s now, say the sentinels, and no more %s:%s", *said.address, *before.address)
 
     def hold(self) -> None:
         """Another master is about to be made: what is sent to the old one from now on may be lost. So nothing is,
         until the new one is named, or too much time has passed."""
+        if self.held:
+            return
         logger.info("the sentinels make another master; what is for it waits")
         self._held_until = time.monotonic() + HOLD_SECONDS
         self._settled.clear()
 
-    def settle(self) -> None:
-        """Wait while that lasts."""
-        if not self._settled.is_set():
-            self._settled.wait(max(0.0, self._held_until - time.monotonic()))
-            if time.monotonic() >= self._held_until:
-                self._settled.set()
+    @property
+    def held(self) -> bool:
+        return not self._settled.is_set()
+
+    def settle(self) -> bool:
+        """Wait while that lasts; whether it did."""
+        if not self.held:
+            return False
+        self._settled.wait(max(0.0, self._held_until - time.monotonic()))
+        if time.monotonic() >= self._held_until:
+            self._settled.set()
+        return True
 
     def enter(self, connection: _ToMaster) -> None:
         self._connections.add(connection)
@@ -184,7 +203,10 @@ class _ToMaster(PlainConnection):
         self._left = False
 
     def connect(self) -> None:
-        self.host, self.port = self._sentinels.master()
+        address = self._sentinels.master()
+        if self._sentinels.settle():
+            address = self._sentinels.master()
+        self.host, self.port = address
         self._left = False
         self._sentinels.enter(self)
         with promptly(self):

@@ -12,7 +12,6 @@ import pytest
 import redis
 
 from pushsvc import sentinels
-from pushsvc.addresses import Address
 from pushsvc.sentinels import Said, Sentinels
 from tests.eventsource import EventSource, until
 from tests.servers import SERVICE, Relay, Replicated
@@ -189,29 +188,25 @@ def test_a_service_that_the_sentinels_know_no_more(
         stack.stop()
 
 
-def said(address: Address, epoch: int) -> Said:
-    return Said(address, epoch, down=False)
-
-
 def test_whose_word_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = ("10.0.0.1", 6379), ("10.0.0.2", 6379)
     clients = [redis.Redis() for _ in range(3)]
     asked = Sentinels(SERVICE, clients)
     for number, word, believed in (
-        (0, said(first, 3), first),
-        (1, said(second, 3), first),  # no newer than what is known
-        (1, said(second, 4), second),
-        (0, said(first, 3), second),  # has not heard of it yet
-        (2, said(first, 3), second),
-        (0, said(first, 5), first),
-        (1, said(second, 5), first),
-        (2, said(second, 5), second),  # so say most of them
-        (2, said(first, 4), second),
+        (0, Said(first, 3), first),
+        (1, Said(second, 3), first),  # no newer than what is known
+        (1, Said(second, 4), second),
+        (0, Said(first, 3), second),  # has not heard of it yet
+        (2, Said(first, 3), second),
+        (0, Said(first, 5), first),
+        (1, Said(second, 5), first),
+        (2, Said(second, 5), second),  # so say most of them
+        (2, Said(first, 4), second),
     ):
         asked.hear(clients[number], word)
         assert asked.known == believed
     monkeypatch.setattr(sentinels, "FORGET_SECONDS", 0.0)  # nobody has named the second for long
-    asked.hear(clients[0], said(first, 0))
+    asked.hear(clients[0], Said(first, 0))
     assert asked.known == first, "they were set up anew"
 
 
@@ -220,8 +215,21 @@ def test_nothing_waits_for_ever_for_a_name(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(sentinels, "HOLD_SECONDS", 0.05)
     asked = Sentinels(SERVICE, [])
     asked.hold()
-    asked.settle()
-    assert asked.known is None
+    assert asked.settle()
+    assert not asked.settle(), "it has waited"
+
+
+def test_who_starts_while_another_master_is_made_waits_too() -> None:
+    """It has not heard the word that comes before. A failover that is given up is over at the next question."""
+    clients = [redis.Redis() for _ in range(2)]
+    asked = Sentinels(SERVICE, clients)
+    master = ("10.0.0.1", 6379)
+    for leaving, waits in ((True, True), (False, False), (True, True)):
+        asked.hear(clients[0], Said(master, 1, leaving=leaving))
+        asked.hear(clients[1], Said(master, 1))
+        assert asked.held is waits
+    asked.hear(clients[1], Said(("10.0.0.2", 6379), 2))
+    assert not asked.held
 
 
 def test_the_failover_of_redis_itself_behind_a_proxy(tmp_path_factory: pytest.TempPathFactory, user: str) -> None:
