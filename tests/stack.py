@@ -201,9 +201,13 @@ class Stack:
 
 def descendants(pid: int) -> Iterator[int]:
     """Every process below `pid`, parents first (Linux: /proc)."""
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+    try:
+        tasks = os.listdir(f"/proc/{pid}/task")
+    except OSError:  # it has ended
+        return
+    for task in tasks:
         try:
-            children = [int(child) for child in task.read_text().split()]
+            children = [int(child) for child in Path(f"/proc/{pid}/task/{task}/children").read_text().split()]
         except OSError:
             continue
         for child in children:

@@ -69,9 +69,9 @@ def gunicorn(tmp_path: Path, **settings: object) -> subprocess.CompletedProcess[
 
 def test_gunicorn_alone_says_it_too(tmp_path: Path) -> None:
     done = gunicorn(tmp_path, worker=2)
-    assert (done.returncode, done.stderr) == (
-        0, "pushsvc: PUSHSVC_WORKER is not a setting, and does nothing; is PUSHSVC_WORKERS meant?\n",
-    )  # fmt: skip
+    line, *_ = done.stderr.splitlines()  # the rest, if it came so far, is of the Redis that is not there
+    assert done.returncode == 0
+    assert line == "pushsvc: PUSHSVC_WORKER is not a setting, and does nothing; is PUSHSVC_WORKERS meant?"
 
 
 def test_gunicorn_alone_refuses_a_bad_value_in_one_line(tmp_path: Path) -> None:
