@@ -226,6 +226,8 @@ def main(seed: int | None, minutes: float, workers: int, only: Sequence[str], re
     try:
         with tempfile.TemporaryDirectory(prefix="pushsvc-chaos-") as folder:
             play = asyncio.run(run(seed, 60 * minutes, workers, only or [*LOSSES], Path(folder), say))
+            results.mkdir(parents=True, exist_ok=True)
+            (results / "away.log").write_text(play.stack.output())
     except BenchError as error:
         sys.exit(f"chaos: {error}")
     except KeyboardInterrupt:
@@ -247,7 +249,6 @@ def _report(play: Play, seed: int, results: Path, console: Console) -> bool:
     console.print(shown)
     for note, count in play.ledger.notes.most_common(SHOWN_NOTES):
         console.print(f"[yellow]{count} x {note}", highlight=False)
-    results.mkdir(parents=True, exist_ok=True)
     content = {"seed": seed, "whole": whole, "rounds": {name: vars(each) for name, each in play.outcomes.items()}}
     content["notes"] = dict(play.ledger.notes)
     (results / "away.json").write_bytes(orjson.dumps(content, option=orjson.OPT_INDENT_2))

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable
 from typing import Final
 
 import gevent
+import gevent.event
 
 from pushsvc.errors import PushError
 from pushsvc.event import BEGINNING, EventId
 from pushsvc.eventlog import Clock, EventLog
 from pushsvc.lives import Hole
+from pushsvc.succession import MOST_LIVES
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +38,8 @@ class Losses:
         self.unclear = False  # what was found last: the cursor of a reader does not tell whether it lies before that
         self.count = 0  # how often a loss was found; who did not look since then does not know of it
         self._noting: gevent.Greenlet | None = None
+        self._wake = gevent.event.Event()
+        self._told_of: deque[Hole] = deque(maxlen=MOST_LIVES)  # who is here
 
     def probe_leaves(self) -> None:
         if self._inherits:
@@ -51,8 +56,8 @@ class Losses:
         known = self._acknowledged
         self.unclear = False
         found = [self._is_lost(newest, of, clock) for of, newest in ((life, through), *known.items())]
-        self._log.acknowledged.forget(known, but=clock.lives.current)
-        if not self._owed:  # else who comes after this process shall know, if it is killed before Redis does
+        if not self._owed:  # else the others, and who comes after this process, shall know before Redis does
+            self._log.acknowledged.forget(known, but=clock.lives.current)
             self._log.acknowledged.save()
         if self._life not in (None, clock.lives.current):
             self._inherits = True
@@ -75,15 +80,21 @@ class Losses:
                     return False
                 self._missed, self.unclear = newest, True
                 self._log.acknowledged.note(life, newest)
-            logger.error("redis has lost events: it has stood at %s, and now stands at %s", newest, clock.last)
-        if hole is not None:
-            self._told = max(self._told, hole[1])
-        self._note(hole or (BEGINNING, clock.epoch))
+            elif hole is None:
+                hole = BEGINNING, clock.epoch
+        if hole in self._told_of:
+            return False
+        hole = hole or (BEGINNING, clock.epoch)
+        logger.error("redis has lost events: it has stood at %s, and now stands at %s", newest, clock.last)
+        self._told = max(self._told, hole[1])
+        self._told_of.append(hole)
+        self._note(hole)
         return True
 
     def _note(self, hole: Hole) -> None:
         self._log.lost(hole)
         self._owed[hole] = None
+        self._wake.set()
         if self._noting is None or self._noting.dead:
             self._noting = gevent.spawn(self._write)
 
@@ -92,13 +103,14 @@ class Losses:
         said = False
         while self._owed:
             hole = next(iter(self._owed))
+            self._wake.clear()
             try:
                 self._log.lose(hole)
             except PushError as error:
                 if not said:
                     logger.error("that could not be noted yet: %s", error)
                 said = True
-                gevent.sleep(AGAIN_SECONDS)
+                self._owed[hole] = self._owed.pop(hole)  # the others first
+                self._wake.wait(AGAIN_SECONDS)
             else:
                 del self._owed[hole]
-        self._log.acknowledged.save()

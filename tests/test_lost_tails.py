@@ -18,7 +18,7 @@ from tests.servers import Relay, Servers
 from tests.stack import Stack, free_port
 from tests.test_lives import heard
 
-Accident = Callable[[], None]
+Accident = Callable[..., None]
 
 
 class Fragile(Servers):
@@ -36,8 +36,8 @@ class Fragile(Servers):
     def client(self) -> redis.Redis:
         return redis.Redis(port=self.port)
 
-    def again(self) -> None:
-        self.serve(self.port, *self._options)
+    def again(self, *options: str) -> None:
+        self.serve(self.port, *self._options, *options)
 
     @contextmanager
     def cutting(self) -> Iterator[Accident]:
@@ -45,11 +45,11 @@ class Fragile(Servers):
         [log] = (self.data / "appendonlydir").glob("*.incr.aof")
         size = log.stat().st_size
 
-        def cut() -> None:
+        def cut(*options: str) -> None:
             self.kill(self.port)
             with log.open("r+b") as file:
                 file.truncate(size)
-            self.again()
+            self.again(*options)
 
         yield cut
 
@@ -120,4 +120,33 @@ def test_who_was_away_is_told(fragile: tuple[Fragile, Any], tmp_path: Path, user
             stack.publish(user=user, data="later")
             source.wait_for(1)
             assert heard(source) == ["later"]
+    assert "Traceback" not in stack.output, stack.output
+
+
+def test_a_redis_that_takes_no_note_of_it_yet(tmp_path: Path, user: str) -> None:
+    """It comes back with less, and its replica is not there: who comes meanwhile, and after that, is told."""
+    servers = Fragile(tmp_path / "servers")
+    with ExitStack() as ending:
+        ending.callback(servers.stop)
+        ending.callback(servers.relay.close)
+        stack = Stack(tmp_path / "stack", redis_url=f"redis://127.0.0.1:{servers.relay.port}")
+        ending.callback(stack.stop)
+        seen, _ = stack.publish_many([{"user": user, "data": data} for data in ("seen", "kept")])
+        accident = ending.enter_context(servers.cutting())
+        stack.publish(user=user, data="lost")
+        accident("--min-replicas-to-write", "1")
+        stack.until_ready()
+        resumed = {"Last-Event-ID": seen}
+        with stack.listen(user, base=stack.app_url, headers=resumed) as meanwhile:
+            meanwhile.wait(lambda each: "kept" in each.data, "what is kept")
+            refused = stack.post("/publish", {"user": user, "data": "refused"}, stack.bearer(publish=["*"]))
+            assert refused.status_code == 503
+            servers.client.config_set("min-replicas-to-write", 0)
+            after = stack.publish(user=user, data="after", key="after")
+            meanwhile.wait_ids(after)
+            assert "reset" in heard(meanwhile)
+            assert [each for each in heard(meanwhile) if each != "reset"] == ["kept", "after"]
+        with stack.listen(user, base=stack.app_url, headers=resumed) as later:
+            later.wait_ids(after)
+            assert heard(later) == ["kept", "reset", "after"]
     assert "Traceback" not in stack.output, stack.output
