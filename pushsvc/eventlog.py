@@ -170,6 +170,11 @@ class EventLog:
             succession.follow(Lives(epoch))
         return Clock(succession.lives, EventId.from_redis(last), now, now - self._keep_seconds * 1000)
 
+    @property
+    def all_lost(self) -> bool:
+        """What was before the birth of this data, and Redis does not say so yet."""
+        return self._store.succession.all_lost
+
     def informed(self, clock: Clock) -> Clock:
         """With the losses that became known since it came."""
         lives = self._store.succession.lives

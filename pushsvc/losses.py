@@ -13,7 +13,7 @@ import gevent.event
 from pushsvc.errors import PushError
 from pushsvc.event import BEGINNING, EventId
 from pushsvc.eventlog import Clock, EventLog
-from pushsvc.lives import Hole
+from pushsvc.lives import Hole, Lives
 from pushsvc.succession import MOST_LIVES
 
 logger = logging.getLogger(__name__)
@@ -56,6 +56,7 @@ class Losses:
         known = self._acknowledged
         self.unclear = False
         found = [self._is_lost(newest, of, clock) for of, newest in ((life, through), *known.items())]
+        found.append(self._is_reborn(clock))
         if not self._owed:  # else the others, and who comes after this process, shall know before Redis does
             self._log.acknowledged.forget(known, but=clock.lives.current)
             self._log.acknowledged.save()
@@ -82,14 +83,27 @@ class Losses:
                 self._log.acknowledged.note(life, newest)
             elif hole is None:
                 hole = BEGINNING, clock.epoch
-        if hole in self._told_of:
-            return False
-        hole = hole or (BEGINNING, clock.epoch)
+        if hole in self._told_of or (hole is not None and hole[0] != BEGINNING and Lives(clock.lives.raw).says(hole)):
+            return False  # what Redis says is told as that
         logger.error("redis has lost events: it has stood at %s, and now stands at %s", newest, clock.last)
+        self._tell(hole or (BEGINNING, clock.epoch))
+        return True
+
+    def _is_reborn(self, clock: Clock) -> bool:
+        """Whether nothing is left of what others of this machine acknowledged, and who is here does not know."""
+        hole = BEGINNING, clock.epoch
+        if not self._log.all_lost:
+            return False
+        if hole in self._told_of:
+            self._note(hole)  # it may have been, before that was heard of again
+            return False
+        self._tell(hole)
+        return True
+
+    def _tell(self, hole: Hole) -> None:
         self._told = max(self._told, hole[1])
         self._told_of.append(hole)
         self._note(hole)
-        return True
 
     def _note(self, hole: Hole) -> None:
         self._log.lost(hole)

@@ -106,7 +106,9 @@ class Succession:
         if lives.before(self.lives):
             raise Replaced("this Redis was replaced, and does not know it yet")
         if lives.current != self.lives.current:  # nobody is served in a life before it is known what that lacks
-            self._lost |= lives.lost(self.acknowledged.of_machine())
+            newest = self.acknowledged.of_machine()
+            self._lost |= lives.lost(newest)
+            self.all_lost = self.all_lost or any(event_id < lives.birth for event_id in newest.values())
         self._lost = {hole for hole in self._lost if not lives.says(hole)}
         self.lives = Lives(lives.raw, self._lost) if self._lost else lives
 

@@ -196,6 +196,22 @@ def test_nobody_is_served_in_a_life_before_it_is_known_what_that_lacks(tmp_path:
     assert succession.lives.seam(at(22)) is None, "nothing is missing there"
 
 
+def test_a_fresh_worker_knows_that_all_was_lost(tmp_path: Path) -> None:
+    """A FLUSHALL just before it started, which those who acknowledged something have yet to notice."""
+    _, other = process(tmp_path, "other")
+    succession = Succession(keys, process(tmp_path, "fresh")[1])
+    assert not succession.knows_more(b"")
+    other.note(b"10-0", at(18))
+    other.save()
+    succession.follow(Lives(b"20-0"))
+    assert succession.all_lost
+    assert succession.knows_more(b"20-0")
+    elsewhere = Succession(keys, process(tmp_path, "elsewhere", kind="another")[1])
+    elsewhere.follow(Lives(b"20-0"))
+    assert not elsewhere.knows_more(b"20-0")
+    assert elsewhere.knows_more(b"30-0"), "nothing is left of what it knew"
+
+
 def test_a_loss_whose_life_cannot_be_noted_yet() -> None:
     """Too few replicas when Redis comes back with less: it is told at once, and noted once the life is."""
     log = Known(b"10-0", 20)

@@ -57,6 +57,8 @@ def test_a_known_loss_is_met_by_who_was_before_it() -> None:
 class Known(EventLog):
     """A log of which only the clock is asked."""
 
+    all_lost = False
+
     def __init__(self, lives: bytes, last: int) -> None:
         self.acknowledged = Acknowledged()
         self.clock_now = Clock(Lives(lives), at(last), 0, 0)
@@ -260,9 +262,20 @@ def test_a_backup_that_is_put_back_while_nothing_runs(restored: Stack, user: str
     assert had < lost < new
 
 
+def is_calm(stack: Stack, user: str) -> bool:
+    """A new tab hears of no loss, those of other tests included."""
+    stack.redis.delete(keys.loss)
+    with stack.listen(user, "?ack=manual&since=unread", base=stack.app_url) as source:
+        event = stack.publish(user=user, data="calm")
+        source.wait_ids(event)
+        return "reset" not in heard(source) and not stack.redis.exists(keys.loss)
+
+
 def test_a_flushall_is_said_to_who_listens(restored: Stack, user: str) -> None:
     stack = restored
-    stack.redis.delete(keys.loss)  # of another test, of which new tabs are told
+    until(
+        lambda: all(is_calm(stack, f"{user}-calm") for _ in range(16)), "both workers to have told of what was before"
+    )
     with stack.listen(user, base=stack.app_url) as source, stack.listen(f"{user}-idle", base=stack.app_url) as idle:
         stack.publish(user=user, data="had")
         source.wait_for(1)
