@@ -27,7 +27,7 @@ from redis.maint_notifications import MaintNotificationsConfig
 from pushsvc.commands import Command
 from pushsvc.ear import Announcement, Ear
 from pushsvc.errors import Unavailable
-from pushsvc.loops import Loop, Turn
+from pushsvc.loops import SAME_SECONDS, Loop, Turn, is_news
 from pushsvc.store import Store
 from pushsvc.succession import INTRODUCE, introduction
 
@@ -191,7 +191,9 @@ class Bus:
         if isinstance(answer, Exception):
             if str(answer).startswith(_DEMOTED):
                 raise redis.ReadOnlyError(f"this Redis is the master no more: {answer}")
-            logger.error("redis does not tell the clock: %s", answer)
+            line = f"redis does not tell the clock: {answer}"
+            if is_news(line, SAME_SECONDS):
+                logger.error("%s", line)
             gevent.spawn_later(LONGEST_PAUSE, self.ask)
         elif probing is not None:
             probing(answer)

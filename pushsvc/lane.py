@@ -32,7 +32,8 @@ MOST_COMMANDS: Final = 1000  # in one round trip, unless a single request brings
 IDLE_SECONDS: Final = 0.05  # a connection unused for so long is looked at before it is trusted
 
 
-_DEMOTED: Final = (ReadOnlyError, MovedError, ClusterDownError)  # how it refuses what others have to be asked for now
+# Refusals after which another connection is needed: by now there may be another master, or it may let us in.
+_USELESS: Final = (ReadOnlyError, MovedError, ClusterDownError, redis.ConnectionError)
 
 
 class NotSent(redis.ConnectionError):
@@ -160,16 +161,18 @@ class Lane:
 
     def _exchange(self, packed: list[bytes], count: int) -> list[Any]:
         connection = self._sent(b"".join(packed + self._last))
-        answers, turn, demoted = [], Turn(), False
+        answers, turn, useless = [], Turn(), False
         for _ in range(count + len(self._last)):
             try:
-                answers.append(connection.read_response())
-            except ResponseError as refusal:
-                answers.append(refusal)
-                demoted = demoted or (isinstance(refusal, _DEMOTED) and not takes_reads(refusal))
+                answers.append(connection.read_response(disconnect_on_error=False))
+            except redis.RedisError as error:
+                if not _is_said(error):
+                    raise
+                answers.append(error)
+                useless = useless or (isinstance(error, _USELESS) and not takes_reads(error))
             turn.share()  # reading what is there already never yields by itself
         self._used = time.monotonic()
-        if demoted:  # by now there may be another master
+        if useless:
             self._drop()
         if self._outlived():
             raise Replaced("this Redis was replaced while it was asked")
@@ -222,6 +225,12 @@ class Lane:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.disconnect()
+
+
+def _is_said(error: redis.RedisError) -> bool:
+    """Redis answered so to one command, and goes on to the next: redis-py takes some of these for the connection's end
+    (LOADING, NOAUTH)."""
+    return isinstance(error, ResponseError) or error.status_code is not None
 
 
 def _packed(commands: Sequence[Command]) -> bytes:

@@ -11,13 +11,18 @@ from typing import Any, Final, NamedTuple
 import redis
 from redis.connection import ConnectionInterface
 from redis.exceptions import (
+    AskError,
     AuthenticationError,
     BusyLoadingError,
+    ClusterDownError,
+    MasterDownError,
     NoPermissionError,
     NoScriptError,
     OutOfMemoryError,
     ReadOnlyError,
     RedisError,
+    ResponseError,
+    TryAgainError,
 )
 
 from pushsvc import addresses, cluster, connecting, sentinels
@@ -155,7 +160,7 @@ class Store:
 
     def refusal(self, error: Exception) -> PushError:
         """What Redis said, in our words; the operator finds its own in the log."""
-        return refusal(error, LOST if self.lost else _SILENT)
+        return refusal(error, lost=self.lost)
 
     def _taught(self, lane: Lane, commands: Sequence[Command]) -> list[Any]:
         """By a fresh or restarted Redis, that knew no script; what it did not know it did not run either."""
@@ -176,7 +181,6 @@ class Store:
                 raise NotSent(str(answer)) from answer
 
 
-_SILENT: Final = "Redis does not answer; try again."
 LOST: Final = "The part of Redis's cluster that has this user is down; try again."
 _NOTHING_DONE: Final = (NotSent, NoScriptError, BusyLoadingError, *ELSEWHERE)
 # What Redis says before it runs anything, or of the account that it is asked by. Its first word decides.
@@ -188,7 +192,10 @@ _REFUSALS: Final[dict[str, Callable[[], PushError]]] = {
     "READONLY": lambda: Unreached("Redis is a read-only replica; try again.", retry_after=1),
     "BUSY": lambda: Unreached("Redis is busy with somebody's script; try again.", retry_after=1),
     "LOADING": lambda: Unreached("Redis is loading its data; try again.", retry_after=1),
-    "NOAUTH": lambda: Unavailable("Redis refuses the service; an operator must look at its account.", retry_after=5),
+    "MASTERDOWN": lambda: Unreached("Redis is a replica that has lost its master; try again.", retry_after=1),
+    "CLUSTERDOWN": lambda: Unreached("Redis's cluster is down; try again.", retry_after=1),
+    "MOVED": lambda: Unreached("Redis's cluster is moving this user's data; try again.", retry_after=1),
+    "NOAUTH": lambda: Unreached("Redis refuses the service; an operator must look at its account.", retry_after=5),
     "NOPERM": lambda: Unavailable("Redis refuses the service; an operator must look at its rights.", retry_after=5),
 }
 # Those that have no word of their own, or that a script passes on without it.
@@ -207,6 +214,10 @@ _BY_CLASS: Final[tuple[tuple[type[Exception], str], ...]] = (
     (BusyLoadingError, "LOADING"),
     (NoPermissionError, "NOPERM"),
     (AuthenticationError, "NOAUTH"),
+    (MasterDownError, "MASTERDOWN"),
+    (ClusterDownError, "CLUSTERDOWN"),
+    (AskError, "MOVED"),
+    (TryAgainError, "MOVED"),
 )
 
 
@@ -215,19 +226,22 @@ def first_word(error: object) -> str:
     return next((word for kind, word in _BY_CLASS if isinstance(error, kind)), str(error).partition(" ")[0])
 
 
-def refusal(error: Exception, away: str = _SILENT) -> PushError:
-    """`away`: what is said of one that says nothing."""
+def refusal(error: Exception, *, lost: bool = False) -> PushError:
+    """`lost`: it was asked of a part of a cluster that is down."""
     if isinstance(error, TooLong):
         return TooLarge(f"Redis takes values of at most {error.limit} bytes here; this one has {error.size}.")
-    reason = error.__cause__ if isinstance(error, NotSent) else error  # why there is no connection
-    word = first_word(reason or error)
-    if word in _REFUSALS:
-        return _REFUSALS[word]()
+    reason = (error.__cause__ if isinstance(error, NotSent) else None) or error  # why there is no connection
     for piece, refused in _BY_TEXT.items():
-        if piece in str(reason or error):
+        if piece in str(reason):
             return refused()
+    word = first_word(reason)
+    if word in _REFUSALS and not (lost and isinstance(reason, ELSEWHERE)):
+        return _REFUSALS[word]()
+    away = LOST if lost else "Redis does not answer; try again."
     if isinstance(error, _NOTHING_DONE):
         return Unreached(away, retry_after=1)
+    if isinstance(error, ResponseError):
+        return Unavailable("Redis refuses the service; an operator must look at its log.", retry_after=5)
     return Unavailable(away, retry_after=1)
 
 

@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 
 import pytest
-from redis.exceptions import NoPermissionError, ReadOnlyError, ResponseError
+from redis.exceptions import (
+    AuthenticationError,
+    ClusterDownError,
+    MasterDownError,
+    MovedError,
+    NoPermissionError,
+    ReadOnlyError,
+    ResponseError,
+    TryAgainError,
+)
 
-from pushsvc.errors import Full, PushError, TooFewReplicas, Unavailable, Unreached
+from pushsvc.commands import Script
+from pushsvc.errors import Full, PushError, ReadsOnly, TooFewReplicas, Unavailable, Unreached
 from pushsvc.lane import NotSent
-from pushsvc.store import _Said, refusal
+from pushsvc.store import LOST, _Said, refusal
 from tests.conftest import Start
 from tests.eventsource import EventSource, until
+from tests.filtering import filtering
+from tests.stack import free_port
+
+FULL = "max number of clients reached"
 
 
 @pytest.mark.parametrize(
@@ -20,7 +35,12 @@ from tests.eventsource import EventSource, until
         (ResponseError("NOREPLICAS Not enough good replicas to write."), TooFewReplicas, "too few replicas"),
         (ResponseError("BUSY Redis is busy running a script."), Unreached, "busy with somebody's script"),
         (ResponseError("MISCONF Errors writing to the AOF file"), Full, "cannot write to its disk"),
-        (ResponseError("BUSYKEY Target key name already exists."), Unavailable, "does not answer"),
+        (ResponseError("BUSYKEY Target key name already exists."), Unavailable, "look at its log"),
+        (ClusterDownError("The cluster is down"), Unreached, "cluster is down"),
+        (ClusterDownError("The cluster is down and only accepts read commands"), ReadsOnly, "lacks a part"),
+        (MasterDownError("Link with MASTER is down"), Unreached, "lost its master"),
+        (TryAgainError("Multiple keys request during rehashing of slot"), Unreached, "moving"),
+        (AuthenticationError("invalid username-password pair"), Unreached, "its account"),
         (NoPermissionError("this user has no permissions to run the 'xadd' command"), Unavailable, "its rights"),
         (ReadOnlyError("You can't write against a read only replica."), Unreached, "read-only replica"),
         (NotSent("refused"), Unreached, "does not answer"),
@@ -31,6 +51,34 @@ def test_what_redis_refuses_in_our_words(error: Exception, kind: type[PushError]
     assert type(found) is kind
     assert detail in found.detail
     assert refusal(error) is not found, "each is raised by itself"
+
+
+def test_a_part_of_a_cluster_that_is_down() -> None:
+    assert refusal(MovedError("13907 127.0.0.1:1"), lost=True).detail == LOST
+    assert "its rights" in refusal(NoPermissionError("this user has no permissions"), lost=True).detail
+
+
+@pytest.mark.parametrize("says", ["LOADING Redis is loading", "NOAUTH Authentication required.", f"ERR {FULL}"])
+def test_one_refusal_among_answers_is_of_one_command(start: Start, user: str, says: str) -> None:
+    """The others in the same round trip were run, and are not run again."""
+    count = itertools.count()
+    [append] = {script.sha for script in Script.all if script.name == "append"}
+
+    def rewrite(words: list[bytes]) -> list[bytes]:
+        if words[0] == b"EVALSHA" and words[1].decode() == append and next(count) % 3 == 1:
+            return [b"EVAL", f"return redis.error_reply({says!r})".encode(), b"0"]
+        return words
+
+    server = start(workers=1)
+    port = free_port()
+    server.redis.config_set("port", port)
+    with filtering(port, rewrite) as door:
+        stack = start(redis_url=f"redis://127.0.0.1:{door}", workers=1)
+        with stack.listen(user) as source:
+            data = [str(number) for number in range(20)]
+            ids = stack.publish_many([{"user": user, "data": each} for each in data])
+            source.wait_ids(*ids, stack.publish(user=user, data="end"))
+            assert sorted(source.data) == sorted([*data, "end"])
 
 
 def test_without_replicas_that_it_insists_on_listeners_are_served(start: Start, user: str) -> None:
