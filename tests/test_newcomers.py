@@ -14,6 +14,7 @@ import pytest
 from pushsvc.event import BEGINNING, EventId
 from pushsvc.eventlog import EventLog
 from pushsvc.keys import ALONE as keys
+from pushsvc.keys import Keys
 from pushsvc.lives import Lives
 from pushsvc.store import Store, connect
 from tests.eventsource import EventSource, until
@@ -199,15 +200,15 @@ def test_what_a_backup_lacks_is_said_to_a_new_tab_where_it_was(stack: Stack, use
     ],
 )
 def test_a_loss_is_noted_once(stack: Stack, lives: str, hole: tuple[str, str], noted: str, loss: bytes | None) -> None:
+    own = Keys(0, 1, "noted-once")  # the stack's workers note losses of their own
+    stack.redis.delete(own.loss)
+    stack.redis.set(own.epoch, lives)
     with connect_to(stack) as client:
-        log = EventLog(Store(client), keep_events=10, keep_seconds=60, dedupe_seconds=60)
-        stack.redis.flushall()
-        stack.redis.set(keys.epoch, lives)
+        log = EventLog(Store(client, own), keep_events=10, keep_seconds=60, dedupe_seconds=60)
         log.lose((EventId.parse(hole[0], "last"), EventId.parse(hole[1], "first")))
-    assert stack.redis.get(keys.epoch) == noted.encode()
-    assert stack.redis.get(keys.loss) == loss
+    assert stack.redis.get(own.epoch) == noted.encode()
+    assert stack.redis.get(own.loss) == loss
     assert Lives(noted.encode()).birth == EventId(1, 0)
-    stack.redis.flushall()
 
 
 def connect_to(stack: Stack) -> Any:
