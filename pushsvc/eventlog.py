@@ -138,7 +138,9 @@ class EventLog:
     def _receipt(self, event: Event, answer: Any) -> Receipt | PushError:
         if not isinstance(answer, Exception):
             event_id = EventId.from_redis(answer[0])
-            self.acknowledged.note(self._store.succession.lives.current, event_id)
+            # As the data says it: after a FLUSHALL there may be another life before this process hears of it.
+            life = answer[2] if len(answer) > 2 else self._store.succession.lives.current
+            self.acknowledged.note(life, event_id)
             return Receipt(event_id, bool(answer[1]))
         error = self._store.refusal(answer)
         if isinstance(error, Broken):

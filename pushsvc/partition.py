@@ -128,6 +128,19 @@ class Partition:
         )
 
 
+def _make_generations(store: Store, records: Records, presence: Presence, shared: Shared) -> Generations:
+    settings = shared.settings
+    return Generations(
+        records,
+        Scribe(store, records, shared.worker_id),
+        shared.model,
+        Limits(settings.llm_first_token_seconds, settings.llm_between_tokens_seconds, settings.llm_total_seconds),
+        shared.worker_id,
+        presence,
+        full=shared.full,
+    )
+
+
 def make_partition(url: str, keys: Keys, shared: Shared) -> Partition:
     """Nothing runs, and nothing is asked of Redis, until it is started."""
     settings, worker_id = shared.settings, shared.worker_id
@@ -148,15 +161,7 @@ def make_partition(url: str, keys: Keys, shared: Shared) -> Partition:
         lambda stream: streams.oust(stream),
     )
     records = Records(store, log, worker_id, **kept, most_per_user=settings.llm_max_generations_per_user)
-    generations = Generations(
-        records,
-        Scribe(store, records, worker_id),
-        shared.model,
-        Limits(settings.llm_first_token_seconds, settings.llm_between_tokens_seconds, settings.llm_total_seconds),
-        worker_id,
-        presence,
-        full=shared.full,
-    )
+    generations = _make_generations(store, records, presence, shared)
 
     def left(subscriber: Subscriber) -> None:
         if subscriber.counted:  # else it never joined, or gave way

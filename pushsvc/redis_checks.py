@@ -26,7 +26,7 @@ from pushsvc import addresses, rights
 from pushsvc.addresses import CLUSTER_SCHEMES, SENTINEL_SCHEMES
 from pushsvc.config import PREFIX, Settings
 from pushsvc.connecting import check_files
-from pushsvc.embedded import OLDEST_REDIS, redis_url
+from pushsvc.embedded import OLDEST_REDIS
 from pushsvc.errors import ConfigError, Unavailable
 from pushsvc.explaining import explained
 from pushsvc.findings import SECTIONS, findings, parse
@@ -37,8 +37,6 @@ from pushsvc.part import say
 from pushsvc.rehearsal import Refused, Unheard, exchange, rehearse
 from pushsvc.store import connect, first_word
 from pushsvc.succession import Succession
-
-logger = logging.getLogger(__name__)
 
 PATIENCE_SECONDS: Final = 30.0  # for a Redis that loads its data, or runs somebody's script
 _PAUSE_SECONDS: Final = 0.2
@@ -74,15 +72,6 @@ def check_redis(url: str, settings: Settings, stopped: Callable[[], object] = la
             time.sleep(_PAUSE_SECONDS)
         except _Lost as error:
             raise ConfigError(f"{_URL}: {error}") from error
-
-
-def tell_of_redis(settings: Settings) -> None:
-    """Log what `up` and `serve` say before they start, where gunicorn was started by hand."""
-    try:
-        for warning in check_redis(redis_url(settings), settings):
-            logger.warning("%s", warning)
-    except ConfigError as error:
-        logger.error("%s", error.detail)
 
 
 def _check_all(url: str, settings: Settings) -> list[str]:

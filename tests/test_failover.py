@@ -62,6 +62,17 @@ def one_sentinel(replicated: Replicated) -> str:
     return f"redis+sentinel://127.0.0.1:{replicated.sentinels[1]}/{SERVICE}"
 
 
+def fail_over_between(replicated: Replicated, *published: list[str]) -> list[int]:
+    """While events are published; how many there were of each when the workers had left the old master."""
+    until(lambda: len(published[0]) > 50, "traffic")
+    old = replicated.fail_over()
+    until(lambda: workers(old) == 0, "the workers to leave the old master")
+    assert is_master(old), "it does not know yet"
+    counts = [len(each) for each in published]
+    until(lambda: all(len(each) > count + 50 for each, count in zip(published, counts, strict=True)), "the new", 30)
+    return counts
+
+
 @pytest.mark.parametrize(("url", "wait_replicas"), [(all_sentinels, 0), (all_sentinels, 1), (one_sentinel, 1)])
 def test_what_was_acknowledged_is_there_and_nothing_comes_twice(
     replicated: Replicated,
@@ -77,12 +88,7 @@ def test_what_was_acknowledged_is_there_and_nothing_comes_twice(
         first = stack.publish(user=away, data="first")
         with stack.listen(user, "?since=now", reconnect=True) as source:
             with publishing(stack, user) as acked, publishing(stack, away) as missed:
-                until(lambda: len(acked) > 50, "traffic")
-                old = replicated.fail_over()
-                until(lambda: workers(old) == 0, "the workers to leave the old master")
-                assert is_master(old), "it does not know yet"
-                counts = len(acked), len(missed)
-                until(lambda: len(acked) > counts[0] + 50 and len(missed) > counts[1] + 50, "traffic by the new", 30)
+                fail_over_between(replicated, acked, missed)
             source.wait(lambda each: len(each.messages) >= len(acked), "all that was acknowledged")
             assert source.data == acked
             assert (gaps(source), set(source.statuses)) == (0, {200})
@@ -116,12 +122,7 @@ def test_what_is_lost_before_the_name_is_known_is_said(
         first = stack.publish(user=away, data="first")
         with stack.listen(user, "?since=now", reconnect=True) as source:
             with publishing(stack, user) as acked, publishing(stack, away) as missed:
-                until(lambda: len(acked) > 50, "traffic")
-                old = replicated.fail_over()
-                until(lambda: workers(old) == 0, "the workers to leave the old master")
-                assert is_master(old), "it does not know yet"
-                counts = len(acked), len(missed)
-                until(lambda: len(acked) > counts[0] + 50 and len(missed) > counts[1] + 50, "traffic by the new", 30)
+                counts = fail_over_between(replicated, acked, missed)
             source.wait(lambda each: acked[-1] in each.data, "the last")
             check(source, acked, counts[0])
         with stack.listen(away, headers={"Last-Event-ID": first}) as resumed:

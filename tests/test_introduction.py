@@ -17,11 +17,13 @@ from pushsvc.errors import TooFewReplicas, Unavailable
 from pushsvc.event import Event, EventId
 from pushsvc.eventlog import EventLog, Receipt
 from pushsvc.keys import ALONE as keys
+from pushsvc.keys import Keys
+from pushsvc.lives import Lives
 from pushsvc.store import Store, connect
 from pushsvc.succession import INTRODUCE, Succession, Unnamed, introduction
 from tests.eventsource import until
 from tests.servers import Servers
-from tests.stack import free_port
+from tests.stack import Stack, free_port
 
 # As workers of earlier versions have it, who may stand beside.
 EARLIER = """
@@ -168,3 +170,27 @@ def test_a_life_that_could_not_be_noted_is_noted_before_the_next_event(servers: 
     after = told(log)
     assert len(lives(port)) == 3
     assert had.id < EventId.from_redis(lives(port)[-1]) < after.id
+
+
+def test_a_receipt_is_of_the_life_in_which_the_data_has_the_event(stack: Stack) -> None:
+    """Nobody's connection breaks when the data is flushed, nor when a new worker begins the next life."""
+    own = Keys(0, 1, "receipts")
+
+    def log() -> EventLog:
+        succession = Succession(own)
+        store = Store(connect(f"unix://{stack.data_dir}/valkey.sock", succession.greet, own), own, succession)
+        return EventLog(store, keep_events=100, keep_seconds=60, dedupe_seconds=60)
+
+    def life() -> bytes:
+        return Lives.latest(stack.redis.get(own.epoch) or b"")  # type: ignore[arg-type]  # redis-py's
+
+    first, ids, lives = log(), [], []
+    for happens in (first.clock, lambda: stack.redis.delete(*stack.redis.scan_iter(match="receipts{*")), log().clock):
+        happens()
+        ids.append(told(first).id)
+        lives.append(life())
+    assert len(set(lives)) == 3
+    assert first.acknowledged.newest() == dict(zip(lives, ids, strict=True))
+    now = first.clock().lives
+    assert now.lost(dict(zip(lives[1:], ids[1:], strict=True))) == set(), "nothing is lost that is there"
+    assert ids[0] < now.birth, "what was flushed is still known"

@@ -123,6 +123,7 @@ def restored(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 def without_redis(stack: Stack) -> Iterator[Path]:
     """Its data directory, while it is killed and not started again."""
     server = stack.pids()["valkey"][0]
+    before = subscriptions(stack)  # gunicorn's own worker has none before its first request
     stack.process.send_signal(signal.SIGSTOP)
     try:
         os.kill(server, signal.SIGKILL)
@@ -130,7 +131,7 @@ def without_redis(stack: Stack) -> Iterator[Path]:
         yield stack.data_dir / "valkey"
     finally:
         stack.process.send_signal(signal.SIGCONT)
-    until(lambda: subscriptions(stack) == stack.settings["workers"], "every worker to be back")
+    until(lambda: subscriptions(stack) >= before, "every worker to be back")
     stack.until_ready()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.mutants import MUTANTS, Mutant
+from tests.planted import MUTANTS, Mutant
 from tests.stack import ROOT
 
 

@@ -12,7 +12,8 @@ end
 
 -- Append the event with this id, just drawn, and announce it. `kept` is how many events the log may hold, nil for all;
 -- `seconds` how long the log is kept from now on, nil or false for as long as it is already; `ttl` is in seconds, '0'
--- for none. Returns nothing, or what Redis refused after the event was in the log.
+-- for none. Returns what Redis refused after the event was in the log, or nil; and the life of the data it is in, '-' if
+-- that is not known.
 --
 -- Each entry carries the id of its predecessor in the channel. That chain is how any reader, of the log or of
 -- the announcements, finds that something between two events is missing. An announcement also says in which life of the
@@ -45,5 +46,5 @@ local function append(id, epoch, log, tail, frame, kept, seconds, tail_seconds, 
   local life = redis.pcall('GETRANGE', epoch, -42, -1) -- the longest id, and a mark
   life = type(life) == 'string' and string.match(life, '([%d-]+)!?$') or '-' -- somebody deleted it: the log tells
   try('SPUBLISH', log, id .. ' ' .. before .. ' ' .. life .. ' ' .. frame)
-  return refused
+  return refused, life
 end
