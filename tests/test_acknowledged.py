@@ -20,8 +20,9 @@ from pushsvc.recovery import Recovery
 from pushsvc.succession import Succession
 from tests import test_lives
 from tests.conftest import Start
+from tests.restored import backup, put_back
 from tests.stack import Stack
-from tests.test_lives import Known, backup, put_back
+from tests.test_lives import Known
 
 LONGEST = f"{2**64 - 1}-{2**64 - 1}"
 

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import signal
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import gevent
 import pytest
-import redis
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -26,7 +21,8 @@ from pushsvc.lives import Hole, Lives
 from pushsvc.recovery import Recovery
 from pushsvc.succession import MOST_LIVES
 from tests.eventsource import EventSource, until
-from tests.stack import Stack, alive
+from tests.restored import backup, put_back, restart, without_redis
+from tests.stack import Stack
 
 
 def at(ms: int) -> EventId:
@@ -117,44 +113,6 @@ def restored(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     yield running
     running.stop()
     assert "Traceback" not in running.output, running.output
-
-
-@contextmanager
-def without_redis(stack: Stack) -> Iterator[Path]:
-    """Its data directory, while it is killed and not started again."""
-    server = stack.pids()["valkey"][0]
-    before = subscriptions(stack)  # gunicorn's own worker has none before its first request
-    stack.process.send_signal(signal.SIGSTOP)
-    try:
-        os.kill(server, signal.SIGKILL)
-        until(lambda: not alive(server), "the end of Redis")
-        yield stack.data_dir / "valkey"
-    finally:
-        stack.process.send_signal(signal.SIGCONT)
-    until(lambda: subscriptions(stack) >= before, "every worker to be back")
-    stack.until_ready()
-
-
-def subscriptions(stack: Stack) -> int:
-    """Of workers, at the server that runs now."""
-    try:
-        return len(stack.redis.client_list(_type="pubsub"))
-    except redis.RedisError:
-        return 0
-
-
-def restart(stack: Stack) -> None:
-    with without_redis(stack):
-        pass
-
-
-def backup(stack: Stack, folder: Path) -> None:
-    shutil.copytree(stack.data_dir / "valkey", folder)
-
-
-def put_back(folder: Path, data: Path) -> None:
-    shutil.rmtree(data)
-    shutil.copytree(folder, data)
 
 
 def heard(source: EventSource) -> list[str]:

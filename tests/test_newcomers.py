@@ -18,8 +18,9 @@ from pushsvc.keys import Keys
 from pushsvc.lives import Lives
 from pushsvc.store import Store, connect
 from tests.eventsource import EventSource, until
+from tests.restored import backup, put_back, restart, without_redis
 from tests.stack import Stack
-from tests.test_lives import backup, heard, put_back, restart, without_redis
+from tests.test_lives import heard
 
 
 @pytest.fixture(scope="module", params=["", "gevent"], ids=["detached", "queue"])
