@@ -229,10 +229,7 @@ class Presence:
             pass  # somebody else's key; the others' counts are written
 
     def _count(self, user: str) -> list[Command]:
-        key, times = (
-            self._keys.connections(user),
-            _times(self._streams(user)[:MOST_TIMES]),
-        )
+        key, times = self._keys.connections(user), _times(self._streams(user)[:MOST_TIMES])
         began: list[Command] = [("HDEL", self._keys.streams(user), self._worker_id)]
         if times:
             streams = self._keys.streams(user)

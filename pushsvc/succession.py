@@ -92,9 +92,8 @@ class Succession:
     def __init__(self, keys: Keys, acknowledged: Acknowledged | None = None) -> None:
         self.lives = UNKNOWN
         self.acknowledged = acknowledged or Acknowledged()
-        self.all_lost = (
-            False  # nothing is left of what was before the birth of this data, and Redis does not say so yet
-        )
+        # Nothing is left of what was before the birth of this data, and Redis does not say so yet.
+        self.all_lost = False
         self._keys = keys
         self._lost: set[Hole] = set()  # between lives, of which Redis does not say so yet
         self._with: WeakKeyDictionary[ConnectionInterface, Introduction] = WeakKeyDictionary()
