@@ -45,7 +45,8 @@ def socket_path(data_dir: Path) -> Path:
 
 
 def server_command(settings: Settings) -> list[str]:
-    """How to start the server; nothing acknowledged is lost when it, or we, are killed."""
+    """How to start the server. What was acknowledged outlives its kill and ours, but for what a slow disk has
+    `everysec` put off (two seconds of writes at most); `always` puts nothing off."""
     folder = _folder(settings.data_dir)
     folder.mkdir(parents=True, exist_ok=True)
     options = {
