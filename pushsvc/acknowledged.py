@@ -9,6 +9,7 @@ its last seconds, if it loses power (nothing is synced) or its DATA_DIR while Re
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
@@ -20,18 +21,20 @@ _LINE: Final = re.compile(rb"(\d{1,20}-\d{1,20}) (\d{1,20}-\d{1,20})")
 
 
 class Acknowledged:
-    """The newest id in each life of the data (see lives.py) in which any was acknowledged."""
+    """The newest id in each life of the data (see lives.py) in which any was acknowledged. Threads may share it."""
 
     def __init__(self, journal: Journal | None = None) -> None:
         self._journal = journal
         self._newest: dict[bytes, EventId] = {}
         self._saved = True
+        self._lock = threading.Lock()
 
     def note(self, life: bytes, event_id: EventId) -> None:
-        known = self._newest.get(life)
-        if known is None or event_id > known:
-            self._newest[life] = event_id
-            self._saved = False
+        with self._lock:
+            known = self._newest.get(life)
+            if known is None or event_id > known:
+                self._newest[life] = event_id
+                self._saved = False
 
     def newest(self) -> dict[bytes, EventId]:
         """By life, as of now."""
@@ -46,16 +49,21 @@ class Acknowledged:
 
     def forget(self, judged: Mapping[bytes, EventId], but: bytes) -> None:
         """These were looked at, and all of them are told or are there; the life `but` goes on."""
-        for life, event_id in judged.items():
-            if life != but and self._newest.get(life) == event_id:
-                del self._newest[life]
-                self._saved = False
+        with self._lock:
+            for life, event_id in judged.items():
+                if life != but and self._newest.get(life) == event_id:
+                    del self._newest[life]
+                    self._saved = False
 
     def save(self) -> None:
-        """Before the receipts go out, and once all that was forgotten is known elsewhere."""
-        if self._journal is not None and not self._saved:
-            self._saved = True
-            self._journal.write(self._lines())
+        """Before the receipts go out, and once all that was forgotten is known elsewhere. All noted before is in the
+        file when this returns, also if another thread wrote it."""
+        if self._journal is None:
+            return
+        with self._lock:
+            if not self._saved:
+                self._saved = True
+                self._journal.write(self._lines())
 
     def inherit(self) -> None:
         """Take over what processes noted that have ended since."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from pathlib import Path
 
 import gevent
@@ -61,6 +62,33 @@ def test_who_has_ended_leaves_what_it_acknowledged(tmp_path: Path) -> None:
     last.inherit()
     assert last.newest() == {b"1-0": at(4)}
     assert len(list((tmp_path / "acknowledged").iterdir())) == 2, "the third's, who lives, and the heir's"
+
+
+def test_threads_share_the_file(tmp_path: Path) -> None:
+    """Each has its own id there before its receipt goes out, and none waits for a lock that another of them holds."""
+    begin = threading.Barrier(8)
+    done: list[bool] = []
+
+    def publish(ms: int, known: Acknowledged, file: Path) -> None:
+        begin.wait()
+        known.note(b"1-0", at(ms))
+        known.save()
+        done.append(int(file.read_bytes().split()[1].partition(b"-")[0]) >= ms)
+
+    for number in range(20):
+        journal, known = process(tmp_path, str(number))
+        threads = [
+            threading.Thread(
+                target=publish, args=(ms, known, tmp_path / "acknowledged" / f"clock.{number}"), daemon=True
+            )
+            for ms in range(1, 9)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(10)
+        end(journal)
+    assert done == [True] * 160
 
 
 def test_what_was_told_is_no_heritage(tmp_path: Path) -> None:
