@@ -22,12 +22,17 @@ class Conversation:
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b""
     hung_up: threading.Event = field(default_factory=threading.Event)
+    scripted: threading.Event = field(default_factory=threading.Event)  # the script has said what it says
+    thread: int = field(default_factory=threading.get_ident)  # the script's
 
     @property
     def json(self) -> Any:
         return json.loads(self.body)
 
     def send(self, data: bytes) -> Self:
+        """A test that says something comes after the script."""
+        if threading.get_ident() != self.thread:
+            self.scripted.wait(15)
         self.sock.sendall(data)
         return self
 
@@ -96,7 +101,10 @@ class Model:
         try:
             while (conversation := _read(sock)) is not None:
                 self.conversations.append(conversation)
-                self.script(conversation)
+                try:
+                    self.script(conversation)
+                finally:
+                    conversation.scripted.set()
         except OSError:
             pass  # the service hung up, as many tests want it to
 

@@ -129,7 +129,7 @@ def test_a_redis_that_takes_no_note_of_it_yet(tmp_path: Path, user: str) -> None
     with ExitStack() as ending:
         ending.callback(servers.stop)
         ending.callback(servers.relay.close)
-        stack = Stack(tmp_path / "stack", redis_url=f"redis://127.0.0.1:{servers.relay.port}")
+        stack = Stack(tmp_path / "stack", redis_url=f"redis://127.0.0.1:{servers.relay.port}", workers=1)
         ending.callback(stack.stop)
         seen, _ = stack.publish_many([{"user": user, "data": data} for data in ("seen", "kept")])
         accident = ending.enter_context(servers.cutting())
