@@ -196,3 +196,37 @@ def test_a_life_that_begins_is_noted(server: redis.Redis) -> None:
         assert lives.startswith(b"1-0 5-0 ")
         assert server.get(f"{TAG}server") == b"another"
         assert call.run() == lives
+
+
+def test_the_epoch_that_may_not_be_read_is_not_taken_for_lost(server: redis.Redis) -> None:
+    clock, epoch, process = keys("clock", "epoch", "server")
+    server.xadd(clock, {"": ""}, id="9-0")
+    server.set(epoch, "1-0 5-0 6-0")
+    server.set(process, "one")
+    reading = Keyed(server, "clock", [clock, epoch], after=None)
+    greeting = Keyed(server, "life", [clock, epoch, process], "one", 32, after=None)
+    for k in range(1, MOST_COMMANDS):
+        reading.run(refuse=k)
+        greeting.run(refuse=k)
+        lives: bytes = server.get(epoch)  # type: ignore[assignment]
+        assert f"{lives.decode()} ".startswith("1-0 5-0 6-0 "), k
+
+
+def test_a_position_that_may_not_be_read_does_not_move_back(server: redis.Redis) -> None:
+    [position] = keys("position")
+    server.set(position, "5-0")
+    call = Keyed(server, "advance", [position], 3600, "4-0", after=None)
+    for k in range(1, MOST_COMMANDS):
+        call.run(refuse=k)
+        assert server.get(position) == b"5-0"
+
+
+def test_each_event_names_the_one_before_it(server: redis.Redis) -> None:
+    names = keys("clock", "epoch", "log", "tail")
+    call = Keyed(server, "append", names, "data: x\n\n", 1000, 3600, 3600, 0, 3600)
+    for k in range(1, MOST_COMMANDS):
+        clean(server)
+        call.run()
+        call.run(refuse=k)
+        call.run()
+        assert all(fields[b"p"] != b"0-0" for _, fields in entries(server, "log")[1:]), k

@@ -12,6 +12,7 @@ end
 local moved = 0
 for i, key in ipairs(KEYS) do
   local had = redis.pcall('GET', key)
+  if type(had) == 'table' and not string.find(had.err, '^WRONGTYPE') then return had end -- it may be further on
   if type(had) ~= 'string' or after(ARGV[1 + i], had) then
     redis.call('SET', key, ARGV[1 + i], 'EX', ARGV[1])
     moved = moved + 1

@@ -10,6 +10,7 @@ else
   redis.call('SET', KEYS[2], last)
 end
 local epoch = redis.pcall('GET', KEYS[2])
+if type(epoch) == 'table' and not string.find(epoch.err, '^WRONGTYPE') then return epoch end -- it may be there
 if type(epoch) ~= 'string' then -- somebody deleted it: all before now counts as another life
   epoch = last
   redis.call('SET', KEYS[2], epoch)

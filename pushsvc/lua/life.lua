@@ -8,6 +8,7 @@
 -- Appends "<last id of the life before> <first id of this one>" to the epoch: no event has an id between these two, so
 -- a cursor there is of events that the data lost. Returns the epoch, or nothing where there is none yet.
 local lives = redis.pcall('GET', KEYS[2])
+if type(lives) == 'table' and not string.find(lives.err, '^WRONGTYPE') then return lives end -- it may be there
 if redis.pcall('GET', KEYS[3]) == ARGV[1] then return type(lives) == 'string' and lives or nil end
 local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
 if last then -- else the clock is yet to be born

@@ -29,6 +29,7 @@ local function append(id, epoch, log, tail, frame, kept, seconds, tail_seconds, 
     if type(answer) == 'table' and answer.err then refused = refused or answer end
   end
   local before = redis.pcall('GET', tail)
+  if type(before) == 'table' and not string.find(before.err, '^WRONGTYPE') then error(before) end
   if type(before) ~= 'string' then before = '0-0' end
   local ms = tonumber(string.match(id, '^%d+'))
   if ttl == '0' then
