@@ -59,7 +59,8 @@ class Bus:
         self._unanswered: Counter[str] = Counter()  # SSUBSCRIBEs sent or queued and not confirmed, by key
         self._asked = False  # a probe is to be sent
         self._probing: Callable[[Any], None] | None = None  # one was sent; one at a time, so that many share the next
-        self._awaited: deque[Callable[[Any], None]] = deque()  # who takes the next answers
+        # Who takes the next answers; and where none comes, the keys that are yet to be confirmed in their place.
+        self._awaited: deque[Callable[[Any], None] | set[str]] = deque()
         self._said: list[Any] = []  # by Redis of itself
         self._looked = 0.0  # monotonic times
         self._queued = gevent.event.Event()
@@ -127,6 +128,7 @@ class Bus:
             self._asked = self._asked or self._probing is not None
             self._probing = None
             self._awaited.clear()
+            self._awaited.append({self._own})
             self._said.clear()
             for channel in self._wanted:
                 self._put("SSUBSCRIBE", self._keys.log(channel))
@@ -148,6 +150,8 @@ class Bus:
             if isinstance(message, hiredis.PushNotification):
                 kind, raw_key, payload = message
                 key = raw_key.decode()
+                if kind != b"smessage":
+                    self._subscribed(key)
                 if kind == b"smessage" and key != self._own:
                     announced.append((self._keys.channel_of(key), payload))
                     continue
@@ -180,9 +184,20 @@ class Bus:
             if channel in self._wanted:
                 self._ear.confirmed(channel)
 
+    def _subscribed(self, key: str) -> None:
+        """Or no more: what asks for that is answered so, key by key, unless it is refused."""
+        pending = self._awaited[0] if self._awaited else None
+        if isinstance(pending, set):
+            pending.discard(key)
+            if not pending:
+                self._awaited.popleft()
+
     def _answered(self, answer: Any) -> None:
-        if self._awaited:
-            self._awaited.popleft()(answer)
+        taker = self._awaited.popleft() if self._awaited else None
+        if isinstance(taker, set):  # nothing of it is subscribed; the next connection asks for it again
+            raise redis.ResponseError(f"Redis refuses a subscription: {answer}")
+        if taker is not None:
+            taker(answer)
         if self._asked:
             self._queued.set()
 
@@ -221,7 +236,9 @@ class Bus:
                 same = 0
                 while same < min(len(queue), BATCH) and queue[same][0] == command:
                     same += 1
-                connection.send_command(command, *(key for _, key in queue[:same]), check_health=False)
+                keys = [key for _, key in queue[:same]]
+                self._awaited.append(set(keys))
+                connection.send_command(command, *keys, check_health=False)
                 del queue[:same]
             # Sending may have waited; who asked since then wants what is in the queue now confirmed first.
             free = self._probing is None and not self._queue

@@ -31,6 +31,10 @@ local function append(id, epoch, log, tail, frame, kept, seconds, tail_seconds, 
   local before = redis.pcall('GET', tail)
   if type(before) == 'table' and not string.find(before.err, '^WRONGTYPE') then error(before) end
   if type(before) ~= 'string' then before = '0-0' end
+  -- What is in the log and was not announced nobody would hear who listens now: readers count all up to a clock as heard.
+  if redis.acl_check_cmd and not redis.acl_check_cmd('SPUBLISH', log, '') then
+    error({err = 'NOPERM the account may not SPUBLISH on the channels of the logs'})
+  end
   local ms = tonumber(string.match(id, '^%d+'))
   if ttl == '0' then
     redis.call('XADD', log, id, 'f', frame, 'p', before)
