@@ -13,7 +13,7 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
-from pushsvc.event import EventId
+from pushsvc.event import BEGINNING, EventId
 from pushsvc.journal import Journal
 
 MOST_LIVES: Final = 8  # of the data, in a file; all but the last are looked at within a second
@@ -65,12 +65,13 @@ class Acknowledged:
                 self._saved = True
                 self._journal.write(self._lines())
 
-    def inherit(self) -> None:
-        """Take over what processes noted that have ended since."""
+    def inherit(self, told: EventId = BEGINNING) -> None:
+        """Take over what processes noted that have ended since, except what was before `told`: that is known."""
         if self._journal is not None:
             with self._journal.inherited() as contents:
                 for life, event_id in _read(contents):
-                    self.note(life, event_id)
+                    if event_id >= told:
+                        self.note(life, event_id)
                 self.save()
 
     def _lines(self) -> bytes:

@@ -32,6 +32,7 @@ class Losses:
         # The newest ids that were acknowledged, by life, when the probe left: its answer must know of them.
         self._acknowledged: dict[bytes, EventId] = {}
         self._life: bytes | None = None  # of the data, when the clock came last
+        self._birth = BEGINNING  # of that data; that nothing before it is left was told then
         self._inherits = True  # what others acknowledged that have ended counts too: looked for with each new life
         self._owed: dict[Hole, None] = {}  # that are yet to be noted
         self._missed = BEGINNING  # the newest id that is known to be gone, of a life whose end Redis could not note yet
@@ -44,7 +45,7 @@ class Losses:
     def probe_leaves(self) -> None:
         if self._inherits:
             self._inherits = False
-            self._log.acknowledged.inherit()
+            self._log.acknowledged.inherit(self._birth)
         self._acknowledged = self._log.acknowledged.newest()
 
     def found(self, through: EventId, life: bytes, clock: Clock) -> bool:
@@ -63,7 +64,7 @@ class Losses:
         if self._life not in (None, clock.lives.current):
             self._inherits = True
             self._ask()
-        self._life = clock.lives.current
+        self._life, self._birth = clock.lives.current, clock.epoch
         self.count += any(found) or others_said
         return any(found) or others_said
 

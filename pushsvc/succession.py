@@ -107,7 +107,8 @@ class Succession:
         if lives.current != self.lives.current:  # nobody is served in a life before it is known what that lacks
             newest = self.acknowledged.of_machine()
             self._lost |= lives.lost(newest)
-            self.all_lost = self.all_lost or any(event_id < lives.birth for event_id in newest.values())
+            if lives.birth != self.lives.birth:  # else that is known, and a file of before may be left all the same
+                self.all_lost = self.all_lost or any(event_id < lives.birth for event_id in newest.values())
         self._lost = {hole for hole in self._lost if not lives.says(hole)}
         self.lives = Lives(lives.raw, self._lost) if self._lost else lives
 

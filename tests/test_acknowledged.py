@@ -241,6 +241,30 @@ def test_a_fresh_worker_knows_that_all_was_lost(tmp_path: Path) -> None:
     assert elsewhere.knows_more(b"30-0"), "nothing is left of what it knew"
 
 
+@pytest.mark.parametrize("late", [False, True], ids=["knows the birth", "comes after"])
+def test_what_was_before_a_flushall_that_is_known_is_no_news(tmp_path: Path, late: bool) -> None:
+    """A process that died in that moment left its file, which is found when Redis has another life."""
+    dead, its = process(tmp_path, "dead")
+    its.note(b"10-0", at(18))
+    succession = Succession(keys, process(tmp_path, "this")[1])
+    log = Known(b"20-0", 25)
+    log.acknowledged = succession.acknowledged
+    losses = Losses(log, lambda: None)
+
+    def found(raw: bytes, last: int) -> bool:
+        losses.probe_leaves()
+        succession.follow(Lives(raw))
+        return losses.found(at(25), b"20-0", Clock(succession.lives, at(last), 0, 0))
+
+    if not late:
+        assert not found(b"20-0", 25)
+    its.save()
+    end(dead)
+    told = [found(b"20-0 25-0 30-0", 31) for _ in range(3)]
+    assert told == [late, False, False]
+    assert succession.all_lost == late
+
+
 def test_a_loss_whose_life_cannot_be_noted_yet() -> None:
     """Too few replicas when Redis comes back with less: it is told at once, and noted once the life is."""
     log = Known(b"10-0", 20)
