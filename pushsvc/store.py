@@ -203,6 +203,8 @@ _BY_TEXT: Final[dict[str, Callable[[], PushError]]] = {
     "cluster is down and": lambda: ReadsOnly(
         "Redis's cluster lacks a part, and takes no writes until that is back; try again.", retry_after=1
     ),
+    "ACL failure in script": lambda: _REFUSALS["NOPERM"](),
+    "The user executing the script": lambda: _REFUSALS["NOPERM"](),  # Redis 7.0
     "max number of clients": lambda: Unreached(
         "Redis takes no more connections (maxclients); try again.", retry_after=1
     ),
