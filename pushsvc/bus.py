@@ -26,7 +26,7 @@ from redis.maint_notifications import MaintNotificationsConfig
 
 from pushsvc.commands import Command
 from pushsvc.ear import Announcement, Ear
-from pushsvc.errors import Unavailable
+from pushsvc.errors import NoRights, Unavailable
 from pushsvc.loops import SAME_SECONDS, Loop, Turn, is_news
 from pushsvc.store import Store
 from pushsvc.succession import INTRODUCE, introduction
@@ -85,6 +85,11 @@ class Bus:
     def live(self) -> bool:
         """The subscription is proven: what the worker announced to itself came back a moment ago."""
         return self._reader.healthy and self._singer.healthy and time.monotonic() - self._heard < SILENCE_SECONDS
+
+    @property
+    def refused(self) -> NoRights | None:
+        """Why it is not live, if the account lacks a right."""
+        return next((loop.refused for loop in self._loops if loop.refused is not None), None)
 
     def want(self, channels: Iterable[str]) -> None:
         """Subscribe; `Ear.confirmed` follows for each, also after every reconnection."""
@@ -195,7 +200,10 @@ class Bus:
     def _answered(self, answer: Any) -> None:
         taker = self._awaited.popleft() if self._awaited else None
         if isinstance(taker, set):  # nothing of it is subscribed; the next connection asks for it again
-            raise redis.ResponseError(f"Redis refuses a subscription: {answer}")
+            line = f"Redis refuses a subscription: {answer}"
+            if isinstance(self._store.refusal(answer), NoRights):
+                raise NoRights(line, retry_after=1)
+            raise redis.ResponseError(line)
         if taker is not None:
             taker(answer)
         if self._asked:

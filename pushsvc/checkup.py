@@ -9,7 +9,7 @@ import gevent
 
 from pushsvc.commands import Command
 from pushsvc.config import Settings
-from pushsvc.errors import PushError, Unavailable, Unconfirmed, Unwritable
+from pushsvc.errors import NoRights, PushError, Unavailable, Unconfirmed, Unwritable
 from pushsvc.findings import findings, parse
 from pushsvc.loops import Loop
 from pushsvc.presence import Presence
@@ -52,6 +52,9 @@ class Checkup:
                     except Unavailable:  # what is in between may have closed it just now
                         look()
                 self.lacking = None
+            except NoRights:
+                self.lacking = None
+                raise
             except PushError as error:
                 self.lacking = f"This worker lacks a connection to Redis: {_without_advice(error)}"
             loop.well()

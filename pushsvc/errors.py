@@ -156,6 +156,10 @@ class ReadsOnly(Unwritable, Unreached):
     done."""
 
 
+class NoRights(Unavailable):
+    """Redis refuses the account a right; no other worker is better off."""
+
+
 class Unconfirmed(Unavailable):
     """It was done, but fewer replicas have it than shall, or nobody knows how many."""
 

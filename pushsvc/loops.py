@@ -9,6 +9,8 @@ from typing import Final
 
 import gevent
 
+from pushsvc.errors import NoRights
+
 logger = logging.getLogger(__name__)
 
 FIRST_PAUSE: Final = 0.1  # seconds before the first restart, doubled up to
@@ -29,6 +31,7 @@ class Loop:
         """`expected`: errors of the world, such as a Redis that is gone, that are worth a line and no traceback."""
         self.name = name
         self.healthy = False
+        self.refused: NoRights | None = None  # what it failed for last, if it was that
         self._body = body
         self._expected = expected
         self._pause = FIRST_PAUSE
@@ -45,7 +48,7 @@ class Loop:
         self.healthy = False
 
     def well(self) -> None:
-        self.healthy = True
+        self.healthy, self.refused = True, None
         self._pause = FIRST_PAUSE
 
     def _run(self) -> None:
@@ -54,6 +57,7 @@ class Loop:
                 self._body(self)
                 logger.error("loop %s ended; restarting", self.name)
             except Exception as error:  # whatever it is, the loop must come back
+                self.refused = error if isinstance(error, NoRights) else None
                 bug = not isinstance(error, self._expected)
                 line = f"loop {self.name}: {error}; restarting in {self._pause:.1f} s"
                 if bug or is_news(line, REMIND_SECONDS if self._pause == LONGEST_PAUSE else SAME_SECONDS):

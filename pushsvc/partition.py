@@ -96,16 +96,20 @@ class Partition:
 
     def unready(self) -> str | None:
         """See Kept."""
-        if not self.hub.bus.live:
+        if not self.hub.bus.live and self.hub.bus.refused is None:
             return "The subscription to Redis is not proven live."
         for loop in self._loops():
-            if not loop.healthy:
+            if not loop.healthy and loop.refused is None:
                 return f"The background loop {loop.name} does not run."
         return self.checkup.lacking
 
     def problems(self) -> Mapping[str, str]:
         """See Kept."""
-        return self.checkup.problems()
+        found = self.checkup.problems()
+        for refused in (self.hub.bus.refused, *(loop.refused for loop in self._loops())):
+            if refused is not None:
+                found["rights"] = refused.detail
+        return found
 
     @property
     def lost(self) -> bool:

@@ -32,6 +32,7 @@ from pushsvc.commands import Command, Script
 from pushsvc.errors import (
     Broken,
     Full,
+    NoRights,
     PushError,
     ReadsOnly,
     TooFewReplicas,
@@ -196,7 +197,7 @@ _REFUSALS: Final[dict[str, Callable[[], PushError]]] = {
     "CLUSTERDOWN": lambda: Unreached("Redis's cluster is down; try again.", retry_after=1),
     "MOVED": lambda: Unreached("Redis's cluster is moving this user's data; try again.", retry_after=1),
     "NOAUTH": lambda: Unreached("Redis refuses the service; an operator must look at its account.", retry_after=5),
-    "NOPERM": lambda: Unavailable("Redis refuses the service; an operator must look at its rights.", retry_after=5),
+    "NOPERM": lambda: NoRights("Redis refuses the service; an operator must look at its rights.", retry_after=5),
 }
 # Those that have no word of their own, or that a script passes on without it.
 _BY_TEXT: Final[dict[str, Callable[[], PushError]]] = {

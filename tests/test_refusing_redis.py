@@ -19,7 +19,7 @@ from redis.exceptions import (
 
 import pushsvc.eventlog  # noqa: F401  # so that its scripts are known, whichever tests are run
 from pushsvc.commands import Script
-from pushsvc.errors import Full, PushError, ReadsOnly, TooFewReplicas, Unavailable, Unreached
+from pushsvc.errors import Full, NoRights, PushError, ReadsOnly, TooFewReplicas, Unavailable, Unreached
 from pushsvc.lane import NotSent
 from pushsvc.store import LOST, _Said, refusal
 from tests.conftest import Start
@@ -42,9 +42,9 @@ FULL = "max number of clients reached"
         (MasterDownError("Link with MASTER is down"), Unreached, "lost its master"),
         (TryAgainError("Multiple keys request during rehashing of slot"), Unreached, "moving"),
         (AuthenticationError("invalid username-password pair"), Unreached, "its account"),
-        (NoPermissionError("this user has no permissions to run the 'xadd' command"), Unavailable, "its rights"),
-        (ResponseError("ACL failure in script: User x has no permissions to run"), Unavailable, "its rights"),
-        (ResponseError("The user executing the script can't run this command"), Unavailable, "its rights"),
+        (NoPermissionError("this user has no permissions to run the 'xadd' command"), NoRights, "its rights"),
+        (ResponseError("ACL failure in script: User x has no permissions to run"), NoRights, "its rights"),
+        (ResponseError("The user executing the script can't run this command"), NoRights, "its rights"),
         (ReadOnlyError("You can't write against a read only replica."), Unreached, "read-only replica"),
         (NotSent("refused"), Unreached, "does not answer"),
     ],

@@ -63,6 +63,23 @@ def test_a_key_that_is_repeated_is_heard_once(servers: tuple[redis.Redis, Stack]
         assert source.opened == 1
 
 
+@pytest.mark.parametrize("right", ["spublish", "ssubscribe", "set", "hdel", "smembers", "lpop", "getrange"])
+def test_no_worker_is_better_off(servers: tuple[redis.Redis, Stack], right: str, user: str) -> None:
+    """So none says that it is not ready, and each names what is wrong."""
+    operator, stack = servers
+
+    def answer() -> dict[str, object]:
+        response = stack.get("/readyz", {})
+        assert response.status_code == 200, response.text
+        body: dict[str, object] = response.json()
+        return body
+
+    until(lambda: not answer().get("problems"), "all rights")
+    with without(operator, right), EventSource(f"{stack.url}/events", stack.bearer(user), reconnect=True):
+        until(lambda: answer().get("problems"), "the refusal to be named")
+    until(lambda: not answer().get("problems"), "the right to be given back")
+
+
 def test_a_subscription_that_is_refused_is_asked_for_again(servers: tuple[redis.Redis, Stack], user: str) -> None:
     """Its refusal is an answer among others on that connection, and no answer to what was asked after it."""
     operator, stack = servers
