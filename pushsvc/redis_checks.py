@@ -22,7 +22,7 @@ from redis.exceptions import (
     ResponseError,
 )
 
-from pushsvc import addresses, rights
+from pushsvc import addresses, kinds, rights
 from pushsvc.addresses import CLUSTER_SCHEMES, SENTINEL_SCHEMES
 from pushsvc.config import PREFIX, Settings
 from pushsvc.connecting import check_files
@@ -164,14 +164,14 @@ def _connect(connection: Any) -> None:
 
 def _look(url: str, info: Mapping[str, str]) -> None:
     """Raises ConfigError unless it is a master that is new enough, and of the kind that the URL says."""
-    mode = {info.get("redis_mode"), info.get("server_mode")}
+    mode = kinds.modes(info)
     if "sentinel" in mode:
-        raise ConfigError(f"{_URL}: a sentinel answers there; use redis+sentinel://host:port/NAME-OF-THE-MASTER")
+        raise ConfigError(f"{_URL}: {kinds.sentinel(url)}")
     version = info.get("redis_version", "of no version")
     if tuple(int(number) for number in re.findall(r"\d+", version)[:2]) < OLDEST_REDIS:
         raise ConfigError(f"{_URL}: Redis {version} is too old; 7.0 or later is needed")
     if "cluster" in mode and not url.startswith(CLUSTER_SCHEMES):
-        raise ConfigError(f"{_URL}: a node of a cluster answers there; use redis+cluster://")
+        raise ConfigError(f"{_URL}: a node of a cluster answers there; use {kinds.scheme(url, '+cluster')}")
     if info.get("role") == "slave":
         if url.startswith((*SENTINEL_SCHEMES, *CLUSTER_SCHEMES)):
             raise _Passing("Redis is about to have another master")
@@ -212,11 +212,22 @@ def _names(keys: Keys) -> str:
     return f"the names of all keys and channels begin with {keys.prefix}{{{keys.tag}}}:"
 
 
+def _refused_account(error: Exception, url: str, keys: Keys, settings: Settings) -> str:
+    """Why Redis takes no command on this connection."""
+    if "cluster support disabled" in str(error):
+        return f"what answers there is no node of a cluster; use {kinds.scheme(url)}"
+    if "unknown command 'cluster'" in str(error).lower() and kinds.finds_sentinel(url, settings):
+        return kinds.sentinel(url)
+    given = addresses.parse(url)
+    user_alone = bool(given.user and not given.password and not settings.redis_password_file)
+    words = explained(error, tls=given.tls, user_alone=user_alone)
+    named = f"; {_names(keys)}; {_DOCS}" if rights.is_of_a_name(error) else ""
+    return f"Redis refuses the service: {words}{named}"
+
+
 @contextmanager
 def _translated(url: str, keys: Keys, settings: Settings) -> Iterator[None]:
     """Errors in words for operators. Raises ConfigError, _Passing or _Lost."""
-    given = addresses.parse(url)
-    user_alone = bool(given.user and not given.password and not settings.redis_password_file)
     try:
         yield
     except WrongPartitions as error:
@@ -237,13 +248,9 @@ def _translated(url: str, keys: Keys, settings: Settings) -> Iterator[None]:
         raise _Lost(f"Redis does not answer: {error}") from error
     except (AuthenticationError, NoPermissionError, ResponseError) as error:
         _passing(error)
-        if "cluster support disabled" in str(error):
-            raise ConfigError(f"{_URL}: what answers there is no node of a cluster; use redis://") from error
-        named = f"; {_names(keys)}; {_DOCS}" if rights.is_of_a_name(error) else ""
-        words = explained(error, tls=given.tls, user_alone=user_alone)
-        raise ConfigError(f"{_URL}: Redis refuses the service: {words}{named}") from error
+        raise ConfigError(f"{_URL}: {_refused_account(error, url, keys, settings)}") from error
     except (redis.RedisError, OSError) as error:
-        raise _Lost(f"Redis does not answer: {explained(error, tls=given.tls)}") from error
+        raise _Lost(f"Redis does not answer: {explained(error, tls=addresses.parse(url).tls)}") from error
 
 
 @contextmanager

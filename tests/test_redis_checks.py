@@ -157,12 +157,19 @@ def test_a_sentinel_is_named(tmp_path: Path, database: int) -> None:
     try:
         line = refused(f"redis://127.0.0.1:{port}/{database}")
         assert "a sentinel answers there; use redis+sentinel://" in line
+        line = refused(f"redis+cluster://127.0.0.1:{port}")
+        assert "a sentinel answers there; use redis+sentinel://" in line
     finally:
         servers.stop()
 
 
 def test_a_plain_server_is_no_cluster(bare: redis.Redis) -> None:
     assert "no node of a cluster; use redis://" in refused(f"redis+cluster://127.0.0.1:{port_of(bare)}")
+
+
+def test_a_node_that_hides_cluster_is_no_sentinel(bare: redis.Redis) -> None:
+    with filtering(port_of(bare), refuse("CLUSTER", "ERR unknown command 'CLUSTER'")) as port:
+        assert "Redis refuses the service: unknown command 'CLUSTER'" in refused(f"redis+cluster://127.0.0.1:{port}")
 
 
 @pytest.mark.parametrize("words", ["up", "serve"])

@@ -88,6 +88,17 @@ def test_what_is_not_verified_is_refused(servers: TlsServers, scheme: str) -> No
     good(f"{url}?{own}&ssl_ca_certs={given.ca}&ssl_include_verify_flags=VERIFY_X509_STRICT&ssl_ciphers=HIGH")
 
 
+def test_another_kind_of_server_is_named_with_its_url(servers: TlsServers) -> None:
+    """One with TLS: without it, it would not be answered."""
+    for scheme, port, says in (
+        ("rediss://", servers.sentinel, "a sentinel answers there; use rediss+sentinel://"),
+        ("rediss+cluster://", servers.sentinel, "a sentinel answers there; use rediss+sentinel://"),
+        ("rediss://", servers.node, "a node of a cluster answers there; use rediss+cluster://"),
+        ("rediss+cluster://", servers.single, "no node of a cluster; use rediss://"),
+    ):
+        assert says in bad(f"{scheme}127.0.0.1:{port}?{servers.certificates.query}")
+
+
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_the_name_in_the_certificate(servers: TlsServers, scheme: str) -> None:
     url = f"{servers.url(scheme, 'localhost')}?{servers.certificates.query}"
