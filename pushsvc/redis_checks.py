@@ -221,6 +221,8 @@ def _refused_account(error: Exception, url: str, keys: Keys, settings: Settings)
     given = addresses.parse(url)
     user_alone = bool(given.user and not given.password and not settings.redis_password_file)
     words = explained(error, tls=given.tls, user_alone=user_alone)
+    if settings.redis_password_file and isinstance(error, AuthenticationError):
+        words = f"{words.rstrip('.')}; the password is that of {PREFIX}REDIS_PASSWORD_FILE"
     named = f"; {_names(keys)}; {_DOCS}" if rights.is_of_a_name(error) else ""
     return f"Redis refuses the service: {words}{named}"
 

@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import redis
 
 from pushsvc.password_file import read
 from tests.checking import refused
 from tests.eventsource import until
-from tests.stack import Stack
+from tests.servers import Servers
+from tests.stack import Stack, free_port
 from tests.test_config import refusal
 from tests.test_faults import publishing
 from tests.test_tls import SCHEMES
@@ -88,6 +90,24 @@ def test_a_file_that_holds_no_password_is_named(tmp_path: Path, make: Callable[[
     make(path)
     line = refused("redis://127.0.0.1:1", redis_password_file=path)
     assert line == f"PUSHSVC_REDIS_PASSWORD_FILE: {says.format(path=path)}"
+
+
+@pytest.mark.parametrize("scheme", ["redis", "redis+cluster"])
+def test_a_wrong_password_is_said_to_be_of_the_file(tmp_path: Path, scheme: str) -> None:
+    """The URL's, which is not used, may be right."""
+    servers, port = Servers(tmp_path / "servers"), free_port()
+    clustered = ("--cluster-enabled", "yes", "--cluster-port", str(free_port())) if "cluster" in scheme else ()
+    servers.serve(port, *clustered)
+    redis.Redis(port=port).execute_command("ACL", "SETUSER", "someone", "on", ">geheim", "~*", "&*", "+@all")
+    (tmp_path / "password").write_text("hunter2")
+    try:
+        line = refused(f"{scheme}://someone:geheim@127.0.0.1:{port}", redis_password_file=tmp_path / "password")
+    finally:
+        servers.stop()
+    assert line.endswith("; the password is that of PUSHSVC_REDIS_PASSWORD_FILE")
+    assert "invalid username-password pair" in line
+    assert "hunter2" not in line
+    assert "geheim" not in line
 
 
 def test_the_embedded_server_has_no_password(tmp_path: Path) -> None:
