@@ -157,6 +157,7 @@ def test_no_connection_stays_with_who_became_a_replica(servers: Servers, monkeyp
 def test_a_life_that_could_not_be_noted_is_noted_before_the_next_event(servers: Servers) -> None:
     """Too few replicas when it begins, as after a restart; who reads is served meanwhile."""
     port = a_server(servers)
+    redis.Redis(port=port).config_set("appendfsync", "always")  # a slow disk has `everysec` put writes off
     log = log_of(at(port))
     had = told(log)
     servers.kill(port)
