@@ -54,13 +54,13 @@ $(VENV)/.python: FORCE
 FORCE:
 
 $(VENV)/.run: requirements.txt $(VENV)/.python
-	@$(BIN)/python -m pushsvc.wheels requirements.txt
+	@$(BIN)/python -m pushsvc.stack.wheels requirements.txt
 	@touch $@
 
 $(VENV)/.test: requirements-dev.txt requirements.txt $(VENV)/.python
-	@$(BIN)/python -m pushsvc.wheels requirements-dev.txt
+	@$(BIN)/python -m pushsvc.stack.wheels requirements-dev.txt
 	@touch $@ $(VENV)/.run
 
 $(VENV)/.bench: requirements-bench.txt requirements.txt $(VENV)/.python
-	@$(BIN)/python -m pushsvc.wheels requirements-bench.txt
+	@$(BIN)/python -m pushsvc.stack.wheels requirements-bench.txt
 	@touch $@ $(VENV)/.run

@@ -1,13 +1,13 @@
-"""The WSGI entry point: `gunicorn -k pushsvc.worker.PushWorker app:app`."""
+"""The WSGI entry point: `gunicorn -k pushsvc.server.worker.PushWorker app:app`."""
 
 import os
 import sys
 
 from pushsvc import create_app
-from pushsvc.by_hand import look_once
+from pushsvc.checks.by_hand import look_once
+from pushsvc.checks.remarks import tell
 from pushsvc.config import Settings
 from pushsvc.errors import ConfigError
-from pushsvc.remarks import tell
 
 tell(os.environ)
 try:

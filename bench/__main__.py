@@ -22,7 +22,7 @@ from bench.plan import QUICK, Plan
 from bench.report import rows, table, write_json
 from bench.run import Results, run, turns
 from bench.scenarios import SCENARIOS
-from pushsvc.limits import raise_descriptor_limit
+from pushsvc.server.rlimit import raise_descriptor_limit
 
 RESULTS: Final = Path(__file__).resolve().parent / "results"
 

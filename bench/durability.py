@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Final, Literal
 
 from pushsvc.config import Settings
-from pushsvc.embedded import server_command, socket_path
-from pushsvc.event import Event
-from pushsvc.eventlog import EventLog
-from pushsvc.probes import valkey_ready
-from pushsvc.store import Store, connect
+from pushsvc.events.event import Event
+from pushsvc.stack.probes import valkey_ready
+from pushsvc.stack.valkey import server_command, socket_path
+from pushsvc.storage.log import EventLog
+from pushsvc.storage.redis.client import Store, connect
 
 TURNS: Final = 15
 TURN_SECONDS: Final = 0.4

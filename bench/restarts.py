@@ -24,7 +24,7 @@ from bench.child import BenchError, free_port
 from bench.load import Heard, Load
 from bench.servers import UNLIMITED, PushsvcUp, bearer
 from pushsvc.config import PREFIX
-from pushsvc.limits import raise_descriptor_limit
+from pushsvc.server.rlimit import raise_descriptor_limit
 
 WINDOW: Final = 10  # tenths of a second, in which returns are counted
 OTHERS: Final = 6  # threads that ask for other things meanwhile, on kept-alive connections

@@ -12,7 +12,7 @@ from chaos.ledger import EventId, Ledger, event_id
 from chaos.stack import Stack
 from chaos.wire import Message
 from pushsvc import auth
-from pushsvc.keys import ALONE
+from pushsvc.storage.redis.keys import ALONE
 
 ANSWER_SECONDS: Final = 10.0
 AT_ONCE: Final = 20  # readers

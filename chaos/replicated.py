@@ -14,7 +14,7 @@ from bench.child import BenchError, Child, free_port
 from chaos.proxy import Proxy
 from chaos.stack import Stack
 from pushsvc.config import Settings
-from pushsvc.embedded import server_command, socket_path
+from pushsvc.stack.valkey import server_command, socket_path
 
 SERVICE: Final = "events"
 LOOK_SECONDS: Final = 0.01

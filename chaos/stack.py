@@ -17,7 +17,7 @@ from bench.child import BenchError, Child, free_port
 from chaos.proxy import Proxy
 from pushsvc import auth
 from pushsvc.config import PREFIX, Settings
-from pushsvc.embedded import server_command, socket_path
+from pushsvc.stack.valkey import server_command, socket_path
 
 SECRET: Final = "a-key-for-chaos-and-nothing-but-chaos"  # noqa: S105 - no secret, on purpose
 STOP_SECONDS: Final = 60.0

@@ -17,7 +17,7 @@ import httpx
 
 from clients.pages import Pages
 from pushsvc.config import Settings
-from pushsvc.proxy import nginx_command
+from pushsvc.stack.nginx import nginx_command
 from tests.eventsource import until
 from tests.stack import Stack, command_line, descendants, dies_with_the_tests, free_port
 

@@ -24,23 +24,24 @@ def create_app(settings: Settings) -> Flask:
     from flask.json.provider import DefaultJSONProvider
     from flask_cors import CORS
 
-    from pushsvc import answering, arguments, asking, auth, models, pages, problems, views
-    from pushsvc.addresses import CLUSTER_SCHEMES
-    from pushsvc.coverage import Coverage
-    from pushsvc.embedded import redis_url
-    from pushsvc.event import Limits
-    from pushsvc.fanout import Fanout
-    from pushsvc.forwarding import Forwarding
+    from pushsvc import auth
+    from pushsvc.addresses.origins import EXPOSED
+    from pushsvc.addresses.redis_address import CLUSTER_SCHEMES
+    from pushsvc.concurrency.poll import POLLS
+    from pushsvc.delivery.capacity import Room
+    from pushsvc.events.event import Limits
     from pushsvc.health import Health
-    from pushsvc.keys import Keys
-    from pushsvc.mock import Mock
-    from pushsvc.origins import EXPOSED
+    from pushsvc.llm.models.mock import Mock
+    from pushsvc.llm.models.upstream import Upstream
     from pushsvc.partition import Partition, Shared, make_partition
-    from pushsvc.poll import POLLS
-    from pushsvc.room import Room
+    from pushsvc.server.forwarding import Forwarding
     from pushsvc.service import EXTENSION, Service
-    from pushsvc.store import nodes_of
-    from pushsvc.upstream import Upstream
+    from pushsvc.stack.valkey import redis_url
+    from pushsvc.storage.partitioned_log import Fanout
+    from pushsvc.storage.redis.client import nodes_of
+    from pushsvc.storage.redis.keys import Keys
+    from pushsvc.storage.redis.topology.coverage import Coverage
+    from pushsvc.web import arguments, completions, generations, models, pages, problems, views
 
     url = redis_url(settings)
     secret = auth.load_secret(settings.secret, settings.data_dir)
@@ -75,7 +76,7 @@ def create_app(settings: Settings) -> Flask:
         health=Health(partitions, coverage),
     )
     problems.install(app)
-    for each in (views, asking, answering, models, pages):
+    for each in (views, completions, generations, models, pages):
         app.register_blueprint(each.blueprint)
     if settings.allowed_origins:
         # As patterns: a string that holds a bracket, as an address of IPv6 does, is taken for one.

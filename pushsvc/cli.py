@@ -14,13 +14,14 @@ import click
 import httpx
 import orjson
 
-from pushsvc import auth, exact_json
+from pushsvc import auth
+from pushsvc.checks.remarks import MARK, tell
 from pushsvc.config import PREFIX, Settings
-from pushsvc.embedded import redis_url
 from pushsvc.errors import PushError
-from pushsvc.exact_json import NotJson
-from pushsvc.part import say
-from pushsvc.remarks import MARK, tell
+from pushsvc.events import exact_json
+from pushsvc.events.exact_json import NotJson
+from pushsvc.stack.process import say
+from pushsvc.stack.valkey import redis_url
 from pushsvc.tail import events
 
 RECONNECT_SECONDS: Final = 1.0
@@ -70,7 +71,7 @@ def _secret(settings: Settings) -> str:
 @cli.command()
 def up() -> None:
     """The whole stack: Redis (embedded unless PUSHSVC_REDIS_URL is set), gunicorn, nginx."""
-    from pushsvc.supervisor import Supervisor
+    from pushsvc.stack.supervisor import Supervisor
 
     settings = _starting()
     auth.load_secret(settings.secret, settings.data_dir)
@@ -96,8 +97,8 @@ Ctrl-C ends it.""")
 @cli.command()
 def serve() -> None:
     """gunicorn alone, for those who run Redis and nginx themselves."""
-    from pushsvc import serving
-    from pushsvc.redis_checks import check_redis
+    from pushsvc.checks.start import check_redis
+    from pushsvc.stack import gunicorn
 
     settings = _starting()
     for warning in check_redis(redis_url(settings), settings):
@@ -107,8 +108,8 @@ def serve() -> None:
         f"{PREFIX}REDIS_URL": settings.redis_url,
         f"{PREFIX}REDIS_PASSWORD_FILE": str(settings.redis_password_file or ""),
     }
-    os.chdir(serving.FOLDER)
-    os.execv(sys.executable, serving.COMMAND)
+    os.chdir(gunicorn.FOLDER)
+    os.execv(sys.executable, gunicorn.COMMAND)
 
 
 @cli.command()
@@ -119,7 +120,7 @@ def nginx(folder: Path) -> None:
     They hold PUSHSVC_APP, ALLOWED_ORIGINS, PUBLIC_URL, TRUSTED_PROXIES and RETRY_SECONDS: write them anew, and reload
     nginx, where one of these changes.
     """
-    from pushsvc.proxy import write_site
+    from pushsvc.stack.nginx import write_site
 
     write_site(_settings(), folder)
 

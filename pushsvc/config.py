@@ -14,10 +14,10 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
-from pushsvc import addresses, origins
+from pushsvc.addresses import origins, redis_address
 from pushsvc.cores import usable_cores
 from pushsvc.errors import ConfigError
-from pushsvc.keys import DEFAULT_PREFIX
+from pushsvc.storage.redis.keys import DEFAULT_PREFIX
 
 PREFIX: Final = "PUSHSVC_"
 MOST_WORKERS: Final = 256
@@ -141,7 +141,7 @@ class Settings(BaseModel):
     @classmethod
     def _readable_url(cls, value: str) -> str:
         if value:
-            addresses.parse(value)
+            redis_address.parse(value)
         return value
 
     @field_validator("redis_password_file")
@@ -248,7 +248,7 @@ class Settings(BaseModel):
     def from_anywhere(self) -> Settings:
         """The same, with paths that hold in any folder. Links in them are kept: where a secret is mounted they move."""
         file = self.redis_password_file
-        url = addresses.from_anywhere(self.redis_url)
+        url = redis_address.from_anywhere(self.redis_url)
         held = {"data_dir": self.data_dir.resolve(), "redis_url": url, "redis_password_file": file and file.absolute()}
         return self.model_copy(update=held)
 

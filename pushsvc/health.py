@@ -11,8 +11,8 @@ from typing import Final, Protocol
 import gevent
 import redis
 
-from pushsvc.coverage import Trouble
-from pushsvc.loops import Loop
+from pushsvc.concurrency.loops import Loop
+from pushsvc.storage.redis.topology.coverage import Trouble
 
 logger = logging.getLogger(__name__)
 

@@ -8,32 +8,32 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from pushsvc import failover
-from pushsvc.acknowledged import Acknowledged
-from pushsvc.bus import Bus
-from pushsvc.checkup import Checkup
+from pushsvc.checks.checkup import Checkup
+from pushsvc.concurrency.loops import Loop
+from pushsvc.concurrency.poll import POLLS
 from pushsvc.config import Settings
-from pushsvc.connections import Connections
+from pushsvc.delivery.capacity import Room
+from pushsvc.delivery.hub import Hub
+from pushsvc.delivery.lifetimes import Lifetimes
+from pushsvc.delivery.streams import Streams
+from pushsvc.delivery.subscriber import Subscriber
+from pushsvc.delivery.subscribers import Connections
 from pushsvc.errors import Unavailable
-from pushsvc.eventlog import EventLog
-from pushsvc.generations import Generations
-from pushsvc.hub import Hub
-from pushsvc.journal import Journal
-from pushsvc.keys import Keys
-from pushsvc.lifetimes import Lifetimes
-from pushsvc.loops import Loop
-from pushsvc.model import Model
-from pushsvc.poll import POLLS
-from pushsvc.presence import Presence
-from pushsvc.progress import Limits
-from pushsvc.records import Records
-from pushsvc.room import Room
-from pushsvc.scribe import Scribe
-from pushsvc.store import Store, connect
-from pushsvc.streams import Streams
-from pushsvc.subscriber import Subscriber
-from pushsvc.succession import Succession
-from pushsvc.tickets import Tickets
+from pushsvc.llm.generations import Generations
+from pushsvc.llm.models.base import Model
+from pushsvc.llm.progress import Limits
+from pushsvc.llm.store import Records
+from pushsvc.llm.writer import Scribe
+from pushsvc.storage.acknowledged import Acknowledged
+from pushsvc.storage.journal import Journal
+from pushsvc.storage.log import EventLog
+from pushsvc.storage.presence import Presence
+from pushsvc.storage.redis.client import Store, connect
+from pushsvc.storage.redis.fencing import Succession
+from pushsvc.storage.redis.keys import Keys
+from pushsvc.storage.redis.pubsub import Bus
+from pushsvc.storage.redis.topology import failover
+from pushsvc.storage.tickets import Tickets
 
 logger = logging.getLogger(__name__)
 

@@ -11,14 +11,14 @@ from flask import current_app
 from gevent.monkey import is_module_patched
 
 from pushsvc.config import Settings
-from pushsvc.event import Limits, user_of
+from pushsvc.delivery.capacity import Room
+from pushsvc.delivery.subscriber import Reason
+from pushsvc.events.event import Limits, user_of
 from pushsvc.health import Health
-from pushsvc.keys import place
-from pushsvc.model import Model
+from pushsvc.llm.models.base import Model
 from pushsvc.partition import Partition
-from pushsvc.publishing import Appender
-from pushsvc.room import Room
-from pushsvc.subscriber import Reason
+from pushsvc.storage.redis.keys import place
+from pushsvc.web.publishing import Appender
 
 EXTENSION: Final = "pushsvc"  # where Flask's `extensions` has the Service
 

@@ -28,11 +28,11 @@ import gevent
 import gevent.pool
 
 from pushsvc import auth
-from pushsvc.event import BEGINNING, Event
-from pushsvc.eventlog import EventLog, Receipt
-from pushsvc.keys import ALONE
-from pushsvc.store import Store, connect
-from pushsvc.succession import Succession
+from pushsvc.events.event import BEGINNING, Event
+from pushsvc.storage.log import EventLog, Receipt
+from pushsvc.storage.redis.client import Store, connect
+from pushsvc.storage.redis.fencing import Succession
+from pushsvc.storage.redis.keys import ALONE
 from tests.stack import SECRET, Stack, read_to_the_end
 
 TENANTS = 50

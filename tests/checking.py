@@ -8,9 +8,9 @@ from contextlib import contextmanager
 import pytest
 import redis
 
+from pushsvc.checks.start import check_redis
 from pushsvc.config import Settings
 from pushsvc.errors import ConfigError
-from pushsvc.redis_checks import check_redis
 
 LONGEST = 400  # characters of a line that somebody reads
 

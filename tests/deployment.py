@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pushsvc.config import Settings
-from pushsvc.proxy import nginx_command
+from pushsvc.stack.nginx import nginx_command
 from tests.eventsource import until
 from tests.programs import CURL, OPENSSL, need
 from tests.stack import ROOT, alive, dies_with_the_tests

@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager, suppress
 
 import hiredis
 
-from pushsvc.commands import Script
+from pushsvc.storage.redis.scripts import Script
 
 Words = list[bytes]
 

@@ -24,10 +24,12 @@ FOLDER = Path(pushsvc.__file__).parent
 FILES = {
     str(FOLDER / f"{name}.py")
     for name in (
-        *("connections", "lifetimes", "channels", "sockets", "hub"),
-        *("listening", "outlet", "wheel", "presence", "worker", "httpworker"),
+        *(f"delivery/{name}" for name in ("subscribers", "lifetimes", "channels", "hub", "timer_wheel")),
+        *("delivery/transports/detached", "delivery/transports/queued"),
+        *("web/events", "storage/presence", "server/worker", "server/httpworker"),
     )
 }
+assert all(map(os.path.exists, FILES)), FILES
 # Bodies that go on for ever, and what the Bus says, which begins anew after any error.
 SKIPPED = {
     *("Lifetimes._turn", "Hub._tidy", "Presence._beat", "Hub.announced", "Hub._send", "Hub._write", "write_all"),
@@ -82,11 +84,11 @@ from gunicorn.glogging import Logger  # noqa: E402
 
 from pushsvc import auth, create_app  # noqa: E402
 from pushsvc.config import Settings  # noqa: E402
-from pushsvc.event import Event  # noqa: E402
+from pushsvc.delivery.subscriber import Reason as Reason  # noqa: E402
+from pushsvc.delivery.subscriber import Subscriber  # noqa: E402
+from pushsvc.events.event import Event  # noqa: E402
+from pushsvc.server.worker import PushWorker  # noqa: E402
 from pushsvc.service import EXTENSION, Service  # noqa: E402
-from pushsvc.subscriber import Reason as Reason  # noqa: E402
-from pushsvc.subscriber import Subscriber  # noqa: E402
-from pushsvc.worker import PushWorker  # noqa: E402
 
 SECRET = "a-test-key-and-nothing-but-a-test-key"
 PATIENCE = 8.0  # seconds

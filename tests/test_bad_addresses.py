@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pushsvc.addresses import SCHEMES, parse
+from pushsvc.addresses.redis_address import SCHEMES, parse
 from pushsvc.config import Settings
 from pushsvc.errors import ConfigError
 

@@ -11,11 +11,11 @@ from contextlib import closing, contextmanager
 import pytest
 import redis
 
-from pushsvc import redis_checks
+from pushsvc.checks import start as redis_checks
+from pushsvc.checks.start import check_redis
 from pushsvc.config import Settings
 from pushsvc.errors import ConfigError
-from pushsvc.keys import ALONE as keys
-from pushsvc.redis_checks import check_redis
+from pushsvc.storage.redis.keys import ALONE as keys
 from tests.conftest import Start
 from tests.eventsource import until
 from tests.stack import Stack

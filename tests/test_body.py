@@ -7,7 +7,7 @@ import zlib
 
 import pytest
 
-from pushsvc.body import Body, Unreadable
+from pushsvc.llm.models.body import Body, Unreadable
 
 STREAM = b"data: one\n\n: ping\n\nevent: x\ndata: two\n\n"
 DOCUMENT = b'{"a": 1}'

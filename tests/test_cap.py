@@ -13,14 +13,14 @@ import gevent
 import httpx
 import pytest
 
-from pushsvc.commands import Command
-from pushsvc.event import BEGINNING
-from pushsvc.hub import Hub
-from pushsvc.keys import ALONE as keys
-from pushsvc.outlet import QueueOutlet
-from pushsvc.presence import GIVE_WAY, Presence
-from pushsvc.store import Store, connect
-from pushsvc.subscriber import Subscriber
+from pushsvc.delivery.hub import Hub
+from pushsvc.delivery.subscriber import Subscriber
+from pushsvc.delivery.transports.queued import QueueOutlet
+from pushsvc.events.event import BEGINNING
+from pushsvc.storage.presence import GIVE_WAY, Presence
+from pushsvc.storage.redis.client import Store, connect
+from pushsvc.storage.redis.keys import ALONE as keys
+from pushsvc.storage.redis.scripts import Command
 from tests.conftest import Start
 from tests.eventsource import EventSource, until
 from tests.stack import Stack, connections

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pushsvc import chunks, sse
-from pushsvc.chunks import Chunk, Malformed
-from pushsvc.joining import joined
+from pushsvc.events import sse
+from pushsvc.llm import openai
+from pushsvc.llm.joining import joined
+from pushsvc.llm.openai import Chunk, Malformed
 
 STREAM = (
     b"\xef\xbb\xbf: hello\r\ndata: one\r\n\r\n"
@@ -69,16 +70,16 @@ def chunk(text: str | None = None, index: int = 0, **members: Any) -> dict[str, 
 
 
 def parsed(*values: dict[str, Any]) -> list[Chunk]:
-    return [chunks.parse(json.dumps(value).encode()) for value in values]
+    return [openai.parse(json.dumps(value).encode()) for value in values]
 
 
 def framed(*values: dict[str, Any]) -> list[dict[str, Any]]:
-    return [json.loads(sse.read_event(frame)[1]) for frame in chunks.frames(parsed(*values))]
+    return [json.loads(sse.read_event(frame)[1]) for frame in openai.frames(parsed(*values))]
 
 
 def test_one_chunk_passes_as_it_came() -> None:
     raw = b'{ "choices" : [ {"delta" : {"content":"\\u00fc"} } ],  "x": 1.50 }'
-    assert chunks.frames([chunks.parse(raw)]) == [b"data: " + raw + b"\n\n"]
+    assert openai.frames([openai.parse(raw)]) == [b"data: " + raw + b"\n\n"]
 
 
 def test_text_that_comes_together_is_joined() -> None:
@@ -125,7 +126,7 @@ def test_tool_calls_grow_and_log_probabilities_follow() -> None:
         names = {"id": f"call{index}", "type": "function"} if "name" in function else {}
         return {"index": index, "function": function} | names
 
-    whole = chunks.completion(
+    whole = openai.completion(
         joined(
             [
                 chunk(None, delta={"role": "assistant", "tool_calls": [call(0, name="f", arguments="")]}),
@@ -160,7 +161,7 @@ def test_a_completion_and_its_chunk_say_the_same() -> None:
         "id": "c", "object": "chat.completion", "model": "m",
         "choices": [{"index": 0, "finish_reason": "stop", "logprobs": None, "message": message}],
     }  # fmt: skip
-    assert chunks.completion(joined([chunks.chunk_of(whole)])) == whole
+    assert openai.completion(joined([openai.chunk_of(whole)])) == whole
 
 
 @pytest.mark.parametrize(
@@ -173,24 +174,24 @@ def test_a_completion_and_its_chunk_say_the_same() -> None:
 )  # fmt: skip
 def test_what_no_server_should_send(raw: bytes) -> None:
     with pytest.raises(Malformed):
-        chunks.parse(raw)
+        openai.parse(raw)
 
 
 @pytest.mark.parametrize("choice", [{}, {"message": None}, {"index": 0, "finish_reason": "stop"}])
 def test_choices_that_say_nothing(choice: dict[str, Any]) -> None:
-    whole = chunks.parse(json.dumps({"choices": [choice]}).encode()).value
-    assert chunks.text(whole) == ""
-    assert chunks.usage(whole, [])["completion_tokens"] == 0
-    assert chunks.chunk_of(whole)["choices"][0]["delta"] == {}
+    whole = openai.parse(json.dumps({"choices": [choice]}).encode()).value
+    assert openai.text(whole) == ""
+    assert openai.usage(whole, [])["completion_tokens"] == 0
+    assert openai.chunk_of(whole)["choices"][0]["delta"] == {}
 
 
 def test_usage_is_the_server_s_or_an_estimate_that_says_so() -> None:
-    whole = chunks.completion(joined([chunk("x" * 41)]))
+    whole = openai.completion(joined([chunk("x" * 41)]))
     messages = [{"role": "user", "content": [{"type": "text", "text": "12345678"}, {"type": "image_url"}]}]
-    assert chunks.usage(whole, messages) == {
+    assert openai.usage(whole, messages) == {
         "prompt_tokens": 2, "completion_tokens": 11, "total_tokens": 13, "estimated": True,
     }  # fmt: skip
-    assert chunks.usage(whole | {"usage": {"total_tokens": 5}}, messages) == {"total_tokens": 5}
-    thought = chunks.completion(joined([chunk(None, delta={"reasoning_content": "x" * 40}), chunk("y" * 4)]))
-    assert chunks.usage(thought, messages)["completion_tokens"] == 11
-    assert chunks.usage(thought | {"usage": {}}, messages)["estimated"] is True
+    assert openai.usage(whole | {"usage": {"total_tokens": 5}}, messages) == {"total_tokens": 5}
+    thought = openai.completion(joined([chunk(None, delta={"reasoning_content": "x" * 40}), chunk("y" * 4)]))
+    assert openai.usage(thought, messages)["completion_tokens"] == 11
+    assert openai.usage(thought | {"usage": {}}, messages)["estimated"] is True

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from pushsvc.keys import ALONE as keys
+from pushsvc.storage.redis.keys import ALONE as keys
 from tests.conftest import Start
 from tests.eventsource import DEADLINE, EventSource, until
 from tests.stack import ROOT, Stack, command, free_port

@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 import redis
 
+from pushsvc.checks.start import check_redis
 from pushsvc.config import Settings
 from pushsvc.errors import ConfigError
-from pushsvc.keys import DEFAULT_PREFIX, Keys, place, slot
-from pushsvc.redis_checks import check_redis
+from pushsvc.storage.redis.keys import DEFAULT_PREFIX, Keys, place, slot
 from tests import accounts, behaviour, matrix
 from tests.behaviour import *
 from tests.eventsource import EventSource, until

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pushsvc.cursor import PARAMETERS, Cursor, read_cursor
 from pushsvc.errors import Invalid
-from pushsvc.event import EventId
-from pushsvc.keys import ALONE, Keys
+from pushsvc.events.event import EventId
+from pushsvc.storage.cursor import PARAMETERS, Cursor, read_cursor
+from pushsvc.storage.redis.keys import ALONE, Keys
 
 number = st.integers(0, 2**64 - 1)
 ids = st.builds(EventId, number, number)

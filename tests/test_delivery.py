@@ -13,24 +13,24 @@ from typing import Any
 import gevent
 import pytest
 
-from pushsvc.burst import Burst, Live
-from pushsvc.channels import Channels
-from pushsvc.connections import Connections
-from pushsvc.delivery import plan, runs
-from pushsvc.entries import Entry, Slice
-from pushsvc.event import BEGINNING, EventId
-from pushsvc.eventlog import Clock
-from pushsvc.hub import Hub
-from pushsvc.lives import Lives
-from pushsvc.loops import Turn
-from pushsvc.outlet import REPLAY_SECONDS, QueueOutlet
-from pushsvc.poll import EpollPoll
-from pushsvc.room import Room
-from pushsvc.shelf import SHELF_SECONDS, Shelf
-from pushsvc.sockets import SocketOutlet, write_all
-from pushsvc.subscriber import HELD_EVENTS, SLOW_SECONDS, Reason, Subscriber
-from pushsvc.turnstile import Turnstile
-from pushsvc.wheel import Wheel
+from pushsvc.concurrency.loops import Turn
+from pushsvc.concurrency.poll import EpollPoll
+from pushsvc.concurrency.throttle import Turnstile
+from pushsvc.delivery.capacity import Room
+from pushsvc.delivery.channels import Channels
+from pushsvc.delivery.fanout import plan, runs
+from pushsvc.delivery.hub import Hub
+from pushsvc.delivery.read_cache import SHELF_SECONDS, Shelf
+from pushsvc.delivery.subscriber import HELD_EVENTS, SLOW_SECONDS, Reason, Subscriber
+from pushsvc.delivery.subscribers import Connections
+from pushsvc.delivery.timer_wheel import Wheel
+from pushsvc.delivery.transports.detached import SocketOutlet, write_all
+from pushsvc.delivery.transports.queued import REPLAY_SECONDS, QueueOutlet
+from pushsvc.events.encoded import Burst, Live
+from pushsvc.events.event import BEGINNING, EventId
+from pushsvc.storage.entries import Entry, Slice
+from pushsvc.storage.log import Clock
+from pushsvc.storage.redis.epochs import Lives
 
 
 def at(number: int) -> EventId:
@@ -194,7 +194,7 @@ def test_one_full_and_one_broken_socket_harm_no_other(pairs: list[tuple[socket.s
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> Hub:
     """Without a bus; it looks up after each connection."""
-    monkeypatch.setattr("pushsvc.hub.LOOK", 1)
+    monkeypatch.setattr("pushsvc.delivery.hub.LOOK", 1)
     nothing: Any = SimpleNamespace(ask=lambda: None)
     connections = Connections(
         nothing, lambda subscriber: None, heartbeat_seconds=15, retry_seconds=2, send_buffer_bytes=65536, poll=EpollPoll

@@ -8,8 +8,9 @@ from typing import Any
 import httpx
 import pytest
 
-from pushsvc import chunks, exact_json, question, sse
 from pushsvc.errors import Invalid
+from pushsvc.events import exact_json, sse
+from pushsvc.llm import openai, request
 from tests.eventsource import EventSource, until
 from tests.model import HEAD, Conversation, Model
 from tests.stack import Stack
@@ -35,7 +36,7 @@ def asked(stack: Stack, user: str, body: bytes, path: str = PATH, **headers: str
 def test_a_question_keeps_its_digits(digits: str, more: bytes, members: dict[str, Any]) -> None:
     """Also where something is taken out or put in."""
     raw = b'{%b,"seed":%b,"metadata":{"n":[%b]}%b}' % (MESSAGES, digits.encode(), digits.encode(), more)
-    passed = question.parse(raw, **({"model": ""} | members)).body
+    passed = request.parse(raw, **({"model": ""} | members)).body
     assert b'"seed":%b,' % digits.encode() in passed
     assert b'"n":[%b]' % digits.encode() in passed
     assert b"on_disconnect" not in passed
@@ -46,12 +47,12 @@ def test_a_question_keeps_its_digits(digits: str, more: bytes, members: dict[str
 def test_a_question_that_needs_no_change_passes_as_it_came() -> None:
     raw = b'{ "model" : "x",\n %b, "a": 1.50, "b": "\\u00fc", "stream": true }' % MESSAGES
     twice = b'{"messages":[{"role":"user","content":"q","x":1,"x":2}],"stream":true}'
-    assert question.parse(twice, model="m").body == twice[:-1] + b',"model":"m"}'
+    assert request.parse(twice, model="m").body == twice[:-1] + b',"model":"m"}'
     for stream in (None, True):
-        assert question.parse(raw, model="m", stream=stream).body == raw
-    assert question.parse(b'{%b,"n":3}' % MESSAGES, model="").choices == 3
+        assert request.parse(raw, model="m", stream=stream).body == raw
+    assert request.parse(b'{%b,"n":3}' % MESSAGES, model="").choices == 3
     for n in (b"null", b"0", b'"2"', b"1.5", b"-1"):
-        assert question.parse(b'{%b,"n":%b}' % (MESSAGES, n), model="").choices == 1
+        assert request.parse(b'{%b,"n":%b}' % (MESSAGES, n), model="").choices == 1
 
 
 @pytest.mark.parametrize(
@@ -65,7 +66,7 @@ def test_a_question_that_needs_no_change_passes_as_it_came() -> None:
 )
 def test_what_no_question_can_be(body: bytes, said: str) -> None:
     with pytest.raises(Invalid, match=said):
-        question.parse(body, model="")
+        request.parse(body, model="")
 
 
 def test_a_whole_character_is_no_half(answering: Stack, user: str, model: Model) -> None:
@@ -89,17 +90,17 @@ def chunk(content: bytes, seq: str) -> bytes:
 def test_chunks_that_are_joined_keep_their_digits(digits: str) -> None:
     """And doubled keys: all but the text stays as it came."""
     parsed = [
-        chunks.parse(chunk(word, digits)) for word in (b"a", b"\\u00fc\\n", "🚀".encode(), b"\\ud83d", b"\\ude80")
+        openai.parse(chunk(word, digits)) for word in (b"a", b"\\u00fc\\n", "🚀".encode(), b"\\ud83d", b"\\ude80")
     ]
     whole = chunk("a\\u00fc\\n🚀\\ud83d\\ude80".encode(), digits)
-    assert chunks.frames(parsed) == [sse.data_frame(whole)]
-    other = chunks.parse(chunk(b"b", digits.replace("0", "7")))
-    assert len(chunks.frames([parsed[0], other])) == 2
+    assert openai.frames(parsed) == [sse.data_frame(whole)]
+    other = openai.parse(chunk(b"b", digits.replace("0", "7")))
+    assert len(openai.frames([parsed[0], other])) == 2
 
 
 def test_what_looks_like_text_and_is_not() -> None:
     odd = [b'{"choices":[{"delta":{"content":"a"}}],"x":{"content":"%b"}}' % each for each in (b"1", b"2")]
-    assert chunks.frames([chunks.parse(raw) for raw in odd]) == [sse.data_frame(raw) for raw in odd]
+    assert openai.frames([openai.parse(raw) for raw in odd]) == [sse.data_frame(raw) for raw in odd]
 
 
 def told(body: str) -> list[str]:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pushsvc.errors import Invalid, TooLarge
-from pushsvc.event import (
+from pushsvc.events.event import (
     MAX_EVENT_NAME,
     MAX_KEY,
     MAX_TOPICS,

@@ -9,7 +9,7 @@ import threading
 import httpx
 import pytest
 
-from pushsvc.event import EventId
+from pushsvc.events.event import EventId
 from tests.conftest import Start
 from tests.eventsource import EventSource, Message, until
 from tests.stack import Stack, connections, read_to_the_end

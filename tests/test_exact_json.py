@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pushsvc import exact_json
-from pushsvc.exact_json import LoneSurrogate, NotJson, Number
+from pushsvc.events import exact_json
+from pushsvc.events.exact_json import LoneSurrogate, NotJson, Number
 
 NUMBERS = [
     "0", "-0", "-0.0", "1", "-1", "1.10", "1.0", "0.1", "1E5", "1e5", "1e+5", "1e-7", "0.0000001", "1e400", "-1e400",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pushsvc.explaining import explained
+from pushsvc.storage.redis.explaining import explained
 
 DENIED = (
     "DENIED Redis is running in protected mode because protected mode is enabled and no password is set for the "

@@ -11,8 +11,8 @@ from contextlib import closing
 import pytest
 import redis
 
-from pushsvc import sentinels
-from pushsvc.sentinels import Said, Sentinels
+from pushsvc.storage.redis.topology import sentinels
+from pushsvc.storage.redis.topology.sentinels import Said, Sentinels
 from tests.eventsource import EventSource, until
 from tests.servers import SERVICE, Relay, Replicated
 from tests.stack import Stack

@@ -16,13 +16,13 @@ from pathlib import Path
 import httpx
 import pytest
 
-from pushsvc import eventlog
 from pushsvc.config import Settings
-from pushsvc.embedded import server_command, socket_path
-from pushsvc.event import Event
-from pushsvc.eventlog import EventLog, Receipt
-from pushsvc.keys import ALONE as keys
-from pushsvc.store import Store, connect
+from pushsvc.events.event import Event
+from pushsvc.stack.valkey import server_command, socket_path
+from pushsvc.storage import log as eventlog
+from pushsvc.storage.log import EventLog, Receipt
+from pushsvc.storage.redis.client import Store, connect
+from pushsvc.storage.redis.keys import ALONE as keys
 from tests.conftest import Start
 from tests.eventsource import until
 from tests.stack import Stack, connections, dies_with_the_tests

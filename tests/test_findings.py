@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import redis
 
+from pushsvc.checks.findings import SECTIONS, findings, parse
 from pushsvc.config import Settings
-from pushsvc.findings import SECTIONS, findings, parse
 from tests.stack import Stack
 
 GOOD = {

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pushsvc.config import Settings
-from pushsvc.forwarding import Forwarding
+from pushsvc.server.forwarding import Forwarding
 
 
 def seen(peer: str, path: str = "/events", **settings: str) -> dict[str, Any]:

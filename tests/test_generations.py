@@ -13,10 +13,10 @@ from typing import Any
 import httpx
 import pytest
 
-from pushsvc.eventlog import EventLog
-from pushsvc.keys import ALONE as keys
-from pushsvc.records import Records
-from pushsvc.store import Store, connect
+from pushsvc.llm.store import Records
+from pushsvc.storage.log import EventLog
+from pushsvc.storage.redis.client import Store, connect
+from pushsvc.storage.redis.keys import ALONE as keys
 from tests.conftest import Start
 from tests.eventsource import EventSource, Message, Parser, until
 from tests.model import HEAD, Conversation, Model, plain, silent

@@ -9,8 +9,8 @@ import gevent
 import gevent.event
 import pytest
 
-from pushsvc.coverage import Trouble
 from pushsvc.health import Health
+from pushsvc.storage.redis.topology.coverage import Trouble
 from tests.eventsource import DEADLINE
 
 LOST = Trouble("a:1", "2 of 3 partitions are lost: the cluster's node a:1 (slots 0-9) is down.")

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from pushsvc.keys import ALONE as keys
+from pushsvc.storage.redis.keys import ALONE as keys
 from tests.conftest import Start
 from tests.eventsource import until
 from tests.stack import Stack

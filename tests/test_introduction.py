@@ -11,16 +11,16 @@ import pytest
 import redis
 from redis.exceptions import NoPermissionError, ReadOnlyError
 
-from pushsvc import eventlog
-from pushsvc.commands import Script
 from pushsvc.errors import TooFewReplicas, Unavailable
-from pushsvc.event import Event, EventId
-from pushsvc.eventlog import EventLog, Receipt
-from pushsvc.keys import ALONE as keys
-from pushsvc.keys import Keys
-from pushsvc.lives import Lives
-from pushsvc.store import Store, connect
-from pushsvc.succession import INTRODUCE, Succession, Unnamed, introduction
+from pushsvc.events.event import Event, EventId
+from pushsvc.storage import log as eventlog
+from pushsvc.storage.log import EventLog, Receipt
+from pushsvc.storage.redis.client import Store, connect
+from pushsvc.storage.redis.epochs import Lives
+from pushsvc.storage.redis.fencing import INTRODUCE, Succession, Unnamed, introduction
+from pushsvc.storage.redis.keys import ALONE as keys
+from pushsvc.storage.redis.keys import Keys
+from pushsvc.storage.redis.scripts import Script
 from tests.eventsource import until
 from tests.servers import Servers
 from tests.stack import Stack, free_port

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from pushsvc import chunks, exact_json
-from pushsvc.joining import joined
+from pushsvc.events import exact_json
+from pushsvc.llm import openai
+from pushsvc.llm.joining import joined
 from tests.test_chunks import chunk
 
 
@@ -154,8 +155,8 @@ def test_the_last_word_at_the_top_level() -> None:
     whole = joined(values)
     assert (whole["timings"], whole["cost"], whole["usage"]) == ({"predicted_n": 3}, 0.3, {"total_tokens": 3})
     assert "obfuscation" not in whole
-    assert "prompt_progress" not in chunks.completion(whole)
-    assert chunks.text(chunks.completion(whole)) == "xxx"
+    assert "prompt_progress" not in openai.completion(whole)
+    assert openai.text(openai.completion(whole)) == "xxx"
 
 
 def test_halves_of_a_character_come_together() -> None:
@@ -174,8 +175,8 @@ def test_an_odd_index_is_the_first_choice(index: Any) -> None:
 
 def test_a_stream_that_ends_with_all_of_the_message() -> None:
     whole = {"role": "assistant", "content": "all"}
-    assert chunks.text(chunks.completion(joined([chunk(None, message=whole)]))) == "all"
-    assert chunks.text(chunks.completion(joined([chunk("a"), chunk("ll", message=whole)]))) == "all"
+    assert openai.text(openai.completion(joined([chunk(None, message=whole)]))) == "all"
+    assert openai.text(openai.completion(joined([chunk("a"), chunk("ll", message=whole)]))) == "all"
 
 
 def test_numbers_keep_their_digits() -> None:

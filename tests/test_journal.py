@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pushsvc import journal as journal_file
+from pushsvc.storage import journal as journal_file
 from tests.test_acknowledged import at, end, process
 
 
@@ -23,7 +23,7 @@ def test_of_a_file_that_is_half_old_nothing_is_taken(tmp_path: Path, monkeypatch
     assert other.of_machine() == {}
     reads = iter([path.read_bytes(), new])
     with monkeypatch.context() as patch:
-        patch.setattr("pushsvc.journal.os.pread", lambda *_: next(reads))
+        patch.setattr("pushsvc.storage.journal.os.pread", lambda *_: next(reads))
         assert other.of_machine() == {b"1-0": at(1000)}, "its writer was done by the second look"
     path.write_bytes(b"1-0 2000-0\n")
     assert other.of_machine() == {b"1-0": at(2000)}, "as the version before wrote it"

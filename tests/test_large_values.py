@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from pushsvc.largest import LARGE, Largest, TooLong
+from pushsvc.storage.redis.largest import LARGE, Largest, TooLong
 from tests.conftest import Start
 from tests.eventsource import EventSource
 from tests.model import HEAD, Conversation, Model

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import pytest
 import redis
 
-from pushsvc.addresses import parse
-from pushsvc.cluster import nodes_of
-from pushsvc.keys import COUNTED, Keys, slot
-from pushsvc.layout import Layout, WrongPartitions
+from pushsvc.addresses.redis_address import parse
+from pushsvc.storage.redis.keys import COUNTED, Keys, slot
+from pushsvc.storage.redis.topology.cluster import nodes_of
+from pushsvc.storage.redis.topology.layout import Layout, WrongPartitions
 from tests.servers import Cluster
 
 PARTITIONS = 8

@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pushsvc.acknowledged import Acknowledged
-from pushsvc.commands import Command
-from pushsvc.event import BEGINNING, EventId
-from pushsvc.eventlog import Clock, EventLog
-from pushsvc.keys import ALONE as keys
-from pushsvc.lives import Hole, Lives
-from pushsvc.recovery import Recovery
-from pushsvc.succession import MOST_LIVES
+from pushsvc.delivery.catch_up import Recovery
+from pushsvc.events.event import BEGINNING, EventId
+from pushsvc.storage.acknowledged import Acknowledged
+from pushsvc.storage.log import Clock, EventLog
+from pushsvc.storage.redis.epochs import Hole, Lives
+from pushsvc.storage.redis.fencing import MOST_LIVES
+from pushsvc.storage.redis.keys import ALONE as keys
+from pushsvc.storage.redis.scripts import Command
 from tests.eventsource import EventSource, until
 from tests.restored import backup, put_back, restart, without_redis
 from tests.stack import Stack

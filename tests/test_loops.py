@@ -8,11 +8,11 @@ from collections.abc import Mapping
 import gevent.event
 import pytest
 
+from pushsvc.concurrency.loops import Loop
+from pushsvc.delivery.positions import Positions
 from pushsvc.errors import Unavailable
-from pushsvc.event import EventId
-from pushsvc.eventlog import EventLog
-from pushsvc.loops import Loop
-from pushsvc.positions import Positions
+from pushsvc.events.event import EventId
+from pushsvc.storage.log import EventLog
 from tests.eventsource import DEADLINE
 
 

@@ -10,14 +10,14 @@ from collections.abc import Iterator
 import pytest
 import redis
 
-from pushsvc.commands import Script
+from pushsvc.delivery.replay import Late, Replay
 from pushsvc.errors import Unavailable
-from pushsvc.event import Event, EventId
-from pushsvc.eventlog import Clock, EventLog, Receipt
-from pushsvc.keys import ALONE as keys
-from pushsvc.lives import Lives
-from pushsvc.replay import Late, Replay
-from pushsvc.store import Store, connect
+from pushsvc.events.event import Event, EventId
+from pushsvc.storage.log import Clock, EventLog, Receipt
+from pushsvc.storage.redis.client import Store, connect
+from pushsvc.storage.redis.epochs import Lives
+from pushsvc.storage.redis.keys import ALONE as keys
+from pushsvc.storage.redis.scripts import Script
 from tests.conftest import Start
 from tests.eventsource import until
 from tests.stack import Stack

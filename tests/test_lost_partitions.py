@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from pushsvc.keys import COUNTED, Keys, place, slot
+from pushsvc.storage.redis.keys import COUNTED, Keys, place, slot
 from tests.eventsource import EventSource, until
 from tests.servers import Cluster
 from tests.stack import Stack, alive

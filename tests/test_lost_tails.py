@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import redis
 
-from pushsvc.keys import ALONE as keys
+from pushsvc.storage.redis.keys import ALONE as keys
 from tests.eventsource import until
 from tests.servers import Relay, Servers
 from tests.stack import Stack, free_port

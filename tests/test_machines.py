@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from pushsvc.config import Settings
-from pushsvc.proxy import nginx_command
-from pushsvc.wheels import how_to_get
+from pushsvc.stack.nginx import nginx_command
+from pushsvc.stack.wheels import how_to_get
 from tests.programs import need
 from tests.stack import ROOT
 
@@ -61,7 +61,7 @@ def install(lines: str, folder: Path, *programs: str) -> subprocess.CompletedPro
         (folder / name).write_text("#!/bin/sh\n")
         (folder / name).chmod(0o755)
     environ = os.environ | {"PIP_NO_INDEX": "1", "PATH": str(folder)}
-    words = [sys.executable, "-m", "pushsvc.wheels", str(folder / "requirements.txt")]
+    words = [sys.executable, "-m", "pushsvc.stack.wheels", str(folder / "requirements.txt")]
     return subprocess.run(words, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=60)
 
 
@@ -111,7 +111,7 @@ def test_the_systems_nginx_writes_nowhere_but_with_us(tmp_path: Path, monkeypatc
     built = "--prefix=/usr --http-client-body-temp-path=/var/lib/nginx/body --http-proxy-temp-path=/var/lib/nginx/proxy"
     wrapper.write_text(f'#!/bin/sh\n[ "$1" = -V ] && echo "configure arguments: {built}" >&2 || exec {real} "$@"\n')
     wrapper.chmod(0o755)
-    monkeypatch.setattr("pushsvc.proxy._find_nginx", lambda: str(wrapper))
+    monkeypatch.setattr("pushsvc.stack.nginx._find_nginx", lambda: str(wrapper))
     done = subprocess.run([*nginx_command(Settings(data_dir=tmp_path)), "-t"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "nginx" / "client-body").is_dir()

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pushsvc import members
-from pushsvc.exact_json import NotJson
-from pushsvc.members import Member
+from pushsvc.events.exact_json import NotJson
+from pushsvc.llm import members
+from pushsvc.llm.members import Member
 
 values = st.recursive(
     st.none() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8),

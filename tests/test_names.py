@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pushsvc.event import BEGINNING, MAX_TOPICS, answer_channel, topic_channel, user_channel
-from pushsvc.keys import Keys
-from pushsvc.outlet import QueueOutlet
-from pushsvc.subscriber import Listener, Subscriber
+from pushsvc.delivery.subscriber import Listener, Subscriber
+from pushsvc.delivery.transports.queued import QueueOutlet
+from pushsvc.events.event import BEGINNING, MAX_TOPICS, answer_channel, topic_channel, user_channel
+from pushsvc.storage.redis.keys import Keys
 from tests.eventsource import EventSource
 from tests.stack import SECRET, Stack
 

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from pushsvc.event import BEGINNING, EventId
-from pushsvc.eventlog import EventLog
-from pushsvc.keys import ALONE as keys
-from pushsvc.keys import Keys
-from pushsvc.lives import Lives
-from pushsvc.store import Store, connect
+from pushsvc.events.event import BEGINNING, EventId
+from pushsvc.storage.log import EventLog
+from pushsvc.storage.redis.client import Store, connect
+from pushsvc.storage.redis.epochs import Lives
+from pushsvc.storage.redis.keys import ALONE as keys
+from pushsvc.storage.redis.keys import Keys
 from tests.eventsource import EventSource, until
 from tests.restored import backup, put_back, restart, without_redis
 from tests.stack import Stack

@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from pushsvc.config import Settings
-from pushsvc.proxy import nginx_command
+from pushsvc.stack.nginx import nginx_command
 from tests.eventsource import until
 from tests.programs import OPENSSL, need
 from tests.stack import ROOT, Stack, alive, command, dies_with_the_tests, free_port, spoken
@@ -117,7 +117,7 @@ def test_malformed_requests_are_problems(stack: Stack, request_line: str, status
 def test_what_up_cannot_share_with_nginx_is_a_file(tmp_path: Path) -> None:
     """Under systemd standard error is a socket, which nginx cannot open."""
     words = [sys.executable, "-c", "import sys; from pathlib import Path; from pushsvc.config import Settings\n"
-             "from pushsvc.proxy import nginx_command\n"
+             "from pushsvc.stack.nginx import nginx_command\n"
              "print(*nginx_command(Settings(data_dir=Path(sys.argv[1]))), sep='\\n')", str(tmp_path)]  # fmt: skip
     ours, theirs = socket.socketpair()
     with ours, theirs:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from pushsvc.origins import parse
+from pushsvc.addresses.origins import parse
 from tests.conftest import Start
 from tests.stack import Stack
 

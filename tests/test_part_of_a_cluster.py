@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from pushsvc.keys import Keys, place, slot
+from pushsvc.storage.redis.keys import Keys, place, slot
 from tests.eventsource import EventSource, until
 from tests.programs import REDIS, need
 from tests.servers import Cluster, Relay

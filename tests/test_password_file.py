@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from pushsvc.password_file import read
+from pushsvc.storage.redis.topology.password_file import read
 from tests.checking import refused
 from tests.eventsource import until
 from tests.servers import Servers

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pushsvc import sse
-from pushsvc.burst import Burst, Live
-from pushsvc.event import EventId
-from pushsvc.proof import proof_in, proofs_in, with_proof, without_proof
+from pushsvc.events import sse
+from pushsvc.events.encoded import Burst, Live
+from pushsvc.events.event import EventId
+from pushsvc.events.proof import proof_in, proofs_in, with_proof, without_proof
 from tests.eventsource import Parser
 
 PROOF = "Ab3_-" * 6

@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from pushsvc.config import Settings
-from pushsvc.proxy import nginx_command
+from pushsvc.stack.nginx import nginx_command
 from tests.conftest import Start
 from tests.eventsource import EventSource, until
 from tests.stack import Stack, dies_with_the_tests, free_port

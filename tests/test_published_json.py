@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pushsvc.content_coding import MOST_BYTES, decoded
 from pushsvc.errors import Invalid, TooLarge, UnsupportedMedia
-from pushsvc.event import RESERVED, Limits, parse_publication
-from pushsvc.exact_json import loads_items
+from pushsvc.events.event import RESERVED, Limits, parse_publication
+from pushsvc.events.exact_json import loads_items
+from pushsvc.web.content_coding import MOST_BYTES, decoded
 from tests.stack import Stack
 
 NUMBERS = [

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 import redis
 
-from pushsvc import redis_checks
+from pushsvc.checks import start as redis_checks
 from pushsvc.errors import Unavailable
-from pushsvc.keys import ALONE
+from pushsvc.storage.redis.keys import ALONE
 from tests.checking import account, check, configured, port_of, refused
 from tests.conftest import Start
 from tests.eventsource import until
@@ -48,7 +48,7 @@ def test_what_other_products_lack_is_named(bare: redis.Redis, rewrite: Callable[
 
 
 def test_a_subscription_that_hears_nothing(bare: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pushsvc.connecting.ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr("pushsvc.storage.redis.topology.connecting.ANSWER_SECONDS", 0.3)
     with filtering(port_of(bare), lambda words: [b"GET", b"-"] if words[0] == b"SPUBLISH" else words) as port:
         assert "nothing comes of SPUBLISH on" in refused(f"redis://127.0.0.1:{port}")
     with filtering(port_of(bare), in_scripts("SPUBLISH", None)) as port:

@@ -9,13 +9,15 @@ from pathlib import Path
 import pytest
 import redis
 
-from pushsvc import rights
-from pushsvc.commands import Script
-from pushsvc.keys import ALONE, Keys
+import pushsvc
+from pushsvc.checks import rights
+from pushsvc.storage.redis.keys import ALONE, Keys
+from pushsvc.storage.redis.scripts import Script
 from tests.accounts import least
 from tests.checking import account, check, port_of, refused
 from tests.filtering import filtering
 
+PACKAGE = Path(pushsvc.__file__).parent
 COMMANDS = sorted(
     {*rights.in_scripts(), *(command[0] for command in rights.by_themselves(ALONE, wait=True))}
     | {"EVAL", "EVALSHA", "SCRIPT LOAD", "SSUBSCRIBE", "SUNSUBSCRIBE", "INFO"}
@@ -67,13 +69,11 @@ def test_every_kind_of_key_is_tried() -> None:
 
 def test_every_command_that_the_service_sends_is_tried() -> None:
     """Those of scripts are found in them. Those in Python are tuples whose first word is one."""
-    table = dict.fromkeys(
-        re.findall(r"^  ([A-Z]+) = ", Path(rights.__file__).with_name("lua").joinpath("rights.lua").read_text(), re.M)
-    )
+    table = dict.fromkeys(re.findall(r"^  ([A-Z]+) = ", (PACKAGE / "storage/redis/lua/rights.lua").read_text(), re.M))
     assert set(rights.in_scripts()) <= table.keys()
     written = set()
-    for path in Path(rights.__file__).parent.glob("*.py"):
-        if path.name not in ("rights.py", "rehearsal.py", "redis_checks.py"):
+    for path in PACKAGE.rglob("*.py"):
+        if path.name not in ("rights.py", "rehearsal.py", "start.py"):
             written |= set(
                 re.findall(
                     r"\(\"([A-Z]{3,})\", (?:\*?self\._keys|\*?\(?keys\.|name|names?\b|\*names)", path.read_text()

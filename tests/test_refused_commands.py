@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import redis
 
-from pushsvc.commands import Script
+from pushsvc.storage.redis.scripts import Script
 from tests.stack import Stack
 
 # The script sees another `redis`, which refuses the k-th of its commands on a key, each time: so it is with rights.

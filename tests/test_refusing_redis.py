@@ -17,11 +17,11 @@ from redis.exceptions import (
     TryAgainError,
 )
 
-import pushsvc.eventlog  # noqa: F401  # so that its scripts are known, whichever tests are run
-from pushsvc.commands import Script
+import pushsvc.storage.log  # noqa: F401  # so that its scripts are known, whichever tests are run
 from pushsvc.errors import Full, NoRights, PushError, ReadsOnly, TooFewReplicas, Unavailable, Unreached
-from pushsvc.lane import NotSent
-from pushsvc.store import LOST, _Said, refusal
+from pushsvc.storage.redis.client import LOST, _Said, refusal
+from pushsvc.storage.redis.pipeline import NotSent
+from pushsvc.storage.redis.scripts import Script
 from tests.conftest import Start
 from tests.eventsource import EventSource, until
 from tests.filtering import filtering
@@ -136,7 +136,7 @@ def test_a_publish_waits_for_who_is_busy(start: Start, user: str) -> None:
 
 def test_the_same_refusal_is_one_line_a_second(caplog: pytest.LogCaptureFixture) -> None:
     said = _Said()
-    with caplog.at_level(logging.WARNING, "pushsvc.store"):
+    with caplog.at_level(logging.WARNING, "pushsvc.storage.redis.client"):
         for _ in range(100):
             said.warn(ResponseError("NOREPLICAS Not enough good replicas to write."))
         said.warn(ResponseError("BUSY"))

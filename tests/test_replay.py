@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pushsvc import sse
-from pushsvc.entries import Entry, Slice
-from pushsvc.event import BEGINNING, EventId
-from pushsvc.eventlog import Clock
-from pushsvc.lives import Lives
-from pushsvc.replay import Page, Replay
+from pushsvc.delivery.replay import Page, Replay
+from pushsvc.events import sse
+from pushsvc.events.event import BEGINNING, EventId
+from pushsvc.storage.entries import Entry, Slice
+from pushsvc.storage.log import Clock
+from pushsvc.storage.redis.epochs import Lives
 
 
 def at(ms: int) -> EventId:

@@ -19,8 +19,8 @@ from tests.eventsource import until
 from tests.stack import ROOT, Stack, alive, command, copied
 from tests.test_faults import publishing
 
-LOADED_BY_THE_MASTER = "worker.py", "config.py"
-LOADED_BY_WORKERS = "views.py"
+LOADED_BY_THE_MASTER = "server/worker.py", "config.py"
+LOADED_BY_WORKERS = "web/views.py"
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +157,7 @@ def test_a_reload_is_refused_where_the_new_code_does_not_load(reloaded: Stack) -
         return subprocess.run(check.split(), cwd=reloaded.folder, env=environ, capture_output=True).returncode
 
     assert checked() == 0
-    views = Path(reloaded.folder, "pushsvc", "views.py")
+    views = Path(reloaded.folder, "pushsvc", "web", "views.py")
     text = views.read_text()
     views.write_text(text + "\nimport something_that_was_not_installed\n")
     try:

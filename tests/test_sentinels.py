@@ -12,7 +12,7 @@ from contextlib import suppress
 import pytest
 import redis
 
-from pushsvc.store import connect
+from pushsvc.storage.redis.client import connect
 from tests.eventsource import until
 from tests.servers import Replicated
 from tests.stack import Stack

@@ -69,7 +69,7 @@ def test_tls_in_gunicorn(stack: Stack, tmp_path: Path, user: str) -> None:
          "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate],
         check=True, capture_output=True,
     )  # fmt: skip
-    words = ["--config", "pushsvc/gunicorn_conf.py", "--certfile", certificate, "--keyfile", key]
+    words = ["--config", "pushsvc/server/gunicorn_conf.py", "--certfile", certificate, "--keyfile", key]
     trust = ssl.create_default_context(cafile=certificate)
     with (
         gunicorn(stack, tmp_path, *words, scheme="https") as url,
@@ -89,14 +89,14 @@ def test_tls_in_gunicorn(stack: Stack, tmp_path: Path, user: str) -> None:
 def test_our_worker_does_without_our_configuration(stack: Stack, tmp_path: Path, user: str) -> None:
     fields = {f"X-Field-{number}": "-" for number in range(100)} | {"Cookie": f"x={'y' * 12_288}"}
     claims = {"Script_Name": "/evil", "X-Forwarded-Ssl": "off", "X-Forwarded-Proto": "https"}
-    with gunicorn(stack, tmp_path, "--worker-class", "pushsvc.worker.PushWorker") as url:
+    with gunicorn(stack, tmp_path, "--worker-class", "pushsvc.server.worker.PushWorker") as url:
         for headers in (fields, claims):
             answer = stack.post("/tickets", {"user": user}, stack.bearer(user) | headers, base=url)
             assert (answer.status_code, answer.json().get("url", "")[:8]) == (200, "/events?"), answer.text
         assert stack.post("/evil/tickets", {"user": user}, stack.bearer(user) | claims, base=url).status_code == 404
 
 
-@pytest.mark.parametrize("worker", ["pushsvc.worker.PushWorker", "gevent", "sync"])
+@pytest.mark.parametrize("worker", ["pushsvc.server.worker.PushWorker", "gevent", "sync"])
 def test_what_redis_refuses_is_said_though_nobody_looked_before(stack: Stack, tmp_path: Path, worker: str) -> None:
     stack.redis.execute_command("ACL", "SETUSER", "someone", "on", ">hunter2", "~*", "&*", "+@all", "-xtrim")
     try:

@@ -8,8 +8,8 @@ import signal
 import pytest
 from gunicorn.workers.ggevent import GeventWorker
 
-from pushsvc.shifts import Shifts
-from pushsvc.worker import PushWorker
+from pushsvc.server.reload import Shifts
+from pushsvc.server.worker import PushWorker
 
 
 def test_a_shift_waits_for_the_next_and_for_no_other() -> None:

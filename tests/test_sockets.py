@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager, suppress
 import httpx
 import pytest
 
-from pushsvc.keys import ALONE as keys
+from pushsvc.storage.redis.keys import ALONE as keys
 from tests.conftest import Start
 from tests.eventsource import until
 from tests.stack import Stack, connections

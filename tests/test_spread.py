@@ -8,7 +8,7 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pushsvc.spread import LATE_SECONDS, spread
+from pushsvc.concurrency.pacing import LATE_SECONDS, spread
 
 
 def departures(count: int, seconds: float, held_up: Callable[[int], float] = lambda _: 0.0) -> list[float]:

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pushsvc import sse
-from pushsvc.event import EventId
+from pushsvc.events import sse
+from pushsvc.events.event import EventId
 from tests.eventsource import Message, Parser
 
 numbers = st.integers(0, 2**64 - 1)

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from pushsvc import stopping
+from pushsvc.server import stopping
 from tests.conftest import Start
 from tests.eventsource import until
 from tests.stack import ROOT, Stack, alive

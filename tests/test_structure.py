@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pushsvc import members, question, structure
 from pushsvc.errors import Invalid, TooLarge
+from pushsvc.llm import members, request, structure
 
 MESSAGES = b'"messages":[{"role":"user","content":"q"}]'
 TEXTS = st.text(alphabet='[]{},"\\:a\n', max_size=5)
@@ -53,22 +53,22 @@ def test_what_is_no_json_is_left_to_its_reader(raw: bytes) -> None:
 @pytest.mark.parametrize("item", [b"1", b"[]", b'""', b'{"a":1}', b"[" * 90 + b"]" * 90, b'{"":{}}'])
 def test_a_question_of_too_many_values_is_refused(item: bytes) -> None:
     """Each would take a hundred bytes, and all of them the worker's time."""
-    for most, raises in ((question.MOST_VALUES // 200, False), (question.MOST_VALUES + 1, True)):
+    for most, raises in ((request.MOST_VALUES // 200, False), (request.MOST_VALUES + 1, True)):
         raw = b'{%b,"x":[%b]}' % (MESSAGES, b",".join([item] * most))
         if not raises:
-            question.parse(raw, model="m", stream=True)
+            request.parse(raw, model="m", stream=True)
             continue
         with pytest.raises(TooLarge, match="more than 100000 values"):
-            question.parse(raw, model="m")
+            request.parse(raw, model="m")
 
 
 def test_a_question_of_too_many_members_is_refused() -> None:
     some = b",".join(b'"m%d":1' % number for number in range(members.MOST_MEMBERS))
     with pytest.raises(Invalid, match="more than 1000 members"):
-        question.parse(b"{%b,%b}" % (MESSAGES, some), model="m")
-    assert question.parse(b"{%b,%b}" % (MESSAGES, some.rpartition(b",")[0]), model="m").choices == 1
+        request.parse(b"{%b,%b}" % (MESSAGES, some), model="m")
+    assert request.parse(b"{%b,%b}" % (MESSAGES, some.rpartition(b",")[0]), model="m").choices == 1
 
 
 def test_text_counts_as_one_value_whatever_it_holds() -> None:
     said = json.dumps({"messages": [{"role": "user", "content": '[{,"\\' * 200_000}]}).encode()
-    assert question.parse(said, model="").body == said
+    assert request.parse(said, model="").body == said

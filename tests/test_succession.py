@@ -13,16 +13,16 @@ import gevent
 import pytest
 import redis
 
-from pushsvc import eventlog
-from pushsvc.entries import Slice
+from pushsvc.delivery.read_cache import Shelf
 from pushsvc.errors import Unavailable
-from pushsvc.event import BEGINNING, Event, EventId
-from pushsvc.eventlog import Clock, EventLog, Receipt
-from pushsvc.keys import ALONE as keys
-from pushsvc.lives import Lives
-from pushsvc.shelf import Shelf
-from pushsvc.store import Store, connect
-from pushsvc.succession import MOST_LIVES, Replaced, Succession
+from pushsvc.events.event import BEGINNING, Event, EventId
+from pushsvc.storage import log as eventlog
+from pushsvc.storage.entries import Slice
+from pushsvc.storage.log import Clock, EventLog, Receipt
+from pushsvc.storage.redis.client import Store, connect
+from pushsvc.storage.redis.epochs import Lives
+from pushsvc.storage.redis.fencing import MOST_LIVES, Replaced, Succession
+from pushsvc.storage.redis.keys import ALONE as keys
 from tests.eventsource import EventSource, until
 from tests.servers import Relay, Servers
 from tests.stack import Stack, free_port

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pushsvc import auth
-from pushsvc.keys import ALONE
+from pushsvc.storage.redis.keys import ALONE
 from tests.conftest import Start
 from tests.eventsource import DEADLINE, EventSource
 from tests.model import HEAD, Conversation, Model

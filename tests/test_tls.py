@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from pushsvc.addresses import parse
-from pushsvc.connecting import check_files
+from pushsvc.addresses.redis_address import parse
 from pushsvc.errors import ConfigError
-from pushsvc.keys import Keys
-from pushsvc.store import connect
+from pushsvc.storage.redis.client import connect
+from pushsvc.storage.redis.keys import Keys
+from pushsvc.storage.redis.topology.connecting import check_files
 from tests.checking import check, refused
 from tests.stack import ROOT, Stack
 from tests.tls import TlsServers

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import redis
 
-from pushsvc.keys import SLOTS
+from pushsvc.storage.redis.keys import SLOTS
 from tests import programs
 from tests.eventsource import until
 from tests.servers import SERVICE

@@ -1,0 +1,1 @@
+"""Where something is, read strictly: Redis, web origins. Pure."""

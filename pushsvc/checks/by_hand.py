@@ -1,0 +1,36 @@
+"""What `up` and `serve` look at before they start is looked at beside the start where gunicorn was started by hand."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from threading import Thread
+
+from pushsvc.checks.remarks import MARK
+from pushsvc.config import Settings
+from pushsvc.errors import ConfigError
+from pushsvc.stack.valkey import redis_url
+
+logger = logging.getLogger(__name__)
+
+
+def look_once(settings: Settings) -> None:
+    """In a thread (of gevent's, if that has patched them), so that nobody waits for Redis. Our own worker class has its
+    first worker look, others look in each worker."""
+    if MARK not in os.environ and "pushsvc.server.worker" not in sys.modules:
+        look_aside(settings)
+
+
+def look_aside(settings: Settings) -> None:
+    Thread(target=_look, args=(settings,), daemon=True).start()
+
+
+def _look(settings: Settings) -> None:
+    from pushsvc.checks.start import check_redis  # which most workers never need
+
+    try:
+        for warning in check_redis(redis_url(settings), settings):
+            logger.warning("%s", warning)
+    except ConfigError as error:
+        logger.error("%s", error.detail)

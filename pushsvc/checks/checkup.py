@@ -1,0 +1,94 @@
+"""What a worker cannot do with a partition, or should not, though its Redis answers: looked for all the time."""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+import gevent
+
+from pushsvc.checks.findings import findings, parse
+from pushsvc.concurrency.loops import Loop
+from pushsvc.config import Settings
+from pushsvc.errors import NoRights, PushError, Unavailable, Unconfirmed, Unwritable
+from pushsvc.storage.presence import Presence
+from pushsvc.storage.redis.client import Store
+from pushsvc.storage.redis.scripts import Command
+
+LOOK_SECONDS: Final = 1.0
+POLICY_SECONDS: Final = 5.0  # between two looks at INFO; so long may publishes be taken that can be evicted
+WAIT_SECONDS: Final = 2.0  # where replicas are missing, each look holds publishes up
+
+
+class Checkup:
+    """Keeps both lanes open, so that one that cannot be opened is noticed before somebody needs it."""
+
+    def __init__(self, store: Store, settings: Settings, presence: Presence) -> None:
+        self._store = store
+        self._settings = settings
+        self._presence = presence
+        self._policy_at = self._waited_at = float("-inf")  # monotonic times
+        self._unconfirmed: str | None = None
+        self.lacking: str | None = "This worker has not read from Redis yet."  # what another worker could have
+        self.loop = Loop("checkup", self._run, expected=(Unavailable,))
+
+    def problems(self) -> dict[str, str]:
+        """What stops publishes, and nothing else: sentences by a word for the kind."""
+        found = {}
+        if self._store.evicts:
+            found["evicts"] = f"Publishes are refused: {self._store.evicts}"
+        if self._unconfirmed:
+            found["replicas"] = f"Publishes are refused: {self._unconfirmed}"
+        if self._presence.refused:
+            found["writes"] = f"Publishes are refused: {_without_advice(self._presence.refused)}"
+        return found
+
+    def _run(self, loop: Loop) -> None:
+        while True:
+            try:
+                for look in (self._read, self._confirm):
+                    try:
+                        look()
+                    except Unavailable:  # what is in between may have closed it just now
+                        look()
+                self.lacking = None
+            except NoRights:
+                self.lacking = None
+                raise
+            except PushError as error:
+                self.lacking = f"This worker lacks a connection to Redis: {_without_advice(error)}"
+            loop.well()
+            gevent.sleep(LOOK_SECONDS)
+
+    def _read(self) -> None:
+        commands: list[Command] = [("GETRANGE", self._store.keys.epoch, -1, -1)]
+        if time.monotonic() - self._policy_at >= POLICY_SECONDS:
+            commands.append(("INFO", "memory"))
+        answer, *info = self._store.read_each(commands)
+        if isinstance(answer, Exception):
+            raise self._store.refusal(answer)
+        for raw in info:
+            self._policy_at = time.monotonic()
+            if isinstance(raw, bytes):
+                found = findings(parse(raw), self._settings)
+                self._store.evicts = next((each.text for each in found if each.evicts), None)
+
+    def _confirm(self) -> None:
+        """Write something, and see whether the replicas that are waited for have it."""
+        pause = LOOK_SECONDS if self._unconfirmed is None else WAIT_SECONDS
+        if not self._settings.wait_replicas or time.monotonic() - self._waited_at < pause:
+            return
+        try:
+            [answer] = self._store.kept_each([self._presence.sign_of_life()])
+            self._unconfirmed = None
+            if isinstance(answer, Exception):
+                raise self._store.refusal(answer)
+        except Unconfirmed as error:
+            self._unconfirmed = _without_advice(error)
+        except Unwritable:
+            pass
+        self._waited_at = time.monotonic()
+
+
+def _without_advice(error: PushError) -> str:
+    return f"{error.detail.partition(';')[0].rstrip('.')}."

@@ -1,0 +1,265 @@
+"""The service's work, done once before it starts: the real scripts, over the real kinds of connection, for a user that
+nobody can be. What that wrote is removed, and nobody hears it."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final
+
+import hiredis
+import redis
+from redis.connection import ConnectionInterface
+from redis.exceptions import NoScriptError, ResponseError
+
+from pushsvc.checks.rights import NOBODY
+from pushsvc.config import Settings
+from pushsvc.errors import PushError
+from pushsvc.events.event import Event
+from pushsvc.llm.outcome import COMPLETED, Ending
+from pushsvc.llm.store import Records, Words
+from pushsvc.storage.log import EventLog
+from pushsvc.storage.presence import Presence
+from pushsvc.storage.redis.client import Store
+from pushsvc.storage.redis.fencing import Succession
+from pushsvc.storage.redis.keys import Keys
+from pushsvc.storage.redis.pipeline import Lane
+from pushsvc.storage.redis.pubsub import batches, subscription
+from pushsvc.storage.redis.scripts import Command, Script
+from pushsvc.storage.tickets import Evidence, Tickets
+
+_SHARED: Final = ("clock", "epoch", "loss", "server", "producers")  # keys that are not of one user or worker
+
+
+class Refused(Exception):
+    """Redis refuses something that the service needs; `command` as people know it."""
+
+    def __init__(self, command: str, error: Exception) -> None:
+        super().__init__(str(error))
+        self.command = command
+        self.error = error
+
+
+class Unheard(Exception):
+    """The subscription does not work, though Redis refuses none of it."""
+
+
+@dataclass
+class _Visitor:
+    """A connection of the user's, as presence counts it."""
+
+    counted_as: str
+    counted: bool = False
+    ousts: bool = True
+
+
+class _Stage(Store):
+    """A Store that says what Redis said, as Refused, and has connections that end."""
+
+    def __init__(self, client: redis.Redis, keys: Keys, succession: Succession, wait_replicas: int) -> None:
+        super().__init__(client, keys, succession, wait_replicas=wait_replicas)
+        self._client = client
+        self._open: dict[int, ConnectionInterface] = {}
+        self._touched: dict[str, None] = {}
+
+    def _run(self, lane: Lane, commands: Sequence[Command], *, refusals: bool = False) -> list[Any]:
+        connection = self.connect(lane)
+        answers = exchange(connection, commands)
+        missing = [number for number, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
+        if missing:  # somebody flushes them all the time
+            exchange(connection, [("SCRIPT", "LOAD", script.source) for script in Script.all])
+            again = exchange(connection, [commands[number] for number in missing])
+            for number, answer in zip(missing, again, strict=True):
+                answers[number] = answer
+        for command, answer in zip(commands, answers, strict=True):
+            keys = command[3 : 3 + command[2]] if command[0].startswith("EVAL") else command[1:2]
+            self._touched.update(dict.fromkeys(keys))
+            if isinstance(answer, Exception):
+                raise Refused(_name(command), answer)
+        return answers
+
+    def send(self, command: Command) -> None:
+        """Here it is waited for."""
+        self.one(command)
+
+    def kept_each(self, commands: Sequence[Command]) -> list[Any]:
+        """How many replicas there are has been looked at; nobody waits for them here."""
+        return self.each(commands)
+
+    def connect(self, lane: Lane | None = None) -> ConnectionInterface:
+        """One for each lane, as that makes it."""
+        lane = lane or self._lane
+        if id(lane) not in self._open:
+            pool = self._client.connection_pool
+            self._open[id(lane)] = pool.connection_class(**pool.connection_kwargs)
+            self._open[id(lane)].connect()
+        return self._open[id(lane)]
+
+    def connect_all(self) -> None:
+        """As many as the service has at a time, the subscription's aside."""
+        for lane in (self._lane, self._reads, self._kept):
+            self.connect(lane)
+
+    def clear(self) -> None:
+        """Remove what was written."""
+        mine = self._touched.keys() - {getattr(self.keys, name) for name in _SHARED}
+        if mine:
+            exchange(self.connect(), [("DEL", *mine)])
+
+    def close(self) -> None:
+        for connection in self._open.values():
+            connection.disconnect()
+
+
+def exchange(connection: ConnectionInterface, commands: Sequence[Command]) -> list[Any]:
+    """In one round trip; what is refused is an exception among the answers."""
+    connection.send_packed_command([hiredis.pack_command(command) for command in commands], check_health=False)
+    answers: list[Any] = []
+    for _ in commands:
+        try:
+            answers.append(connection.read_response())
+        except ResponseError as error:
+            answers.append(error)
+    return answers
+
+
+def _name(command: Command) -> str:
+    name = str(command[0])
+    script = next((each.name for each in Script.all if command[1] in (each.sha, each.source)), None)
+    return f"{name} of {script}.lua" if script else name
+
+
+def rehearse(client: redis.Redis, keys: Keys, succession: Succession, settings: Settings) -> None:
+    """`client` greets with the succession. Raises Refused, Unheard, Unavailable, or RedisError."""
+    stage = _Stage(client, keys, succession, settings.wait_replicas)
+    user = keys.draw(lambda: f"{NOBODY} {secrets.token_hex(6)}")  # with a blank, which no name of a user has
+    ear = _Ear(client)
+    try:
+        stage.connect_all()
+        ear.connect()
+        log = _log(stage, settings)
+        _listen(ear, stage, log, user)
+        try:
+            _work(stage, log, settings, user, ear)
+        finally:
+            with suppress(redis.RedisError, OSError):  # what is left runs out
+                stage.clear()
+    finally:
+        ear.close()
+        stage.close()
+
+
+class _Ear:
+    """The subscription's kind of connection, on channels of the service's own."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._connection = subscription(client)
+        self._arrived: list[Any] = []
+
+    def connect(self) -> None:
+        try:
+            self._connection.connect()
+        except ResponseError as error:
+            raise Refused("HELLO 3", error) from error
+        self._batches = batches(self._connection._get_socket())
+
+    def close(self) -> None:
+        self._connection.disconnect()
+
+    def ask(self, *command: Any, answers: int = 1) -> None:
+        self._connection.send_command(*command)
+        for _ in range(answers):
+            self.hear(str(command[0]))
+
+    def hear(self, what: str) -> None:
+        """One message, which comes of that. Raises Refused, or Unheard."""
+        while not self._arrived:
+            try:
+                self._arrived += next(self._batches)
+            except (TimeoutError, redis.TimeoutError) as error:
+                raise Unheard(f"nothing comes of {what} on the connection that has subscribed") from error
+            except (redis.ConnectionError, OSError) as error:
+                text = "Redis closes the subscription: its client-output-buffer-limit pubsub is too low"
+                raise Unheard(text) from error
+        message = self._arrived.pop(0)
+        if isinstance(message, Exception):
+            raise Refused(what, message)
+
+
+def _log(store: Store, settings: Settings) -> EventLog:
+    return EventLog(
+        store,
+        keep_events=settings.keep_events,
+        keep_seconds=settings.keep_seconds,
+        dedupe_seconds=settings.dedupe_seconds,
+    )
+
+
+def _listen(ear: _Ear, stage: _Stage, log: EventLog, user: str) -> None:
+    """What is announced on a channel of the service's own must come back."""
+    keys = stage.keys
+    own, channel = keys.ear(f"{NOBODY} {secrets.token_hex(6)}"), keys.log(f"user:{user}")
+    ear.ask("SSUBSCRIBE", own, channel, answers=2)
+    ear.ask(*log.probe([f"user:{user}"]))
+    stage.one(("SPUBLISH", own, ""))
+    ear.hear("SPUBLISH")
+    ear.ask("SUNSUBSCRIBE", own)
+
+
+def _work(store: Store, log: EventLog, settings: Settings, user: str, ear: _Ear) -> None:
+    worker = f"{NOBODY} {secrets.token_hex(6)}"
+    channel = f"user:{user}"
+    clock = log.clock()
+    [receipt] = log.append([Event(channel, "message", "check", key="check")])
+    if isinstance(receipt, PushError):
+        raise receipt
+    ear.hear("SPUBLISH in scripts")
+    log.read([channel], clock.last, clock, 1)
+    log.read_back(channel, receipt.id, clock, 1)
+    log.count_after([channel], clock.last, clock)
+    log.advance({user: receipt.id})
+    log.standing(user)
+    log.lose((clock.last, clock.last))
+    presence = Presence(store, worker, 1, lambda _: (), lambda *_: None)
+    visitors = [_Visitor(user), _Visitor(user)]
+    for visitor in visitors:  # the second is one too many, and the first gives way
+        over = presence.enter(visitor)
+        began = presence.now()
+        presence.note(user, began)
+        if over:
+            presence.oust_for(user, began)
+    presence.total(user)
+    for visitor in visitors:
+        presence.leave(visitor)
+    presence.write()
+    presence.give_way()
+    _answer(store, log, user, worker, settings)
+    _ticket(store, user, settings)
+
+
+def _answer(store: Store, log: EventLog, user: str, worker: str, settings: Settings) -> None:
+    records = Records(
+        store, log, worker, most_per_user=1, keep_events=settings.keep_events, keep_seconds=settings.keep_seconds,
+        dedupe_seconds=settings.dedupe_seconds,
+    )  # fmt: skip
+    try:
+        generation, _ = records.begin(user, b"{}", cancels=False, key="check")
+        store.one(records.say([Words(generation, 1, [b"data: check\n\n"])]))
+        store.one(records.finish(Words(generation, 2, []), user, Ending(COMPLETED), worker, ours=True))
+        records.newest(user, 1, None)
+        records.pack(generation)
+        records.keep_answer(generation, b"{}")
+    finally:
+        records.forget_worker(worker)
+
+
+def _ticket(store: Store, user: str, settings: Settings) -> None:
+    tickets = Tickets(store, "a secret for nobody, and for a moment", settings.leeway_seconds)
+    ticket = tickets.issue(user, [], 60, None)
+    admission = tickets.admit(ticket, Evidence({}, "", same_origin=False, by_id=True))
+    assert admission.use is not None
+    tickets.begin(admission.use, user, "check", None)
+    tickets.keep(ticket)
+    tickets.revoke([admission.use.proof or ""])

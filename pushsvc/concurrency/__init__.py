@@ -1,0 +1,1 @@
+"""Tools for gevent. They know nothing of pushing."""

@@ -1,0 +1,1 @@
+"""Listeners, and the way of events to them: hub, fan-out, catching up."""

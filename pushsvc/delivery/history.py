@@ -1,0 +1,157 @@
+"""GET /history: a channel's kept events in pages, either way, or the next ones as they come (long poll)."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Final
+
+import gevent.event
+
+from pushsvc.delivery.replay import Loss, losses
+from pushsvc.delivery.subscriber import Subscriber
+from pushsvc.events import sse
+from pushsvc.events.encoded import Burst
+from pushsvc.events.event import ALL, BEGINNING, EventId, user_channel
+from pushsvc.storage.entries import Entry
+from pushsvc.storage.log import Clock, EventLog
+
+DEFAULT_LIMIT: Final = 100
+MAX_LIMIT: Final = 1000
+MAX_WAIT: Final = 60  # seconds; proxies cut longer silences
+
+Answer = dict[str, Any]
+
+
+def newest_before(log: EventLog, channel: str, before: EventId, limit: int) -> Answer:
+    """The last `limit` events before an id, in rising order; `next` is the `before` of the page behind it."""
+    clock = log.clock()
+    entries = log.read_back(channel, before, clock, limit + 1).entries
+    shown = entries[:limit][::-1]
+    return _answer(shown, clock, following=shown[0].id if len(entries) > limit else None)
+
+
+def page_after(
+    log: EventLog,
+    channel: str,
+    after: EventId | None,
+    limit: int,
+    before: EventId | None = None,
+    *,
+    anew: bool = False,
+) -> Answer:
+    """The first `limit` events after an id (None: the oldest kept), up to `before`; `next` is the following `after`.
+
+    If events after the id are gone, the member `gap` says so, as the event of that name does on a stream; so it does
+    where they may be: `anew`, see Standing.is_lost. Where there is none after the loss yet, `next` is a place after it,
+    or who waits for the next event would be told of the loss again at once.
+    """
+    clock = log.clock()
+    restart = None if after is None else clock.restart(after)
+    reset = restart is not None
+    start = after or BEGINNING if restart is None else restart
+    piece = log.read([channel], start, clock, limit + 1)[0]
+    entries = [entry for entry in piece.entries if before is None or entry.id < before]
+    more = len(entries) > limit
+    answer = _answer(entries[:limit], clock, following=entries[limit - 1].id if more else None)
+    lost: Loss | None = None
+    if after is not None:
+        whole = len(piece.entries) <= limit
+        lost = max(losses(None if reset else after, piece, whole=whole), default=None, key=lambda loss: loss.lost)
+        seam = clock.lives.seam(after)
+        if seam is not None and after != BEGINNING and (not more or seam[0] < entries[limit].id):
+            reset = True
+    if reset or anew or lost is not None:
+        oldest = piece.entries[0].id if (reset or anew) and piece.entries else lost.oldest if lost else None
+        answer["gap"] = gap(after, oldest, "reset" if reset or lost is None else lost.reason(clock))
+        if after is not None and before is None and not answer["events"] and answer["next"] is None:
+            answer["next"] = str(max([clock.last, *(entry.id for entry in entries)]))
+    return answer
+
+
+def gap(requested: EventId | None, oldest: EventId | None, reason: str) -> Answer:
+    """As the event of that name has it."""
+    return {
+        "requested": None if requested is None else str(requested),
+        "oldest": None if oldest is None else str(oldest),
+        "reason": reason,
+    }
+
+
+def unread(log: EventLog, user: str) -> Answer:
+    """How many events the user has not had, and since where. `gap`: some of those that were there are gone."""
+    channels = [user_channel(user), ALL]
+    standing, clock = log.standing(user), log.clock()
+    position = standing.position
+    count = log.count_after(channels, position, clock)
+    answer: Answer = {"unread": count, "id": None if position is None else str(position)}
+    if standing.is_lost or (position and (clock.lives.seam(position) or clock.restart(position))):
+        kept = [entry.id for piece in log.read(channels, position or BEGINNING, clock, 1) for entry in piece.entries]
+        answer["gap"] = gap(position, min(kept, default=None), "reset")
+    return answer
+
+
+def _answer(entries: list[Entry], clock: Clock, following: EventId | None) -> Answer:
+    events = []
+    for entry in entries:
+        if entry.alive(clock.now):
+            name, data = sse.read_event(entry.wire)
+            events.append({"id": str(entry.id), "event": name, "data": data})
+    return {"events": events, "next": None if following is None else str(following)}
+
+
+def says_something(answer: Answer) -> bool:
+    """Also an empty page does that, if all of its events are past their ttl and more follow; or if it tells of a loss,
+    unless who asks has no place yet from which to go on."""
+    told = answer.get("gap", {}).get("requested") is not None
+    return bool(answer["events"] or answer["next"] or told)
+
+
+class Bell:
+    """An outlet that only rings: who hears it reads the log."""
+
+    def __init__(self) -> None:
+        self.rung = gevent.event.Event()
+
+    detached = False
+    clear = False  # what a long poll hands over moves no position
+
+    def send(self, burst: Burst) -> bool:
+        if burst.last is not None:
+            self.rung.set()
+        return True
+
+    def wake(self) -> None:
+        self.rung.set()
+
+    def end(self, farewell: bytes, *, whole: bool) -> bool:
+        self.rung.set()
+        return False
+
+    def cut(self) -> None:
+        self.rung.set()
+
+    def stuck(self, now: float, behind: bool, patience: float) -> bool:
+        return False
+
+
+def await_page_after(
+    log: EventLog,
+    channel: str,
+    after: EventId | None,
+    limit: int,
+    wait: float,
+    listener: Subscriber,
+    bell: Bell,
+    *,
+    anew: bool = False,
+) -> Answer:
+    """The page after an id, once it is not empty, or after `wait` seconds. `listener` has joined, with that bell."""
+    deadline = time.monotonic() + wait
+    while True:
+        bell.rung.clear()
+        listener.go_live()  # before the log is read, so that nothing rings unheard
+        answer = page_after(log, channel, after, limit, anew=anew)
+        if says_something(answer) or listener.reason is not None:
+            return answer
+        if not bell.rung.wait(max(0.0, deadline - time.monotonic())):
+            return answer

@@ -1,0 +1,141 @@
+"""Reads of the log that many share: a crowd that comes back together reads each channel once, not once each.
+
+What was read of a channel stays on the shelf for a moment. It is right for a reader whose clock is later as long as
+nothing was appended to the channel in between: an announcement takes the channel off the shelf, and each clock that
+comes brings the tails of the channels on the shelf along, so that an announcement that got lost does so too. A read
+that is under way when a clock comes may serve those whose clock it is: the log runs reads in the order of their asking.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from gevent.event import AsyncResult
+
+from pushsvc.errors import Unavailable
+from pushsvc.events.event import EventId
+from pushsvc.storage.entries import Slice
+from pushsvc.storage.log import Clock, EventLog
+
+MOST_CHANNELS: Final = 64  # each is a lookup with every clock
+MOST_SLICES: Final = 64  # of one channel, for crowds whose cursors differ
+MOST_BYTES: Final = 16 * 2**20  # on the whole shelf
+SHELF_SECONDS: Final = 2.0  # then what was trimmed or deleted since is noticed
+
+
+class _Channel:
+    """One channel's slices, each by the cursor it begins after; one whose read is under way is a result to come.
+
+    They hold all that the channel had when the clock stood at `vouched`; `tail` was its last event's id.
+    """
+
+    __slots__ = ("bytes", "since", "slices", "tail", "vouched", "widest")
+
+    def __init__(self, vouched: EventId, now: float) -> None:
+        self.vouched = vouched
+        self.since = now
+        self.tail: EventId | None = None
+        self.widest: tuple[EventId, Slice] | None = None  # to the end of the channel, from the earliest cursor
+        self.slices: dict[EventId, AsyncResult[Slice]] = {}
+        self.bytes = 0
+
+    def put(self, after: EventId, piece: Slice, count: int) -> bool:
+        """False if it contradicts what was read before."""
+        if self.tail is not None and self.tail != piece.tail:
+            return False
+        self.tail = piece.tail
+        self.bytes += sum(len(entry.wire) for entry in piece.entries)
+        if len(piece.entries) < count and (self.widest is None or after < self.widest[0]):
+            self.widest = (after, piece)
+        return True
+
+    def find(self, after: EventId) -> AsyncResult[Slice] | Slice | None:
+        if self.widest is not None and self.widest[0] <= after:
+            whole = self.widest[1]
+            return Slice([entry for entry in whole.entries if entry.id > after], whole.tail)
+        return self.slices.get(after)
+
+
+class Shelf:
+    """`EventLog`, for readers that were announced everything after their clock, as subscribers of the Hub are."""
+
+    def __init__(self, log: EventLog, crowded: Callable[[str], bool], now: Callable[[], float]) -> None:
+        """`crowded`: whether more than one here follows a channel; other reads are not worth keeping."""
+        self._log = log
+        self._crowded = crowded
+        self._now = now
+        self._channels: dict[str, _Channel] = {}
+
+    def clock(self) -> Clock:
+        return self._log.clock()
+
+    def channels(self) -> Sequence[str]:
+        """Whose tails the next clock shall bring along."""
+        return list(self._channels)
+
+    def vouch(self, clock: Clock, tails: Mapping[str, EventId]) -> None:
+        """A clock came, and the tails the channels had at its moment."""
+        for name, tail in tails.items():
+            channel = self._channels.get(name)
+            if channel is not None and channel.tail is not None:  # else a read is under way
+                if channel.tail == tail:
+                    channel.vouched = clock.last
+                else:
+                    del self._channels[name]
+
+    def forget(self, name: str) -> None:
+        """Something was appended, or may have been."""
+        self._channels.pop(name, None)
+
+    def tidy(self) -> None:
+        """Call this every now and then."""
+        old = self._now() - SHELF_SECONDS
+        for name in [name for name, channel in self._channels.items() if channel.since < old]:
+            del self._channels[name]
+
+    def read(self, channels: Sequence[str], after: EventId, clock: Clock, count: int) -> list[Slice]:
+        """As `EventLog.read`. Raises Unavailable."""
+        pieces: dict[str, AsyncResult[Slice] | Slice] = {}
+        missing: dict[str, AsyncResult[Slice]] = {}
+        for name in channels:
+            found = self._find(name, after, clock)
+            if found is None:
+                found = missing[name] = self._reserve(name, after, clock)
+            pieces[name] = found
+        if missing:
+            self._fetch(missing, after, clock, count)
+        return [piece if isinstance(piece, Slice) else piece.get() for piece in pieces.values()]
+
+    def _find(self, name: str, after: EventId, clock: Clock) -> AsyncResult[Slice] | Slice | None:
+        channel = self._channels.get(name)
+        return None if channel is None or channel.vouched < clock.last else channel.find(after)
+
+    def _reserve(self, name: str, after: EventId, clock: Clock) -> AsyncResult[Slice]:
+        """A place for what is about to be read; on the shelf, if others may want it."""
+        place: AsyncResult[Slice] = AsyncResult()
+        channel = self._channels.get(name)
+        if self._crowded(name) and (channel is not None or len(self._channels) < MOST_CHANNELS):
+            if channel is None or channel.vouched < clock.last:
+                channel = self._channels[name] = _Channel(clock.last, self._now())
+            if len(channel.slices) < MOST_SLICES:
+                channel.slices[after] = place
+        return place
+
+    def _fetch(self, missing: Mapping[str, AsyncResult[Slice]], after: EventId, clock: Clock, count: int) -> None:
+        try:
+            read = self._log.read(list(missing), after, clock, count)
+        except BaseException as error:
+            # Who reads may be killed, but not those who read along.
+            said = error if isinstance(error, Exception) else Unavailable("Try again.", retry_after=1)
+            for name, place in missing.items():
+                self.forget(name)
+                place.set_exception(said)
+            raise
+        for (name, place), piece in zip(missing.items(), read, strict=True):
+            place.set(piece)
+            channel = self._channels.get(name)
+            if channel is not None and channel.slices.get(after) is place:
+                fits = channel.put(after, piece, count)
+                if not fits or sum(each.bytes for each in self._channels.values()) > MOST_BYTES:
+                    self.forget(name)

@@ -1,0 +1,206 @@
+"""From a cursor to now: what every join, every reconnect and every healing reads. The one way to catch up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final, NamedTuple, Protocol
+
+from pushsvc.events import sse
+from pushsvc.events.event import BEGINNING, EventId
+from pushsvc.storage.entries import Entry, Slice
+from pushsvc.storage.log import Clock
+
+READ_EVENTS: Final = 100  # per channel and read: bounds what one replay holds in memory
+MOST_LOOKS: Final = 5  # at a log that is trimmed faster than it is read, before what is missing counts as lost
+PAGE_BYTES: Final = 65536  # a page ends with the event that reaches it: bounds how long one write can take
+
+
+class Source(Protocol):
+    """Where a replay reads: an EventLog, or a Shelf before it."""
+
+    def clock(self) -> Clock: ...
+
+    def read(self, channels: Sequence[str], after: EventId, clock: Clock, count: int) -> list[Slice]: ...
+
+
+class Page(NamedTuple):
+    """Bytes to send, and the cursor of who has them (None: unchanged)."""
+
+    wire: bytes
+    cursor: EventId | None
+
+
+class Late(NamedTuple):
+    """Channels whose events up to `until` the reader has had only up to the one named: its cursor went past others.
+    A channel is taken out once it was read."""
+
+    channels: dict[str, EventId]
+    until: EventId
+
+
+class Loss(NamedTuple):
+    """Events that should be there and are not. `lost` is the newest of them, `oldest` the first one kept after."""
+
+    lost: EventId
+    oldest: EventId | None
+
+    def reason(self, clock: Clock) -> str:
+        return "trimmed" if self.lost.ms >= clock.cutoff else "expired"
+
+
+def is_reset(cursor: EventId, clock: Clock) -> bool:
+    """The cursor is not of this data."""
+    return clock.restart(cursor) is not None
+
+
+def losses(mark: EventId | None, piece: Slice, *, whole: bool) -> Iterator[Loss]:
+    """What is missing in a channel after `mark` (None: not known where it began, so nothing before the first entry).
+
+    Every event names the one before it in its channel. So the first one read must follow one at or before the
+    mark, and each later one the one just read; anything else is a loss, and nothing else is. If the slice is the
+    `whole` rest of the channel, its tail must be in it too.
+    """
+    for entry in piece.entries:
+        if mark is not None and entry.prev > mark:
+            yield Loss(entry.prev, entry.id)
+        mark = entry.id
+    if whole and mark is not None and piece.tail > mark:
+        yield Loss(piece.tail, None)
+
+
+class Replay:
+    """All events of the channels after a cursor, in id order, page by page; `through` says up to where, at the end.
+
+    What is missing in between is said by a gap event before what was read along with it. For channels in `unasked`
+    the reader never stood anywhere, so a beginning that is gone is no loss to it.
+    """
+
+    def __init__(
+        self,
+        log: Source,
+        channels: Sequence[str],
+        after: EventId,
+        unasked: Sequence[str] = (),
+        clock: Clock | None = None,
+        late: Late | None = None,
+        *,
+        lost: bool = False,
+        cursors: bool = True,
+    ) -> None:
+        """`clock`: up to where to read, if that is known already. `lost`: the data has lost events that the reader may
+        not have had, which is to be said in any case. `cursors`: the reader understands `cursor` events."""
+        self.through = after
+        self._log = log
+        self._clock = clock
+        self._late = late
+        self._lost = lost
+        self._cursors = cursors
+        self._stood = after != BEGINNING  # else nothing was lost to the reader that others once heard
+        self._channels = channels
+        self._requested = None if lost and after == BEGINNING else after  # None: nobody knows
+        self._marks: dict[str, EventId | None] = dict.fromkeys(channels, after) | dict.fromkeys(unasked)
+
+    def pages(self) -> Iterator[Page]:
+        clock = self._clock or self._log.clock()
+        reset: EventId | None = None  # a gap with this reason is due, and moves the cursor here
+        restart = clock.restart(self.through)
+        if restart is not None:
+            self.through, reset = restart, max(restart, clock.epoch)
+            self._marks = dict.fromkeys(self._channels)
+            self._stood = restart != BEGINNING
+        elif self._lost and not (self._stood and clock.lives.seam(self.through)):  # else it is said there
+            reset = max(self.through, clock.epoch)
+        if self._late is not None and self._late.channels and restart is None:
+            yield from self._read_late(self._late, clock)
+        looks = 0
+        while self.through < clock.last or reset:
+            pieces = self._log.read(self._channels, self.through, clock, READ_EVENTS)
+            looks += 1
+            if looks % MOST_LOOKS and any(_trimmed_past(piece, clock) for piece in pieces):
+                clock = self._log.clock()
+                continue
+            seam = clock.lives.seam(self.through) if self._stood else None
+            yield from self._turn(pieces, seam[0] if seam else clock.last, clock, reset)
+            looks, reset = 0, None
+            if seam and self.through == seam[0]:
+                self.through = reset = seam[1]
+
+    def _read_late(self, late: Late, clock: Clock) -> Iterator[Page]:
+        """What lies before the cursor. Each event is followed by what puts the browser's cursor back to where it was:
+        a connection that breaks in the middle of a page must not resume from within it, and hear the rest twice."""
+        cursor = sse.cursor(self.through) if self._cursors else b""
+        while late.channels:
+            channel, known = next(iter(late.channels.items()))
+            [piece] = self._log.read([channel], known, clock, READ_EVENTS)
+            entries = [entry for entry in piece.entries if entry.id <= late.until]
+            # One more shows, by its predecessor, whether the range was whole at its end.
+            lost = list(losses(known, Slice(piece.entries[: len(entries) + 1], piece.tail), whole=False))
+            if lost:
+                yield Page(_gap(self._requested, entries, lost, clock, late.until).wire + cursor, None)
+            for page in _pages(e._replace(wire=e.wire + cursor) for e in entries if e.alive(clock.now)):
+                yield Page(page.wire, None)
+            passed = [entry.id for entry in entries[-1:]] + [loss.lost for loss in lost]
+            self._marks[channel] = late.channels[channel] = max(passed, default=known)
+            if len(entries) < READ_EVENTS:
+                del late.channels[channel]
+
+    def _turn(self, pieces: Sequence[Slice], until: EventId, clock: Clock, reset: EventId | None) -> Iterator[Page]:
+        """What the pieces have in common: up to an id, or to the end of the shortest that goes on."""
+        ends = [piece.entries[-1].id for piece in pieces if len(piece.entries) == READ_EVENTS]
+        bound = min([*ends, until])
+        entries: list[Entry] = []
+        lost: list[Loss] = []
+        for channel, piece in zip(self._channels, pieces, strict=True):
+            here = [entry for entry in piece.entries if entry.id <= bound]
+            # One entry more shows, by its predecessor, whether this range is whole at its end.
+            more = piece.entries[len(here) : len(here) + 1]
+            missing = list(losses(self._marks[channel], Slice(here + more, piece.tail), whole=not more and not ends))
+            passed = [entry.id for entry in here[-1:]] + [loss.lost for loss in missing]
+            self._marks[channel] = max(passed, default=self._marks[channel])
+            entries += here
+            lost += missing
+        entries.sort(key=lambda entry: entry.id)
+        if reset or lost:
+            yield _gap(self._requested, entries, lost, clock, bound, reset)
+        yield from _pages(entry for entry in entries if entry.alive(clock.now))
+        self._requested = self.through = bound
+
+
+def _trimmed_past(piece: Slice, clock: Clock) -> bool:
+    """The first entry after the clock follows on one that is after it too, and gone: what was between that and the
+    clock, nobody can say, except by looking from a later clock."""
+    beyond = next((entry for entry in piece.entries if entry.id > clock.last), None)
+    return beyond is not None and beyond.prev > clock.last
+
+
+def _pages(entries: Iterable[Entry]) -> Iterator[Page]:
+    wires: list[bytes] = []
+    size, last = 0, None
+    for entry in entries:
+        wires.append(entry.wire)
+        size, last = size + len(wires[-1]), entry.id
+        if size >= PAGE_BYTES:
+            yield Page(b"".join(wires), last)
+            wires, size = [], 0
+    if wires:
+        yield Page(b"".join(wires), last)
+
+
+def _gap(
+    requested: EventId | None,
+    entries: Sequence[Entry],
+    lost: Sequence[Loss],
+    clock: Clock,
+    bound: EventId,
+    reset: EventId | None = None,
+) -> Page:
+    """Before these `entries`, which are all there are up to the `bound`."""
+    newest = max(lost, default=None, key=lambda loss: loss.lost)
+    # The gap may move the browser's cursor past the loss only if no event that is still to come lies before it.
+    passes = newest is not None and newest.lost <= bound and (not entries or entries[0].id > newest.lost)
+    cursor = newest.lost if newest is not None and passes else None
+    if reset or newest is None:
+        cursor = cursor or reset
+        return Page(sse.gap(requested, entries[0].id if entries else None, "reset", cursor), cursor)
+    oldest = max((loss.oldest for loss in lost if loss.oldest is not None), default=None)
+    return Page(sse.gap(requested, oldest, newest.reason(clock), cursor), cursor)

@@ -1,0 +1,66 @@
+"""The streams of this worker that another may have to end: by a name that leads here from any worker."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import time
+from collections.abc import Callable
+from typing import Final
+
+from pushsvc.delivery.subscriber import Reason, Subscriber
+from pushsvc.delivery.subscribers import Connections
+from pushsvc.errors import Unavailable
+from pushsvc.events.event import user_channel
+
+KNOWN_SECONDS: Final = 10.0  # longer than a stream may be taken over, and a word to another worker takes
+_END: Final = "end "  # begins a word to another worker; no generation is called so
+
+
+class Streams:
+    """Names streams that have just begun, and ends the one that is named: a name is forgotten after a moment. Also
+    finds a user's streams that give way, by when they began."""
+
+    def __init__(self, worker_id: str, connections: Connections, tell: Callable[[str, str], None]) -> None:
+        """`tell` a worker a word. Raises Unavailable."""
+        self._worker_id = worker_id
+        self._connections = connections
+        self._tell = tell
+        self._numbers = itertools.count()
+        self._begun: dict[str, tuple[float, Subscriber]] = {}  # monotonic times, rising
+
+    def name(self, subscriber: Subscriber) -> str:
+        now = time.monotonic()
+        while self._begun and next(iter(self._begun.values()))[0] < now - KNOWN_SECONDS:
+            del self._begun[next(iter(self._begun))]
+        number = str(next(self._numbers))
+        self._begun[number] = now, subscriber
+        return f"{self._worker_id} {number}"
+
+    def end(self, name: str) -> None:
+        """End a stream, on whichever worker it is, unless Redis is away just now."""
+        worker, _, number = name.partition(" ")
+        with contextlib.suppress(Unavailable):
+            self._tell(worker, _END + number)
+
+    def heard(self, word: str) -> bool:
+        """Another worker says a word. False: it is not about streams."""
+        if not word.startswith(_END):
+            return False
+        _, subscriber = self._begun.pop(word.removeprefix(_END), (0.0, None))
+        if subscriber is not None and subscriber in self._connections:
+            self._connections.guard(subscriber, lambda each: self._connections.end(each, Reason.REPLACED))
+        return True
+
+    def giving_way(self, name: str) -> list[Subscriber]:
+        """Those that give way to new ones, oldest first, of the user who counts under this name."""
+        user = name.removeprefix("user:") if ":" in name else name
+        channels = self._connections.channels
+        channel = channels.get(user_channel(user))
+        followers = () if channel is None else channels.followers(channel)
+        found = [each for each in followers if each.began and each.user == user and each.reason is None]
+        return sorted(found, key=lambda each: each.began)
+
+    def oust(self, subscriber: Subscriber) -> None:
+        """It gives way to newer ones."""
+        self._connections.guard(subscriber, lambda each: self._connections.end(each, Reason.OUSTED))

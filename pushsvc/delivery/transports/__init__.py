@@ -1,0 +1,1 @@
+"""Ways in which bytes reach one client."""

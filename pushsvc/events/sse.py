@@ -1,0 +1,162 @@
+"""The wire: events as bytes, in the syntax of WHATWG HTML section 9.2 (Server-sent events). Pure.
+
+A *frame* is everything of an event but its id. It is made once, at publish, and is what the stream in Redis
+keeps; the id line is put before it when the id is known. So every subscriber gets the same bytes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+import orjson
+
+from pushsvc.events.event import GAP, EventId
+
+# The parser of a browser ends a line at CR LF, LF or CR; a lone CR left in the data would start a field.
+_LINE_END: Final = re.compile(r"\r\n|\n|\r")
+_BYTES_LINE_END: Final = re.compile(_LINE_END.pattern.encode())
+
+# A comment line alone: some clients (httpx-sse, OpenAI's) take every blank line for an event, once they know an id.
+HEARTBEAT: Final = b":\n"
+HEARTBEAT_EVENT: Final = b"event: heartbeat\ndata:\n\n"  # for pages, which see no comments
+ERROR: Final = b'data: {"error":'  # so the event begins that says why an answer ends too early
+DONE: Final = b"data: [DONE]\n\n"  # the last event of an answer, as OpenAI's API has it
+
+
+def frame(name: str, data: str) -> bytes:
+    """An event without its id. Line ends of `data` become LF, as the browser would hand them over.
+
+    `name` must hold no line break; `event.parse_publication` sees to that.
+    """
+    if _LINE_END.search(name):
+        raise ValueError("an event name must not contain a line break")
+    head = "" if name == "message" else f"event: {name}\n"
+    lines = _LINE_END.split(data)
+    return (head + "".join(f"data: {line}\n" for line in lines) + "\n").encode()
+
+
+def read_event(raw: bytes) -> tuple[str, str]:
+    """The (name, data) that `frame` wrote, with or without an id."""
+    name, lines = "message", []
+    for line in raw.decode().split("\n"):
+        field, _, value = line.partition(": ")
+        if field == "event":
+            name = value
+        elif field == "data":
+            lines.append(value)
+    return name, "\n".join(lines)
+
+
+def with_id(event_id: bytes, event_frame: bytes) -> bytes:
+    """A whole event, ready to be sent."""
+    return b"id: " + event_id + b"\n" + event_frame
+
+
+def cursor(event_id: EventId, retry_ms: int | None = None) -> bytes:
+    """An event that tells a browser where it stands; a page that does not listen for `cursor` sees nothing of it.
+
+    The empty data line is what moves the browser's cursor: of an id without data only Chromium takes note.
+    `retry_ms` sets the reconnection time in the same block.
+    """
+    return retry(retry_ms) + b"event: cursor\nid: %s\ndata:\n\n" % str(event_id).encode()
+
+
+def refused(problem: Mapping[str, object], retry_ms: int | None = None) -> bytes:
+    """An event for a client that is turned away, or let go: the problem document (RFC 9457), and in `retry_ms` when to
+    come back. It has no id, so that the browser's cursor stays."""
+    return retry(retry_ms) + b"event: refused\ndata: %s\n\n" % orjson.dumps(problem)
+
+
+def retry(retry_ms: int | None) -> bytes:
+    """The line that sets the reconnection time. It is to be followed by an event in the same block: some clients take a
+    block without one for a message."""
+    return b"" if retry_ms is None else b"retry: %d\n" % retry_ms
+
+
+def gap(requested: EventId | None, oldest: EventId | None, reason: str, event_id: EventId | None) -> bytes:
+    """Events between `requested` (None: nobody knows where the client stood) and `oldest` (None: nothing is kept) are
+    gone.
+
+    `event_id` moves the browser's cursor past the loss, so that it is told once; None leaves the cursor.
+    """
+    data = orjson.dumps(
+        {
+            "requested": None if requested is None else str(requested),
+            "oldest": None if oldest is None else str(oldest),
+            "reason": reason,
+        }
+    )
+    event = frame(GAP, data.decode())
+    return event if event_id is None else with_id(str(event_id).encode(), event)
+
+
+def is_broken_off(wire: bytes) -> bool:
+    """These are the last events of an answer, and say that it was not completed."""
+    last = wire.rfind(b"\n\n", 0, -len(DONE))
+    before = wire.rfind(b"\n\n", 0, max(0, last))
+    return wire.endswith(DONE) and last >= 0 and ERROR in wire[max(0, before) : last]
+
+
+class TooLong(ValueError):
+    """An event that does not end."""
+
+
+class Reader:
+    """The data of the events in a stream that comes in any pieces (WHATWG HTML section 9.2.6); all else is skipped."""
+
+    __slots__ = ("_after_cr", "_most", "_rest")
+
+    def __init__(self, most: int) -> None:
+        """`most`: bytes of one event."""
+        self._most = most
+        self._rest: bytes | bytearray = b""  # grows in place: an event may come byte by byte
+        self._after_cr = False
+
+    def feed(self, piece: bytes) -> list[bytes]:
+        """What is complete with this piece. Raises TooLong."""
+        if piece.startswith(b"data: ") and piece.find(b"\n") == len(piece) - 2 and self._plain(piece):
+            return [piece[6:-2]]  # mostly it is one event, and all of it
+        if self._after_cr:  # which was taken for a line end; this LF belongs to it
+            piece, self._after_cr = piece.removeprefix(b"\n"), not piece
+        if b"\r" in piece:
+            self._after_cr = piece.endswith(b"\r")
+            piece = piece.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        rest, known = bytearray() if not self._rest else self._rest, len(self._rest)
+        rest += piece
+        blocks, self._rest = [], rest
+        if rest.find(b"\n\n", max(0, known - 1)) >= 0:
+            *blocks, last = bytes(rest).split(b"\n\n")
+            self._rest = bytearray(last) if last else b""
+        if len(self._rest) > self._most or any(len(block) > self._most for block in blocks):
+            raise TooLong(f"an event is longer than {self._most} bytes")
+        return [data for data in map(_data, blocks) if data is not None]
+
+    def _plain(self, piece: bytes) -> bool:
+        return (
+            not (self._rest or self._after_cr or b"\r" in piece) and piece.endswith(b"\n") and len(piece) <= self._most
+        )
+
+    def finish(self) -> list[bytes]:
+        """The stream ended: its last event, if only the blank line after it is missing."""
+        last, self._rest = _data(bytes(self._rest)), b""
+        return [] if last is None else [last]
+
+
+def _data(block: bytes) -> bytes | None:
+    if block.startswith(b"data: ") and b"\n" not in block:
+        return block[6:]
+    lines = []
+    for line in block.removeprefix(b"\xef\xbb\xbf").split(b"\n"):
+        field, _, value = line.partition(b":")
+        if field == b"data":
+            lines.append(value.removeprefix(b" "))
+    return b"\n".join(lines) if lines else None
+
+
+def data_frame(data: bytes) -> bytes:
+    """As `frame`, for data that is bytes already and of an event without a name."""
+    if b"\n" in data or b"\r" in data:
+        data = _BYTES_LINE_END.sub(b"\ndata: ", data)
+    return b"data: %b\n\n" % data

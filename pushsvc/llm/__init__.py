@@ -1,0 +1,1 @@
+"""Answers of language models: asked, written to the log, kept."""

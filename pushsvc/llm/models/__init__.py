@@ -1,0 +1,1 @@
+"""Models that can be asked: another server's, and the mock."""

@@ -1,0 +1,256 @@
+"""Answers in the words of OpenAI's API: chunks of one that is streamed, and the completion that they make together
+(API reference, "Chat Completions"). What is not known here is passed on as it came. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import orjson
+
+from pushsvc.events import exact_json, sse
+from pushsvc.llm import structure
+from pushsvc.llm.joining import GROWING, SAYING, Json
+
+_CHARACTERS_PER_TOKEN: Final = 4  # a rule of thumb for English
+_PROGRESS: Final = frozenset({"prompt_progress"})  # at the top level of chunks, and no part of an answer
+MOST_DEPTH: Final = 100  # of lists and objects in each other: what is read must also be written, and by recursion
+
+
+class Malformed(ValueError):
+    """Not what this API says an answer looks like."""
+
+
+class Chunk(NamedTuple):
+    """As it came, if that is JSON, and as it reads: numbers in `value` may have lost digits."""
+
+    raw: bytes
+    value: Json
+
+
+def parse(raw: bytes) -> Chunk:
+    """Raises Malformed."""
+    try:
+        value = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        raw, value = _patiently(raw)
+    if is_deep(raw):
+        raise Malformed("a chunk is nested too deeply")
+    if not isinstance(value, dict):
+        raise Malformed("a chunk is no JSON object")
+    choices = value.get("choices")
+    if choices is not None and not isinstance(choices, list):
+        raise Malformed("the choices of a chunk are no list")
+    for choice in choices or ():
+        if not _is_choice(choice):
+            raise Malformed("a choice of a chunk is not what it should be")
+    return Chunk(raw, value)
+
+
+def _patiently(raw: bytes) -> tuple[bytes, Any]:
+    """Also with halves of surrogate pairs, which tokenizers make of one character, and numbers without bounds; and of
+    Python's NaN and infinities, which log probabilities may be, JSON is made."""
+    try:
+        if _NO_NUMBER.search(raw) is None:
+            return raw, exact_json.loads(raw)
+        value = exact_json.loads_leniently(raw)
+        return exact_json.dumps(value, lone=True), value
+    except ValueError as error:
+        raise Malformed(f"a chunk is not valid JSON: {error}") from error
+
+
+_NO_NUMBER: Final = re.compile(
+    rb"[:\[,]\s*(?:NaN|-?Infinity)\b"
+)  # or text that looks so, which is written anew in vain
+
+
+def _is_choice(choice: Any) -> bool:
+    return isinstance(choice, dict) and all(isinstance(choice.get(name), dict | None) for name in ("delta", "message"))
+
+
+def is_deep(raw: bytes) -> bool:
+    """Whether JSON is nested too deeply to be worked with."""
+    brackets = raw.count(b"[") + raw.count(b"{")
+    return brackets > MOST_DEPTH and structure.is_deeper(structure.marks(raw), MOST_DEPTH)
+
+
+def error_of(value: Json) -> Json | None:
+    """What servers send in the middle of a stream when they fail."""
+    error = value.get("error")
+    if not error:
+        return None
+    return error if isinstance(error, dict) else {"message": str(error)}
+
+
+def says(choice: Mapping[str, Any]) -> bool:
+    """Whether it carries a token: neither a mere role nor empty content does."""
+    said = choice.get("delta") or choice.get("message") or choice
+    return any(item and key in SAYING for key, item in said.items())
+
+
+def frames(chunks: Sequence[Chunk]) -> list[bytes]:
+    """Their events. Text that came together is joined into one, byte by byte: all else of it stays as it came."""
+    if len(chunks) == 1:
+        return [sse.data_frame(chunks[0].raw)]
+    found: list[bytes] = []
+    first: _Text | None = None
+    last: _Text | None = None  # of those that are joined to the first
+    texts: list[bytes] = []
+    for chunk in chunks:
+        more = None if last is None else last.more(chunk.raw)
+        if more is not None:
+            texts.append(more)
+            continue
+        text = _only_text(chunk)
+        if first is not None and text is not None and text.like(first):
+            texts.append(text.said)
+            last = text
+            continue
+        if first is not None:
+            found.append(first.frame(texts))
+        first, last, texts = text, text, []
+        if text is None:
+            found.append(sse.data_frame(chunk.raw))
+    return found if first is None else [*found, first.frame(texts)]
+
+
+_CONTENT: Final = re.compile(rb'"content"\s*:\s*"((?:[^"\\]++|\\.)*+)"')
+# Mostly the first has a role, and the others have none.
+_ROLE: Final = re.compile(rb'"role"\s*:\s*"[^"\\]*"\s*,\s*(?="content"\s*:\s*"\Z)')
+_PADDING: Final = re.compile(rb',\s*"obfuscation"\s*:\s*"[^"\\]*"')  # to hide lengths, in OpenAI's chunks
+
+
+class _Text(NamedTuple):
+    """A chunk that carries text and nothing else: the bytes of the text as they stand there, and those around it."""
+
+    before: bytes
+    said: bytes
+    after: bytes
+
+    def more(self, raw: bytes) -> bytes | None:
+        """The text of a chunk that differs in nothing else, where that is plain to see."""
+        if len(raw) < len(self.before) + len(self.after) or not raw.startswith(self.before):
+            return None
+        said = raw[len(self.before) : -len(self.after)]
+        plain = raw.endswith(self.after) and b'"' not in said and not said.endswith(b"\\")
+        return said if plain else None
+
+    def like(self, first: _Text) -> bool:
+        """Whether only the text differs."""
+        return self._rest() == first._rest()
+
+    def _rest(self) -> tuple[bytes, bytes]:
+        return _PADDING.sub(b"", _ROLE.sub(b"", self.before)), _PADDING.sub(b"", self.after)
+
+    def frame(self, more: Sequence[bytes]) -> bytes:
+        """Its event, with the text of others behind its own."""
+        return sse.data_frame(b"%b%b%b%b" % (self.before, self.said, b"".join(more), self.after))
+
+
+def _only_text(chunk: Chunk) -> _Text | None:
+    choices: list[Json] = chunk.value.get("choices") or []
+    if len(choices) != 1 or chunk.value.get("usage") is not None:
+        return None
+    for key, item in choices[0].items():
+        if item is not None and key not in ("delta", "index"):
+            return None
+    delta = choices[0].get("delta") or {}
+    if not isinstance(delta.get("content"), str) or not delta.keys() <= {"role", "content"}:
+        return None
+    match = _CONTENT.search(chunk.raw)
+    if match is None or chunk.raw.count(b'"content"') != 1:
+        return None
+    return _Text(chunk.raw[: match.start(1)], match[1], chunk.raw[match.end(1) :])
+
+
+def completion(chunk: Json) -> Json:
+    """What the API answers without streaming, made of a joined chunk."""
+    choices = []
+    for choice in chunk.get("choices", ()):
+        delta = choice.get("delta") or {}
+        if not any(delta.get(key) for key in SAYING):  # some servers end a stream with all of the message
+            delta = choice.get("message") or delta
+        message = {"role": "assistant", "content": None} | delta
+        if isinstance(delta.get("tool_calls"), list):
+            calls = [call for call in delta["tool_calls"] if isinstance(call, dict)]
+            message["tool_calls"] = [{k: v for k, v in call.items() if k != "index"} for call in calls]
+        choices.append({"index": 0, "finish_reason": None} | {k: v for k, v in choice.items() if k != "delta"})
+        choices[-1]["message"] = message
+    rest = {key: item for key, item in chunk.items() if key not in _PROGRESS}
+    return rest | {"object": "chat.completion", "choices": choices}
+
+
+def is_completion(value: Json) -> bool:
+    """Whether this is a completion, and no chunk."""
+    choices: list[Json] = value.get("choices") or []
+    return any(choice.get("message") and not choice.get("delta") for choice in choices)
+
+
+def chunk_of(whole: Json) -> Json:
+    """The other way: one chunk that says all of a completion."""
+    choices = []
+    for choice in whole.get("choices") or ():
+        message = dict(_message(choice))
+        if isinstance(message.get("tool_calls"), list):
+            calls = [call for call in message["tool_calls"] if isinstance(call, dict)]
+            message["tool_calls"] = [{"index": number} | call for number, call in enumerate(calls)]
+        choices.append({k: v for k, v in choice.items() if k != "message"} | {"delta": message})
+    return whole | {"object": "chat.completion.chunk", "choices": choices}
+
+
+def text(whole: Json) -> str:
+    """What the first choice of a completion says."""
+    for choice in whole.get("choices") or ():
+        return said_in(_message(choice))
+    return ""
+
+
+def _message(choice: Json) -> Json:
+    """Of a completion that came as one document; some servers leave it out, or say null, or send a chunk."""
+    return choice.get("message") or choice.get("delta") or {}
+
+
+def finish_reason(whole: Json) -> str | None:
+    for choice in whole.get("choices") or ():
+        reason: str | None = choice.get("finish_reason")
+        return reason
+    return None
+
+
+def usage(whole: Json, messages: Sequence[Any]) -> Json:
+    """What the server counted; else an estimate, which says so."""
+    given = whole.get("usage")
+    if given and isinstance(given, dict):
+        return given
+    prompt = _tokens(_characters(messages))
+    said = _tokens(_characters([_message(choice) for choice in whole.get("choices") or ()]))
+    return {"prompt_tokens": prompt, "completion_tokens": said, "total_tokens": prompt + said, "estimated": True}
+
+
+_THOUGHT: Final = GROWING - {"content", "text"}
+
+
+def _tokens(characters: int) -> int:
+    return -(-characters // _CHARACTERS_PER_TOKEN)
+
+
+def _characters(messages: Iterable[Any]) -> int:
+    count = 0
+    for message in messages:
+        count += len(said_in(message))
+        count += sum(len(message[key]) for key in _THOUGHT if isinstance(message.get(key), str))
+        calls = message.get("tool_calls")
+        for call in calls if isinstance(calls, list) else ():
+            function = call.get("function") if isinstance(call, dict) else None
+            arguments = function.get("arguments") if isinstance(function, dict) else None
+            count += len(arguments) if isinstance(arguments, str) else 0
+    return count
+
+
+def said_in(message: Mapping[str, Any]) -> str:
+    """The text of a message, which may be one of several parts."""
+    content = message.get("content")
+    parts = content if isinstance(content, list) else [{"text": content}]
+    texts = [part.get("text") for part in parts if isinstance(part, dict)]
+    return "".join(each for each in texts if isinstance(each, str))

@@ -1,0 +1,98 @@
+"""How a generation ends: once, and in one of six ways."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Self
+
+import orjson
+
+from pushsvc.events import exact_json, sse
+from pushsvc.llm import openai
+from pushsvc.llm.joining import Json
+
+RUNNING: Final = "running"  # the state of a generation without an ending
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a generation ended. `error`: what is told to who listens; `refusal`: the upstream's own answer, if it was
+    one: status, headers and body; `answer`: all that was said, if it came at once; `headers`: those of the upstream's
+    that concern who asked."""
+
+    state: str
+    error: Json | None = None
+    refusal: tuple[int, dict[str, str], bytes] | None = None
+    answer: bytes | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+
+    def frames(self) -> list[bytes]:
+        told = [] if self.error is None else [sse.data_frame(self.told())]
+        return [*told, sse.DONE]
+
+    def told(self) -> bytes:
+        """The error, as JSON."""
+        return exact_json.dumps({"error": self.error}, lone=True)
+
+    def fields(self) -> list[Any]:
+        found: list[Any] = []
+        if self.error is not None:
+            found += ["error", exact_json.dumps(self.error, lone=True)]
+        if self.refusal is not None:
+            status, headers, body = self.refusal
+            found += ["refusal-status", status, "refusal-headers", orjson.dumps(headers), "refusal", body]
+        if self.answer is not None:
+            found += ["answer", self.answer]
+        if self.headers:
+            found += ["headers", orjson.dumps(self.headers)]
+        return found
+
+    @classmethod
+    def of(cls, state: str, raw: Mapping[bytes, bytes]) -> Self:
+        """The ending that has these fields."""
+        refusal = None
+        if b"refusal" in raw:
+            refusal = (int(raw[b"refusal-status"]), orjson.loads(raw[b"refusal-headers"]), raw[b"refusal"])
+        error = exact_json.loads(raw[b"error"]) if b"error" in raw else None
+        return cls(state, error, refusal, headers=orjson.loads(raw.get(b"headers", b"{}")))
+
+
+def _failed(state: str, message: str, kind: str, code: str) -> Ending:
+    return Ending(state, {"message": message, "type": kind, "code": code})
+
+
+COMPLETED: Final = "completed"
+CANCELLED: Final = _failed("cancelled", "The answer was cancelled.", "cancelled", "cancelled")
+PRODUCER_LOST: Final = _failed(
+    "producer_lost", "The worker that made this answer is gone.", "server_error", "producer_lost"
+)
+
+DATA_LOST: Final = _failed("data_lost", "The answer was lost with Redis's data.", "server_error", "data_lost")
+
+
+def timeout(message: str, code: str) -> Ending:
+    return _failed("timeout", message, "timeout", code)
+
+
+def upstream_error(message: str, code: str, said: Json | None = None) -> Ending:
+    """`said`: the error in the upstream's own words, where it has some."""
+    ending = _failed("upstream_error", message, "upstream_error", code)
+    return Ending(ending.state, (ending.error or {}) | _words(said or {}))
+
+
+def _words(said: Json) -> Json:
+    """A null says nothing, and leaves what we say."""
+    return {name: word for name, word in said.items() if word is not None}
+
+
+def refused(status: int, headers: dict[str, str], body: bytes) -> Ending:
+    """The upstream did not begin to answer."""
+    try:
+        given = exact_json.loads(body)
+    except exact_json.NotJson:
+        given = None
+    error = given.get("error") if isinstance(given, dict) and not openai.is_deep(body) else None
+    ours = upstream_error(f"The model refused with status {status}.", "upstream_refused")
+    told = (ours.error or {}) | _words(error if isinstance(error, dict) else {}) | {"status": status}
+    return Ending(ours.state, told, (status, headers, body))

@@ -1,0 +1,46 @@
+"""A generation as Redis keeps it, beside what it said."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Self
+
+from pushsvc.llm.outcome import RUNNING, Ending
+
+FIELDS: Final = (
+    b"state", b"user", b"worker", b"created", b"ended", b"request", b"cancels", b"answer",
+    b"error", b"refusal-status", b"refusal-headers", b"refusal", b"headers",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A generation as it is kept. `request`: what was asked; `answer`: what was said, as a completion, once
+    that is put together."""
+
+    id: str
+    user: str
+    state: str
+    worker: str
+    created: int  # Unix time, ms
+    ended: int | None
+    request: bytes
+    cancels: bool  # when nobody listens
+    ending: Ending | None
+    answer: bytes | None
+
+    @classmethod
+    def read(cls, generation_id: str, raw: Mapping[bytes, bytes | None]) -> Self | None:
+        """The one of these FIELDS; None: there is none, or one that was written to after it expired."""
+        held = {name: value for name, value in raw.items() if value is not None}
+        try:
+            state = held[b"state"].decode()
+            return cls(
+                generation_id, held[b"user"].decode(), state, held[b"worker"].decode(), int(held[b"created"]),
+                int(held[b"ended"]) if b"ended" in held else None,
+                held[b"request"], held[b"cancels"] == b"1",
+                None if state == RUNNING else Ending.of(state, held), held.get(b"answer"),
+            )  # fmt: skip
+        except KeyError:
+            return None

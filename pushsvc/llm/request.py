@@ -1,0 +1,90 @@
+"""What somebody asks of a model, checked at the border as far as it matters here; the rest is the model's to judge."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pushsvc.errors import Invalid, TooLarge
+from pushsvc.events import exact_json
+from pushsvc.llm import members, openai, structure
+from pushsvc.llm.members import Member
+
+MOST_VALUES: Final = 100_000  # a question of 8 MB could hold four million, and keep its worker busy for many seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """`body` goes to the model. `cancels`: nobody is to be answered who does not listen; `choices`: how many answers
+    there are to be."""
+
+    body: bytes
+    stream: bool
+    cancels: bool
+    choices: int = 1
+
+
+def parse(raw: bytes, *, model: str, stream: bool | None = None) -> Question:
+    """Check a request in OpenAI's schema, and our own `on_disconnect`. `model`: if it names none; `stream`: in place
+    of what it says. It goes on as it came; where a member must change, the others stay as they are.
+
+    Raises Invalid, naming the field.
+    """
+    said = _read(raw)
+    body = {name: member.value for name, member in said.items()}
+    _check_messages(body.get("messages"))
+    if not isinstance(body.get("model", ""), str):
+        raise Invalid.field("model", "must be a string.")
+    if not isinstance(body.get("stream"), bool | None):
+        raise Invalid.field("stream", "must be true or false.")
+    if body.get("on_disconnect", "continue") not in ("continue", "cancel"):
+        raise Invalid.field("on_disconnect", "must be continue or cancel.")
+    asked = bool(body.get("stream"))
+    streams = asked if stream is None else stream
+    passed = {name: member for name, member in said.items() if name != "on_disconnect"}
+    if streams != asked:
+        passed["stream"] = Member(streams, "true" if streams else "false")
+    if model and "model" not in body:
+        passed["model"] = Member(model, exact_json.dumps(model).decode())
+    if passed.keys() != said.keys() or streams != asked:
+        raw = members.write(passed)
+    return Question(raw, streams, body.get("on_disconnect") == "cancel", _choices(body.get("n")))
+
+
+def _read(raw: bytes) -> dict[str, Member]:
+    _check_size(raw)
+    try:
+        said = members.read(raw)
+    except exact_json.NotJson as error:
+        raise Invalid(f"The body is not valid JSON: {error}.") from error
+    if said is None:
+        raise Invalid("The body must be a JSON object.")
+    body = {name: member.value for name, member in said.items()}
+    if exact_json.has_lone_surrogate(raw, body):
+        raise Invalid("The body holds half of a surrogate pair, such as \\ud83d without its other half, in a string.")
+    return said
+
+
+def _check_size(raw: bytes) -> None:
+    """Before anything is built of it."""
+    try:
+        found = structure.marks(raw, MOST_VALUES)
+    except structure.TooMany as error:
+        raise TooLarge(f"The body holds more than {MOST_VALUES} values.") from error
+    if structure.is_deeper(found, openai.MOST_DEPTH):
+        raise Invalid("The body is nested too deeply.")
+
+
+def _choices(n: object) -> int:
+    """What is none is the model's to refuse."""
+    return int(n) if isinstance(n, float) and n.is_integer() and n > 0 else 1
+
+
+def _check_messages(messages: Any) -> None:
+    if not isinstance(messages, list) or not messages:
+        raise Invalid.field("messages", "must be a list of at least one message.")
+    for number, message in enumerate(messages):
+        if not isinstance(message, dict) or not isinstance(message.get("role"), str):
+            raise Invalid.field(f"messages[{number}]", "must be an object with a role.")
+        if not isinstance(message.get("content"), str | list | None):
+            raise Invalid.field(f"messages[{number}].content", "must be a string, or a list of parts.")

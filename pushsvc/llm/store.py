@@ -1,0 +1,257 @@
+"""What Redis knows of generations: a record each, whose they are, and which worker runs them. What they said is in the
+log, in a channel each."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import zlib
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+import orjson
+
+from pushsvc.errors import NotFound, PushError, TooManyGenerations
+from pushsvc.events import sse
+from pushsvc.events.encoded import Live
+from pushsvc.events.event import BEGINNING, EventId, answer_channel, answers_channel
+from pushsvc.llm.outcome import RUNNING, Ending
+from pushsvc.llm.record import FIELDS, Record
+from pushsvc.storage.log import EventLog
+from pushsvc.storage.redis.client import Store
+from pushsvc.storage.redis.scripts import Command, Script
+
+_BEGIN: Final = Script("begin", after="log")
+_SAY: Final = Script("say", after="log")
+_FINISH: Final = Script("finish", after="log")
+
+FEED_SECONDS: Final = 3600  # a page that was away for longer reads the list again anyway
+FORGOTTEN_AT_ONCE: Final = 100  # generations of a user that are too many
+READ_EVENTS: Final = 1000
+MOST_PAGE_BYTES: Final = 4 * 2**20  # of questions and answers that are listed together
+
+
+class Words(NamedTuple):
+    """What a generation says at a time, and the how-manieth time that is."""
+
+    id: str
+    number: int
+    frames: list[bytes]
+
+
+def unknown(generation_id: str) -> NotFound:
+    """Also where it is not the caller's to know of."""
+    return NotFound(f"There is no generation {generation_id[:80]!r}.")
+
+
+class Records:
+    """Every change of a generation is one script, so that each has one beginning and one ending, whoever asks."""
+
+    def __init__(
+        self,
+        store: Store,
+        log: EventLog,
+        worker_id: str,
+        *,
+        keep_events: int,
+        keep_seconds: int,
+        dedupe_seconds: int,
+        most_per_user: int,
+    ) -> None:
+        """`most_per_user`: how many of a user's may run at a time."""
+        self._store = store
+        self._keys = store.keys
+        self._log = log
+        self._worker_id = worker_id
+        self._keep_events = keep_events
+        self._keep_seconds = keep_seconds
+        self._dedupe_seconds = dedupe_seconds
+        self._most_per_user = most_per_user
+
+    def begin(self, user: str, request: bytes, *, cancels: bool, key: str | None) -> tuple[str, bool]:
+        """A new generation of this worker's, as (id, True); or with a key that was used before (that one, False).
+
+        Raises TooManyGenerations."""
+        keys = self._keys
+        new = keys.draw(lambda: f"gen_{secrets.token_hex(12)}")
+        names = [*self._log_keys(answers_channel(user)), keys.generation(new), keys.generations(user)]
+        names += [keys.running(user), keys.generating(self._worker_id), keys.producers]
+        first, looked = "", False
+        while True:
+            keyed = [] if key is None else [keys.generation_key(user, key), keys.generation(first)]
+            word, *ids = self._store.one(
+                _BEGIN.call(
+                    names + keyed, new, self._worker_id, self._keep_seconds, self._keep_events, self._most_per_user,
+                    self._dedupe_seconds, first, _news(new, RUNNING), FEED_SECONDS, FORGOTTEN_AT_ONCE,
+                    "user", user, "request", request, "cancels", int(cancels),
+                )
+            )  # fmt: skip
+            if word == b"other":
+                first = ids[0].decode()
+            elif word == b"full" and not looked:
+                self._forget_ended(user)
+                looked = True
+            elif word == b"full":
+                raise TooManyGenerations(
+                    "This user has as many answers made as one may; try again later.", retry_after=2
+                )
+            else:
+                self._forget(user, [each.decode() for each in ids])
+                return (new, True) if word == b"begun" else (first, False)
+
+    def _forget_ended(self, user: str) -> None:
+        """Of those that are noted as running some may have expired, and never ended."""
+        ids = [each.decode() for each in self._store.read([("SMEMBERS", self._keys.running(user))])[0]]
+        ended = self._ended(ids)
+        if ended:
+            self._store.one(("SREM", self._keys.running(user), *ended))
+
+    def _forget(self, user: str, ids: Sequence[str]) -> None:
+        """With all that belongs to them, unless they run. If Redis is away the next that begins has it done."""
+        if not ids:
+            return
+        with contextlib.suppress(PushError):
+            names = [
+                (self._keys.generation(each), *self._log_keys(answer_channel(each))[2:]) for each in self._ended(ids)
+            ]
+            self._store.execute([*(("UNLINK", *each) for each in names), ("ZREM", self._keys.generations(user), *ids)])
+
+    def _ended(self, ids: Sequence[str]) -> list[str]:
+        """Those of which it is known that they do not run, nor ever will."""
+        states = self._store.each([("HGET", self._keys.generation(each), "state") for each in ids])
+        runs = RUNNING.encode()
+        return [
+            each for each, state in zip(ids, states, strict=True) if state != runs and not isinstance(state, Exception)
+        ]
+
+    def say(self, words: Sequence[Words]) -> Command:
+        """The command that appends what generations say. It answers the state that each has now; a repeated write does
+        nothing."""
+        names, said = [self._keys.clock, self._keys.epoch], list[Any]()
+        for each in words:
+            names += (self._keys.generation(each.id), *self._log_keys(answer_channel(each.id))[2:])
+            said += (each.number, len(each.frames), *each.frames)
+        return _SAY.call(names, self._keep_seconds, *said)
+
+    def finish(self, last: Words, user: str, ending: Ending, worker: str, *, ours: bool) -> Command:
+        """The command that appends the last words and the ending. It answers the state that the generation has now."""
+        names = [*self._log_keys(answer_channel(last.id)), self._keys.generation(last.id)]
+        names += [self._keys.generating(worker), *self._log_keys(answers_channel(user))[2:], self._keys.running(user)]
+        frames = [*last.frames, *ending.frames()]
+        return _FINISH.call(
+            names, int(ours), self._keep_seconds, ending.state, last.id, _news(last.id, ending.state), FEED_SECONDS,
+            len(frames), *frames, "worker", worker, *ending.fields(),
+        )  # fmt: skip
+
+    def end(self, record: Record, ending: Ending) -> str:
+        """End one that any worker may run. The state it has then: another ending may have been first."""
+        command = self.finish(Words(record.id, 0, []), record.user, ending, record.worker, ours=False)
+        return str(self._store.one(command).decode())
+
+    def states(self, ids: Sequence[str]) -> list[str]:
+        """'' for one that there is no more."""
+        found = self._store.execute([("HGET", self._keys.generation(each), "state") for each in ids])
+        return [(state or b"").decode() for state in found]
+
+    def find(self, generation_id: str) -> Record | None:
+        return self._records([generation_id])[0]
+
+    def get(self, generation_id: str) -> Record:
+        """Raises NotFound."""
+        record = self.find(generation_id)
+        if record is None:
+            raise unknown(generation_id)
+        return record
+
+    def _records(self, ids: Sequence[str]) -> list[Record | None]:
+        found = self._store.read([("HMGET", self._keys.generation(each), *FIELDS) for each in ids])
+        return [Record.read(each, dict(zip(FIELDS, raw, strict=True))) for each, raw in zip(ids, found, strict=True)]
+
+    def newest(self, user: str, limit: int, after: str | None) -> tuple[list[Record], bool]:
+        """The user's, newest first, those that began before `after`; and whether there are more. Fewer than `limit`
+        where these would be large.
+
+        Raises LookupError if that is none of the user's."""
+        start = 0
+        if after is not None:
+            rank = self._store.one(("ZREVRANK", self._keys.generations(user), after))
+            if rank is None:
+                raise LookupError(after)
+            start = rank + 1
+        found = self._store.one(("ZREVRANGE", self._keys.generations(user), start, start + limit))
+        ids = [each.decode() for each in found]
+        page = ids[: min(limit, self._fitting(ids))]
+        records = self._records(page)
+        return [record for record in records if record is not None], len(ids) > len(page)
+
+    def _fitting(self, ids: Sequence[str]) -> int:
+        """How many of these are not too much for one page, but at least one."""
+        sizes = self._store.execute(
+            [("HSTRLEN", self._keys.generation(each), field) for each in ids for field in ("request", "answer")]
+        )
+        total = 0
+        for number in range(len(ids)):
+            total += sizes[2 * number] + sizes[2 * number + 1]
+            if total > MOST_PAGE_BYTES:
+                return max(1, number)
+        return len(ids)
+
+    def said(self, generation_id: str) -> list[Live]:
+        """All that was said so far."""
+        clock, found = self._log.clock(), list[Live]()
+        while True:
+            after = found[-1].id if found else BEGINNING
+            [piece] = self._log.read([answer_channel(generation_id)], after, clock, READ_EVENTS)
+            found += [Live(entry.id, entry.wire) for entry in piece.entries]
+            if len(piece.entries) < READ_EVENTS:
+                whole = 0 < len(found) < READ_EVENTS  # in one read; else it may have been packed in the middle
+                return found if whole else self._packed(generation_id) or found
+
+    def pack(self, generation_id: str) -> None:
+        """Keep what was said by one that has ended in a tenth of the room: its events are much alike. It can be
+        resumed from any of them all the same."""
+        said = b"".join([event.wire for event in self.said(generation_id)])
+        if said:
+            self._keep(generation_id, "said", zlib.compress(said))
+            # With its tail: to whom still reads it, slowly, the log is not to look like one that lost its end.
+            self._store.one(("DEL", *self._log_keys(answer_channel(generation_id))[2:]))
+
+    def _packed(self, generation_id: str) -> list[Live]:
+        """Looked for after the log, which is deleted after this is there."""
+        packed = self._store.one(("HGET", self._keys.generation(generation_id), "said"))
+        wires = [] if packed is None else [wire + b"\n\n" for wire in zlib.decompress(packed).split(b"\n\n")[:-1]]
+        return [Live(EventId.from_redis(wire[4 : wire.index(b"\n")]), wire) for wire in wires]
+
+    def keep_answer(self, generation_id: str, answer: bytes) -> None:
+        """What it said, put together: nobody has to read all its events for it again."""
+        self._keep(generation_id, "answer", answer)
+
+    def _keep(self, generation_id: str, field: str, value: bytes) -> None:
+        """As long as its record. If that is gone by now, this must not stay for ever either."""
+        name = self._keys.generation(generation_id)
+        self._store.execute([("HSET", name, field, value), ("EXPIRE", name, self._keep_seconds, "NX")])
+
+    def tell(self, worker: str, word: str) -> None:
+        """Have a worker hear a word: the name of a generation to look at, or what streams.py says."""
+        self._store.one(("SPUBLISH", self._keys.ear(worker), word))
+
+    def silent(self) -> list[str]:
+        """The workers that run generations, as far as Redis knows, and give no sign of life."""
+        workers = [each.decode() for each in self._store.one(("SMEMBERS", self._keys.producers))]
+        alive = self._store.execute([("EXISTS", self._keys.worker(worker)) for worker in workers]) if workers else []
+        return [worker for worker, lives in zip(workers, alive, strict=True) if not lives]
+
+    def of_worker(self, worker: str) -> list[str]:
+        """What it runs, as far as Redis knows."""
+        return [each.decode() for each in self._store.one(("SMEMBERS", self._keys.generating(worker)))]
+
+    def _log_keys(self, name: str) -> list[str]:
+        return [self._keys.clock, self._keys.epoch, self._keys.log(name), self._keys.tail(name)]
+
+    def forget_worker(self, worker: str) -> None:
+        """It died, and all that it ran has ended."""
+        self._store.execute([("DEL", self._keys.generating(worker)), ("SREM", self._keys.producers, worker)])
+
+
+def _news(generation_id: str, state: str) -> bytes:
+    return sse.frame("generation", orjson.dumps({"id": generation_id, "state": state}).decode())

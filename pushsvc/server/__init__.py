@@ -1,0 +1,1 @@
+"""The gunicorn worker: sockets that are given away, draining, reload."""

@@ -1,0 +1,67 @@
+"""How gunicorn runs this service; `python -m pushsvc serve` uses it, and so does
+`gunicorn -c pushsvc/server/gunicorn_conf.py`. Gunicorn's master runs this file when it starts and with each reload
+(SIGHUP), and reads the names below (its documentation, "Settings")."""
+
+import os
+import sys
+from contextlib import suppress
+from typing import Any
+
+# What the master has loaded its workers inherit. So that a reload makes them new all through, it loads that again too;
+# all but the memory by which old workers see that the new ones are ready.
+_kept = {__name__, "pushsvc.server.reload"}
+for _name in [name for name in sys.modules if name.partition(".")[0] == "pushsvc" and name not in _kept]:
+    del sys.modules[_name]
+
+from pushsvc.checks.remarks import tell  # noqa: E402
+from pushsvc.config import Settings  # noqa: E402
+from pushsvc.errors import ConfigError  # noqa: E402
+from pushsvc.server.heads import LONGEST_LINE, MOST_FIELDS  # noqa: E402
+from pushsvc.server.stopping import graceful_timeout as _graceful_timeout  # noqa: E402
+
+tell(os.environ)
+try:
+    _settings = Settings.from_env(os.environ)
+except ConfigError as error:
+    sys.exit(f"pushsvc: {error.detail}")
+
+bind = _settings.app
+workers = _settings.workers
+worker_class = "pushsvc.server.worker.PushWorker"
+worker_connections = _settings.max_connections + 1000  # the service itself refuses with 503 well before gunicorn stalls
+backlog = 16384  # where a crowd waits; the kernel makes it net.core.somaxconn if that is less
+timeout = 30  # seconds without a sign of life before a worker is killed
+graceful_timeout = _graceful_timeout(_settings.drain_seconds)
+keepalive = 75  # seconds; longer than nginx keeps an idle upstream connection, so that nginx closes first
+limit_request_line = 8190  # bytes, the most that gunicorn's own workers take; ours takes more: pushsvc/server/heads.py
+limit_request_fields = MOST_FIELDS
+limit_request_field_size = LONGEST_LINE  # bytes
+max_requests = 0  # a worker that restarted by itself would throw out its connections
+control_socket_disable = True  # its default path is shared by all instances of a user
+# Whose word counts about address and scheme is the application's matter (pushsvc/server/forwarding.py).
+forwarded_allow_ips = ""
+forwarder_headers = ""
+secure_scheme_headers: dict[str, str] = {}
+accesslog = None
+loglevel = "warning"
+
+
+def on_starting(arbiter: Any) -> None:
+    """When it stops, gunicorn's master removes a unix socket's file while its workers still accept connections there:
+    have it do so after their end."""
+    stop = arbiter.stop
+
+    def stop_and_unlink(graceful: bool = True) -> None:
+        if arbiter.systemd or arbiter.reexec_pid or arbiter.master_pid:  # then others use the file
+            stop(graceful)
+            return
+        names = [each.getsockname() for each in arbiter.LISTENERS]
+        files = {name: os.stat(name) for name in names if isinstance(name, str) and os.path.exists(name)}
+        arbiter.systemd = True  # gunicorn's word for: leave the files
+        stop(graceful)
+        for name, was in files.items():
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.stat(name), was):  # else it is somebody else's by now
+                    os.unlink(name)
+
+    arbiter.stop = stop_and_unlink

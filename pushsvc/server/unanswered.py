@@ -1,0 +1,69 @@
+"""The worker's own answers: to requests that never reached the application, or were killed in it."""
+
+from __future__ import annotations
+
+import http
+import ssl
+from collections.abc import Collection
+from typing import Final
+
+import orjson
+from gevent import GreenletExit
+from gunicorn.http import errors
+
+from pushsvc.addresses import origins
+from pushsvc.errors import as_openai
+from pushsvc.events import sse
+from pushsvc.events.encoded import Burst
+from pushsvc.server.heads import Head
+from pushsvc.server.keepalive import SlowHead
+
+_STOPPING: Final = 503, "This worker is stopping; try again."
+_BUG: Final = 500, "The service made an error; it was logged."
+_MALFORMED: Final = 400, "The request is malformed."
+_ANSWERS: Final[dict[type[BaseException], tuple[int, str]]] = {
+    GreenletExit: _STOPPING,
+    SlowHead: (408, "The request's head took too long."),
+    errors.InvalidResponseHeader: _BUG,
+    errors.InvalidResponseHeaderName: _BUG,
+    errors.LimitRequestLine: (414, "The request's first line is too long."),
+    errors.LimitRequestHeaders: (431, "The request's headers are too long, or too many."),
+    errors.ExpectationFailed: (417, "Expect: may be 100-continue, and nothing else."),
+    errors.UnsupportedTransferCoding: (501, "Transfer-Encoding: may be chunked, and nothing else."),
+    errors.ForbiddenProxyRequest: (403, "This address may not speak the PROXY protocol."),
+    errors.ParseException: _MALFORMED,
+    ssl.SSLError: _MALFORMED,
+}
+
+
+def is_bug(error: BaseException) -> bool:
+    """Nobody but us can be to blame."""
+    return _answer_to(error) is _BUG
+
+
+def answer_to(error: BaseException, head: Head, allowed_origins: Collection[str], retry_ms: int) -> bytes:
+    """All of a response, after which the connection ends. `retry_ms`: when an EventSource comes back."""
+    status, detail = _answer_to(error)
+    phrase = http.HTTPStatus(status).phrase
+    problem = {"type": "about:blank", "title": phrase.capitalize(), "status": status, "detail": detail}
+    kind, body = "application/problem+json", orjson.dumps(problem)
+    fields = {"Connection": "close", "Cache-Control": "no-store", **origins.cors_headers(head.origin, allowed_origins)}
+    if status == _STOPPING[0] and head.for_eventsource:
+        status, phrase = 200, "OK"
+        kind, body = "text/event-stream; charset=utf-8", sse.refused(problem, retry_ms)
+        fields["Cache-Control"] = "no-store, no-transform"
+        if not head.old:  # cut, without the last chunk: for some a stream that is whole is one that is over
+            fields["Transfer-Encoding"], body = "chunked", Burst(body).chunk
+    elif head.for_openai:
+        kind, body = "application/json", orjson.dumps(as_openai(problem, status))
+    if status == _STOPPING[0]:
+        fields["Retry-After"] = "1"
+    fields = {"Content-Type": kind, **fields}
+    if "Transfer-Encoding" not in fields:
+        fields["Content-Length"] = str(len(body))
+    lines = [f"HTTP/1.1 {status} {phrase}", *(f"{name}: {value}" for name, value in fields.items()), "", ""]
+    return "\r\n".join(lines).encode("latin-1") + body
+
+
+def _answer_to(error: BaseException) -> tuple[int, str]:
+    return next((_ANSWERS[kind] for kind in type(error).__mro__ if kind in _ANSWERS), _BUG)

@@ -1,0 +1,193 @@
+"""The gunicorn worker: the service is started before its first request, and drained before its last.
+
+Use: gunicorn -k pushsvc.server.worker.PushWorker app:app
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import signal
+import sys
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+import gevent
+import gevent.event
+from gevent.server import StreamServer
+
+from pushsvc.checks.remarks import MARK
+from pushsvc.server.httpworker import HttpWorker
+from pushsvc.server.reload import SHIFTS
+from pushsvc.server.rlimit import most_connections, raise_descriptor_limit
+from pushsvc.server.stopping import LAME_DUCK_SECONDS, LAST_SECONDS
+
+if TYPE_CHECKING:
+    from pushsvc.delivery.capacity import Room
+    from pushsvc.service import Service
+
+logger = logging.getLogger(__name__)
+
+STEP_SECONDS: Final = 0.1  # how often a worker looks whether it is ready, or done
+READY_SECONDS: Final = 3  # which a worker that starts may take before it accepts connections all the same
+MOMENT_SECONDS: Final = 0.2  # from a proxy's connection to the request on it; from a word to its being sent
+UNUSED_SECONDS: Final = 6  # longer than nginx keeps a connection it does not use (nginx/site.conf)
+
+
+class PushWorker(HttpWorker):
+    """One gevent process that holds connections and lets them go gently.
+
+    Gunicorn's own worker looks once a second whether it should stop, and waits for kept-alive connections that
+    nobody uses; this one stops accepting at once, and is done when its last request is. On a reload gunicorn stops the
+    old workers while the new ones still load the application; these go on until one of the new is ready.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._shift = SHIFTS.call(self.cfg)
+        self._servers: list[StreamServer] = []
+        self._over = False
+        self._stopping: gevent.event.Event | None = None  # set when the worker serves
+        self._left_at = 0.0  # monotonic time of the signal to stop though nobody takes over
+
+    def init_process(self) -> None:
+        """Gunicorn's workers heed signals only some time after the fork. One that is told to stop before that would
+        never know, and be killed in the end, with all its connections."""
+        signal.signal(signal.SIGTERM, self.handle_exit)
+        super().init_process()
+
+    def run(self) -> None:
+        self._stopping = stopping = gevent.event.Event()
+        service = self._service
+        self._limit_connections(service.room)
+        service.room.detaches = not self.cfg.is_ssl and self.cfg.protocol == "http"  # else bytes are not what they seem
+        service.start()
+        if self.age == 1 and MARK not in os.environ:  # gunicorn was started by hand: nobody has looked yet
+            from pushsvc.checks.by_hand import look_aside
+
+            look_aside(service.settings)
+        gc.freeze()  # what is here by now stays; a collection need not look at it while events wait
+        self._get_ready(service)
+        self._servers = servers = [self._serve(listener) for listener in self.sockets]
+        try:
+            self._work(service, stopping)
+            relieved = not service.room.leaving
+            if not relieved:
+                self._stay(LAME_DUCK_SECONDS)
+                self._refuse()
+                self._accept_all()
+            for server in servers:
+                server.close()
+            if relieved and self.alive:
+                gevent.sleep(MOMENT_SECONDS)  # who was accepted just now gets what they came for
+                self._refuse()
+            self._finish(service, servers)
+        finally:
+            self._over = True
+            service.stop()
+
+    def _stay(self, seconds: float) -> None:
+        """Serve on, unless all is to end at once."""
+        until = time.monotonic() + seconds
+        while self.alive and time.monotonic() < until:
+            self.notify()
+            gevent.sleep(STEP_SECONDS)
+
+    def _accept_all(self) -> None:
+        """Who waits in the kernel would be reset with the listener. Nobody else runs meanwhile."""
+        for server in self._servers:
+            while not server.full() and (accepted := server.do_read()):
+                server.do_handle(*accepted)
+
+    def _get_ready(self, service: Service) -> None:
+        """Siblings take what comes meanwhile. Not for long: somebody must say what is wrong."""
+        latest = time.monotonic() + READY_SECONDS
+        while service.unready() is not None and self.alive and time.monotonic() < latest:
+            self.notify()
+            gevent.sleep(STEP_SECONDS / 2)
+
+    def _work(self, service: Service, stopping: gevent.event.Event) -> None:
+        """Until it is told to stop, and there is somebody to take over from it."""
+        ready = False
+        while self.alive and not stopping.wait(1.0 if ready else STEP_SECONDS):
+            self.notify()
+            if not ready and service.unready() is None:
+                ready = True
+                SHIFTS.begin(self._shift)
+        latest = time.monotonic() + self.cfg.timeout  # in which a new one is ready, or gunicorn kills it
+        while self.alive and SHIFTS.awaits_next(self._shift) and time.monotonic() < latest:
+            self.notify()
+            gevent.sleep(STEP_SECONDS / 2)
+
+    @staticmethod
+    def _limit_connections(room: Room) -> None:
+        descriptors = raise_descriptor_limit()
+        wanted, room.most = room.most, most_connections(room.most, descriptors)
+        if descriptors < wanted:
+            logger.warning(
+                "PUSHSVC_MAX_CONNECTIONS is %d, but this process may open %d files: it will take %d connections; "
+                "raise the limit (ulimit -n, LimitNOFILE=)",
+                wanted,
+                descriptors,
+                room.most,
+            )
+
+    def _finish(self, service: Service, servers: list[StreamServer]) -> None:
+        """Let the connections go, then wait for the requests under way, up to gunicorn's graceful timeout."""
+        began = time.monotonic()
+        deadline = (self._left_at or began) + self.cfg.graceful_timeout - LAST_SECONDS
+        # Not before: a request may be on its way on a connection that a proxy uses all the time. Its answer ends it.
+        unused = began + min(UNUSED_SECONDS, service.settings.drain_seconds)
+        draining = gevent.spawn(service.drain, service.settings.drain_seconds)
+        while self._busy(service, servers) and time.monotonic() < deadline:
+            self.notify()
+            if draining.ready() and time.monotonic() > unused:
+                self._close_idle()
+            gevent.sleep(STEP_SECONDS)
+        service.end_answers()  # who waits for one is told, before its request is killed
+        self._await_end(service, MOMENT_SECONDS)
+        service.end_all()
+        self._await_end(service, MOMENT_SECONDS)
+        for server in servers:
+            server.stop(timeout=MOMENT_SECONDS)
+
+    def _await_end(self, service: Service, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while self._busy(service, self._servers) and time.monotonic() < until:
+            gevent.sleep(STEP_SECONDS / 10)
+
+    @staticmethod
+    def _busy(service: Service, servers: list[StreamServer]) -> bool:
+        return bool(len(service.room) or service.generating or any(server.pool for server in servers))
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        """SIGTERM: if nobody takes over, not ready from this moment; on a reload, once others are ready."""
+        awaits_next = SHIFTS.awaits_next(self._shift)
+        if self._stopping is None:  # it has not begun
+            super().handle_exit(sig, frame)
+            if not awaits_next:
+                SHIFTS.begin(self._shift)  # nobody shall wait for it
+            return
+        if not awaits_next:
+            self._left_at = self._left_at or time.monotonic()
+            self._service.room.leaving = True
+        self._stopping.set()
+
+    def handle_quit(self, sig: int, frame: Any) -> None:
+        """SIGINT and SIGQUIT: end at once. Not in a signal handler, which must not wait."""
+        gevent.spawn(self._quit)
+
+    def _quit(self) -> None:
+        self.alive = False
+        self.cfg.worker_int(self)
+        gevent.sleep(STEP_SECONDS)
+        for server in self._servers:
+            server.stop(timeout=0)  # who waits for an answer gets one
+        if not self._over:  # else it is ending, and an interpreter that ends prints what is raised
+            sys.exit(0)
+
+    def _refuse(self) -> None:
+        """Take nothing new: not ready, and each answer says that its connection ends with it."""
+        self.alive = False
+        self._service.room.draining = True

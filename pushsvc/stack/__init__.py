@@ -1,0 +1,1 @@
+"""`up`: Valkey, gunicorn and nginx as children of one supervisor."""

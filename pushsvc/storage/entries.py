@@ -1,0 +1,58 @@
+"""What a channel's log holds, as it is read."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from pushsvc.errors import Broken
+from pushsvc.events import sse
+from pushsvc.events.event import EventId
+from pushsvc.storage.redis.client import refusal
+from pushsvc.storage.redis.scripts import Command
+
+logger = logging.getLogger(__name__)
+
+
+class Entry(NamedTuple):
+    """One event in a channel's log. `prev` is the channel's event before it; `wire` is what a subscriber gets;
+    `deadline` (ms) ends its ttl."""
+
+    id: EventId
+    prev: EventId
+    wire: bytes
+    deadline: int | None
+
+    def alive(self, now: int) -> bool:
+        return self.deadline is None or self.deadline > now
+
+
+class Slice(NamedTuple):
+    """A channel's entries in some range, and the id of the last event it ever had (BEGINNING: none known)."""
+
+    entries: list[Entry]
+    tail: EventId
+
+
+def kept(command: Command, answer: Any) -> Any:
+    """What a read gives. If somebody left something else under its key, nothing: what was there is lost, which is
+    said, and the other channels go on. Raises Unavailable."""
+    if not isinstance(answer, Exception):
+        return answer
+    error = refusal(answer)
+    if not isinstance(error, Broken):
+        raise error
+    logger.error("the key %r is of a wrong type; delete it", command[1])
+    return None
+
+
+def read_entry(event_id: bytes, pairs: Sequence[bytes]) -> Entry:
+    fields = dict(zip(pairs[::2], pairs[1::2], strict=True))
+    deadline = fields.get(b"x")
+    return Entry(
+        EventId.from_redis(event_id),
+        EventId.from_redis(fields[b"p"]),
+        sse.with_id(event_id, fields[b"f"]),
+        None if deadline is None else int(deadline),
+    )

@@ -1,0 +1,66 @@
+"""Publishing on a cluster: a user's events go to the user's partition, what everybody may hear to all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import gevent
+
+from pushsvc.errors import PushError, Unavailable
+from pushsvc.events.event import Event, user_of
+from pushsvc.storage.log import EventLog, Receipt
+from pushsvc.storage.redis.client import LOST
+from pushsvc.storage.redis.keys import place
+
+_PARTLY: Final = (
+    "A part of Redis's cluster is down, and who lives there has not heard this; the others may have. Try again, with "
+    "the same key."
+)
+
+
+class Receipts(NamedTuple):
+    """Those of all partitions as one. Clients take `id` for an id, and may resume from it wherever they live."""
+
+    id: str
+    duplicate: bool
+
+
+class Fanout:
+    """`EventLog`, as far as publishing needs it. An event is acknowledged when all partitions that shall have it do;
+    if some have not, a repetition under the same key reaches these and does nothing to the others."""
+
+    def __init__(self, logs: Sequence[EventLog]) -> None:
+        self._logs = logs
+
+    def append(self, events: Sequence[Event]) -> list[Receipt | Receipts | PushError]:
+        """In order within each partition, in all of them at the same time."""
+        shares: list[list[int]] = [[] for _ in self._logs]  # numbers of events, by partition
+        for number, event in enumerate(events):
+            user = user_of(event.channel)
+            for share in shares if user is None else [shares[place(user, len(shares))]]:
+                share.append(number)
+        jobs = [
+            (share, gevent.spawn(log.append, [events[number] for number in share]))
+            for log, share in zip(self._logs, shares, strict=True)
+            if share
+        ]
+        gevent.joinall([job for _, job in jobs], raise_error=True)
+        found: list[list[Receipt | PushError]] = [[] for _ in events]
+        for share, job in jobs:
+            for number, receipt in zip(share, job.value, strict=True):
+                found[number].append(receipt)
+        return list(map(_whole, found))
+
+
+def _whole(receipts: Sequence[Receipt | PushError]) -> Receipt | Receipts | PushError:
+    if len(receipts) == 1:
+        return receipts[0]
+    taken = []
+    for receipt in receipts:
+        if isinstance(receipt, Unavailable) and receipt.detail == LOST:
+            return Unavailable(_PARTLY, retry_after=receipt.retry_after)
+        if isinstance(receipt, PushError):
+            return receipt
+        taken.append(receipt)
+    return Receipts(".".join(str(receipt.id) for receipt in taken), all(receipt.duplicate for receipt in taken))

@@ -1,0 +1,243 @@
+"""How many connections each user has, over all workers: a count per user and worker, and a sign of life per worker.
+
+Counts are written as absolute numbers, so a lost or late write is mended by the next one; those of a worker that
+died stop counting when its sign of life runs out.
+
+Proxies that do not notice a closed tab fill a user's cap with streams that nobody reads. So at the cap a new stream is
+served, and the oldest one ends, on whichever worker it is: the worker that holds the new one has Redis write down
+what is to end, and tell who holds it; who misses that word looks with the next beat.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
+
+import gevent
+
+from pushsvc.concurrency.loops import Loop
+from pushsvc.delivery.subscriber import Subscriber
+from pushsvc.errors import Broken, TooManyConnections, Unavailable, Unwritable
+from pushsvc.storage.redis.client import Store
+from pushsvc.storage.redis.scripts import Command, Script
+
+_ENTER: Final = Script("enter")
+_NOTE: Final = Script("note")
+_STAND: Final = Script("stand")
+
+BEAT_SECONDS: Final = 1.0  # how often counts that changed, and the sign of life, are written
+LEASE_SECONDS: Final = 3  # a worker that was silent for so long is dead
+EVERYTHING_SECONDS: Final = 60.0  # how often all counts are written, in case others took this worker for dead
+MOST_TIMES: Final = 1000  # streams of one user and worker whose times are noted, the oldest
+BATCH: Final = 200  # users in one round trip: when a crowd leaves at once, nobody waits for all of it
+FORGET_SECONDS: Final = 7 * 86400
+GIVE_WAY: Final = "give way"  # what a worker is told that has streams to end; no generation is called so
+_FULL, _IN, _OVER, _WHO_LIVES = range(4)  # what enter.lua answers
+AT_ONCE: Final = 2  # streams that give way to a new one: more than one, so that what went wrong is mended
+
+
+class Counted(Protocol):
+    """A connection: the name under which it counts, whether it does now, and whether others give way to it."""
+
+    counted: bool
+    ousts: bool
+
+    @property
+    def counted_as(self) -> str: ...
+
+
+class Presence:
+    """Keeps the cap on connections per user."""
+
+    def __init__(
+        self,
+        store: Store,
+        worker_id: str,
+        max_per_user: int,
+        streams: Callable[[str], Sequence[Subscriber]],
+        oust: Callable[[Subscriber], None],
+    ) -> None:
+        """`streams` of a user that are here and give way, oldest first; `oust` one of them."""
+        self._store = store
+        self._streams = streams
+        self._oust = oust
+        self._clock: int | None = None  # of Redis, as far ahead of ours, in microseconds
+        self._last = 0  # the last time that was given: each stream has one of its own
+        self._keys = store.keys
+        self._worker_id = worker_id
+        self._max_per_user = max_per_user
+        self._here: Counter[str] = Counter()
+        self._changed: set[str] = set()
+        self._written = self._all_written = 0.0  # monotonic times
+        self.refused: Unwritable | None = None  # why Redis writes nothing just now
+        self.loop = Loop("presence", self._beat, expected=(Unavailable,))
+
+    def enter(self, connection: Counted) -> bool:
+        """Count a connection in. True: others have to give way to it, once it stands. Raises TooManyConnections, or
+        Unavailable."""
+        user = connection.counted_as
+        self._changed.add(user)
+        self._here[user], connection.counted = self._here[user] + 1, True
+        streams = self._known(user)
+        try:
+            state = self._entered(connection, streams)
+        except Unwritable:  # as far as this worker knows
+            over = _OVER if connection.ousts and streams else _FULL
+            state = _IN if self._here[user] <= self._max_per_user else over
+        except BaseException:
+            self.leave(connection)
+            raise
+        self._changed.add(user)  # of two that enter at once, the one that Redis heard last may have the lower count
+        if state == _FULL:
+            self.leave(connection)
+            raise TooManyConnections(
+                f"This user already has {self._max_per_user} connections; close one first.", retry_after=5
+            )
+        return state == _OVER
+
+    def _entered(self, connection: Counted, streams: Sequence[Subscriber]) -> int:
+        """Whether other workers live is asked only where it matters: then the script is called again, with their
+        names."""
+        user, workers = connection.counted_as, list[str]()
+        names = [self._keys.connections(user), self._keys.streams(user)]
+        while True:
+            state, now, *found = self._store.one(
+                _ENTER.call(
+                    [*names, *map(self._keys.worker, workers)], self._worker_id, self._here[user], self._max_per_user,
+                    FORGET_SECONDS, int(connection.ousts), _times(streams), *workers,
+                )
+            )  # fmt: skip
+            self._clock = int(now) - time.monotonic_ns() // 1000
+            if state != _WHO_LIVES:
+                return int(state)
+            workers, streams = [each.decode() for each in found], self._known(user)
+
+    def _known(self, user: str) -> Sequence[Subscriber]:
+        """The user's streams here that give way; none where each new one would have to look at too many."""
+        return self._streams(user) if self._here[user] <= MOST_TIMES else ()
+
+    def now(self) -> int:
+        """By Redis's clock, in microseconds since 1970, and later than any that this gave before. Raises Unavailable if
+        that clock is not known yet, and cannot be read."""
+        if self._clock is None:
+            seconds, rest = map(int, self._store.one(("TIME",)))
+            self._clock = seconds * 10**6 + rest - time.monotonic_ns() // 1000
+        self._last = max(self._last + 1, time.monotonic_ns() // 1000 + self._clock)
+        return self._last
+
+    def note(self, user: str, began: int) -> None:
+        """One of the user's streams began then, which gives way to newer ones from now on. Nobody waits for Redis: the
+        next beat writes what it did not hear."""
+        self._changed.add(user)
+        if self._here[user] <= MOST_TIMES:
+            self._store.send(_NOTE.call([self._keys.streams(user)], self._worker_id, began, FORGET_SECONDS))
+
+    def oust_for(self, user: str, began: int) -> None:
+        """The one that began then stands, of a user who has too many: older ones give way to it. Raises Unavailable."""
+        keys, workers = self._keys, [self._worker_id]
+        while True:
+            names = [keys.connections(user), keys.streams(user)]
+            for each in workers:
+                names += (keys.worker(each), keys.giving_way(each), keys.ear(each))
+            unknown = self._store.one(
+                _STAND.call(
+                    names, self._max_per_user, began, AT_ONCE, GIVE_WAY, int(BEAT_SECONDS * 10), user,
+                    *workers,
+                )
+            )  # fmt: skip
+            if not unknown:
+                return
+            workers += [each.decode() for each in unknown]
+
+    def give_way(self) -> None:
+        """End what is to end here. Raises Unavailable."""
+        for each in self._store.one(("LPOP", self._keys.giving_way(self._worker_id), BATCH)) or ():
+            user, _, began = each.decode().rpartition(" ")
+            for stream in self._streams(user):
+                if stream.began == int(began):
+                    self.leave(stream)  # at once, though its greenlet has yet to end: those who enter now are counted
+                    self._oust(stream)
+            # A beat may have written it anew meanwhile, and it would give way once more, instead of one that is there.
+            for command in self._count(user):
+                self._store.send(command)
+
+    def heard(self, word: str) -> bool:
+        """Another worker says a word. False: it is not about this."""
+        if word == GIVE_WAY:
+            gevent.spawn(self._give_way)
+        return word == GIVE_WAY
+
+    def _give_way(self) -> None:
+        with contextlib.suppress(Unavailable):  # looked for again with the next beat
+            self.give_way()
+
+    def total(self, user: str) -> int:
+        """How many connections the user has now. Raises Unavailable."""
+        held = self._store.one(("HGETALL", self._keys.connections(user)))
+        counts = {worker.decode(): int(n) for worker, n in zip(held[::2], held[1::2], strict=True)}
+        counts.pop(self._worker_id, None)
+        alive = self._store.execute([("EXISTS", self._keys.worker(worker)) for worker in counts]) if counts else []
+        return self._here[user] + sum(n for n, lives in zip(counts.values(), alive, strict=True) if lives)
+
+    def leave(self, connection: Counted) -> None:
+        """Count a connection out; Redis learns it with the next beat. Harmless when repeated."""
+        if connection.counted:
+            user = connection.counted_as
+            self._changed.add(user)
+            self._here[user], connection.counted = self._here[user] - 1, False
+            if not self._here[user]:
+                del self._here[user]
+
+    def _beat(self, loop: Loop) -> None:
+        while True:
+            now = time.monotonic()
+            # Who was silent for so long was dead for others, and they have dropped its counts.
+            if now - self._written > LEASE_SECONDS or now - self._all_written > EVERYTHING_SECONDS:
+                self._changed.update(self._here)
+                self._all_written = now
+            try:
+                self.write()
+                self.give_way()
+                self.refused = None
+            except Unwritable as error:  # who listens is served all the same
+                self.refused = error
+            self._written = now
+            loop.well()
+            gevent.sleep(BEAT_SECONDS)
+
+    def write(self) -> None:
+        """Write the sign of life and the counts that changed. Raises Unavailable; nothing is forgotten then."""
+        self._store.one(self.sign_of_life())
+        changed = list(self._changed)
+        for start in range(0, len(changed), BATCH):
+            self._write_counts(changed[start : start + BATCH])
+
+    def sign_of_life(self) -> Command:
+        return ("SET", self._keys.worker(self._worker_id), "", "EX", LEASE_SECONDS)
+
+    def _write_counts(self, users: Sequence[str]) -> None:
+        self._changed.difference_update(users)
+        try:
+            self._store.execute([command for user in users for command in self._count(user)])
+        except Unavailable:
+            self._changed.update(users)
+            raise
+        except Broken:
+            pass  # somebody else's key; the others' counts are written
+
+    def _count(self, user: str) -> list[Command]:
+        key, times = self._keys.connections(user), _times(self._streams(user)[:MOST_TIMES])
+        began: list[Command] = [("HDEL", self._keys.streams(user), self._worker_id)]
+        if times:
+            streams = self._keys.streams(user)
+            began = [("HSET", streams, self._worker_id, times), ("EXPIRE", streams, FORGET_SECONDS)]
+        if self._here[user] > 0:
+            return [("HSET", key, self._worker_id, self._here[user]), ("EXPIRE", key, FORGET_SECONDS), *began]
+        return [("HDEL", key, self._worker_id), *began]
+
+
+def _times(streams: Sequence[Subscriber]) -> str:
+    return " ".join(str(each.began) for each in streams)

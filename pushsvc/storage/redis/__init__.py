@@ -1,0 +1,1 @@
+"""The way to speak to Redis. Only this room knows redis-py."""

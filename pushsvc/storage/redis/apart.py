@@ -1,0 +1,106 @@
+"""Commands with large values: each on a connection of its own, as Redis may not take it, and what shares a connection
+with it would break with it."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+import redis
+from redis.exceptions import RedisError
+
+from pushsvc.storage.redis.fencing import Succession
+from pushsvc.storage.redis.keys import Keys
+from pushsvc.storage.redis.largest import LARGE, Largest, TooLong, longest
+from pushsvc.storage.redis.pipeline import Lane, NotSent
+from pushsvc.storage.redis.scripts import Command
+
+AT_ONCE: Final = 4  # such connections: an account may have few
+TURN_SECONDS: Final = 3.0  # as long may one wait for others that are large
+
+
+class Apart:
+    def __init__(self, client: redis.Redis, succession: Succession, keys: Keys) -> None:
+        self._lane = Lane(client, succession)  # for connections to try on
+        self._keys = keys
+        self._largest = Largest()
+        self._turns = threading.BoundedSemaphore(AT_ONCE)
+
+    def run(self, lane: Lane, commands: Sequence[Command]) -> list[Any]:
+        """As the lane's `run`, in order, and in several round trips. After one that failed no more are sent: events
+        must not overtake others."""
+        groups = [
+            (group, large)
+            for large, some in itertools.groupby(commands, key=lambda command: longest(command) > LARGE)
+            for group in ([[each] for each in some] if large else [list(some)])
+        ]
+        answers, extra = list[Any](), list[Any]()
+        for number, (group, large) in enumerate(groups):
+            try:
+                found = self._alone(lane, group[0]) if large else lane.run(group)
+            except TooLong as error:
+                answers.append(error)
+                continue
+            except RedisError as error:
+                if not answers:
+                    raise
+                answers += [error] * len(group)
+                answers += [NotSent("what came before it failed")] * sum(len(each) for each, _ in groups[number + 1 :])
+                break
+            answers += found[: len(group)]
+            extra += found[len(group) :]
+        return answers + _worst(extra, lane.extra)
+
+    def _alone(self, lane: Lane, command: Command) -> list[Any]:
+        """Raises TooLong, or as `Lane.run`."""
+        size = longest(command)
+        self._largest.check(size)
+        with self._turn():
+            self._largest.check(size)  # one that came before may have found it out
+            try:
+                found = lane.once([command])
+            except NotSent:
+                raise
+            except RedisError:
+                self._largest.judge(size, self._takes)
+                raise
+            if _is_refused(found[0]):
+                self._largest.judge(size, self._takes)
+            return found
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Raises NotSent if those before take too long, as where Redis hangs."""
+        if not self._turns.acquire(timeout=TURN_SECONDS):
+            raise NotSent("too many large values wait for Redis")
+        try:
+            yield
+        finally:
+            self._turns.release()
+
+    def _takes(self, size: int) -> bool | None:
+        """See `Largest.judge`."""
+        try:
+            answer = self._lane.once([("EXISTS", self._keys.worker("x").ljust(size, "x"))])[0]
+        except NotSent:
+            return None
+        except RedisError:
+            return False
+        return not _is_refused(answer)
+
+
+def _is_refused(answer: Any) -> bool:
+    """In the one word that Redis has for it, before it closes the connection."""
+    return isinstance(answer, Exception) and "Protocol error" in str(answer)
+
+
+def _worst(replicas: Sequence[Any], count: int) -> list[Any]:
+    """What all round trips' last command says, if each has one: of numbers of replicas the least."""
+    if not replicas:
+        return [math.inf] * count  # nothing was written, and all replicas have that
+    failed = [each for each in replicas if isinstance(each, Exception)]
+    return failed[:1] or [min(replicas)]

@@ -1,0 +1,167 @@
+"""Every Redis key, in one place, and which of a cluster's partitions has what belongs to a name.
+
+The hash tag in braces keeps a partition's keys together: they live on one node. A single server has one partition,
+with the tag `{0}`. The prefix in front of it sets a service's names apart from those of others on the same servers, and
+moves nothing to another slot. A channel's log key is also the pub/sub channel that announces it. Names are short where
+there is one per user.
+"""
+
+from __future__ import annotations
+
+import binascii
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from pushsvc.events.proof import without_proof
+
+SLOTS: Final = 16384  # of a cluster; each node owns some
+COUNTED: Final = "0"  # hash tag of the one key that is not of a partition, but of the whole data
+DEFAULT_PREFIX: Final = "pushsvc"  # unless the operator sets another
+
+
+def slot(tag: str) -> int:
+    """Where the keys with this hash tag live (Redis cluster specification: CRC16 of the tag)."""
+    return _crc16(tag) % SLOTS
+
+
+def place(name: str, partitions: int) -> int:
+    """The partition of a user, and of what is theirs."""
+    return _crc16(name) % partitions
+
+
+def _crc16(text: str) -> int:
+    return binascii.crc_hqx(text.encode("utf-8", "surrogateescape"), 0)
+
+
+def _tag(number: int, partitions: int) -> str:
+    """Such that the partitions' slots lie evenly among all slots, as nodes own ranges of them: the first number that
+    falls into the partition's share."""
+    return next(tag for tag in map(str, itertools.count()) if slot(tag) * partitions // SLOTS == number)
+
+
+class Keys:
+    """Those of one partition."""
+
+    def __init__(self, number: int = 0, partitions: int = 1, prefix: str = DEFAULT_PREFIX) -> None:
+        self._number = number
+        self.prefix = prefix
+        self.partitions = partitions
+        self.tag = _tag(number, partitions)
+        self._prefix = f"{prefix}{{{self.tag}}}:"
+        self.count = f"{prefix}{{{COUNTED}}}:partitions"  # string: how many partitions the data of a cluster has
+        self.own_count = f"{self._prefix}partitions"  # string: the same, for when that one cannot be asked for
+        self._log = f"{self._prefix}log:"
+        self.clock = f"{self._prefix}clock"  # stream of one entry; its last id is the last id drawn
+        self.epoch = f"{self._prefix}epoch"  # string; the clock's first id, and what followed on it: see epochs.py
+        self.loss = f"{self._prefix}loss"  # string; first id after the last loss that is known, as long as it matters
+        self.server = f"{self._prefix}server"  # string; the process of Redis that had the data last
+        self.producers = f"{self._prefix}generating"  # set: ids of workers that run generations, or died while they did
+
+    def all(self) -> Iterator[Keys]:
+        """Those of every partition of this data."""
+        return (Keys(number, self.partitions, self.prefix) for number in range(self.partitions))
+
+    def hold(self, name: str) -> bool:
+        """Whether what belongs to this name is in this partition."""
+        return place(name, self.partitions) == self._number
+
+    def own(self, text: str) -> str:
+        """Of an id that a client sent, what is of this partition: an event that everybody may hear has an id in each,
+        joined by dots. A proof is no part of it."""
+        text = without_proof(text)
+        ids = text.split(".")
+        return ids[self._number] if len(ids) == self.partitions else text
+
+    def draw(self, make: Callable[[], str]) -> str:
+        """A new name for something of this partition; by the name alone it is found again."""
+        return next(name for name in iter(make, "") if self.hold(name))
+
+    def log(self, channel: str) -> str:
+        """Stream: the kept events of a channel."""
+        return self._log + channel
+
+    def channel_of(self, log_key: str) -> str:
+        """The channel whose log key (or announcement) this is."""
+        return log_key.removeprefix(self._log)
+
+    def tail(self, channel: str) -> str:
+        """String: id of the channel's last event; outlives the events, so that their loss is noticed."""
+        return f"{self._prefix}tail:{channel}"
+
+    def dedupe(self, channel: str, key: str) -> str:
+        """String: id of the event published with this idempotency key."""
+        return f"{self._prefix}key:{_pair(channel, key, name=channel.partition(':')[2])}"
+
+    def position(self, user: str) -> str:
+        """String: id up to which the user has had everything."""
+        return f"{self._prefix}had:{user}"
+
+    def ticket(self, digest: str) -> str:
+        """String: the claims a ticket stands for, by the SHA-256 of the ticket."""
+        return f"{self._prefix}ticket:{digest}"
+
+    def spent_ticket(self, digest: str) -> str:
+        """String: the same, once the ticket was used."""
+        return f"{self._prefix}spent:{digest}"
+
+    def ticket_use(self, digest: str) -> str:
+        """Hash that lasts for a moment after a ticket's first use: its stream, and the cursor that began at."""
+        return f"{self._prefix}ticket-use:{digest}"
+
+    def ticket_proof(self, digest: str) -> str:
+        """String: SHA-256 of the proof that the stream of this ticket carries in its ids."""
+        return f"{self._prefix}ticket-proof:{digest}"
+
+    def proof(self, digest: str) -> str:
+        """String: whose ticket's proof this is, by the SHA-256 of both."""
+        return f"{self._prefix}proof:{digest}"
+
+    def connections(self, user: str) -> str:
+        """Hash: worker id -> how many connections of the user it holds."""
+        return f"{self._prefix}conns:{user}"
+
+    def streams(self, user: str) -> str:
+        """Hash: worker id -> when those streams of the user began there that give way to new ones."""
+        return f"{self._prefix}since:{user}"
+
+    def giving_way(self, worker_id: str) -> str:
+        """List: streams that a worker has to end."""
+        return f"{self._prefix}ends:{worker_id}"
+
+    def worker(self, worker_id: str) -> str:
+        """String with a short expiry: this worker lives."""
+        return f"{self._prefix}worker:{worker_id}"
+
+    def ear(self, worker_id: str) -> str:
+        """Pub/sub channel on which a worker hears itself, and what other workers have to tell it."""
+        return f"{self._prefix}ear:{worker_id}"
+
+    def generation(self, generation_id: str) -> str:
+        """Hash: what is known of a generation beside what it said."""
+        return f"{self._prefix}gen:{generation_id}"
+
+    def generations(self, user: str) -> str:
+        """Sorted set: ids of the user's generations, by the ms in which they began."""
+        return f"{self._prefix}gens:{user}"
+
+    def running(self, user: str) -> str:
+        """Set: ids of those of them that run."""
+        return f"{self._prefix}gens-running:{user}"
+
+    def generation_key(self, user: str, key: str) -> str:
+        """String: id of the generation that the user began with this idempotency key."""
+        return f"{self._prefix}gen-key:{_pair(user, key, name=user)}"
+
+    def generating(self, worker_id: str) -> str:
+        """Set: ids of the generations that a worker runs."""
+        return f"{self._prefix}generating:{worker_id}"
+
+
+def _pair(owner: str, key: str, *, name: str) -> str:
+    """An owner and their idempotency key as one word that no other pair has. Both may hold colons: where the owner's
+    name does, its length tells where it ends, and the colon in front sets it apart from names without any."""
+    return f":{len(owner)}:{owner}:{key}" if ":" in name else f"{owner}:{key}"
+
+
+ALONE: Final = Keys()  # of a single server, or a master behind sentinels

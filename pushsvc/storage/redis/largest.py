@@ -1,0 +1,68 @@
+"""How large a value Redis takes (`proto-max-bulk-len`, `client-query-buffer-limit`, a limit of a proxy). One that is
+larger breaks the connection that it comes on, mostly without a word, and nothing of it is done."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from redis.exceptions import ResponseError
+
+from pushsvc.storage.redis.scripts import Command
+
+LARGE: Final = 2**19  # bytes; what is no larger every Redis takes
+STEP: Final = 2**12  # bytes; so exactly the limit is found
+KNOWN_SECONDS: Final = 60.0  # as long what was found is believed
+
+Ask = Callable[[int], bool | None]
+
+
+class TooLong(ResponseError):
+    """Redis does not take so large a value; nothing was done."""
+
+    def __init__(self, size: int, limit: int) -> None:
+        super().__init__(f"a value is larger than the {limit} bytes that Redis takes")
+        self.size = size
+        self.limit = limit
+
+
+def longest(command: Command) -> int:
+    """Bytes of its largest value."""
+    return max(_size(each) for each in command)
+
+
+def _size(value: Any) -> int:
+    if isinstance(value, bytes):
+        return len(value)
+    return len(value.encode("utf-8", "surrogateescape")) if isinstance(value, str) else 0
+
+
+class Largest:
+    """What Redis has shown of it."""
+
+    def __init__(self) -> None:
+        self._limit = 0
+        self._until = 0.0  # monotonic time
+
+    def check(self, size: int) -> None:
+        """Raises TooLong if that is known by now."""
+        if size > self._limit and time.monotonic() < self._until:
+            raise TooLong(size, self._limit)
+
+    def judge(self, size: int, ask: Ask) -> None:
+        """The connection broke that a value of this size came on. Raises TooLong if that is why.
+
+        `ask` tries a value of a size that changes nothing. False: that breaks the connection; None: there is none."""
+        if not (ask(1) and ask(size) is False and ask(1)):
+            return  # Redis is away, or takes it by now
+        taken, refused = 0, -(-size // STEP)
+        while refused - taken > 1:
+            middle = (taken + refused) // 2
+            if ask(middle * STEP):
+                taken = middle
+            else:
+                refused = middle
+        self._limit = max(taken * STEP, LARGE)
+        self._until = time.monotonic() + KNOWN_SECONDS
+        raise TooLong(size, self._limit)

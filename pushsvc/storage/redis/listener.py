@@ -1,0 +1,29 @@
+"""The contract between the subscription and who listens to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from pushsvc.storage.redis.scripts import Command
+
+Announcement = tuple[str, bytes]  # channel, payload
+
+
+class Ear(Protocol):
+    """Who listens to a Bus. What it hears is in the order in which it happened in Redis."""
+
+    def begun(self) -> None:
+        """A new connection: nothing is subscribed yet, and what was announced since the last one ended is lost."""
+
+    def confirmed(self, channel: str) -> None:
+        """From now on everything appended to the channel is announced; what came before must be read."""
+
+    def announced(self, batch: Sequence[Announcement]) -> None:
+        """What arrived together. A payload is `<id> <id of the channel's event before> <life> <frame>`."""
+
+    def called(self, word: str) -> None:
+        """Another worker has something to tell this one."""
+
+    def probe(self) -> tuple[Command, Callable[[Any], None]]:
+        """A command to run between the announcements, and who takes its answer. Asked for again if that gets lost."""

@@ -1,0 +1,245 @@
+"""One connection to Redis that all greenlets share: what they ask while an answer is awaited leaves together, in one
+round trip. So a crowd of publishers or joiners costs Redis and this process a fraction of what they would one by one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple
+
+import gevent
+import gevent.event
+import hiredis
+import redis
+from gevent.event import AsyncResult
+from gevent.monkey import is_module_patched
+from redis.connection import ConnectionInterface
+from redis.exceptions import ClusterDownError, MovedError, ReadOnlyError, ResponseError
+
+from pushsvc.concurrency.loops import Turn
+from pushsvc.storage.redis.fencing import Replaced, Succession, takes_reads
+from pushsvc.storage.redis.largest import LARGE, longest
+from pushsvc.storage.redis.scripts import Command
+
+logger = logging.getLogger(__name__)
+
+MOST_COMMANDS: Final = 1000  # in one round trip, unless a single request brings more
+IDLE_SECONDS: Final = 0.05  # a connection unused for so long is looked at before it is trusted
+
+
+# Refusals after which another connection is needed: by now there may be another master, or it may let us in.
+_USELESS: Final = (ReadOnlyError, MovedError, ClusterDownError, redis.ConnectionError)
+
+
+class NotSent(redis.ConnectionError):
+    """There is no connection: Redis has heard nothing of it."""
+
+
+class _Request(NamedTuple):
+    packed: bytes
+    commands: int
+    place: AsyncResult[list[Any]]
+
+
+class Lane:
+    """Answers reach exactly who asked: a connection on which anything went wrong is never used again. What was asked
+    first is run first."""
+
+    def __init__(
+        self,
+        client: redis.Redis,
+        succession: Succession,
+        last: Command | None = None,
+        *,
+        apart: Callable[[Lane, Sequence[Command]], list[Any]] | None = None,
+    ) -> None:
+        """`last`: a command to run after each round trip; each of those who asked gets its answer after their own.
+        `apart`: runs what holds large values instead."""
+        self._client = client
+        self._apart = apart
+        self._pool = client.connection_pool
+        self._succession = succession
+        self._life = b""  # of the data, when the connection was made
+        self._last = [] if last is None else [hiredis.pack_command(last)]
+        self._queue: deque[_Request] = deque()
+        self._wake = gevent.event.Event()
+        self._worker: gevent.Greenlet | None = None
+        self._connection: ConnectionInterface | None = None
+        self._used = 0.0  # monotonic time
+        self._lock = threading.Lock()
+
+    @property
+    def extra(self) -> int:
+        """How many answers there are beside those of the commands."""
+        return len(self._last)
+
+    def run(self, commands: Sequence[Command]) -> list[Any]:
+        """The answers in order; one that Redis refused is an exception among them. Raises NotSent; or another
+        RedisError, if it is not known what was done."""
+        pieces = [hiredis.pack_command(command) for command in commands]
+        packed = b"".join(pieces)
+        # In the order of what it costs to find out.
+        large = len(packed) > LARGE and max(map(len, pieces)) > LARGE and max(map(longest, commands)) > LARGE
+        if large and self._apart is not None:
+            return self._apart(self, commands)
+        if not is_module_patched("socket"):
+            return self._run_in_thread(packed, len(commands))
+        answers: list[Any] = self._ask(packed, len(commands)).get()
+        return answers
+
+    def send(self, commands: Sequence[Command]) -> None:
+        """As `run`, before what is asked from now on, but nobody is told what became of it."""
+        packed = _packed(commands)
+        if is_module_patched("socket"):
+            self._ask(packed, len(commands))
+        else:
+            with contextlib.suppress(redis.RedisError):
+                self._run_in_thread(packed, len(commands))
+
+    def once(self, commands: Sequence[Command]) -> list[Any]:
+        """As `run`, on a connection that is made for it alone."""
+        single = Lane(self._client, self._succession)
+        single._last = self._last
+        try:
+            return single._exchange([_packed(commands)], len(commands))
+        except OSError as error:
+            raise redis.ConnectionError(str(error)) from error
+        finally:
+            single._drop()
+
+    def _ask(self, packed: bytes, count: int) -> AsyncResult[list[Any]]:
+        place: AsyncResult[list[Any]] = AsyncResult()
+        self._queue.append(_Request(packed, count, place))
+        if self._worker is None or self._worker.dead:
+            self._worker = gevent.spawn(self._work)  # not in this greenlet, which may be killed halfway
+        self._wake.set()
+        return place
+
+    def _run_in_thread(self, packed: bytes, count: int) -> list[Any]:
+        """Under a server of threads there are no greenlets to share with."""
+        with self._lock:
+            try:
+                return self._exchange([packed], count)
+            except BaseException:
+                self._drop()
+                raise
+
+    def _work(self) -> None:
+        while True:
+            self._wake.wait()
+            self._wake.clear()
+            while self._queue:
+                self._trip()
+
+    def _trip(self) -> None:
+        batch = [self._queue.popleft()]
+        count = batch[0].commands
+        while self._queue and count + self._queue[0].commands <= MOST_COMMANDS:
+            batch.append(self._queue.popleft())
+            count += batch[-1].commands
+        try:
+            answers = self._exchange([request.packed for request in batch], count)
+        except BaseException as error:
+            self._drop()
+            if isinstance(error, NotSent):  # nor will what waits be; each would wait for its own failure
+                batch += self._queue
+                self._queue.clear()
+            for request in batch:
+                request.place.set_exception(_translated(error))
+            if not isinstance(error, Exception):
+                raise
+            return
+        at, last = 0, answers[count:]
+        for request in batch:
+            request.place.set(answers[at : at + request.commands] + last)
+            at += request.commands
+
+    def _exchange(self, packed: list[bytes], count: int) -> list[Any]:
+        connection = self._sent(b"".join(packed + self._last))
+        answers, turn, useless = [], Turn(), False
+        for _ in range(count + len(self._last)):
+            try:
+                answers.append(connection.read_response(disconnect_on_error=False))
+            except redis.RedisError as error:
+                if not _is_said(error):
+                    raise
+                answers.append(error)
+                useless = useless or (isinstance(error, _USELESS) and not takes_reads(error))
+            turn.share()  # reading what is there already never yields by itself
+        self._used = time.monotonic()
+        if useless:
+            self._drop()
+        if self._outlived():
+            raise Replaced("this Redis was replaced while it was asked")
+        return answers
+
+    def _sent(self, packed: bytes) -> ConnectionInterface:
+        """The connection that it went to. Raises NotSent; or another error, if it is not known what was sent."""
+        for number in range(2):
+            try:
+                connection = self._connected()
+            except (redis.RedisError, OSError) as error:
+                raise NotSent(str(error)) from error
+            try:
+                connection.send_packed_command([packed], check_health=False)
+                break
+            except NotSent:  # by now another is the master
+                self._drop()
+                if number:
+                    raise
+        return connection
+
+    def _connected(self) -> ConnectionInterface:
+        idle = time.monotonic() - self._used > IDLE_SECONDS
+        if self._connection is not None and (self._outlived() or (idle and self._stale())):
+            self._drop()
+        if self._connection is None:
+            connection = self._pool.connection_class(**self._pool.connection_kwargs)
+            connection.connect()
+            self._connection, self._life = connection, self._succession.lives.current
+        elif self._succession.settle(self._connection):
+            self._life = self._succession.lives.current
+        return self._connection
+
+    def _outlived(self) -> bool:
+        """The life of the data in which the connection was made is over, or it leads to who is no master any more."""
+        if self._connection is not None and self._succession.is_over(self._connection):
+            return True
+        lives = self._succession.lives
+        return self._life != lives.current and lives.end(self._life) is not None
+
+    def _stale(self) -> bool:
+        """Closed by Redis, or something came that nobody asked for."""
+        assert self._connection is not None
+        try:
+            return bool(self._connection.can_read(0))
+        except (redis.RedisError, OSError):
+            return True
+
+    def _drop(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.disconnect()
+
+
+def _is_said(error: redis.RedisError) -> bool:
+    """Redis answered so to one command, and goes on to the next: redis-py takes some of these for the connection's end
+    (LOADING, NOAUTH)."""
+    return isinstance(error, ResponseError) or error.status_code is not None
+
+
+def _packed(commands: Sequence[Command]) -> bytes:
+    return b"".join([hiredis.pack_command(command) for command in commands])
+
+
+def _translated(error: BaseException) -> redis.RedisError:
+    if isinstance(error, redis.RedisError):
+        return error
+    if not isinstance(error, OSError):
+        logger.error("an exchange with Redis failed", exc_info=error)
+    return redis.ConnectionError(str(error))

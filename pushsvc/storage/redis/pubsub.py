@@ -1,0 +1,304 @@
+"""The worker's one subscription to Redis. It knows channels and payloads, and no Hub.
+
+Pub/sub only says that something was appended; it may lose. So the Bus tells when a channel's subscription is
+confirmed, each time anew, and whoever hears that reads the log.
+
+The connection speaks RESP3, in which a subscribed connection may also run commands. So the clock is read on it: its
+answer stands in one order with the announcements, and says exactly which of them belong before it.
+
+The channels are sharded ones: on a cluster they live with the partition's data, elsewhere they are like any others.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final
+
+import gevent
+import gevent.event
+import hiredis
+import redis
+from redis.connection import Connection, ConnectionInterface
+from redis.maint_notifications import MaintNotificationsConfig
+
+from pushsvc.concurrency.loops import SAME_SECONDS, Loop, Turn, is_news
+from pushsvc.errors import NoRights, Unavailable
+from pushsvc.storage.redis.client import Store
+from pushsvc.storage.redis.fencing import INTRODUCE, introduction
+from pushsvc.storage.redis.listener import Announcement, Ear
+from pushsvc.storage.redis.scripts import Command
+
+logger = logging.getLogger(__name__)
+
+CANARY_SECONDS: Final = 0.5  # how often the worker announces something to itself
+SILENCE_SECONDS: Final = 2.0  # a canary that has not come back for so long: the subscription is not proven
+LOOK_SECONDS: Final = 0.4  # between two looks whether Redis is a master still, at least
+DEAF_SECONDS: Final = 30.0  # nor behind a burst of announcements, which it only queues in: the subscription is deaf
+BATCH: Final = 500  # channels in one SSUBSCRIBE
+# After so many commands for channels, so that a crowd that joins or leaves shares the next one; one user waits little.
+PAUSE_PER_CHANNEL: Final = 0.005  # seconds
+LONGEST_PAUSE: Final = 0.1
+_DEMOTED: Final = ("READONLY", "MOVED", "CLUSTERDOWN", "MASTERDOWN")  # refusals of who is the master no more
+READ_BYTES: Final = 262144  # how much is taken from the socket at once; what comes together leaves together
+
+
+class Bus:
+    """One plain connection, whose reader and writer are a greenlet each. `wanted` outlives the connection."""
+
+    def __init__(self, client: redis.Redis, store: Store, worker_id: str, ear: Ear) -> None:
+        self._client = client
+        self._store = store
+        self._ear = ear
+        self._keys = store.keys
+        self._own = self._keys.ear(worker_id)
+        self._wanted: set[str] = set()
+        self._queue: list[tuple[str, str]] = []  # (SSUBSCRIBE or SUNSUBSCRIBE, key) yet to be sent
+        self._unanswered: Counter[str] = Counter()  # SSUBSCRIBEs sent or queued and not confirmed, by key
+        self._asked = False  # a probe is to be sent
+        self._probing: Callable[[Any], None] | None = None  # one was sent; one at a time, so that many share the next
+        # Who takes the next answers; and where none comes, the keys that are yet to be confirmed in their place.
+        self._awaited: deque[Callable[[Any], None] | set[str]] = deque()
+        self._said: list[Any] = []  # by Redis of itself
+        self._looked = 0.0  # monotonic times
+        self._queued = gevent.event.Event()
+        self._unproven = gevent.event.Event()  # the subscription is new, and has yet to be proven
+        self._connection: ConnectionInterface | None = None
+        self._heard = 0.0  # of the last canary that came back
+        world = (redis.RedisError, Unavailable, OSError)
+        self._reader = Loop("bus reader", self._read, expected=world)
+        self._writer = Loop("bus writer", self._write, expected=world)
+        self._singer = Loop("bus canary", self._sing, expected=world)
+        self._loops = (self._reader, self._writer, self._singer)
+
+    def start(self) -> None:
+        for loop in self._loops:
+            loop.start()
+
+    def stop(self) -> None:
+        for loop in self._loops:
+            loop.stop()
+
+    @property
+    def live(self) -> bool:
+        """The subscription is proven: what the worker announced to itself came back a moment ago."""
+        return self._reader.healthy and self._singer.healthy and time.monotonic() - self._heard < SILENCE_SECONDS
+
+    @property
+    def refused(self) -> NoRights | None:
+        """Why it is not live, if the account lacks a right."""
+        return next((loop.refused for loop in self._loops if loop.refused is not None), None)
+
+    def want(self, channels: Iterable[str]) -> None:
+        """Subscribe; `Ear.confirmed` follows for each, also after every reconnection."""
+        for channel in channels:
+            if channel not in self._wanted:
+                self._wanted.add(channel)
+                self._put("SSUBSCRIBE", self._keys.log(channel))
+
+    def drop(self, channels: Iterable[str]) -> None:
+        """Unsubscribe."""
+        for channel in channels:
+            if channel in self._wanted:
+                self._wanted.discard(channel)
+                self._put("SUNSUBSCRIBE", self._keys.log(channel))
+
+    def ask(self) -> None:
+        """Run `Ear.probe`, after all that was wanted so far is confirmed."""
+        self._asked = True
+        self._queued.set()
+
+    def _put(self, command: str, key: str) -> None:
+        if self._connection is None:
+            return  # whoever connects subscribes to all that is wanted
+        if command == "SSUBSCRIBE":
+            self._unanswered[key] += 1
+        self._queue.append((command, key))
+        self._queued.set()
+
+    def _read(self, loop: Loop) -> None:
+        """Connect, subscribe to all that is wanted, and hand on what comes; ends only by an error."""
+        connection = subscription(self._client)
+        try:
+            connection.connect()
+            self._store.load_scripts()
+            connection.send_command("SSUBSCRIBE", self._own)
+            self._heard = time.monotonic()
+            self._ear.begun()
+            self._connection = connection
+            self._queue.clear()
+            self._unanswered.clear()
+            self._asked = self._asked or self._probing is not None
+            self._probing = None
+            self._awaited.clear()
+            self._awaited.append({self._own})
+            self._said.clear()
+            for channel in self._wanted:
+                self._put("SSUBSCRIBE", self._keys.log(channel))
+            self._queued.set()
+            turn = Turn()
+            for batch in batches(connection._get_socket()):
+                self._handle(loop, batch)
+                if time.monotonic() - self._heard > DEAF_SECONDS:
+                    raise redis.TimeoutError("the subscription no longer hears this worker's own canary")
+                turn.share()  # reading what is there already never yields by itself
+        finally:
+            self._connection = None
+            connection.disconnect()
+
+    def _handle(self, loop: Loop, batch: Iterable[Any]) -> None:
+        """Announcements that follow on each other are handed on together, everything in its order."""
+        announced: list[Announcement] = []
+        for message in batch:
+            if isinstance(message, hiredis.PushNotification):
+                kind, raw_key, payload = message
+                key = raw_key.decode()
+                if kind != b"smessage":
+                    self._subscribed(key)
+                if kind == b"smessage" and key != self._own:
+                    announced.append((self._keys.channel_of(key), payload))
+                    continue
+            if announced:
+                self._ear.announced(announced)
+                announced = []
+            if not isinstance(message, hiredis.PushNotification):
+                self._answered(message)
+            elif key == self._own:
+                if kind == b"sunsubscribe":  # unasked: the node does not have this partition any more
+                    raise redis.ConnectionError("this partition has moved to another node")
+                self._heard = time.monotonic()
+                if kind == b"ssubscribe":
+                    self._unproven.set()
+                if kind == b"smessage":
+                    loop.well()
+                    if payload:
+                        self._ear.called(payload.decode())
+            elif kind == b"ssubscribe":
+                self._confirmed(key)
+        if announced:
+            self._ear.announced(announced)
+
+    def _confirmed(self, key: str) -> None:
+        self._unanswered[key] -= 1
+        # A SUNSUBSCRIBE may stand between two SSUBSCRIBEs of one channel; only the last answer proves anything.
+        if self._unanswered[key] <= 0:
+            del self._unanswered[key]
+            channel = self._keys.channel_of(key)
+            if channel in self._wanted:
+                self._ear.confirmed(channel)
+
+    def _subscribed(self, key: str) -> None:
+        """Or no more: what asks for that is answered so, key by key, unless it is refused."""
+        pending = self._awaited[0] if self._awaited else None
+        if isinstance(pending, set):
+            pending.discard(key)
+            if not pending:
+                self._awaited.popleft()
+
+    def _answered(self, answer: Any) -> None:
+        taker = self._awaited.popleft() if self._awaited else None
+        if isinstance(taker, set):  # nothing of it is subscribed; the next connection asks for it again
+            line = f"Redis refuses a subscription: {answer}"
+            if isinstance(self._store.refusal(answer), NoRights):
+                raise NoRights(line, retry_after=1)
+            raise redis.ResponseError(line)
+        if taker is not None:
+            taker(answer)
+        if self._asked:
+            self._queued.set()
+
+    def _probed(self, answer: Any) -> None:
+        probing, self._probing = self._probing, None
+        if isinstance(answer, Exception):
+            if str(answer).startswith(_DEMOTED):
+                raise redis.ReadOnlyError(f"this Redis is the master no more: {answer}")
+            line = f"redis does not tell the clock: {answer}"
+            if is_news(line, SAME_SECONDS):
+                logger.error("%s", line)
+            gevent.spawn_later(LONGEST_PAUSE, self.ask)
+        elif probing is not None:
+            probing(answer)
+
+    def _introduced(self, answer: Any) -> None:
+        """A master that became a replica goes on announcing what it is sent, the canary too, until it is one no more:
+        so it is asked itself. Raises ReadOnlyError."""
+        self._said.append(answer)
+        if len(self._said) == len(INTRODUCE):
+            said, self._said = self._said, []
+            if not any(isinstance(each, Exception) for each in said):
+                self._store.succession.heard(introduction(*said))
+
+    def _write(self, loop: Loop) -> None:
+        """Send what is queued; commands of the same kind that came together leave together, in order."""
+        while True:
+            loop.well()
+            self._queued.wait()
+            self._queued.clear()
+            queue, self._queue = self._queue, []
+            count = len(queue)
+            connection = self._connection
+            while queue and connection is not None and connection is self._connection:
+                command = queue[0][0]
+                same = 0
+                while same < min(len(queue), BATCH) and queue[same][0] == command:
+                    same += 1
+                keys = [key for _, key in queue[:same]]
+                self._awaited.append(set(keys))
+                connection.send_command(command, *keys, check_health=False)
+                del queue[:same]
+            # Sending may have waited; who asked since then wants what is in the queue now confirmed first.
+            free = self._probing is None and not self._queue
+            if self._asked and free and connection is not None and connection is self._connection:
+                self._asked = False
+                commands, takers = zip(*self._questions(), strict=True)
+                self._awaited.extend(takers)
+                connection.send_packed_command([b"".join(map(hiredis.pack_command, commands))], check_health=False)
+            gevent.sleep(min(LONGEST_PAUSE, count * PAUSE_PER_CHANNEL))
+
+    def _questions(self) -> Iterator[tuple[Command, Callable[[Any], None]]]:
+        """The next probe; and along with one, which somebody asks for twice a second, whether this is a master."""
+        probe, self._probing = self._ear.probe()
+        yield probe, self._probed
+        now = time.monotonic()
+        if now - self._looked >= LOOK_SECONDS:
+            self._looked = now
+            yield from ((command, self._introduced) for command in INTRODUCE)
+
+    def _sing(self, loop: Loop) -> None:
+        while True:
+            _, *said = self._store.execute([("SPUBLISH", self._own, ""), *INTRODUCE])
+            self._store.succession.heard(introduction(*said))  # those who publish may be with another than who listens
+            loop.well()
+            self._unproven.wait(CANARY_SECONDS)
+            self._unproven.clear()
+
+
+def subscription(client: redis.Redis) -> Connection:
+    """A connection that may subscribe, yet to be made."""
+    pool = client.connection_pool
+    settings = pool.connection_kwargs | {
+        "protocol": 3,
+        "maint_notifications_config": MaintNotificationsConfig(enabled=False),
+    }
+    connection: Connection = pool.connection_class(**settings)  # one that the pool made it would keep for ever
+    return connection
+
+
+def batches(sock: Any) -> Iterator[list[Any]]:
+    """What comes on the socket, parsed, as much at a time as has arrived. A silence of ANSWER_SECONDS raises."""
+    reader = hiredis.Reader(notEnoughData=_PARTIAL)
+    buffer = bytearray(READ_BYTES)
+    while True:
+        size = sock.recv_into(buffer)
+        if size == 0:
+            raise redis.ConnectionError("Redis closed the subscription")
+        reader.feed(buffer, 0, size)  # type: ignore[arg-type]  # takes any buffer
+        batch = []
+        while (message := reader.gets()) is not _PARTIAL:
+            batch.append(message)
+        yield batch
+
+
+_PARTIAL: Final = object()

@@ -1,0 +1,31 @@
+"""What is said to Redis: commands, and the scripts of `lua/`, which are atomic."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from importlib import resources
+from typing import Any, ClassVar
+
+Command = tuple[Any, ...]
+
+
+class Script:
+    """One file of `lua/`, whose header names KEYS, ARGV and what comes back."""
+
+    all: ClassVar[list[Script]] = []
+
+    def __init__(self, name: str, *, after: str | None = None) -> None:
+        """`after`: a file whose functions it uses."""
+        self.name = name
+        self.source = b"".join(_lua(each) for each in (after, name) if each)
+        self.all.append(self)
+        self.sha = hashlib.sha1(self.source, usedforsecurity=False).hexdigest()  # EVALSHA names scripts by SHA-1
+
+    def call(self, keys: Sequence[str], *args: Any) -> Command:
+        """The command that runs the script."""
+        return ("EVALSHA", self.sha, len(keys), *keys, *args)
+
+
+def _lua(name: str) -> bytes:
+    return resources.files("pushsvc.storage.redis").joinpath("lua", f"{name}.lua").read_bytes()

@@ -1,0 +1,1 @@
+"""Which server to ask: one, a sentinels' master, a cluster's nodes."""

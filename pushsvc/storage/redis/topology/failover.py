@@ -1,0 +1,113 @@
+"""The sentinels are listened to all the time, so that a planned failover is noticed: the old master then goes on taking
+what is sent to it for many seconds, and loses it."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import closing
+from typing import Any, Final
+
+import gevent
+import redis
+
+from pushsvc.addresses.redis_address import Address
+from pushsvc.concurrency.loops import Loop
+from pushsvc.storage.redis.topology.sentinels import Sentinels
+
+logger = logging.getLogger(__name__)
+
+ASK_SECONDS: Final = 0.5  # between two questions, if nothing is announced
+FIND_SECONDS: Final = 5.0  # how often they are asked of each other
+_PROMOTES: Final = b"+failover-state-send-slaveof-noone"  # what comes a moment before another master is made
+_NEWS: Final = (_PROMOTES, b"+promoted-slave", b"+switch-master")
+
+
+class Failover:
+    """Each sentinel has a greenlet of its own: one that is silent keeps nobody waiting."""
+
+    def __init__(self, sentinels: Sentinels) -> None:
+        self._sentinels = sentinels
+        self._naming: set[redis.Redis] = set()  # those that name a master
+        self._unnamed = False  # there were some, and now there is none
+        self.loops = (Loop("sentinels", self._find, expected=()), *map(self._loop, sentinels.clients))
+
+    def _loop(self, client: redis.Redis) -> Loop:
+        where = "{host}:{port}".format_map(client.connection_pool.connection_kwargs)
+        return Loop(f"sentinel {where}", lambda loop: self._run(loop, client), expected=())
+
+    def _find(self, loop: Loop) -> None:
+        """Only the one that makes another master says so before, and the URL may name some of them, or one name for
+        all. So those that they know of are listened to, too."""
+        others: dict[Address, Loop] = {}
+        try:
+            while True:
+                loop.well()
+                found = self._sentinels.others()
+                if found is not None:
+                    for address in others.keys() - found:
+                        others.pop(address).stop()
+                    for address in found - others.keys():
+                        others[address] = self._loop(self._sentinels.another(address))
+                        others[address].start()
+                gevent.sleep(FIND_SECONDS)
+        finally:
+            for each in others.values():
+                each.stop()
+
+    def _run(self, loop: Loop, client: redis.Redis) -> None:
+        """A sentinel that does not answer is no reason to be unready: the others do, or else nothing changes."""
+        while True:
+            loop.well()
+            try:
+                with closing(client.pubsub()) as pubsub:
+                    pubsub.subscribe(*_NEWS)
+                    while True:
+                        self._ask(client)
+                        self._wait(pubsub)
+            except (redis.RedisError, OSError) as error:
+                self._note(client, f"{type(error).__name__}: {error}")
+            gevent.sleep(ASK_SECONDS)
+
+    def _ask(self, client: redis.Redis) -> None:
+        said = self._sentinels.ask(client)
+        if said is not None:
+            self._sentinels.hear(client, said)
+        self._note(client, "" if said else "it knows no master of that name")
+
+    def _wait(self, pubsub: Any) -> None:
+        """Until it is time to ask again, or there is news."""
+        try:
+            news = pubsub.get_message(timeout=ASK_SECONDS)
+        except redis.ResponseError:  # the account may not subscribe
+            gevent.sleep(ASK_SECONDS)
+            return
+        if news and news["type"] == "message" and news["channel"] == _PROMOTES and self._is_ours(news["data"]):
+            self._sentinels.hold()
+
+    def _is_ours(self, text: bytes) -> bool:
+        """Of `slave <name> <host> <port> @ <service> <host> <port>` the end is the master that is to be replaced."""
+        if self._sentinels.known is None:
+            return False
+        host, port = self._sentinels.known
+        return text.endswith(f" @ {self._sentinels.service} {host} {port}".encode())
+
+    def _note(self, client: redis.Redis, why: str) -> None:
+        """Once, when the last names no master any more, and when one does again."""
+        name = self._sentinels.service
+        if not why:
+            self._naming.add(client)
+            if self._unnamed:
+                logger.warning("the sentinels name the master of %s again", name)
+                self._unnamed = False
+        elif client in self._naming:
+            self._naming.remove(client)
+            if not self._naming:
+                host, port = self._sentinels.known or ("nobody", 0)
+                logger.warning("no sentinel names the master of %s (%s); it stays %s:%s", name, why, host, port)
+                self._unnamed = True
+
+
+def loops(client: redis.Redis) -> tuple[Loop, ...]:
+    """What follows the sentinels of this client; nothing, if it has none."""
+    sentinels = client.connection_pool.connection_kwargs.get("sentinels")
+    return Failover(sentinels).loops if isinstance(sentinels, Sentinels) else ()

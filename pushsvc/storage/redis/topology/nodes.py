@@ -1,0 +1,129 @@
+"""A cluster's nodes: what each says of who has which slot, and of who has failed."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NamedTuple
+
+import gevent
+import redis
+from redis.connection import Connection
+
+from pushsvc.addresses.redis_address import Address
+
+MOST_VIEWS: Final = 8  # nodes that are asked when something is wrong; more would say the same
+
+Connect = Callable[[Address], Connection]
+
+
+class Node(NamedTuple):
+    """`id`: the cluster's own name for it."""
+
+    id: bytes
+    address: Address
+
+
+class Peer(NamedTuple):
+    """What one node knows of another: whether it is gone, and when it answered last (ms, by that one's clock)."""
+
+    gone: bool
+    heard: int
+
+
+class View(NamedTuple):
+    """What the node at an address says: the owner of each range of slots, and of its peers what it may tell."""
+
+    by: Address
+    ranges: list[tuple[int, int, Node]]
+    peers: Mapping[bytes, Peer]
+
+    def owner(self, slot: int) -> Node | None:
+        return next((node for first, last, node in self.ranges if first <= slot <= last), None)
+
+
+class Nodes:
+    """Those of the URL, and all that were heard of since."""
+
+    def __init__(self, seeds: list[Address], connect: Connect) -> None:
+        self._known = seeds
+        self._seeds = seeds
+        self._connect = connect
+
+    def owner(self, slot: int) -> Address:
+        """Who has the slot, asked anew each time: whoever needs a connection lost one, or was sent away. Raises
+        RedisError, or OSError."""
+        failure: Exception = redis.ConnectionError(f"no node of the cluster has slot {slot}")
+        claimed: Address | None = None
+        for address in self._shuffled():
+            try:
+                [ranges] = self.ask(address, ("CLUSTER", "SLOTS"))
+            except (redis.RedisError, OSError) as error:
+                failure = error
+                continue
+            owner = View(address, self._learn(ranges, address), {}).owner(slot)
+            if owner is not None and owner.address != address:
+                return owner.address
+            # By itself: it may have been away, and not know yet who has it since.
+            claimed = claimed if owner is None else owner.address
+        if claimed is None:
+            raise failure
+        return claimed
+
+    def views(self) -> list[View]:
+        """What some of the nodes say, asked at the same time; not those that are silent."""
+        asked = [gevent.spawn(self._view, address) for address in self._shuffled()[:MOST_VIEWS]]
+        gevent.joinall(asked)
+        return [each.value for each in asked if each.value is not None]
+
+    def _view(self, address: Address) -> View | None:
+        try:
+            ranges, peers = self.ask(address, ("CLUSTER", "SLOTS"), ("CLUSTER", "NODES"), refusable=1)
+        except (redis.RedisError, OSError):
+            return None
+        return View(address, self._learn(ranges, address), _peers(peers))
+
+    def ask(self, address: Address, *commands: tuple[Any, ...], refusable: int = 0) -> list[Any]:
+        """The answers of one node, on a connection that is made for it; an empty one to each of the last `refusable`
+        commands, if those are refused. Raises RedisError, or OSError."""
+        connection = self._connect(address)
+        try:
+            connection.connect()
+            answers = []
+            for left, command in zip(range(len(commands), 0, -1), commands, strict=True):
+                connection.send_command(*command)
+                try:
+                    answers.append(connection.read_response())
+                except redis.ResponseError:
+                    if left > refusable:
+                        raise
+                    answers.append(b"")
+            return answers
+        finally:
+            connection.disconnect()
+
+    def _shuffled(self) -> list[Address]:
+        """One may be cut off from the others, or overloaded."""
+        return random.sample(self._known, len(self._known))
+
+    def _learn(self, slots: list[Any], asked: Address) -> list[tuple[int, int, Node]]:
+        heard = [_address(node, asked) for _, _, *nodes in slots for node in nodes]
+        self._known = list(dict.fromkeys([*self._seeds, *heard]))
+        return [(first, last, Node(owner[2], _address(owner, asked))) for first, last, owner, *_ in slots]
+
+
+def _address(node: list[Any], asked: Address) -> Address:
+    """An empty host means: the one that was asked."""
+    return node[0].decode() if node[0] else asked[0], int(node[1])
+
+
+def _peers(nodes: bytes) -> dict[bytes, Peer]:
+    """By id. A line is `id address flags master ping-sent pong-received epoch link-state slots…`. The link to one that
+    was killed is gone at once, long before the node counts as failed."""
+    found = {}
+    for line in nodes.splitlines():
+        words = line.split()
+        if len(words) >= 8 and b"myself" not in words[2]:
+            gone = bool({b"fail", b"fail?"} & set(words[2].split(b","))) or words[7] == b"disconnected"
+            found[words[0]] = Peer(gone, int(words[5]))
+    return found

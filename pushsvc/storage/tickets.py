@@ -1,0 +1,272 @@
+"""Tickets: an EventSource can set no header, so it brings a secret that works once, in its URL.
+
+A ticket is swapped, atomically, for the connection and a cookie. The browser's own reconnects repeat the URL with
+the spent ticket: Redis still knows what that gave, and the cookie proves that this is the browser it was given to.
+The cookie is named after the user, so that tabs of one browser may belong to different users. Where a cookie may not
+come back, the stream's ids carry the proof instead, see proof.py.
+
+A client that never saw the head of the first answer has neither. It repeats its request at once, so for a moment a
+repeat takes the stream over, from where that began.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import hashlib
+import hmac
+import secrets
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+import orjson
+
+from pushsvc import auth
+from pushsvc.auth import Identity
+from pushsvc.errors import Unauthorized, Unwritable
+from pushsvc.events.event import EventId
+from pushsvc.events.proof import proof_in
+from pushsvc.storage.redis.client import Store
+from pushsvc.storage.redis.keys import DEFAULT_PREFIX
+from pushsvc.storage.redis.scripts import Command, Script
+
+_SPEND: Final = Script("spend")
+
+DEFAULT_TTL: Final = 60  # seconds to use a ticket in
+MAX_TTL: Final = 3600
+KEPT_SECONDS: Final = 600  # a ticket whose stream was refused for now is good for at least so long
+SESSION_SECONDS: Final = 12 * 3600  # how long the cookie, or the proof, lets the client reconnect
+TAKE_OVER_SECONDS: Final = 3.0  # after its first use
+_LONGEST_IN_COOKIE: Final = 64  # bytes of a name; written as JSON in base64 they may take six times as many
+_COOKIE_PREFIX: Final = "pushsvc_session_"
+
+
+class Evidence(NamedTuple):
+    """What a request with a ticket shows beside it. `last_event_id`: its header. `by_id`: cookies are not to be relied
+    on, whatever the rest says."""
+
+    cookies: Mapping[str, str]
+    last_event_id: str
+    same_origin: bool
+    by_id: bool
+
+
+class Kind(enum.Enum):
+    """What the use of a ticket is."""
+
+    FIRST = "the first"
+    TAKE_OVER = "a repeat of it, whose answer went astray"
+    RETURN = "a reconnect"
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """A ticket that is good, for a stream that is yet to begin."""
+
+    ticket: str
+    kind: Kind
+    proof: str | None = None  # for the stream's ids
+    brought: bool = False  # this proof came from the client
+    cursor: EventId | None = None  # where the stream is to begin, whatever its URL says
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """Who may connect, and with which topics' channels; `use`: of their ticket, if it is that which admits them."""
+
+    identity: Identity
+    topics: tuple[str, ...] = ()
+    use: Use | None = None
+
+    @property
+    def proof(self) -> str | None:
+        return None if self.use is None else self.use.proof
+
+
+class Begun(NamedTuple):
+    """A ticket's stream has begun: the cookie to set, and the earlier stream that this one takes over ('': none)."""
+
+    cookie_name: str
+    cookie: str
+    earlier: str
+
+
+class SpentTicket(Unauthorized):
+    """Who brings it does not prove to be who used it. It was for this `user` and these channels of topics."""
+
+    def __init__(self, user: str, topics: tuple[str, ...]) -> None:
+        super().__init__("The ticket was used already; ask for a new one.")
+        self.user = user
+        self.topics = topics
+
+
+class LostRace(Unauthorized):
+    """Another request with this ticket was quicker; it may be taken over."""
+
+
+class Tickets:
+    """Makes and redeems tickets."""
+
+    def __init__(self, store: Store, secret: str, leeway: float) -> None:
+        """`leeway`: see `auth.decode`."""
+        self._store = store
+        self._keys = store.keys
+        self._leeway = leeway
+        prefix = store.keys.prefix
+        # Two services on one host may have one secret, and ports do not keep cookies apart.
+        self._key = auth.derived_key(secret, "session" if prefix == DEFAULT_PREFIX else f"session of {prefix}")
+
+    def issue(self, user: str, topics: Sequence[str], ttl: int, expires: float | None) -> str:
+        """A ticket for `user` and the channels `topics`, usable once within `ttl` seconds.
+
+        `expires` (Unix time) ends what comes of it, where the one who asks has no longer themselves.
+        """
+        ticket = self._drawn()
+        claims = {"user": user, "topics": list(topics), "expires": expires}
+        self._store.one(("SET", self._keys.ticket(_digest(ticket)), orjson.dumps(claims), "EX", ttl))
+        return ticket
+
+    def keep(self, ticket: str) -> None:
+        """Its stream was refused for now: a fresh ticket must not run out before its client comes back."""
+        self._store.one(("EXPIRE", self._keys.ticket(_digest(ticket)), KEPT_SECONDS, "GT"))
+
+    def admit(self, ticket: str, evidence: Evidence) -> Admission:
+        """Recognise a fresh ticket, one whose first answer may be lost, or the client that spent it. Raises
+        Unauthorized."""
+        digest, brought = _digest(ticket), proof_in(evidence.last_event_id)
+        names = [self._keys.ticket(digest), self._keys.spent_ticket(digest), self._keys.proof(_digest(brought or ""))]
+        (fresh, spent, proven), (cursor, its_cookie) = self._store.execute(
+            [("MGET", *names), ("HMGET", self._keys.ticket_use(digest), "cursor", "cookie")]
+        )
+        if fresh is None and spent is None:
+            raise Unauthorized("The ticket is unknown, or has expired; ask for a new one.")
+        claims = orjson.loads(fresh or spent)
+        user, topics = claims["user"], tuple(claims["topics"])
+        expires = min(claims["expires"] or float("inf"), time.time() + SESSION_SECONDS)
+        if expires <= time.time():
+            raise Unauthorized("The ticket has expired with the token that it was made with; ask for a new one.")
+        cookie = evidence.cookies.get(self._cookie_name(user), "")
+        has_cookie = self._is_of(user, cookie)
+        has_proof = brought is not None and proven == digest.encode()
+        # Of another ticket of this user's, the cookie does not say that the answer to this one has arrived.
+        arrived = bool(evidence.last_event_id) or (has_cookie and _digest(cookie).encode() == its_cookie)
+        if fresh is not None:
+            kind = Kind.FIRST
+        elif cursor is not None and not arrived:
+            kind = Kind.TAKE_OVER
+        elif has_cookie or has_proof:
+            kind = Kind.RETURN
+            if cursor is not None:
+                with contextlib.suppress(Unwritable):  # it runs out by itself
+                    self._store.one(("DEL", self._keys.ticket_use(digest)))
+        else:
+            raise SpentTicket(user, topics)
+        clean = not evidence.by_id and (has_cookie or (evidence.same_origin and not has_proof))
+        return Admission(
+            Identity(user, subscribe=topics, expires=expires),
+            topics,
+            Use(
+                ticket,
+                kind,
+                None if clean else brought if has_proof else self._drawn(),
+                has_proof,
+                EventId.from_redis(cursor) if cursor and not evidence.last_event_id else None,
+            ),
+        )
+
+    def _is_of(self, user: str, cookie: str) -> bool:
+        """The cookie says that this browser has used a ticket of the user's."""
+        try:
+            return auth.decode(cookie, self._key, self._leeway).user in (user, self._short(user))
+        except Unauthorized:
+            return False
+
+    def begin(self, use: Use, user: str, stream: str, cursor: EventId | None) -> Begun:
+        """The `stream` of this name stands, and begins at the `cursor` (None: with all there is): a fresh ticket is
+        spent now, and who returns may do so for as long again. Raises Unauthorized if another was quicker."""
+        digest = _digest(use.ticket)
+        cookie = auth.encode({"sub": self._short(user), "jti": digest[:16]}, self._key, ttl=SESSION_SECONDS)
+        earlier = b""
+        if use.kind is Kind.RETURN:
+            with contextlib.suppress(Unwritable):  # it is good for as long as before
+                self._store.execute(self._renewals(use, digest))
+        else:
+            earlier = self._spend(use, digest, stream, cursor, _digest(cookie))
+        return Begun(self._cookie_name(user), cookie, earlier.decode())
+
+    def _spend(self, use: Use, digest: str, stream: str, cursor: EventId | None, cookie: str) -> bytes:
+        keys, first = self._keys, use.kind is Kind.FIRST
+        names = [keys.ticket(digest), keys.spent_ticket(digest), keys.ticket_use(digest), keys.ticket_proof(digest)]
+        proven = "" if use.proof is None else _digest(use.proof)
+        earlier: bytes | list[bytes] | None = [b""]
+        while isinstance(earlier, list):  # the ticket's proof is another than was thought
+            before = earlier[0].decode()
+            earlier = self._store.one(
+                _SPEND.call(
+                    [*names, keys.proof(before), keys.proof(proven)], SESSION_SECONDS, int(TAKE_OVER_SECONDS * 1000),
+                    int(first), stream, "" if cursor is None else str(cursor), cookie, digest, before, proven,
+                )
+            )  # fmt: skip
+        if earlier is None:
+            raise (LostRace if first else Unauthorized)("The ticket was used already; ask for a new one.")
+        return earlier
+
+    def _renewals(self, use: Use, digest: str) -> list[Command]:
+        keys = self._keys
+        renewals: list[Command] = [("EXPIRE", keys.spent_ticket(digest), SESSION_SECONDS)]
+        if use.proof is not None and use.brought:
+            held = keys.ticket_proof(digest), keys.proof(_digest(use.proof))
+            renewals += [("EXPIRE", each, SESSION_SECONDS) for each in held]
+        elif use.proof is not None:
+            earlier = self._store.one(("GET", keys.ticket_proof(digest)))
+            if earlier is not None:
+                renewals.append(("DEL", keys.proof(earlier.decode())))
+            proven = _digest(use.proof)
+            renewals.append(("SET", keys.ticket_proof(digest), proven, "EX", SESSION_SECONDS))
+            renewals.append(("SET", keys.proof(proven), digest, "EX", SESSION_SECONDS))
+        return renewals
+
+    def user_of(self, proof: str) -> str | None:
+        """The user whose ticket's stream has this proof in its ids; None: it is nobody's."""
+        digest = self._store.one(("GET", self._keys.proof(_digest(proof))))
+        if digest is None:
+            return None
+        # It has come back, so nobody may take the stream over any more.
+        claims, _ = self._store.execute(
+            [("GET", self._keys.spent_ticket(digest.decode())), ("DEL", self._keys.ticket_use(digest.decode()))]
+        )
+        known: dict[str, Any] = {} if claims is None else orjson.loads(claims)
+        over = (known.get("expires") or float("inf")) <= time.time()
+        return None if over else known.get("user")
+
+    def revoke(self, proofs: Sequence[str]) -> None:
+        """They have stood where others may have seen them."""
+        self._store.one(("DEL", *(self._keys.proof(_digest(proof)) for proof in proofs)))
+
+    def reading(self, generation_id: str) -> str:
+        """What opens one answer for reading, as often as one likes: for its URL. Nothing of it is stored."""
+        return hmac.digest(self._key.encode(), f"reading:{generation_id}".encode(), "sha256").hex()[:48]
+
+    def opens(self, ticket: str, generation_id: str) -> bool:
+        return hmac.compare_digest(ticket.encode("utf-8", "surrogateescape"), self.reading(generation_id).encode())
+
+    def _drawn(self) -> str:
+        """A secret by which its partition is found again."""
+        return self._keys.draw(lambda: secrets.token_urlsafe(24))
+
+    def _cookie_name(self, user: str) -> str:
+        return _COOKIE_PREFIX + self._mark(user)[:16]
+
+    def _short(self, user: str) -> str:
+        """A name of 255 characters makes a cookie longer than nginx has room for in the head of an answer."""
+        return user if len(user.encode()) <= _LONGEST_IN_COOKIE else self._mark(user)
+
+    def _mark(self, user: str) -> str:
+        return hmac.digest(self._key.encode(), user.encode(), "sha256").hex()
+
+
+def _digest(secret: str) -> str:
+    """Redis never holds what a thief of its data could use."""
+    return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).hexdigest()

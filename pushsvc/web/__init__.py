@@ -1,0 +1,1 @@
+"""HTTP, one file for each resource. Only this room knows Flask."""

@@ -1,0 +1,113 @@
+"""Reads what a request brings; what is not as it should be is refused by name."""
+
+from __future__ import annotations
+
+import difflib
+from functools import partial
+from typing import Any, Final
+from urllib.parse import unquote_to_bytes
+
+from flask import request
+from gunicorn.http.errors import ParseException
+
+from pushsvc.delivery.subscriber import COMMENT, HEARTBEAT_EVENT
+from pushsvc.errors import Invalid, UnsupportedMedia
+from pushsvc.events import exact_json
+from pushsvc.events.encoded import Burst
+from pushsvc.events.event import EventId, printable
+from pushsvc.storage import cursor
+from pushsvc.storage.cursor import Cursor
+from pushsvc.storage.redis.keys import Keys
+from pushsvc.web import publishing
+from pushsvc.web.content_coding import decoded
+
+MAX_BODY_BYTES: Final = 64 * 2**20  # of any request; one batch of the usual size is far below
+SMALL_BODY_BYTES: Final = 320_000  # as many topics as one may follow, their names as long as JSON can write them
+
+
+def json_body() -> bytes:
+    """The body of a request that says it is JSON: a type that no other site's form can send unasked."""
+    if request.mimetype != "application/json":
+        raise UnsupportedMedia("Content-Type: must be application/json.")
+    try:
+        body = request.get_data(cache=False)
+    except (OSError, ParseException) as error:
+        raise Invalid("The body is cut off, or not the chunks it says it is.") from error
+    codings = request.headers.get("Content-Encoding")
+    return body if codings is None else decoded(body, codings, request.max_content_length or MAX_BODY_BYTES)
+
+
+def json_object(fields: set[str]) -> dict[str, Any]:
+    """A small JSON object with no other fields than these. Raises Invalid."""
+    request.max_content_length = SMALL_BODY_BYTES  # any user may send one, and parsing takes many times its size
+    body = publishing.read_json(partial(exact_json.loads, unique=True), json_body())
+    if not isinstance(body, dict):
+        raise Invalid("The body must be a JSON object.")
+    for field in body:
+        if field not in fields:
+            raise Invalid.field(printable(field), "is not a field here.")
+    return body
+
+
+def check_query() -> None:
+    """Raises Invalid for bytes that are no UTF-8: read as something else, they would name what nobody meant."""
+    if b"%" in request.query_string:
+        try:
+            unquote_to_bytes(request.query_string).decode()
+        except UnicodeDecodeError as error:
+            raise Invalid("The query is not valid UTF-8, percent-encoded.") from error
+
+
+PARAMETERS: Final = ("ticket", "topics", "since", "ack", "heartbeat", "resume", *cursor.PARAMETERS)  # of a stream
+_NEAR_MISSES: Final = {
+    "topic": "topics", "channel": "topics", "channels": "topics", "cursor": "last_event_id", "after": "last_event_id",
+    "event_id": "last_event_id", "last_id": "last_event_id", "tickets": "ticket", "acks": "ack",
+}  # fmt: skip
+_SHORTEST_GUESS: Final = 5  # characters; shorter names, such as those that polyfills and caches add, resemble anything
+
+
+def stream_parameters() -> None:
+    """What a stream's URL brings. Names that nobody knows are ignored, as polyfills and caches add some, but for near
+    misses of ours: who wrote one would wait for events that never come. Raises Invalid."""
+    for name in request.args:
+        if name in PARAMETERS:
+            continue
+        plain = name.lower().replace("-", "_")
+        guesses = difflib.get_close_matches(plain, PARAMETERS, 1, 0.8) if len(plain) >= _SHORTEST_GUESS else []
+        meant = plain if plain in PARAMETERS else _NEAR_MISSES.get(plain) or next(iter(guesses), None)
+        if meant is not None:
+            raise Invalid.field(name[:80], f"is no parameter here; {meant} is.")
+
+
+def stream_cursor(keys: Keys) -> Cursor:
+    """Where the client of a stream resumes. `keys`: of the partition that it is for. Raises Invalid."""
+    parameters = [(name, value) for name in cursor.PARAMETERS for value in request.args.getlist(name)]
+    return cursor.read_cursor(request.headers.get("Last-Event-ID"), parameters, keys)
+
+
+def stream_heartbeat() -> Burst:
+    """The heartbeat that the client of a stream wants: one that no page sees, or an event."""
+    return HEARTBEAT_EVENT if choice("heartbeat", ("comment", "event")) == "event" else COMMENT
+
+
+def choice(name: str, choices: tuple[str, ...]) -> str:
+    """A parameter that is one of a few words; the first is the default."""
+    value = request.args.get(name, choices[0])
+    if value not in choices:
+        raise Invalid.field(name, f"must be one of {', '.join(choices)}.")
+    return value
+
+
+def number(name: str, default: int, least: int, most: int) -> int:
+    value = request.args.get(name)
+    if value is None:
+        return default
+    if not (value.isascii() and value.isdigit() and len(value) < 10 and least <= int(value) <= most):
+        raise Invalid.field(name, f"must be a whole number from {least} to {most}.")
+    return int(value)
+
+
+def id_argument(name: str, keys: Keys) -> EventId | None:
+    """`keys`: of the partition that it is for."""
+    value = request.args.get(name)
+    return cursor.read_cursor(None, [(name, value)], keys).id if value else None

@@ -1,0 +1,182 @@
+"""POST /v1: somebody asks a model, and gets the answer as it is made, when it is complete, or where to listen to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+import gevent.event
+from flask import Blueprint, Response, request
+from flask.typing import ResponseReturnValue
+
+from pushsvc.delivery.history import Bell
+from pushsvc.delivery.subscriber import Asker, Outlet, Reason
+from pushsvc.delivery.transports.queued import QueueOutlet
+from pushsvc.errors import Unavailable
+from pushsvc.events import exact_json, sse
+from pushsvc.events.event import BEGINNING, answer_channel, checked_key
+from pushsvc.llm import request as question
+from pushsvc.llm.generation import Generation
+from pushsvc.llm.models.base import media_type, passing
+from pushsvc.llm.outcome import CANCELLED, DATA_LOST, RUNNING, Ending
+from pushsvc.llm.record import Record
+from pushsvc.llm.request import Question
+from pushsvc.partition import Partition
+from pushsvc.service import service
+from pushsvc.web.arguments import json_body
+from pushsvc.web.credentials import identify
+from pushsvc.web.events import Connection, stream
+from pushsvc.web.generations import answer_url
+from pushsvc.web.refusing import STREAM_HEADERS
+
+MOST_BODY_BYTES: Final = 8 * 2**20  # of a question; it is kept with the answer
+
+blueprint = Blueprint("asking", __name__, url_prefix="/v1")
+
+
+@blueprint.post("/chat/completions")
+def completions() -> ResponseReturnValue:
+    asked, user, key = _asked()
+    partition = _at(user)
+    generation_id, generation = partition.generations.begin(asked, user, key)
+    if generation is not None:
+        begun = _Begun(generation_id, generation, asked.cancels, again=key is not None)
+        response = _streamed(partition, begun) if asked.stream else _at_once(partition, begun)
+    else:
+        response = _repeated(partition, partition.generations.records.get(generation_id), stream=asked.stream)
+    response.headers["X-Generation-Id"] = generation_id
+    return response
+
+
+@blueprint.post("/generations")
+def generations() -> ResponseReturnValue:
+    asked, user, key = _asked(stream=True)
+    partition = _at(user)
+    generation_id, _ = partition.generations.begin(asked, user, key)
+    url = answer_url(partition, generation_id)
+    return {"id": generation_id, "url": url}, 202, {"X-Generation-Id": generation_id}
+
+
+def _at(user: str) -> Partition:
+    """Raises Unavailable if this worker takes no more connections."""
+    svc = service()
+    svc.room.check()
+    return svc.of(user)
+
+
+def _asked(*, stream: bool | None = None) -> tuple[Question, str, str | None]:
+    user = identify().need_user()
+    request.max_content_length = MOST_BODY_BYTES
+    asked = question.parse(json_body(), model=service().settings.llm_model, stream=stream)
+    return asked, user, checked_key(request.headers.get("Idempotency-Key"), "Idempotency-Key")
+
+
+class _Begun(NamedTuple):
+    """What was begun for a request. `generation`: if it was begun by this one; `again`: who asks can ask again, with
+    the same key."""
+
+    id: str
+    generation: Generation | None
+    cancels: bool
+    again: bool = True
+
+
+def _repeated(partition: Partition, record: Record, *, stream: bool) -> Response:
+    """The key was used before: that answer, from its beginning."""
+    if record.ending is None:
+        begun = _Begun(record.id, None, record.cancels)
+        return _streamed(partition, begun) if stream else _at_once(partition, begun)
+    if not stream:
+        return _complete(partition, record)
+    refusal = _refusal(partition, record)
+    if refusal is not None:
+        return refusal
+    said = partition.generations.records.said(record.id)
+    return Response(b"".join([event.wire for event in said]), headers=record.ending.headers | STREAM_HEADERS)
+
+
+def _streamed(partition: Partition, begun: _Begun) -> Response:
+    """As it is made; but if the model refuses, its refusal."""
+    outlet = QueueOutlet(service().settings.send_buffer_bytes, request.environ.get("gunicorn.socket"))
+    generation, known = begun.generation, gevent.event.Event()
+    connection = _joined(partition, begun, outlet, known.set)
+    try:
+        if generation is not None:
+            generation.begun = known
+            if not generation.answering:
+                known.wait(service().settings.heartbeat_seconds)  # then the client must hear that it is being served
+            generation.begun = None
+        streams = generation is not None and generation.streams
+        refusal = None if streams else _refusal(partition, partition.generations.records.find(begun.id))
+    except BaseException:
+        connection.leave()
+        raise
+    if refusal is not None:
+        connection.leave()
+        return refusal
+    response = stream(partition.hub, connection, outlet, sse.HEARTBEAT)
+    if generation is not None:
+        response.headers.extend(generation.headers)
+    return response
+
+
+def _joined(partition: Partition, begun: _Begun, outlet: Outlet, left: Callable[[], None] | None = None) -> Connection:
+    """Raises what Connection does; then nobody hears the answer, nor can ask for it, and it is not made."""
+    asker = Asker(answer_channel(begun.id), BEGINNING, outlet, cancels=begun.cancels)
+    try:
+        return Connection(partition.hub, asker, left)
+    except BaseException:
+        if begun.generation is not None and not begun.again:
+            begun.generation.end(CANCELLED)
+        raise
+
+
+def _refusal(partition: Partition, record: Record | None) -> Response | None:
+    """Nothing was said before it ended: then that is no stream. `record`: None if Redis has lost it."""
+    if record is None:
+        return _not_answered(DATA_LOST)
+    if record.ending is None or record.ending.error is None or partition.generations.has_said(record):
+        return None
+    return _not_answered(record.ending)
+
+
+def _at_once(partition: Partition, begun: _Begun) -> Response:
+    """When it is complete."""
+    bell = Bell()
+    connection = _joined(partition, begun, bell)
+    asker, records = connection.subscriber, partition.generations.records
+    try:
+        while True:
+            bell.rung.clear()
+            asker.go_live()  # before the state is read, so that nothing rings unheard
+            if records.states([begun.id]) != [RUNNING]:
+                break
+            if asker.reason not in (None, Reason.ENDED):  # mostly the client left, and nobody reads this
+                raise Unavailable(f"This request is not waited for any more: {asker.reason.value}.", retry_after=1)
+            bell.rung.wait()
+    finally:
+        connection.leave()
+    record = records.find(begun.id)
+    return _not_answered(DATA_LOST) if record is None else _complete(partition, record)
+
+
+def _complete(partition: Partition, record: Record) -> Response:
+    """All of one that has ended."""
+    if record.ending is not None and record.ending.error is not None:
+        return _not_answered(record.ending)
+    answer = record.answer or exact_json.dumps(partition.generations.answer(record), lone=True)
+    passed = {} if record.ending is None else record.ending.headers
+    headers = passed | {"Cache-Control": "no-store"}
+    return Response(answer, content_type="application/json", headers=headers)
+
+
+# Clients of OpenAI's API ask again by themselves after 409, 429 and 5xx; not what somebody cancelled.
+_STATUS: Final = {"upstream_error": 502, "timeout": 504, "cancelled": 499, "producer_lost": 503, "data_lost": 503}
+
+
+def _not_answered(ending: Ending) -> Response:
+    """The upstream's own words, or ours."""
+    if ending.refusal is not None and ending.refusal[0] >= 400:
+        status, headers, body = ending.refusal
+        return Response(body, status, ending.headers | passing(headers), content_type=media_type(headers, body))
+    return Response(ending.told(), _STATUS[ending.state], ending.headers, content_type="application/json")

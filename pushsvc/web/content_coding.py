@@ -1,0 +1,79 @@
+"""Bodies that come compressed (RFC 9110 section 8.4): decoded as far as a bound, so that a small one cannot become
+gigabytes."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from typing import Final
+
+from pushsvc.concurrency.loops import Turn
+from pushsvc.errors import Invalid, TooLarge, UnsupportedMedia
+
+MOST_BYTES: Final = 8 * 2**20  # of what is decoded: 64 KB could become 64 MB, and that costs more to read than to send
+MOST_CODINGS: Final = 3  # on top of each other
+_MOST_MEMBERS: Final = 1000  # of a gzip file; an empty one takes 20 bytes
+_PIECE: Final = 65536  # bytes read or written between two looks at the time
+
+_GZIP: Final = 16 + zlib.MAX_WBITS
+_WINDOWS: Final = {"gzip": _GZIP, "x-gzip": _GZIP, "deflate": zlib.MAX_WBITS}
+
+
+def decoded(body: bytes, codings: str, most: int) -> bytes:
+    """The body without its codings: the header Content-Encoding. `most`: bytes.
+
+    Raises UnsupportedMedia, Invalid, or TooLarge.
+    """
+    names = [name for each in codings.split(",") if (name := each.strip().lower()) not in ("", "identity")]
+    for name in names:
+        if name not in _WINDOWS:
+            raise UnsupportedMedia(
+                f"Content-Encoding: {name[:40]!r} is not understood here; gzip and deflate are.",
+                accepts={"Accept-Encoding": "gzip, deflate"},  # RFC 9110 section 15.5.16
+            )
+    if len(names) > MOST_CODINGS:
+        raise UnsupportedMedia(f"Content-Encoding: at most {MOST_CODINGS} codings are taken.")
+    for name in reversed(names):  # they are named in the order in which they were applied
+        body = _inflated(body, name, min(most, MOST_BYTES))
+    return body
+
+
+def _inflated(body: bytes, name: str, most: int) -> bytes:
+    turn, found = Turn(), bytearray()
+    try:
+        for piece in _pieces(body, name):
+            found += piece
+            if len(found) > most:
+                raise TooLarge(f"The body is larger than this path takes: more than {most} bytes without its {name}.")
+            turn.share()
+    except zlib.error as error:
+        raise Invalid.field("Content-Encoding", f"the body is not valid {name}.") from error
+    return bytes(found)
+
+
+def _pieces(body: bytes, name: str) -> Iterator[bytes]:
+    """What it says, some at a time, maybe nothing. Raises zlib.error."""
+    window = _WINDOWS[name]
+    if name == "deflate" and not _has_zlib_header(body):
+        window = -zlib.MAX_WBITS  # as some send it (RFC 9110 section 8.4.1.2)
+    members, start = 0, 0
+    while start < len(body) or not members:
+        if members == (_MOST_MEMBERS if window == _GZIP else 1):
+            raise zlib.error("more follows")
+        members += 1
+        inflate = zlib.decompressobj(window)
+        while not inflate.eof:
+            given = inflate.unconsumed_tail
+            if not given:
+                given = body[start : start + _PIECE]
+                start += len(given)
+            piece = inflate.decompress(given, _PIECE)
+            if not (given or piece):
+                raise zlib.error("cut off")
+            yield piece
+        start -= len(inflate.unused_data)
+
+
+def _has_zlib_header(body: bytes) -> bool:
+    """RFC 1950 section 2.2."""
+    return len(body) > 1 and body[0] & 15 == zlib.DEFLATED and int.from_bytes(body[:2], "big") % 31 == 0

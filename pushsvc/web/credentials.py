@@ -1,0 +1,149 @@
+"""From a request to an Identity: the Authorization header, a ticket, or a cookie, in this order.
+
+What is not for us or no good is passed over where something else is good: a browser repeats what it has, and a proxy
+adds its own. If nothing is good, the refusal is about the most specific: the ticket, else the token, else the cookie.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from typing import Final
+
+from flask import request
+
+from pushsvc import auth
+from pushsvc.addresses import origins
+from pushsvc.auth import Identity
+from pushsvc.errors import Forbidden, PushError, Unauthorized, Unavailable
+from pushsvc.events.proof import proof_in, proofs_in
+from pushsvc.service import service
+from pushsvc.storage.tickets import Admission, Evidence, Kind, SpentTicket
+from pushsvc.web.arguments import choice
+
+MOST_SHOWN: Final = 20  # proofs in one URL that are looked up; a stream's has one
+
+
+def identify() -> Identity:
+    """Who sent this request. Raises Unauthorized, or Forbidden for another site's page that borrows a cookie."""
+    return _first_good(opens=False).identity
+
+
+def admit() -> Admission:
+    """Who wants to listen; a ticket that was never used is accepted too, and is yet to be spent. Raises as above."""
+    return _first_good(opens=True)
+
+
+def bears_token() -> bool:
+    """A good token is in the Authorization header, which stands over all else."""
+    try:
+        return _bearer() is not None
+    except (Unauthorized, Forbidden):
+        return False
+
+
+def _first_good(*, opens: bool) -> Admission:
+    """`opens`: a stream is asked for, which a ticket may open."""
+    of_token: PushError | None = None
+    try:
+        identity = _bearer()
+        if identity is not None:
+            return Admission(identity)
+    except (Unauthorized, Forbidden) as refusal:
+        of_token = refusal
+    of_ticket: PushError | None = None
+    try:
+        admission = _ticket(opens=opens)
+        if admission is not None:
+            return admission
+    except (Unauthorized, Forbidden) as refusal:
+        of_ticket = refusal
+    try:
+        identity = _cookie()
+    except (Unauthorized, Forbidden) as refusal:
+        raise of_ticket or of_token or refusal from None
+    if not isinstance(of_ticket, SpentTicket):
+        return Admission(identity)
+    if identity.user != of_ticket.user:  # a page that asked for one user's events shall not hear another's
+        raise of_ticket
+    return Admission(identity, of_ticket.topics)
+
+
+def _bearer() -> Identity | None:
+    """None: no token is there, or none of the scheme that is ours."""
+    scheme, _, token = request.headers.get("Authorization", "").strip().partition(" ")
+    if scheme.lower() != "bearer":
+        return None
+    return _token(token.strip())
+
+
+def _ticket(*, opens: bool) -> Admission | None:
+    ticket = request.args.get("ticket")
+    if ticket is None:
+        return None
+    same_site()
+    evidence = Evidence(
+        request.cookies,
+        request.headers.get("Last-Event-ID", ""),
+        request.headers.get("Sec-Fetch-Site") == "same-origin",
+        choice("resume", ("", "id")) == "id",
+    )
+    admission = service().of(ticket).tickets.admit(ticket, evidence)
+    if not opens and admission.use is not None and admission.use.kind is Kind.FIRST:
+        raise Unauthorized("A ticket is for GET /events; here it counts only once it was used there.")
+    if not opens and admission.use is not None and admission.use.kind is Kind.TAKE_OVER:
+        raise SpentTicket(admission.identity.need_user(), admission.topics)
+    return admission
+
+
+def prover(event_id: str) -> str | None:
+    """The user whose stream the id is of, as its proof says; None: it has none that is good."""
+    proof = proof_in(event_id)
+    return None if proof is None else service().of(proof).tickets.user_of(proof)
+
+
+def revoke_shown() -> None:
+    """A proof that stands in a URL, which logs and histories keep, is good no more."""
+    if "~" not in request.environ.get("QUERY_STRING", "").replace("%7E", "~").replace("%7e", "~"):
+        return
+    shown = {proof for values in request.args.listvalues() for each in values for proof in proofs_in(each)}
+    shown = set(itertools.islice(shown, MOST_SHOWN))
+    for partition in service().partitions:
+        if proofs := list(filter(partition.keys.hold, shown)):
+            with contextlib.suppress(Unavailable):  # while Redis is away no proof is good either
+                partition.tickets.revoke(proofs)
+
+
+def _cookie() -> Identity:
+    cookie = request.cookies.get(auth.COOKIE)
+    if cookie is None:
+        raise Unauthorized("Send a token: Authorization: Bearer, a ticket, or the cookie pushsvc_token.")
+    same_site()
+    return _token(cookie)
+
+
+def _token(token: str) -> Identity:
+    svc = service()
+    return auth.decode(token, svc.secret, svc.settings.leeway_seconds)
+
+
+def same_site() -> None:
+    """A browser sends cookies also for pages of other sites; only those named in ALLOWED_ORIGINS may use them.
+
+    `Sec-Fetch-Site` (W3C Fetch Metadata) is what no page can forge. It tells where Origin is absent, as where another
+    site merely links or embeds, and where a proxy rewrote Host. Raises Forbidden.
+    """
+    settings = service().settings
+    site, header = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
+    if header is None:
+        ours = site not in ("cross-site", "same-site")
+    else:
+        origin = origins.parse(header)
+        if site in ("cross-site", "same-site"):
+            own: frozenset[str] = frozenset()
+        else:
+            own = origins.of_request(request.scheme, request.environ.get("HTTP_HOST", ""))
+        named = origin in own or origin in settings.allowed_origins or origin == settings.public_origin
+        ours = origin is not None and (named or site == "same-origin")
+    if not ours:
+        raise Forbidden("Pages of other sites may use cookies here only if PUSHSVC_ALLOWED_ORIGINS names them.")

@@ -1,0 +1,247 @@
+"""/v1/generations: who listens to an answer, now or later, and what is kept of it."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import orjson
+from flask import Blueprint, Response, request
+from flask.typing import ResponseReturnValue
+
+from pushsvc.delivery.replay import is_reset
+from pushsvc.delivery.subscriber import Listener, Subscriber
+from pushsvc.delivery.transports.queued import QueueOutlet
+from pushsvc.errors import Invalid
+from pushsvc.events import exact_json, sse
+from pushsvc.events.encoded import Burst, Live
+from pushsvc.events.event import BEGINNING, EventId, answer_channel, answers_channel
+from pushsvc.events.proof import with_proof
+from pushsvc.llm import members, openai
+from pushsvc.llm.joining import Json, joined
+from pushsvc.llm.record import Record
+from pushsvc.llm.store import unknown
+from pushsvc.partition import Partition
+from pushsvc.service import service
+from pushsvc.storage.cursor import Cursor
+from pushsvc.storage.tickets import Admission
+from pushsvc.web.arguments import number, stream_cursor, stream_heartbeat, stream_parameters
+from pushsvc.web.credentials import admit, bears_token, identify, same_site
+from pushsvc.web.events import Connection, Start, begin, opening, start_after, stream
+from pushsvc.web.links import link
+from pushsvc.web.refusing import STREAM_HEADERS, resumable
+
+DEFAULT_LIMIT: Final = 20
+MOST_LIMIT: Final = 100
+
+blueprint = Blueprint("answering", __name__, url_prefix="/v1")
+
+
+# Listening
+
+
+@blueprint.get("/generations/<generation_id>/events")
+@resumable
+def listen(generation_id: str) -> ResponseReturnValue:
+    partition = service().of(generation_id)
+    stream_parameters()
+    cursor, heartbeat = stream_cursor(partition.keys), stream_heartbeat()
+    reader = _reader(partition, generation_id)
+    if request.method == "HEAD":
+        return Response(headers=STREAM_HEADERS)
+    over = reader.record.ending is not None
+    return _retell(partition, reader, cursor) if over else _follow(partition, reader, cursor, heartbeat)
+
+
+def answer_url(partition: Partition, generation_id: str) -> str:
+    """For an EventSource, which can bring no token: a ticket in it opens this answer."""
+    return link(f"/v1/generations/{generation_id}/events?ticket={partition.tickets.reading(generation_id)}")
+
+
+class _Reader(NamedTuple):
+    """A generation, and with what somebody may read it; without `admission`: with the ticket in its URL."""
+
+    record: Record
+    admission: Admission | None = None
+
+    @property
+    def expires(self) -> float | None:
+        return None if self.admission is None else self.admission.identity.expires
+
+    @property
+    def proof(self) -> str | None:
+        return None if self.admission is None else self.admission.proof
+
+
+def _reader(partition: Partition, generation_id: str) -> _Reader:
+    """Who may read this one. Raises NotFound also where that is not the caller's to know."""
+    ticket = request.args.get("ticket", "")
+    if partition.tickets.opens(ticket, generation_id) and not bears_token():
+        same_site()
+        return _Reader(partition.generations.records.get(generation_id))
+    admission = admit()
+    record = partition.generations.records.get(generation_id)
+    if record.user != admission.identity.user and not admission.identity.admin:
+        raise unknown(generation_id)
+    return _Reader(record, admission)
+
+
+def _follow(partition: Partition, reader: _Reader, cursor: Cursor, heartbeat: Burst) -> Response:
+    """Of one that runs: what was said so far in one event, unless the browser says where it was; then the rest."""
+    record, records = reader.record, partition.generations.records
+    after, head = cursor.id or BEGINNING, b""
+    if not cursor.stands:
+        said = records.said(record.id)
+        if said and said[-1].wire.endswith(sse.DONE):
+            return _retell(partition, reader._replace(record=records.get(record.id)), cursor)  # it has ended just now
+        head = _snapshot(said)
+        after = said[-1].id if said else BEGINNING
+    head = _opening(partition, cursor, after) + head
+    outlet = QueueOutlet(service().settings.send_buffer_bytes, request.environ.get("gunicorn.socket"))
+    listener = Listener(
+        answer_channel(record.id),
+        after,
+        outlet,
+        cancels=record.cancels,
+        expires=reader.expires,
+        heartbeat=heartbeat,
+        proof=reader.proof,
+    )
+    return stream(partition.hub, Connection(partition.hub, listener), outlet, head, reader.admission)
+
+
+def _retell(partition: Partition, reader: _Reader, cursor: Cursor) -> Response:
+    """Of one that has ended: all, or what the browser has not had; and if that is nothing, that it need not ask."""
+    record = reader.record
+    said, told = partition.generations.records.said(record.id), b""
+    if cursor.id is not None and is_reset(cursor.id, clock := partition.log.clock()):
+        told = sse.gap(cursor.id, said[0].id if said else None, "reset", clock.epoch)
+    if not cursor.stands or told:
+        endings = 1 if record.ending is None or record.ending.error is None else 2
+        told += _snapshot(said[:-endings])
+        said = said[-endings:]
+    else:
+        said = [event for event in said if event.id > (cursor.id or BEGINNING)]
+    if not said:
+        return Response(status=204)  # an EventSource does not come back after this (WHATWG HTML section 9.2.3)
+    told += b"".join([event.wire for event in said])
+    told = _opening(partition, cursor, said[0].id) + told
+    response = Response(with_proof(told, reader.proof), headers=STREAM_HEADERS)
+    begin(reader.admission, response)
+    return response
+
+
+def _opening(partition: Partition, cursor: Cursor, oldest: EventId) -> bytes:
+    """The first bytes of an answer's stream. `oldest`: the first event that is told to who brings a cursor that is not
+    ours."""
+    retry_ms = partition.hub.connections.retry_ms()
+    if cursor.ours:
+        return sse.cursor(cursor.id or BEGINNING, retry_ms)
+    epoch = partition.log.clock().epoch  # before every event
+    return sse.retry(retry_ms) + sse.gap(None, oldest if oldest != BEGINNING else None, "reset", epoch)
+
+
+def _snapshot(said: list[Live]) -> bytes:
+    """One chunk that says what they said, under the id of the last."""
+    if not said:
+        return b""
+    whole = joined(exact_json.loads(sse.read_event(event.wire)[1].encode()) for event in said)
+    frame = sse.data_frame(exact_json.dumps(whole | {"snapshot": True}, lone=True))
+    return sse.with_id(str(said[-1].id).encode(), frame)
+
+
+@blueprint.get("/generations/events")
+@resumable
+def news() -> ResponseReturnValue:
+    """That a generation of the user began or ended, for pages that list them."""
+    identity = identify()
+    user = identity.need_user()
+    partition = service().of(user)
+    stream_parameters()
+    cursor, heartbeat = stream_cursor(partition.keys), stream_heartbeat()
+    if request.method == "HEAD":
+        return Response(headers=STREAM_HEADERS)
+    channels = [answers_channel(user)]
+    known = cursor.stands or not cursor.ours
+    start = start_after(cursor, channels) if known else Start(partition.log.clock().last)
+    outlet = QueueOutlet(service().settings.send_buffer_bytes, request.environ.get("gunicorn.socket"))
+    subscriber = Subscriber(
+        user,
+        channels,
+        start.after,
+        outlet,
+        unasked=start.unasked,
+        lost=start.lost,
+        ack=False,
+        expires=identity.expires,
+        heartbeat=heartbeat,
+        ousts=True,
+    )
+    return stream(partition.hub, Connection(partition.hub, subscriber), outlet, opening(partition, start))
+
+
+# What is kept
+
+
+@blueprint.get("/generations/<generation_id>")
+def state(generation_id: str) -> ResponseReturnValue:
+    partition = service().of(generation_id)
+    return _json(_described(partition, _owned(partition, generation_id)))
+
+
+@blueprint.delete("/generations/<generation_id>")
+def cancel(generation_id: str) -> ResponseReturnValue:
+    partition = service().of(generation_id)
+    record = _owned(partition, generation_id)
+    if record.ending is None:
+        partition.generations.cancel(record)
+    return _json(_described(partition, partition.generations.records.get(generation_id)))
+
+
+def _owned(partition: Partition, generation_id: str) -> Record:
+    identity = identify()
+    record = partition.generations.records.get(generation_id)
+    if record.user != identity.user and not identity.admin:
+        raise unknown(generation_id)
+    return record
+
+
+@blueprint.get("/generations")
+def kept() -> ResponseReturnValue:
+    """The user's generations, newest first, in the shape of OpenAI's lists."""
+    user = identify().need_user()
+    partition = service().of(user)
+    limit = number("limit", DEFAULT_LIMIT, 1, MOST_LIMIT)
+    after = request.args.get("after") or None
+    try:
+        records, more = partition.generations.records.newest(user, limit, after)
+    except LookupError as error:
+        raise Invalid.field("after", "is none of your generations.") from error
+    data = [_described(partition, record) for record in records]
+    first, last = (data[0]["id"], data[-1]["id"]) if data else (None, None)
+    return _json({"object": "list", "data": data, "first_id": first, "last_id": last, "has_more": more})
+
+
+def _json(value: Json) -> Response:
+    """With the digits that others wrote."""
+    return Response(exact_json.dumps(value, lone=True), content_type="application/json")
+
+
+def _described(partition: Partition, record: Record) -> Json:
+    whole = partition.generations.answer(record)
+    asked = members.read(record.request) or {}
+    named, messages = asked.get("model"), asked["messages"]
+    return {
+        "id": record.id,
+        "object": "generation",
+        "state": record.state,
+        "url": answer_url(partition, record.id),
+        "model": whole.get("model") or (named and named.value),
+        "created": record.created // 1000,
+        "seconds": None if record.ended is None else (record.ended - record.created) / 1000,
+        "messages": orjson.Fragment(messages.text),  # with the digits that others wrote
+        "text": openai.text(whole),
+        "choices": whole.get("choices") or [],
+        "finish_reason": openai.finish_reason(whole),
+        "usage": openai.usage(whole, messages.value),
+        "error": None if record.ending is None else record.ending.error,
+    }

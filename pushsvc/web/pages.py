@@ -1,0 +1,141 @@
+"""The pages that show what the service does, and the smallest of all streams."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import time
+from collections.abc import Iterator
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlencode
+
+from flask import Blueprint, Response, current_app, render_template, request
+from flask.typing import ResponseReturnValue
+
+from pushsvc import auth
+from pushsvc.errors import NotFound, PushError, Unavailable
+from pushsvc.events import sse
+from pushsvc.service import service
+from pushsvc.storage.tickets import SESSION_SECONDS
+from pushsvc.web.cookies import set_cookie
+from pushsvc.web.links import base
+from pushsvc.web.refusing import STREAM_HEADERS
+
+TICKS: Final = 10
+MOST_CLOCKS: Final = 100  # at a time: anybody may watch one, and each holds a greenlet
+
+# Nothing inline, and nothing from elsewhere: what a model or a publisher says is never code.
+POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'"
+)
+
+blueprint = Blueprint("pages", __name__)
+
+
+@blueprint.get("/")
+def index() -> ResponseReturnValue:
+    return _page("index.html")
+
+
+@blueprint.get("/chat")
+def chat() -> ResponseReturnValue:
+    return _page("chat.html")
+
+
+@blueprint.get("/demo")
+def demo() -> ResponseReturnValue:
+    return _page("clock.html")
+
+
+def _page(template: str) -> Response:
+    """Who brings the word that `pushsvc up` printed gets a token, as a cookie: nothing else tells the one who started
+    it from a stranger, as proxies and tunnels on this machine look the same."""
+    svc = service()
+    word, given = svc.settings.demo_key, request.args.get("demo")
+    if word and given is not None and hmac.compare_digest(given.encode("utf-8", "replace"), word.encode()):
+        response = Response(status=303, headers={"Location": _without_word(), "Referrer-Policy": "no-referrer"})
+        demo = True
+    else:
+        demo = bool(word) and _has_demo_token()
+        response = Response(render_template(template, demo=demo, base=base()))
+        response.headers["Content-Security-Policy"] = POLICY
+        response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Cache-Control"] = "no-store"
+    if demo:
+        token = auth.encode(auth.DEMO_CLAIMS, svc.secret, ttl=SESSION_SECONDS)
+        set_cookie(response, auth.COOKIE, token, SESSION_SECONDS)
+    return response
+
+
+def _without_word() -> str:
+    """This page's address, relative: right under whatever path a proxy put it."""
+    rest = urlencode([(name, value) for name, value in request.args.items(multi=True) if name != "demo"])
+    return (request.path.rpartition("/")[2] or "./") + (f"?{rest}" if rest else "")
+
+
+def _has_demo_token() -> bool:
+    try:
+        identity = auth.decode(request.cookies.get(auth.COOKIE, ""), service().secret)
+    except PushError:
+        return False
+    return (identity.user, list(identity.publish)) == (auth.DEMO_CLAIMS["sub"], auth.DEMO_CLAIMS["publish"])
+
+
+@blueprint.get("/static/<name>")
+def static(name: str) -> ResponseReturnValue:
+    """A script or style of the pages. Asked for again with each page, so that those of one version stay together."""
+    found = _static_files().get(name)
+    if found is None:
+        raise NotFound("There is no such file.")
+    content, media_type, etag = found
+    response = Response(content, mimetype=media_type)
+    response.headers["Cache-Control"] = "no-cache"
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.set_etag(etag)
+    return response.make_conditional(request)
+
+
+@cache
+def _static_files() -> dict[str, tuple[bytes, str, str]]:
+    """Content, type and tag by name: read once, so that no name of a request ever is a path."""
+    files = {}
+    for path in (Path(current_app.root_path) / str(current_app.template_folder) / "static").iterdir():
+        content = path.read_bytes()
+        media_type = {".js": "text/javascript", ".css": "text/css"}.get(path.suffix, "application/octet-stream")
+        files[path.name] = (content, media_type, hashlib.sha256(content).hexdigest()[:16])
+    return files
+
+
+_clocks: set[object] = set()  # those that run
+
+
+@blueprint.get("/demo/clock")
+def clock() -> ResponseReturnValue:
+    """The time once a second, ten times, and then a clean end: what an EventSource is, in its smallest form."""
+    had = request.headers.get("Last-Event-ID", "")
+    first = int(had) + 1 if had.isascii() and had.isdigit() and len(had) < 3 else 1
+    if first > TICKS + 1:
+        return Response(status=204)  # an EventSource that does not close by itself stops coming back
+    if request.method == "HEAD":
+        return Response(headers=STREAM_HEADERS)
+    if len(_clocks) >= MOST_CLOCKS:
+        raise Unavailable("Too many watch the clock; try again later.", retry_after=TICKS)
+    token = object()
+    _clocks.add(token)
+    response = Response(_ticks(first), headers=STREAM_HEADERS)
+    response.call_on_close(lambda: _clocks.discard(token))
+    return response
+
+
+def _ticks(first: int) -> Iterator[bytes]:
+    yield sse.retry(1000) + b"event: cursor\nid: %d\ndata:\n\n" % (first - 1)
+    for number in range(first, TICKS + 1):
+        yield sse.with_id(
+            str(number).encode(), sse.frame("message", datetime.now().astimezone().isoformat("T", "seconds"))
+        )
+        time.sleep(1)
+    yield sse.with_id(str(TICKS + 1).encode(), sse.frame("end", "that was all"))

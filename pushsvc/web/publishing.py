@@ -1,0 +1,111 @@
+"""POST /publish: one event, or a batch in which each item stands for itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import islice
+from typing import Any, Final, Protocol
+
+import gevent
+import orjson
+
+from pushsvc.auth import Identity
+from pushsvc.errors import Invalid, PushError, TooLarge, Unavailable
+from pushsvc.events import exact_json
+from pushsvc.events.event import Event, Limits, Publication, parse_publication
+from pushsvc.events.exact_json import NotJson
+from pushsvc.storage.log import Receipt
+from pushsvc.storage.partitioned_log import Receipts
+
+LONG_BYTES: Final = 262144  # of a body
+
+Answer = dict[str, Any]
+
+
+class Appender(Protocol):
+    """An EventLog, or several."""
+
+    def append(self, events: Sequence[Event]) -> Sequence[Receipt | Receipts | PushError]: ...
+
+
+def parse_json(body: bytes) -> Any:
+    """Raises Invalid with where the text stops being JSON."""
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise Invalid(f"The body is not valid JSON: {error}") from error
+
+
+def read_json(load: Callable[[bytes], Any], body: bytes) -> Any:
+    """What the body says, by one of `exact_json`'s readers. One that may take long gets a thread, so that the others
+    have their turns. Raises Invalid with where the text stops being JSON."""
+    try:
+        if len(body) < LONG_BYTES:
+            return load(body)
+        return gevent.get_hub().threadpool.apply(load, (body,))
+    except NotJson as error:
+        raise Invalid(f"The body is not valid JSON: {error}") from error
+
+
+def publish(body: bytes, header_key: str | None, identity: Identity, log: Appender, limits: Limits) -> Answer:
+    """The answer to a JSON body: an object is one event, whose refusal is raised; an array is a batch."""
+    item = read_json(exact_json.loads_items, body)
+    if not isinstance(item, list):
+        publication = parse_publication(item, limits, header_key)
+        identity.need_publish(event.channel for event in publication.events)
+        receipts = _stored(log, publication.events)
+        if publication.users is None and isinstance(receipts[0], PushError):
+            raise receipts[0]
+        return _answer(publication, receipts)
+    if header_key is not None:
+        raise Invalid.field("Idempotency-Key", "goes with a single event; in a batch each event has its own key.")
+    if len(item) > limits.batch:
+        raise TooLarge(f"The batch holds {len(item)} events, at most {limits.batch} are taken at once.")
+    return {"results": _publish_each(item, identity, log, limits)}
+
+
+def _publish_each(items: Sequence[Any], identity: Identity, log: Appender, limits: Limits) -> list[Answer]:
+    """The answers to many items in order, stored in one round trip; a bad item harms no other."""
+    checked = [_checked(item, identity, limits) for item in items]
+    good = [item for item in checked if isinstance(item, Publication)]
+    count = sum(len(publication.events) for publication in good)
+    if count > limits.batch:  # lists of users multiply: a small request could be a million events
+        raise TooLarge(f"The batch makes {count} events, at most {limits.batch} are taken at once.")
+    receipts = iter(_stored(log, [event for publication in good for event in publication.events]))
+    return [
+        _answer(item, list(islice(receipts, len(item.events)))) if isinstance(item, Publication) else _error(item)
+        for item in checked
+    ]
+
+
+def _stored(log: Appender, events: Sequence[Event]) -> Sequence[Receipt | Receipts | PushError]:
+    """What became of each. Raises Unavailable if Redis takes none now: the request can be repeated as it is."""
+    answers = log.append(events) if events else []
+    for error in answers[:1]:
+        if isinstance(error, Unavailable) and all(isinstance(answer, Unavailable) for answer in answers):
+            raise error
+    return answers
+
+
+def _checked(item: Any, identity: Identity, limits: Limits) -> Publication | PushError:
+    try:
+        publication = parse_publication(item, limits)
+        identity.need_publish(event.channel for event in publication.events)
+        return publication
+    except PushError as error:
+        return error
+
+
+def _answer(publication: Publication, receipts: Sequence[Receipt | Receipts | PushError]) -> Answer:
+    answers = [
+        _error(receipt) if isinstance(receipt, PushError) else {"id": str(receipt.id), "duplicate": receipt.duplicate}
+        for receipt in receipts
+    ]
+    if publication.users is None:
+        return answers[0]
+    pairs = zip(publication.users, answers, strict=True)
+    return {"results": [{"user": user, **answer} for user, answer in pairs]}
+
+
+def _error(error: PushError) -> Answer:
+    return {"error": error.problem()}
