@@ -32,6 +32,7 @@ lint: $(VENV)/.test  ## Style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 
 bench: $(VENV)/.bench  ## Measure the service against the least the kernel can do (bench/README.md)
 	@$(BIN)/python -m bench $(ARGS)

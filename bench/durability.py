@@ -16,10 +16,11 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final, Literal
 
+from pushsvc.addresses.embedded import socket_path
 from pushsvc.config import Settings
 from pushsvc.events.event import Event
 from pushsvc.stack.probes import valkey_ready
-from pushsvc.stack.valkey import server_command, socket_path
+from pushsvc.stack.valkey import server_command
 from pushsvc.storage.log import EventLog
 from pushsvc.storage.redis.client import Store, connect
 

@@ -18,9 +18,10 @@ from bench import proc
 from bench.child import BenchError, Child, answers, free_port
 from bench.load import Load, Target
 from pushsvc import auth
+from pushsvc.addresses.embedded import socket_path
 from pushsvc.config import PREFIX, Settings
 from pushsvc.stack.nginx import nginx_command
-from pushsvc.stack.valkey import server_command, socket_path
+from pushsvc.stack.valkey import server_command
 
 SECRET: Final = "a-benchmark-key-and-nothing-but-that"  # noqa: S105 - no secret, on purpose
 UNLIMITED: Final = 10**6

@@ -13,8 +13,9 @@ import redis
 from bench.child import BenchError, Child, free_port
 from chaos.proxy import Proxy
 from chaos.stack import Stack
+from pushsvc.addresses.embedded import socket_path
 from pushsvc.config import Settings
-from pushsvc.stack.valkey import server_command, socket_path
+from pushsvc.stack.valkey import server_command
 
 SERVICE: Final = "events"
 LOOK_SECONDS: Final = 0.01

@@ -16,8 +16,9 @@ from bench import proc
 from bench.child import BenchError, Child, free_port
 from chaos.proxy import Proxy
 from pushsvc import auth
+from pushsvc.addresses.embedded import socket_path
 from pushsvc.config import PREFIX, Settings
-from pushsvc.stack.valkey import server_command, socket_path
+from pushsvc.stack.valkey import server_command
 
 SECRET: Final = "a-key-for-chaos-and-nothing-but-chaos"  # noqa: S105 - no secret, on purpose
 STOP_SECONDS: Final = 60.0

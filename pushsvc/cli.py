@@ -16,13 +16,12 @@ import orjson
 
 from pushsvc import auth
 from pushsvc.checks.remarks import MARK, tell
-from pushsvc.config import PREFIX, Settings
+from pushsvc.config import PREFIX, Settings, redis_url
 from pushsvc.errors import PushError
 from pushsvc.events import exact_json
 from pushsvc.events.exact_json import NotJson
-from pushsvc.stack.process import say
-from pushsvc.stack.valkey import redis_url
 from pushsvc.tail import events
+from pushsvc.terminal import say
 
 RECONNECT_SECONDS: Final = 1.0
 _DEMO_TOKEN_SECONDS: Final = 30 * 86400

@@ -14,18 +14,14 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
-from pushsvc.addresses import origins, redis_address
+from pushsvc.addresses import embedded, hosts, origins, redis_address
 from pushsvc.cores import usable_cores
 from pushsvc.errors import ConfigError
-from pushsvc.storage.redis.keys import DEFAULT_PREFIX
 
 PREFIX: Final = "PUSHSVC_"
+DEFAULT_PREFIX: Final = "pushsvc"  # of all names in Redis
 MOST_WORKERS: Final = 256
 
-
-_HOST_PORT: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9\-]{1,63}(?:\.[A-Za-z0-9\-]{1,63})*):([0-9]{1,5})")
-# Absolute, as the parts run in different folders; without what would end a word of nginx's configuration.
-_UNIX: Final = re.compile(r"unix:/[^\s\"'\\;{}$:]+")
 
 _PUBLIC_URL: Final = re.compile(r"(https?://[^/?#]+)((?:/[A-Za-z0-9._~\-]+)*)/?", re.IGNORECASE)
 _AMBIGUOUS_PATHS: Final = ("/v1", "/v1/chat", "/v1/generations", "/demo")  # with and without, both would be ours
@@ -34,30 +30,6 @@ _AMBIGUOUS_PATHS: Final = ("/v1", "/v1/chat", "/v1/generations", "/demo")  # wit
 def _listed(value: str) -> list[str]:
     """The words of a comma separated setting."""
     return [each.strip() for each in value.split(",") if each.strip()]
-
-
-def _host_port(value: str) -> str:
-    match = _HOST_PORT.fullmatch(value)
-    if match is None or not 0 < int(match[2]) < 65536:
-        raise ValueError("should be host:port, such as 127.0.0.1:8080")
-    return value
-
-
-def _address(value: str) -> str:
-    """`host:port` or `unix:PATH`, as nginx and gunicorn both spell them."""
-    if value.startswith("unix:"):
-        if not _UNIX.fullmatch(value):
-            raise ValueError("should be unix:/an/absolute/path without blanks, quotes and any of ; { } $ : \\")
-        return value
-    return _host_port(value)
-
-
-def _port(parts: SplitResult) -> int | None:
-    """The port that an address names, or the usual one of its scheme; None: it names one that cannot be."""
-    try:
-        return parts.port or {"https": 443}.get(parts.scheme, 80)
-    except ValueError:
-        return None
 
 
 def _has_epoll() -> bool:
@@ -82,8 +54,8 @@ def _name(value: str) -> str:
     return value
 
 
-HostPort = Annotated[str, AfterValidator(_host_port)]
-Address = Annotated[str, AfterValidator(_address)]
+HostPort = Annotated[str, AfterValidator(hosts.host_port)]
+Address = Annotated[str, AfterValidator(hosts.address)]
 Line = Annotated[str, AfterValidator(_one_line_only)]
 Name = Annotated[str, AfterValidator(_name)]
 FilePath = Annotated[Path, AfterValidator(_one_line_only)]
@@ -164,7 +136,7 @@ class Settings(BaseModel):
         if parts.username is not None or parts.password is not None:
             raise ValueError("should be without a user and a password; the key goes into PUSHSVC_LLM_API_KEY")
         known = parts.scheme in ("http", "https") and parts.hostname and not parts.fragment
-        if value and not (known and _port(parts) is not None):
+        if value and not (known and hosts.port(parts) is not None):
             raise ValueError("should be an address such as https://api.openai.com/v1")
         if parts.path.rstrip("/").endswith("/chat/completions"):
             raise ValueError("should be without /chat/completions, which is added to it")
@@ -275,3 +247,16 @@ def _one_line(error: ValidationError) -> str:
     value = "" if private else f" is {given!r}:"
     what = first["msg"].removeprefix("Value error, ")
     return f"{PREFIX}{field.upper()}{value} {what[0].lower()}{what[1:]}"
+
+
+def redis_url(settings: Settings) -> str:
+    """Where Redis is: as given, else the embedded server. Raises ConfigError if that does not run."""
+    if settings.redis_url:
+        return settings.redis_url
+    path = embedded.socket_path(settings.data_dir)
+    if not path.is_socket():
+        raise ConfigError(
+            "PUSHSVC_REDIS_URL is empty, and no embedded server runs for PUSHSVC_DATA_DIR "
+            f"({settings.data_dir}); set the URL, or start everything with `python -m pushsvc up`"
+        )
+    return redis_address.at_socket(path)

@@ -162,7 +162,7 @@ def make_partition(url: str, keys: Keys, shared: Shared) -> Partition:
         worker_id,
         settings.max_connections_per_user,
         lambda name: streams.giving_way(name),
-        lambda stream: streams.oust(stream),
+        lambda name, began: streams.oust(name, began),
     )
     records = Records(store, log, worker_id, **kept, most_per_user=settings.llm_max_generations_per_user)
     generations = _make_generations(store, records, presence, shared)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Final
 
 import gevent
-from flask import current_app
 from gevent.monkey import is_module_patched
 
+from pushsvc.checks.by_hand import look_aside
 from pushsvc.config import Settings
 from pushsvc.delivery.capacity import Room
 from pushsvc.delivery.subscriber import Reason
@@ -17,8 +17,8 @@ from pushsvc.events.event import Limits, user_of
 from pushsvc.health import Health
 from pushsvc.llm.models.base import Model
 from pushsvc.partition import Partition
+from pushsvc.storage.partitioned_log import Appender
 from pushsvc.storage.redis.keys import place
-from pushsvc.web.publishing import Appender
 
 EXTENSION: Final = "pushsvc"  # where Flask's `extensions` has the Service
 
@@ -50,6 +50,10 @@ class Service:
         for partition in self.partitions:
             partition.start()
         self.health.loop.start()
+
+    def look_aside(self) -> None:
+        """Log what `up` and `serve` would have said of Redis before they start."""
+        look_aside(self.settings)
 
     def stop(self) -> None:
         """Write what is known, then end the loops."""
@@ -88,10 +92,3 @@ class Service:
         if self.room.leaving or self.room.draining:
             return "This worker is stopping."
         return self.health.unready()
-
-
-def service() -> Service:
-    """The Service of the Flask application at hand."""
-    found = current_app.extensions[EXTENSION]
-    assert isinstance(found, Service)
-    return found

@@ -23,10 +23,11 @@ from pathlib import Path
 from typing import Literal
 from unittest import mock
 
+from pushsvc.addresses.embedded import socket_path
 from pushsvc.config import Settings
 from pushsvc.events.event import BEGINNING, Event, EventId
 from pushsvc.stack.probes import valkey_ready
-from pushsvc.stack.valkey import cut_zeros, server_command, socket_path
+from pushsvc.stack.valkey import cut_zeros, server_command
 from pushsvc.storage import log as eventlog
 from pushsvc.storage.log import EventLog, Receipt
 from pushsvc.storage.redis.client import Store, connect

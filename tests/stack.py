@@ -23,7 +23,8 @@ import httpx
 import redis
 
 from pushsvc import auth
-from pushsvc.storage.redis.keys import DEFAULT_PREFIX, Keys
+from pushsvc.config import DEFAULT_PREFIX
+from pushsvc.storage.redis.keys import Keys
 from tests.eventsource import DEADLINE, EventSource, until
 
 ROOT = Path(__file__).resolve().parent.parent

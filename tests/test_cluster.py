@@ -16,9 +16,9 @@ import pytest
 import redis
 
 from pushsvc.checks.start import check_redis
-from pushsvc.config import Settings
+from pushsvc.config import DEFAULT_PREFIX, Settings
 from pushsvc.errors import ConfigError
-from pushsvc.storage.redis.keys import DEFAULT_PREFIX, Keys, place, slot
+from pushsvc.storage.redis.keys import Keys, place, slot
 from tests import accounts, behaviour, matrix
 from tests.behaviour import *
 from tests.eventsource import EventSource, until

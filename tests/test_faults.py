@@ -16,9 +16,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from pushsvc.addresses.embedded import socket_path
 from pushsvc.config import Settings
 from pushsvc.events.event import Event
-from pushsvc.stack.valkey import server_command, socket_path
+from pushsvc.stack.valkey import server_command
 from pushsvc.storage import log as eventlog
 from pushsvc.storage.log import EventLog, Receipt
 from pushsvc.storage.redis.client import Store, connect

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import redis
 
-from pushsvc.storage.redis.keys import DEFAULT_PREFIX
+from pushsvc.config import DEFAULT_PREFIX
 from tests.conftest import Start
 from tests.eventsource import EventSource, until
 from tests.stack import Stack, connections

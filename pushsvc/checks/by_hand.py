@@ -8,9 +8,8 @@ import sys
 from threading import Thread
 
 from pushsvc.checks.remarks import MARK
-from pushsvc.config import Settings
+from pushsvc.config import Settings, redis_url
 from pushsvc.errors import ConfigError
-from pushsvc.stack.valkey import redis_url
 
 logger = logging.getLogger(__name__)
 

@@ -29,8 +29,6 @@ from pushsvc.checks.findings import SECTIONS, findings, parse
 from pushsvc.checks.rehearsal import Refused, Unheard, exchange, rehearse
 from pushsvc.config import PREFIX, Settings
 from pushsvc.errors import ConfigError, Unavailable
-from pushsvc.stack.process import say
-from pushsvc.stack.valkey import OLDEST_REDIS
 from pushsvc.storage.redis.client import connect, first_word
 from pushsvc.storage.redis.explaining import explained
 from pushsvc.storage.redis.fencing import Succession
@@ -38,7 +36,9 @@ from pushsvc.storage.redis.keys import Keys
 from pushsvc.storage.redis.topology.connecting import check_files
 from pushsvc.storage.redis.topology.layout import WrongPartitions
 from pushsvc.storage.redis.topology.no_master import NoMaster
+from pushsvc.terminal import say
 
+OLDEST_REDIS: Final = (7, 0)
 PATIENCE_SECONDS: Final = 30.0  # for a Redis that loads its data, or runs somebody's script
 _PAUSE_SECONDS: Final = 0.2
 AT_ONCE: Final = 8  # partitions

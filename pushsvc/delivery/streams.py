@@ -61,6 +61,8 @@ class Streams:
         found = [each for each in followers if each.began and each.user == user and each.reason is None]
         return sorted(found, key=lambda each: each.began)
 
-    def oust(self, subscriber: Subscriber) -> None:
-        """It gives way to newer ones."""
-        self._connections.guard(subscriber, lambda each: self._connections.end(each, Reason.OUSTED))
+    def oust(self, name: str, began: int) -> None:
+        """The one that began then, of the user who counts under this name, gives way to newer ones."""
+        for subscriber in self.giving_way(name):
+            if subscriber.began == began:
+                self._connections.guard(subscriber, lambda each: self._connections.end(each, Reason.OUSTED))

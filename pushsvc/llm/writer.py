@@ -9,13 +9,12 @@ from typing import Any, Final, Protocol
 
 import gevent
 import gevent.event
-from redis.exceptions import ResponseError
 
 from pushsvc.concurrency.loops import Loop
-from pushsvc.errors import Unavailable
+from pushsvc.errors import Broken, Unavailable
 from pushsvc.llm.outcome import Ending
 from pushsvc.llm.store import Records, Words
-from pushsvc.storage.redis.client import Store
+from pushsvc.storage.redis.client import Store, refusal
 from pushsvc.storage.redis.largest import LARGE, TooLong
 from pushsvc.storage.redis.scripts import Command
 
@@ -112,7 +111,7 @@ class Scribe:
             if speaker.written(state.decode()):
                 self.add(speaker)
             return True
-        if state == BROKEN or (isinstance(state, ResponseError) and str(state).startswith("WRONGTYPE")):
+        if state == BROKEN or (isinstance(state, Exception) and isinstance(refusal(state), Broken)):
             speaker.broken()
             return True
         if isinstance(state, TooLong):

@@ -64,9 +64,7 @@ class PushWorker(HttpWorker):
         service.room.detaches = not self.cfg.is_ssl and self.cfg.protocol == "http"  # else bytes are not what they seem
         service.start()
         if self.age == 1 and MARK not in os.environ:  # gunicorn was started by hand: nobody has looked yet
-            from pushsvc.checks.by_hand import look_aside
-
-            look_aside(service.settings)
+            service.look_aside()
         gc.freeze()  # what is here by now stays; a collection need not look at it while events wait
         self._get_ready(service)
         self._servers = servers = [self._serve(listener) for listener in self.sockets]

@@ -6,12 +6,13 @@ import ctypes
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from pushsvc.terminal import say
 
 STEADY_SECONDS: Final = 5.0  # a part that lived so long starts again at once, others with growing pauses
 LONGEST_PAUSE: Final = 5.0
@@ -105,8 +106,3 @@ def _dies_with_parent(number: signal.Signals) -> Callable[[], None]:
                 os._exit(1)
 
     return prepare
-
-
-def say(line: str) -> None:
-    """To the operator."""
-    print(f"pushsvc: {line}", file=sys.stderr, flush=True)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import IO, Any, Final
 
+from pushsvc.addresses.embedded import socket_path
 from pushsvc.addresses.redis_address import at_socket
 from pushsvc.checks.start import check_redis
 from pushsvc.config import PREFIX, Settings
@@ -21,9 +22,10 @@ from pushsvc.server.stopping import patience
 from pushsvc.stack.gunicorn import COMMAND, FOLDER
 from pushsvc.stack.nginx import nginx_command
 from pushsvc.stack.probes import answers, check_addresses, is_loopback, valkey_ready
-from pushsvc.stack.process import Part, say
-from pushsvc.stack.valkey import cut_zeros, log_path, server_command, socket_path
+from pushsvc.stack.process import Part
+from pushsvc.stack.valkey import cut_zeros, log_path, server_command
 from pushsvc.stack.valkey_log import ServerLog
+from pushsvc.terminal import say
 
 READY_SECONDS: Final = 30.0  # how long a part may take to come up
 STOP_SECONDS: Final = 5.0  # what a part that is told to stop at once may take

@@ -2,46 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import tempfile
 from pathlib import Path
 from typing import Final
 
-from pushsvc.addresses.redis_address import at_socket
+from pushsvc.addresses.embedded import socket_path
 from pushsvc.config import Settings
 from pushsvc.errors import ConfigError
 from pushsvc.stack.wheels import how_to_get, the_systems_own
 
-_LONGEST_SOCKET_PATH: Final = 100  # bytes; the kernel takes 107 (unix(7)), and a server may append to it
 _LOG: Final = "valkey.log"
 _BLOCK: Final = 65536
-OLDEST_REDIS: Final = (7, 0)
-
-
-def redis_url(settings: Settings) -> str:
-    """Where Redis is: as given, else the embedded server. Raises ConfigError if that does not run."""
-    if settings.redis_url:
-        return settings.redis_url
-    path = socket_path(settings.data_dir)
-    if not path.is_socket():
-        raise ConfigError(
-            "PUSHSVC_REDIS_URL is empty, and no embedded server runs for PUSHSVC_DATA_DIR "
-            f"({settings.data_dir}); set the URL, or start everything with `python -m pushsvc up`"
-        )
-    return at_socket(path)
-
-
-def socket_path(data_dir: Path) -> Path:
-    """The embedded server's socket; in a private folder under /tmp where the data directory's path is too long."""
-    path = data_dir.resolve() / "valkey.sock"
-    if len(os.fsencode(path)) <= _LONGEST_SOCKET_PATH:
-        return path
-    folder = Path(tempfile.gettempdir()) / f"pushsvc-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    if folder.stat().st_uid != os.getuid():
-        raise ConfigError(f"PUSHSVC_DATA_DIR: its path is too long for a socket, and {folder} is another user's")
-    return folder / f"{hashlib.sha256(os.fsencode(path)).hexdigest()[:16]}.sock"
 
 
 def server_command(settings: Settings) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 import gevent
 
@@ -24,6 +24,12 @@ class Receipts(NamedTuple):
 
     id: str
     duplicate: bool
+
+
+class Appender(Protocol):
+    """An EventLog, or several."""
+
+    def append(self, events: Sequence[Event]) -> Sequence[Receipt | Receipts | PushError]: ...
 
 
 class Fanout:

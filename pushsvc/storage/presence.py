@@ -19,7 +19,6 @@ from typing import Final, Protocol
 import gevent
 
 from pushsvc.concurrency.loops import Loop
-from pushsvc.delivery.subscriber import Subscriber
 from pushsvc.errors import Broken, TooManyConnections, Unavailable, Unwritable
 from pushsvc.storage.redis.client import Store
 from pushsvc.storage.redis.scripts import Command, Script
@@ -49,6 +48,12 @@ class Counted(Protocol):
     def counted_as(self) -> str: ...
 
 
+class Stream(Counted, Protocol):
+    """A connection that gives way to newer ones; `began` is its own alone (see `Presence.now`)."""
+
+    began: int
+
+
 class Presence:
     """Keeps the cap on connections per user."""
 
@@ -57,10 +62,10 @@ class Presence:
         store: Store,
         worker_id: str,
         max_per_user: int,
-        streams: Callable[[str], Sequence[Subscriber]],
-        oust: Callable[[Subscriber], None],
+        streams: Callable[[str], Sequence[Stream]],
+        oust: Callable[[str, int], None],
     ) -> None:
-        """`streams` of a user that are here and give way, oldest first; `oust` one of them."""
+        """`streams` of a user that are here and give way, oldest first; `oust` the one of a user that began then."""
         self._store = store
         self._streams = streams
         self._oust = oust
@@ -98,7 +103,7 @@ class Presence:
             )
         return state == _OVER
 
-    def _entered(self, connection: Counted, streams: Sequence[Subscriber]) -> int:
+    def _entered(self, connection: Counted, streams: Sequence[Stream]) -> int:
         """Whether other workers live is asked only where it matters: then the script is called again, with their
         names."""
         user, workers = connection.counted_as, list[str]()
@@ -115,7 +120,7 @@ class Presence:
                 return int(state)
             workers, streams = [each.decode() for each in found], self._known(user)
 
-    def _known(self, user: str) -> Sequence[Subscriber]:
+    def _known(self, user: str) -> Sequence[Stream]:
         """The user's streams here that give way; none where each new one would have to look at too many."""
         return self._streams(user) if self._here[user] <= MOST_TIMES else ()
 
@@ -159,7 +164,7 @@ class Presence:
             for stream in self._streams(user):
                 if stream.began == int(began):
                     self.leave(stream)  # at once, though its greenlet has yet to end: those who enter now are counted
-                    self._oust(stream)
+                    self._oust(user, stream.began)
             # A beat may have written it anew meanwhile, and it would give way once more, instead of one that is there.
             for command in self._count(user):
                 self._store.send(command)
@@ -239,5 +244,5 @@ class Presence:
         return [("HDEL", key, self._worker_id), *began]
 
 
-def _times(streams: Sequence[Subscriber]) -> str:
+def _times(streams: Sequence[Stream]) -> str:
     return " ".join(str(each.began) for each in streams)

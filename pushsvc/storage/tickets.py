@@ -25,11 +25,11 @@ import orjson
 
 from pushsvc import auth
 from pushsvc.auth import Identity
+from pushsvc.config import DEFAULT_PREFIX
 from pushsvc.errors import Unauthorized, Unwritable
 from pushsvc.events.event import EventId
 from pushsvc.events.proof import proof_in
 from pushsvc.storage.redis.client import Store
-from pushsvc.storage.redis.keys import DEFAULT_PREFIX
 from pushsvc.storage.redis.scripts import Command, Script
 
 _SPEND: Final = Script("spend")

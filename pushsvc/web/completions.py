@@ -22,9 +22,9 @@ from pushsvc.llm.outcome import CANCELLED, DATA_LOST, RUNNING, Ending
 from pushsvc.llm.record import Record
 from pushsvc.llm.request import Question
 from pushsvc.partition import Partition
-from pushsvc.service import service
 from pushsvc.web.arguments import json_body
 from pushsvc.web.credentials import identify
+from pushsvc.web.current import service
 from pushsvc.web.events import Connection, stream
 from pushsvc.web.generations import answer_url
 from pushsvc.web.refusing import STREAM_HEADERS

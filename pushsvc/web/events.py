@@ -17,13 +17,13 @@ from pushsvc.events.encoded import Burst
 from pushsvc.events.event import ALL, BEGINNING, EventId, checked_topics, user_channel
 from pushsvc.events.proof import with_proof
 from pushsvc.partition import Partition
-from pushsvc.service import service
 from pushsvc.storage.cursor import Cursor
 from pushsvc.storage.log import Clock
 from pushsvc.storage.tickets import SESSION_SECONDS, Admission
 from pushsvc.web.arguments import choice, stream_cursor, stream_heartbeat, stream_parameters
 from pushsvc.web.cookies import set_cookie
 from pushsvc.web.credentials import admit, identify
+from pushsvc.web.current import service
 from pushsvc.web.refusing import CHUNKED, STREAM_HEADERS, resumable
 
 

@@ -21,11 +21,11 @@ from pushsvc.llm.joining import Json, joined
 from pushsvc.llm.record import Record
 from pushsvc.llm.store import unknown
 from pushsvc.partition import Partition
-from pushsvc.service import service
 from pushsvc.storage.cursor import Cursor
 from pushsvc.storage.tickets import Admission
 from pushsvc.web.arguments import number, stream_cursor, stream_heartbeat, stream_parameters
 from pushsvc.web.credentials import admit, bears_token, identify, same_site
+from pushsvc.web.current import service
 from pushsvc.web.events import Connection, Start, begin, opening, start_after, stream
 from pushsvc.web.links import link
 from pushsvc.web.refusing import STREAM_HEADERS, resumable

@@ -18,9 +18,9 @@ from flask.typing import ResponseReturnValue
 from pushsvc import auth
 from pushsvc.errors import NotFound, PushError, Unavailable
 from pushsvc.events import sse
-from pushsvc.service import service
 from pushsvc.storage.tickets import SESSION_SECONDS
 from pushsvc.web.cookies import set_cookie
+from pushsvc.web.current import service
 from pushsvc.web.links import base
 from pushsvc.web.refusing import STREAM_HEADERS
 

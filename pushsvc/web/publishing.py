@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import islice
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import gevent
 import orjson
@@ -15,17 +15,11 @@ from pushsvc.events import exact_json
 from pushsvc.events.event import Event, Limits, Publication, parse_publication
 from pushsvc.events.exact_json import NotJson
 from pushsvc.storage.log import Receipt
-from pushsvc.storage.partitioned_log import Receipts
+from pushsvc.storage.partitioned_log import Appender, Receipts
 
 LONG_BYTES: Final = 262144  # of a body
 
 Answer = dict[str, Any]
-
-
-class Appender(Protocol):
-    """An EventLog, or several."""
-
-    def append(self, events: Sequence[Event]) -> Sequence[Receipt | Receipts | PushError]: ...
 
 
 def parse_json(body: bytes) -> Any:

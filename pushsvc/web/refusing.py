@@ -16,8 +16,8 @@ from pushsvc.delivery.transports.handover import CLOSES
 from pushsvc.delivery.transports.queued import MOST_SAID_BYTES, hang_up
 from pushsvc.errors import Later, TooLarge, Unavailable
 from pushsvc.events import sse
-from pushsvc.service import service
 from pushsvc.storage.tickets import LostRace
+from pushsvc.web.current import service
 
 STREAM_HEADERS: Final = {
     "Content-Type": "text/event-stream; charset=utf-8",

@@ -11,11 +11,11 @@ from pushsvc.delivery import history
 from pushsvc.delivery.subscriber import Subscriber
 from pushsvc.errors import Invalid, PushError, Unavailable
 from pushsvc.events.event import BEGINNING, EventId, checked_channel, checked_name, checked_topics, user_channel
-from pushsvc.service import service
 from pushsvc.storage.tickets import DEFAULT_TTL, MAX_TTL
 from pushsvc.web import publishing
 from pushsvc.web.arguments import check_query, id_argument, json_body, json_object, number
 from pushsvc.web.credentials import identify, prover, revoke_shown
+from pushsvc.web.current import service
 from pushsvc.web.events import Connection, events
 from pushsvc.web.links import link
 

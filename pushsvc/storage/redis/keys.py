@@ -13,11 +13,11 @@ import itertools
 from collections.abc import Callable, Iterator
 from typing import Final
 
+from pushsvc.config import DEFAULT_PREFIX
 from pushsvc.events.proof import without_proof
 
 SLOTS: Final = 16384  # of a cluster; each node owns some
 COUNTED: Final = "0"  # hash tag of the one key that is not of a partition, but of the whole data
-DEFAULT_PREFIX: Final = "pushsvc"  # unless the operator sets another
 
 
 def slot(tag: str) -> int:

@@ -1,0 +1,35 @@
+"""Hosts and ports, and what else a server may listen on."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+from urllib.parse import SplitResult
+
+_HOST_PORT: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9\-]{1,63}(?:\.[A-Za-z0-9\-]{1,63})*):([0-9]{1,5})")
+# Absolute, as the parts run in different folders; without what would end a word of nginx's configuration.
+_UNIX: Final = re.compile(r"unix:/[^\s\"'\\;{}$:]+")
+
+
+def host_port(value: str) -> str:
+    match = _HOST_PORT.fullmatch(value)
+    if match is None or not 0 < int(match[2]) < 65536:
+        raise ValueError("should be host:port, such as 127.0.0.1:8080")
+    return value
+
+
+def address(value: str) -> str:
+    """`host:port` or `unix:PATH`, as nginx and gunicorn both spell them."""
+    if value.startswith("unix:"):
+        if not _UNIX.fullmatch(value):
+            raise ValueError("should be unix:/an/absolute/path without blanks, quotes and any of ; { } $ : \\")
+        return value
+    return host_port(value)
+
+
+def port(parts: SplitResult) -> int | None:
+    """The port that an address names, or the usual one of its scheme; None: it names one that cannot be."""
+    try:
+        return parts.port or {"https": 443}.get(parts.scheme, 80)
+    except ValueError:
+        return None

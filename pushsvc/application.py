@@ -1,0 +1,74 @@
+"""The one place where everything is wired."""
+
+from __future__ import annotations
+
+import re
+import secrets
+
+from flask import Flask
+from flask.json.provider import DefaultJSONProvider
+from flask_cors import CORS
+
+from pushsvc import auth
+from pushsvc.addresses.origins import EXPOSED
+from pushsvc.addresses.redis_address import CLUSTER_SCHEMES
+from pushsvc.concurrency.poll import POLLS
+from pushsvc.config import Settings, redis_url
+from pushsvc.delivery.capacity import Room
+from pushsvc.events.event import Limits
+from pushsvc.health import Health
+from pushsvc.llm.models.mock import Mock
+from pushsvc.llm.models.upstream import Upstream
+from pushsvc.partition import Partition, Shared, make_partition
+from pushsvc.server.forwarding import Forwarding
+from pushsvc.service import EXTENSION, Service
+from pushsvc.storage.partitioned_log import Fanout
+from pushsvc.storage.redis.client import nodes_of
+from pushsvc.storage.redis.keys import Keys
+from pushsvc.storage.redis.topology.coverage import Coverage
+from pushsvc.web import arguments, completions, generations, models, pages, problems, views
+
+
+def create_app(settings: Settings) -> Flask:
+    """Raises ConfigError. Nothing runs until `Service.start()`."""
+    url = redis_url(settings)
+    secret = auth.load_secret(settings.secret, settings.data_dir)
+    partitions: list[Partition] = []
+    shared = Shared(
+        settings,
+        secret,
+        secrets.token_hex(6),
+        Room(settings.max_connections, lambda: sum(len(each.hub.connections) for each in partitions)),
+        Upstream(settings.llm_base_url, settings.llm_api_key, settings.llm_connect_seconds, POLLS[settings.poller])
+        if settings.llm_base_url
+        else Mock(),
+        lambda: sum(len(each.generations) for each in partitions) >= settings.llm_max_generations,
+    )
+    count = settings.partitions if url.startswith(CLUSTER_SCHEMES) else 1
+    keys = Keys(0, count, settings.redis_prefix)
+    partitions += [make_partition(url, each, shared) for each in keys.all()]
+    coverage = Coverage(nodes_of(url, settings.redis_password_file), keys) if url.startswith(CLUSTER_SCHEMES) else None
+
+    app = Flask("pushsvc", template_folder="../templates", static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = arguments.MAX_BODY_BYTES
+    app.json = provider = DefaultJSONProvider(app)
+    provider.sort_keys = False
+    app.extensions[EXTENSION] = Service(
+        settings=settings,
+        secret=secret,
+        limits=Limits(settings.max_event_bytes, settings.max_batch),
+        room=shared.room,
+        partitions=tuple(partitions),
+        model=shared.model,
+        log=partitions[0].log if count == 1 else Fanout([each.log for each in partitions]),
+        health=Health(partitions, coverage),
+    )
+    problems.install(app)
+    for each in (views, completions, generations, models, pages):
+        app.register_blueprint(each.blueprint)
+    if settings.allowed_origins:
+        # As patterns: a string that holds a bracket, as an address of IPv6 does, is taken for one.
+        allowed = [re.compile(re.escape(each) + r"\Z", re.IGNORECASE) for each in settings.allowed_origins]
+        CORS(app, origins=allowed, supports_credentials=True, expose_headers=list(EXPOSED))
+    app.wsgi_app = Forwarding(app.wsgi_app, settings, [rule.rule for rule in app.url_map.iter_rules()])  # type: ignore[method-assign]
+    return app

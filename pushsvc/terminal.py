@@ -1,0 +1,9 @@
+"""Lines to the operator."""
+
+from __future__ import annotations
+
+import sys
+
+
+def say(line: str) -> None:
+    print(f"pushsvc: {line}", file=sys.stderr, flush=True)
