@@ -86,10 +86,19 @@ def test_tls_in_gunicorn(stack: Stack, tmp_path: Path, user: str) -> None:
         assert [line.removeprefix("id: ") for line in text.splitlines() if line.startswith("id: ")][-3:] == ids
 
 
-def test_our_worker_does_without_our_configuration(stack: Stack, tmp_path: Path, user: str) -> None:
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--worker-class", "pushsvc.server.worker.PushWorker"],
+        ["--worker-class", "pushsvc.worker.PushWorker"],  # as it was named up to 0.3
+        ["--config", "pushsvc/gunicorn_conf.py"],
+    ],
+    ids=" ".join,
+)
+def test_our_worker_does_without_our_configuration(stack: Stack, tmp_path: Path, user: str, words: list[str]) -> None:
     fields = {f"X-Field-{number}": "-" for number in range(100)} | {"Cookie": f"x={'y' * 12_288}"}
     claims = {"Script_Name": "/evil", "X-Forwarded-Ssl": "off", "X-Forwarded-Proto": "https"}
-    with gunicorn(stack, tmp_path, "--worker-class", "pushsvc.server.worker.PushWorker") as url:
+    with gunicorn(stack, tmp_path, *words) as url:
         for headers in (fields, claims):
             answer = stack.post("/tickets", {"user": user}, stack.bearer(user) | headers, base=url)
             assert (answer.status_code, answer.json().get("url", "")[:8]) == (200, "/events?"), answer.text

@@ -9,7 +9,7 @@ from typing import Any
 
 # What the master has loaded its workers inherit. So that a reload makes them new all through, it loads that again too;
 # all but the memory by which old workers see that the new ones are ready.
-_kept = {__name__, "pushsvc.server.reload"}
+_kept = {__name__, "pushsvc.server.reload", "pushsvc.shifts"}  # the last: as it was named up to 0.3
 for _name in [name for name in sys.modules if name.partition(".")[0] == "pushsvc" and name not in _kept]:
     del sys.modules[_name]
 

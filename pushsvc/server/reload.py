@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import sys
 from typing import Final
 
 
@@ -35,5 +36,6 @@ class Shifts:
 
 
 # Made once in gunicorn's master, and kept when a reload reads the rest of the package again (gunicorn_conf.py): the
-# workers that are there already know this one.
-SHIFTS: Final = Shifts()
+# workers that are there already know this one. A master that 0.3 started has it under its old name.
+_before = sys.modules.get("pushsvc.shifts")
+SHIFTS: Final[Shifts] = Shifts() if _before is None else _before.SHIFTS
