@@ -22,7 +22,7 @@ from pushsvc.events.event import Event
 from pushsvc.stack.probes import valkey_ready
 from pushsvc.stack.valkey import server_command
 from pushsvc.storage.log import EventLog
-from pushsvc.storage.redis.client import Store, connect
+from pushsvc.storage.redis.client import RedisClient, connect
 
 TURNS: Final = 15
 TURN_SECONDS: Final = 0.4
@@ -38,7 +38,7 @@ def serving(folder: Path, durability: Literal["everysec", "always"]) -> Iterator
             assert server.poll() is None, "the server does not start"
             time.sleep(0.05)
         with connect(f"unix://{socket_path(settings.data_dir)}") as client:
-            yield EventLog(Store(client), keep_events=1000, keep_seconds=3600, dedupe_seconds=60)
+            yield EventLog(RedisClient(client), keep_events=1000, keep_seconds=3600, dedupe_seconds=60)
     finally:
         server.terminate()
         server.wait()

@@ -13,7 +13,7 @@ SPOKEN: Final = ("cursor", "refused", "heartbeat")  # by the service, of the str
 REFUSED_SECONDS: Final = 1.0  # after which a page makes a new one
 
 
-class Ear(Protocol):
+class PubSubListener(Protocol):
     """Who is told of what an EventSource hears."""
 
     def heard(self, message: Message) -> None: ...
@@ -36,7 +36,7 @@ class EventSource:
     """Runs until it is cancelled. Where a browser's would give up, a new one is made with the last id, as by a page
     that is patient; each time is told."""
 
-    def __init__(self, address: tuple[str, int], path: str, headers: dict[str, str], ear: Ear) -> None:
+    def __init__(self, address: tuple[str, int], path: str, headers: dict[str, str], ear: PubSubListener) -> None:
         self.last_event_id = ""
         self._address = address
         self._path = path

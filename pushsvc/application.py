@@ -14,7 +14,7 @@ from pushsvc.addresses.origins import EXPOSED
 from pushsvc.addresses.redis_address import CLUSTER_SCHEMES
 from pushsvc.concurrency.poll import POLLS
 from pushsvc.config import Settings, redis_url
-from pushsvc.delivery.capacity import Room
+from pushsvc.delivery.capacity import Capacity
 from pushsvc.events.event import Limits
 from pushsvc.health import Health
 from pushsvc.llm.models.mock import Mock
@@ -22,7 +22,7 @@ from pushsvc.llm.models.upstream import Upstream
 from pushsvc.partition import Partition, Shared, make_partition
 from pushsvc.server.forwarding import Forwarding
 from pushsvc.service import EXTENSION, Service
-from pushsvc.storage.partitioned_log import Fanout
+from pushsvc.storage.partitioned_log import PartitionedLog
 from pushsvc.storage.redis.client import nodes_of
 from pushsvc.storage.redis.keys import Keys
 from pushsvc.storage.redis.topology.coverage import Coverage
@@ -38,7 +38,7 @@ def create_app(settings: Settings) -> Flask:
         settings,
         secret,
         secrets.token_hex(6),
-        Room(settings.max_connections, lambda: sum(len(each.hub.connections) for each in partitions)),
+        Capacity(settings.max_connections, lambda: sum(len(each.hub.connections) for each in partitions)),
         Upstream(settings.llm_base_url, settings.llm_api_key, settings.llm_connect_seconds, POLLS[settings.poller])
         if settings.llm_base_url
         else Mock(),
@@ -60,7 +60,7 @@ def create_app(settings: Settings) -> Flask:
         room=shared.room,
         partitions=tuple(partitions),
         model=shared.model,
-        log=partitions[0].log if count == 1 else Fanout([each.log for each in partitions]),
+        log=partitions[0].log if count == 1 else PartitionedLog([each.log for each in partitions]),
         health=Health(partitions, coverage),
     )
     problems.install(app)

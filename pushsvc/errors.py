@@ -139,7 +139,7 @@ class Unavailable(Later):
     title = "Unavailable"
 
 
-class Unreached(Unavailable):
+class NotApplied(Unavailable):
     """Redis does not answer, or not yet: nothing of what was asked has been done, so it can be asked again."""
 
 
@@ -147,11 +147,11 @@ class Unwritable(Unavailable):
     """Redis refuses to change anything for now. What is stored can be read all the same."""
 
 
-class TooFewReplicas(Unwritable, Unreached):
+class TooFewReplicas(Unwritable, NotApplied):
     """Redis has fewer replicas than it was told to have before it writes. Nothing of what was asked has been done."""
 
 
-class ReadsOnly(Unwritable, Unreached):
+class ReadsOnly(Unwritable, NotApplied):
     """Redis's cluster lacks a part of its data, and takes no writes to the others. Nothing of what was asked has been
     done."""
 
@@ -164,14 +164,14 @@ class Unconfirmed(Unavailable):
     """It was done, but fewer replicas have it than shall, or nobody knows how many."""
 
 
-class Full(Unwritable):
+class OutOfSpace(Unwritable):
     """Redis has no room left, in memory or on its disk."""
 
     status = 507
     title = "Insufficient storage"
 
 
-class Broken(PushError):
+class WrongType(PushError):
     """What Redis has under one of our names is not ours: only an operator can mend that."""
 
     status = 500

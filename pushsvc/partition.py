@@ -12,7 +12,7 @@ from pushsvc.checks.checkup import Checkup
 from pushsvc.concurrency.loops import Loop
 from pushsvc.concurrency.poll import POLLS
 from pushsvc.config import Settings
-from pushsvc.delivery.capacity import Room
+from pushsvc.delivery.capacity import Capacity
 from pushsvc.delivery.hub import Hub
 from pushsvc.delivery.lifetimes import Lifetimes
 from pushsvc.delivery.streams import Streams
@@ -23,15 +23,15 @@ from pushsvc.llm.generations import Generations
 from pushsvc.llm.models.base import Model
 from pushsvc.llm.progress import Limits
 from pushsvc.llm.store import Records
-from pushsvc.llm.writer import Scribe
+from pushsvc.llm.writer import GenerationWriter
 from pushsvc.storage.acknowledged import Acknowledged
 from pushsvc.storage.journal import Journal
 from pushsvc.storage.log import EventLog
 from pushsvc.storage.presence import Presence
-from pushsvc.storage.redis.client import Store, connect
-from pushsvc.storage.redis.fencing import Succession
+from pushsvc.storage.redis.client import RedisClient, connect
+from pushsvc.storage.redis.fencing import Fence
 from pushsvc.storage.redis.keys import Keys
-from pushsvc.storage.redis.pubsub import Bus
+from pushsvc.storage.redis.pubsub import PubSub
 from pushsvc.storage.redis.topology import failover
 from pushsvc.storage.tickets import Tickets
 
@@ -47,7 +47,7 @@ class Shared:
     settings: Settings
     secret: str
     worker_id: str
-    room: Room
+    room: Capacity
     model: Model
     full: Callable[[], bool]
 
@@ -55,7 +55,7 @@ class Shared:
 @dataclass
 class Partition:
     keys: Keys
-    store: Store
+    store: RedisClient
     log: EventLog
     hub: Hub
     lifetimes: Lifetimes
@@ -132,11 +132,11 @@ class Partition:
         )
 
 
-def _make_generations(store: Store, records: Records, presence: Presence, shared: Shared) -> Generations:
+def _make_generations(store: RedisClient, records: Records, presence: Presence, shared: Shared) -> Generations:
     settings = shared.settings
     return Generations(
         records,
-        Scribe(store, records, shared.worker_id),
+        GenerationWriter(store, records, shared.worker_id),
         shared.model,
         Limits(settings.llm_first_token_seconds, settings.llm_between_tokens_seconds, settings.llm_total_seconds),
         shared.worker_id,
@@ -148,9 +148,9 @@ def _make_generations(store: Store, records: Records, presence: Presence, shared
 def make_partition(url: str, keys: Keys, shared: Shared) -> Partition:
     """Nothing runs, and nothing is asked of Redis, until it is started."""
     settings, worker_id = shared.settings, shared.worker_id
-    succession = Succession(keys, Acknowledged(Journal(settings.data_dir, keys.clock, worker_id)))
-    client = connect(url, succession.greet, keys, settings.redis_password_file)
-    store = Store(client, keys, succession, wait_replicas=settings.wait_replicas)
+    succession = Fence(keys, Acknowledged(Journal(settings.data_dir, keys.clock, worker_id)))
+    client = connect(url, succession.handshake, keys, settings.redis_password_file)
+    store = RedisClient(client, keys, succession, wait_replicas=settings.wait_replicas)
     kept = {
         "keep_events": settings.keep_events,
         "keep_seconds": settings.keep_seconds,
@@ -190,7 +190,7 @@ def make_partition(url: str, keys: Keys, shared: Shared) -> Partition:
         log,
         connections,
         presence,
-        lambda ear: Bus(client, store, worker_id, ear),
+        lambda ear: PubSub(client, store, worker_id, ear),
         called=called,
         room=shared.room,
     )

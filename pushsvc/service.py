@@ -11,7 +11,7 @@ from gevent.monkey import is_module_patched
 
 from pushsvc.checks.by_hand import look_aside
 from pushsvc.config import Settings
-from pushsvc.delivery.capacity import Room
+from pushsvc.delivery.capacity import Capacity
 from pushsvc.delivery.subscriber import Reason
 from pushsvc.events.event import Limits, user_of
 from pushsvc.health import Health
@@ -28,7 +28,7 @@ class Service:
     settings: Settings
     secret: str
     limits: Limits
-    room: Room
+    room: Capacity
     partitions: tuple[Partition, ...]
     model: Model
     log: Appender  # of all partitions, for publishers

@@ -30,8 +30,8 @@ import gevent.pool
 from pushsvc import auth
 from pushsvc.events.event import BEGINNING, Event
 from pushsvc.storage.log import EventLog, Receipt
-from pushsvc.storage.redis.client import Store, connect
-from pushsvc.storage.redis.fencing import Succession
+from pushsvc.storage.redis.client import RedisClient, connect
+from pushsvc.storage.redis.fencing import Fence
 from pushsvc.storage.redis.keys import ALONE
 from tests.stack import SECRET, Stack, read_to_the_end
 
@@ -50,7 +50,7 @@ class Requests:
         host, port = app.split(":")
         self._address = host, int(port)
         self._rng = random.Random(seed)
-        self._store = Store(connect(f"unix://{data_dir}/valkey.sock", Succession(ALONE).greet))
+        self._store = RedisClient(connect(f"unix://{data_dir}/valkey.sock", Fence(ALONE).handshake))
         self._log = EventLog(self._store, keep_events=EVENTS, keep_seconds=3600, dedupe_seconds=3600)
         for tenant in range(TENANTS):
             self._log.append([self._event(tenant) for _ in range(EVENTS)])

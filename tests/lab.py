@@ -30,7 +30,7 @@ FILES = {
     )
 }
 assert all(map(os.path.exists, FILES)), FILES
-# Bodies that go on for ever, and what the Bus says, which begins anew after any error.
+# Bodies that go on for ever, and what the PubSub says, which begins anew after any error.
 SKIPPED = {
     *("Lifetimes._turn", "Hub._tidy", "Presence._beat", "Hub.announced", "Hub._send", "Hub._write", "write_all"),
     *("Hub.probe", "Hub.confirmed", "Hub._clock_came"),

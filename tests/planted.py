@@ -90,7 +90,7 @@ MUTANTS: Final = [
     ),
     Mutant(
         "believes a master that was replaced", "storage/log.py",
-        '        if Lives.latest(life or b"") != clock.lives.current:', "        if False:",
+        '        if EpochHistory.latest(life or b"") != clock.lives.current:', "        if False:",
         "test_losses.py::test_a_master_that_was_replaced_answers_no_reader",
     ),
     Mutant(

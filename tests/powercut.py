@@ -30,8 +30,8 @@ from pushsvc.stack.probes import valkey_ready
 from pushsvc.stack.valkey import cut_zeros, server_command
 from pushsvc.storage import log as eventlog
 from pushsvc.storage.log import EventLog, Receipt
-from pushsvc.storage.redis.client import Store, connect
-from pushsvc.storage.redis.fencing import Succession
+from pushsvc.storage.redis.client import RedisClient, connect
+from pushsvc.storage.redis.fencing import Fence
 from pushsvc.storage.redis.keys import ALONE
 from tests.eventsource import until
 from tests.programs import CC, need
@@ -74,7 +74,7 @@ class Machine:
 
     def log(self) -> EventLog:
         url = f"unix://{socket_path(self.settings.data_dir)}"
-        store = Store(connect(url, Succession(ALONE).greet))
+        store = RedisClient(connect(url, Fence(ALONE).handshake))
         return EventLog(store, keep_events=10**6, keep_seconds=86400, dedupe_seconds=60)
 
     def publish_until_the_power_goes(self, number: int, events: int) -> None:

@@ -101,7 +101,7 @@ def fall_behind(lab: Lab, user: str) -> Client:
         try:
             lab.partition.hub.begun()
         except Injected:
-            lab.partition.hub.begun()  # as the Bus does, whose reader begins anew after any error
+            lab.partition.hub.begun()  # as the PubSub does, whose reader begins anew after any error
         until(lambda: (who := lab.subscriber(user)) is None or who.due, MOMENT)
     return client
 

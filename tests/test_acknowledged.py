@@ -10,14 +10,14 @@ from pathlib import Path
 import gevent
 import pytest
 
-from pushsvc.delivery.catch_up import Recovery
+from pushsvc.delivery.catch_up import CatchUp
 from pushsvc.events.event import BEGINNING, EventId
 from pushsvc.storage.acknowledged import MOST_LIVES, Acknowledged
 from pushsvc.storage.journal import SIZE, Journal
 from pushsvc.storage.log import Clock
 from pushsvc.storage.losses import Losses
-from pushsvc.storage.redis.epochs import Lives
-from pushsvc.storage.redis.fencing import Succession
+from pushsvc.storage.redis.epochs import EpochHistory
+from pushsvc.storage.redis.fencing import Fence
 from pushsvc.storage.redis.keys import ALONE as keys
 from tests import test_lives
 from tests.conftest import Start
@@ -170,7 +170,7 @@ def test_who_lives_on_inherits_when_redis_has_another_life(tmp_path: Path) -> No
     log = Known(b"10-0", 15)
     log.acknowledged = survivor
     told: list[bool] = []
-    recovery = Recovery(
+    recovery = CatchUp(
         log, lambda: None, lambda _: False, lambda clock: told.append(recovery.losses.found(at(15), b"10-0", clock)),
         lambda *_: None, lambda *_: None,
     )  # fmt: skip
@@ -184,7 +184,7 @@ def test_who_lives_on_inherits_when_redis_has_another_life(tmp_path: Path) -> No
     its.save()
     probe()
     end(dead)
-    log.clock_now = Clock(Lives(b"10-0 15-0 20-0"), at(20), 0, 0)
+    log.clock_now = Clock(EpochHistory(b"10-0 15-0 20-0"), at(20), 0, 0)
     probe()
     probe()
     gevent.sleep(0)
@@ -203,40 +203,40 @@ def test_who_lives_on_inherits_when_redis_has_another_life(tmp_path: Path) -> No
     ],
 )
 def test_what_a_life_lacks_is_known_by_the_newest_of_it(life: bytes, newest: int, hole: tuple[int, int] | None) -> None:
-    lives = Lives(b"1-0 5-0 9-0")
+    lives = EpochHistory(b"1-0 5-0 9-0")
     lost = lives.lost({life: at(newest)})
     assert lost == ({(at(hole[0]), at(hole[1]))} if hole else set())
-    assert Lives(lives.raw, lost).seam(at(3)) == ((at(5), at(9)) if hole else None)
+    assert EpochHistory(lives.raw, lost).recorded_loss(at(3)) == ((at(5), at(9)) if hole else None)
 
 
 def test_nobody_is_served_in_a_life_before_it_is_known_what_that_lacks(tmp_path: Path) -> None:
     """What the other workers of the machine acknowledged counts at once, not only when they look themselves."""
     _, other = process(tmp_path, "other")
-    succession = Succession(keys, process(tmp_path, "this")[1])
-    succession.follow(Lives(b"10-0"))
+    succession = Fence(keys, process(tmp_path, "this")[1])
+    succession.follow(EpochHistory(b"10-0"))
     other.note(b"10-0", at(18))
     other.save()
-    succession.follow(Lives(b"10-0 15-0 20-0"))
-    assert succession.lives.seam(at(12)) == (at(15), at(20))
-    assert succession.lives.seam(at(21)) is None
-    succession.follow(Lives(b"10-0 15-0 20-0!"))
-    assert succession.lives.seam(at(12)) == (at(15), at(20))
-    succession.follow(Lives(b"10-0 15-0 20-0! 30-0 40-0"))
-    assert succession.lives.seam(at(22)) is None, "nothing is missing there"
+    succession.follow(EpochHistory(b"10-0 15-0 20-0"))
+    assert succession.lives.recorded_loss(at(12)) == (at(15), at(20))
+    assert succession.lives.recorded_loss(at(21)) is None
+    succession.follow(EpochHistory(b"10-0 15-0 20-0!"))
+    assert succession.lives.recorded_loss(at(12)) == (at(15), at(20))
+    succession.follow(EpochHistory(b"10-0 15-0 20-0! 30-0 40-0"))
+    assert succession.lives.recorded_loss(at(22)) is None, "nothing is missing there"
 
 
 def test_a_fresh_worker_knows_that_all_was_lost(tmp_path: Path) -> None:
     """A FLUSHALL just before it started, which those who acknowledged something have yet to notice."""
     _, other = process(tmp_path, "other")
-    succession = Succession(keys, process(tmp_path, "fresh")[1])
+    succession = Fence(keys, process(tmp_path, "fresh")[1])
     assert not succession.knows_more(b"")
     other.note(b"10-0", at(18))
     other.save()
-    succession.follow(Lives(b"20-0"))
+    succession.follow(EpochHistory(b"20-0"))
     assert succession.all_lost
     assert succession.knows_more(b"20-0")
-    elsewhere = Succession(keys, process(tmp_path, "elsewhere", kind="another")[1])
-    elsewhere.follow(Lives(b"20-0"))
+    elsewhere = Fence(keys, process(tmp_path, "elsewhere", kind="another")[1])
+    elsewhere.follow(EpochHistory(b"20-0"))
     assert not elsewhere.knows_more(b"20-0")
     assert elsewhere.knows_more(b"30-0"), "nothing is left of what it knew"
 
@@ -246,14 +246,14 @@ def test_what_was_before_a_flushall_that_is_known_is_no_news(tmp_path: Path, lat
     """A process that died in that moment left its file, which is found when Redis has another life."""
     dead, its = process(tmp_path, "dead")
     its.note(b"10-0", at(18))
-    succession = Succession(keys, process(tmp_path, "this")[1])
+    succession = Fence(keys, process(tmp_path, "this")[1])
     log = Known(b"20-0", 25)
     log.acknowledged = succession.acknowledged
     losses = Losses(log, lambda: None)
 
     def found(raw: bytes, last: int) -> bool:
         losses.probe_leaves()
-        succession.follow(Lives(raw))
+        succession.follow(EpochHistory(raw))
         return losses.found(at(25), b"20-0", Clock(succession.lives, at(last), 0, 0))
 
     if not late:
@@ -274,7 +274,7 @@ def test_a_loss_whose_life_cannot_be_noted_yet() -> None:
         (20, b"10-0", 20), (20, b"10-0", 15), (15, b"10-0", 15), (15, b"10-0 15-0 30-0", 31),
     ):  # fmt: skip
         losses.probe_leaves()
-        told.append(losses.found(at(through), b"10-0", Clock(Lives(lives), at(last), 0, 0)))
+        told.append(losses.found(at(through), b"10-0", Clock(EpochHistory(lives), at(last), 0, 0)))
         gevent.sleep(0)
     assert told == [False, True, False, True]
     assert log.noted == [(BEGINNING, at(10)), (at(15), at(30))]

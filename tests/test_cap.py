@@ -15,10 +15,10 @@ import pytest
 
 from pushsvc.delivery.hub import Hub
 from pushsvc.delivery.subscriber import Subscriber
-from pushsvc.delivery.transports.queued import QueueOutlet
+from pushsvc.delivery.transports.queued import QueuedTransport
 from pushsvc.events.event import BEGINNING
 from pushsvc.storage.presence import GIVE_WAY, Presence
-from pushsvc.storage.redis.client import Store, connect
+from pushsvc.storage.redis.client import RedisClient, connect
 from pushsvc.storage.redis.keys import ALONE as keys
 from pushsvc.storage.redis.scripts import Command
 from tests.conftest import Start
@@ -221,7 +221,7 @@ def test_counts_of_the_last_version_still_count(capped: Stack, user: str) -> Non
 
 
 def stream(user: str) -> Subscriber:
-    return Subscriber(user, [f"user:{user}"], BEGINNING, QueueOutlet(1000), ousts=True)
+    return Subscriber(user, [f"user:{user}"], BEGINNING, QueuedTransport(1000), ousts=True)
 
 
 @pytest.fixture
@@ -230,7 +230,7 @@ def presence(capped: Stack) -> Iterator[tuple[Presence, list[Subscriber]]]:
     here: list[Subscriber] = []
     with connect(f"unix://{capped.data_dir}/valkey.sock") as client:
         yield (
-            Presence(Store(client), "own", CAP, lambda _: [each for each in here if each.began], lambda *_: None),
+            Presence(RedisClient(client), "own", CAP, lambda _: [each for each in here if each.began], lambda *_: None),
             here,
         )
 

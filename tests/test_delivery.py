@@ -13,32 +13,32 @@ from typing import Any
 import gevent
 import pytest
 
-from pushsvc.concurrency.loops import Turn
+from pushsvc.concurrency.loops import TimeSlice
 from pushsvc.concurrency.poll import EpollPoll
-from pushsvc.concurrency.throttle import Turnstile
-from pushsvc.delivery.capacity import Room
+from pushsvc.concurrency.throttle import TickThrottle
+from pushsvc.delivery.capacity import Capacity
 from pushsvc.delivery.channels import Channels
 from pushsvc.delivery.fanout import plan, runs
 from pushsvc.delivery.hub import Hub
-from pushsvc.delivery.read_cache import SHELF_SECONDS, Shelf
+from pushsvc.delivery.read_cache import SHELF_SECONDS, ReadCache
 from pushsvc.delivery.subscriber import HELD_EVENTS, SLOW_SECONDS, Reason, Subscriber
 from pushsvc.delivery.subscribers import Connections
-from pushsvc.delivery.timer_wheel import Wheel
-from pushsvc.delivery.transports.detached import SocketOutlet, write_all
-from pushsvc.delivery.transports.queued import REPLAY_SECONDS, QueueOutlet
-from pushsvc.events.encoded import Burst, Live
+from pushsvc.delivery.timer_wheel import TimerWheel
+from pushsvc.delivery.transports.detached import DetachedSocket, write_all
+from pushsvc.delivery.transports.queued import REPLAY_SECONDS, QueuedTransport
+from pushsvc.events.encoded import EncodedBatch, EncodedEvent
 from pushsvc.events.event import BEGINNING, EventId
 from pushsvc.storage.entries import Entry, Slice
 from pushsvc.storage.log import Clock
-from pushsvc.storage.redis.epochs import Lives
+from pushsvc.storage.redis.epochs import EpochHistory
 
 
 def at(number: int) -> EventId:
     return EventId(1000, number)
 
 
-def live(*numbers: int) -> list[Live]:
-    return [Live(at(number), b"%d;" % number) for number in numbers]
+def live(*numbers: int) -> list[EncodedEvent]:
+    return [EncodedEvent(at(number), b"%d;" % number) for number in numbers]
 
 
 class Taken:
@@ -51,7 +51,7 @@ class Taken:
         self.room = room
         self.wires: list[bytes] = []
 
-    def send(self, burst: Burst) -> bool:
+    def send(self, burst: EncodedBatch) -> bool:
         if self.room:
             self.wires.append(burst.wire)
         return self.room
@@ -72,13 +72,13 @@ def subscriber(*channels: str, after: EventId = BEGINNING) -> tuple[Subscriber, 
     return Subscriber("u", channels, after, outlet), outlet
 
 
-CLOCK = Clock(Lives(b"0-0"), at(5), 2_000, 0)
+CLOCK = Clock(EpochHistory(b"0-0"), at(5), 2_000, 0)
 
 
 def test_a_burst_is_framed_as_one_chunk() -> None:
-    burst = Burst.of(live(1, 2))
+    burst = EncodedBatch.of(live(1, 2))
     assert (burst.wire, burst.chunk, burst.last) == (b"1;2;", b"4\r\n1;2;\r\n", at(2))
-    assert Burst(b"").chunk == b"", "an empty chunk would end the response"
+    assert EncodedBatch(b"").chunk == b"", "an empty chunk would end the response"
     assert burst.after(at(0)) is burst
     later = burst.after(at(1))
     assert later is not None
@@ -89,14 +89,14 @@ def test_a_burst_is_framed_as_one_chunk() -> None:
 def test_what_is_announced_during_a_replay_is_sent_once_after_it() -> None:
     who, outlet = subscriber("a")
     assert who.catching is not None
-    who.offer(Burst.of(live(4)), 0)  # before the clock: the log has it
+    who.offer(EncodedBatch.of(live(4)), 0)  # before the clock: the log has it
     who.catching.clock = CLOCK
-    who.offer(Burst.of(live(5, 6)), 0)
-    who.offer(Burst.of(live(7)), 0)
+    who.offer(EncodedBatch.of(live(5, 6)), 0)
+    who.offer(EncodedBatch.of(live(7)), 0)
     assert outlet.wires == []
     assert who.caught_up(at(5), 0)
     assert outlet.wires == [b"6;7;"]
-    who.offer(Burst.of(live(7, 8)), 0)
+    who.offer(EncodedBatch.of(live(7, 8)), 0)
     assert outlet.wires == [b"6;7;", b"8;"]
 
 
@@ -105,7 +105,7 @@ def test_more_than_may_be_held_is_read_instead() -> None:
     assert who.catching is not None
     who.catching.clock = CLOCK
     for number in range(10, 11 + HELD_EVENTS):
-        who.offer(Burst.of(live(number)), 0)
+        who.offer(EncodedBatch.of(live(number)), 0)
     assert who.caught_up(at(5), 0)
     assert outlet.wires == []
     assert who.catching is not None, "not live: another clock is due"
@@ -115,7 +115,7 @@ def test_what_finds_no_room_was_not_had() -> None:
     who, outlet = subscriber("a")
     who.go_live()
     outlet.room = False
-    assert not who.offer(Burst.of(live(1)), 0)
+    assert not who.offer(EncodedBatch.of(live(1)), 0)
     assert who.last == BEGINNING
 
 
@@ -199,7 +199,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Hub:
     connections = Connections(
         nothing, lambda subscriber: None, heartbeat_seconds=15, retry_seconds=2, send_buffer_bytes=65536, poll=EpollPoll
     )
-    return Hub(nothing, connections, nothing, lambda ear: nothing, called=print, room=Room(10, lambda: 0))
+    return Hub(nothing, connections, nothing, lambda ear: nothing, called=print, room=Capacity(10, lambda: 0))
 
 
 def settled(hub: Hub, end: socket.socket) -> tuple[int, Subscriber]:
@@ -207,7 +207,7 @@ def settled(hub: Hub, end: socket.socket) -> tuple[int, Subscriber]:
     who, _ = subscriber("a")
     hub.connections.enter(who)
     who.go_live()
-    who.outlet = SocketOutlet(fd, hub.connections.sockets, chunked=True)
+    who.outlet = DetachedSocket(fd, hub.connections.sockets, chunked=True)
     hub.connections.sockets.add(fd, who)
     hub.connections.settle(who)
     assert who.due
@@ -222,14 +222,14 @@ def test_a_descriptor_that_changed_hands_hears_nothing(
     fd, leaver = followers[1]
     stranger, heard = pairs[4]
 
-    class Theft(Turn):
+    class Theft(TimeSlice):
         def share(self) -> None:
             if leaver.reason is None:
                 hub.connections.end(leaver, Reason.GONE)
                 os.dup2(stranger.fileno(), fd)
 
     channels = hub.connections.channels
-    hub._write(Burst.of(live(1)), channels["a"].fds(), Theft(), channels.unsettled)
+    hub._write(EncodedBatch.of(live(1)), channels["a"].fds(), Theft(), channels.unsettled)
     os.close(fd)
     assert [pairs[number][1].recv(20) for number in (0, 2)] == [b"2\r\n1;\r\n"] * 2
     with pytest.raises(BlockingIOError):
@@ -245,19 +245,19 @@ def test_what_the_kernel_has_no_room_for_follows(
     ours, theirs = pairs[0]
     _, who = settled(hub, ours)
     channels, outlet = hub.connections.channels, who.outlet
-    assert isinstance(outlet, SocketOutlet)
+    assert isinstance(outlet, DetachedSocket)
     if not crowd:
         hub.connections.unsettle(who)
     sent = heard = b""
     while outlet.clear:
-        burst = Burst.of([Live(at(len(sent)), b"%d" % len(sent) + b"x" * 10_000)])
+        burst = EncodedBatch.of([EncodedEvent(at(len(sent)), b"%d" % len(sent) + b"x" * 10_000)])
         sent += burst.chunk
         if crowd:
-            hub._write(burst, channels["a"].fds(), Turn(), channels.unsettled)
+            hub._write(burst, channels["a"].fds(), TimeSlice(), channels.unsettled)
         else:
             assert who.offer(burst, time.monotonic())
         assert len(sent) < 100_000_000, "something waits, or was lost"
-    more = Burst.of([Live(at(len(sent)), b"more")])
+    more = EncodedBatch.of([EncodedEvent(at(len(sent)), b"more")])
     assert who.offer(more, time.monotonic())
     sent += more.chunk
     while not outlet.clear or len(heard) < len(sent):
@@ -272,7 +272,7 @@ def test_what_the_kernel_has_no_room_for_follows(
 def test_one_that_ends_during_its_replay_gets_its_farewell(hub: Hub) -> None:
     """A queue's own greenlet writes it; being up to date must not cut the connection before."""
     who, _ = subscriber("a")
-    who.outlet = outlet = QueueOutlet(65536)
+    who.outlet = outlet = QueuedTransport(65536)
     hub.connections.enter(who)
     hub.connections.end(who, Reason.DRAINING)
     hub.connections.recovered(who, True)
@@ -282,7 +282,7 @@ def test_one_that_ends_during_its_replay_gets_its_farewell(hub: Hub) -> None:
 
 def test_one_that_takes_nothing_is_stuck_when_more_waits_for_it() -> None:
     """Once it was too slow for what came live, it reads on from the log, where nothing finds no room any more."""
-    outlet, event = QueueOutlet(4), Burst.of(live(1))
+    outlet, event = QueuedTransport(4), EncodedBatch.of(live(1))
     began = time.monotonic()
     late = began + 2 * SLOW_SECONDS
     assert outlet.send(event)
@@ -324,15 +324,15 @@ def log() -> Log:
 
 
 @pytest.fixture
-def shelf(log: Log) -> Shelf:
-    return Shelf(log, lambda name: name != "lonely", lambda: 0.0)  # type: ignore[arg-type]
+def shelf(log: Log) -> ReadCache:
+    return ReadCache(log, lambda name: name != "lonely", lambda: 0.0)  # type: ignore[arg-type]
 
 
 def numbers(pieces: list[Slice]) -> list[list[int]]:
     return [[entry.id.seq for entry in piece.entries] for piece in pieces]
 
 
-def test_a_crowd_shares_reads_also_while_they_are_under_way(log: Log, shelf: Shelf) -> None:
+def test_a_crowd_shares_reads_also_while_they_are_under_way(log: Log, shelf: ReadCache) -> None:
     readers = [gevent.spawn(shelf.read, ["a", "b"], at(2), CLOCK, 100) for _ in range(50)]
     assert all(numbers(reader.get()) == [[3, 4, 5]] * 2 for reader in readers)
     assert log.reads == 2
@@ -345,10 +345,10 @@ def test_a_crowd_shares_reads_also_while_they_are_under_way(log: Log, shelf: She
     assert log.reads == 5, "what nobody shares is not kept"
 
 
-def test_a_later_clock_needs_the_tails_to_be_the_same(log: Log, shelf: Shelf) -> None:
+def test_a_later_clock_needs_the_tails_to_be_the_same(log: Log, shelf: ReadCache) -> None:
     later = CLOCK._replace(last=at(9))
     shelf.read(["a", "b"], at(2), CLOCK, 100)
-    shelf.vouch(later, {"a": at(5), "b": at(8)})
+    shelf.validate(later, {"a": at(5), "b": at(8)})
     assert numbers(shelf.read(["a"], at(2), later, 100)) == [[3, 4, 5]]
     assert log.reads == 2
     log.entries.append(Entry(at(8), at(5), b"", None))
@@ -356,7 +356,7 @@ def test_a_later_clock_needs_the_tails_to_be_the_same(log: Log, shelf: Shelf) ->
     assert numbers(shelf.read(["a"], at(2), later._replace(last=at(10)), 100)) == [[3, 4, 5, 8]], "nobody vouched"
 
 
-def test_an_announcement_takes_a_channel_off_the_shelf(log: Log, shelf: Shelf) -> None:
+def test_an_announcement_takes_a_channel_off_the_shelf(log: Log, shelf: ReadCache) -> None:
     shelf.read(["a"], at(2), CLOCK, 100)
     shelf.forget("a")
     shelf.read(["a"], at(2), CLOCK, 100)
@@ -365,15 +365,15 @@ def test_an_announcement_takes_a_channel_off_the_shelf(log: Log, shelf: Shelf) -
 
 def test_what_stood_on_the_shelf_for_long_is_read_again(log: Log) -> None:
     now = [0.0]
-    shelf = Shelf(log, lambda name: True, lambda: now[0])  # type: ignore[arg-type]
+    shelf = ReadCache(log, lambda name: True, lambda: now[0])  # type: ignore[arg-type]
     shelf.read(["a"], at(2), CLOCK, 100)
     now[0] = SHELF_SECONDS + 1
-    shelf.tidy()
+    shelf.evict_old()
     shelf.read(["a"], at(2), CLOCK, 100)
     assert log.reads == 2
 
 
-def test_a_read_that_fails_fails_for_all_who_wait_and_is_tried_again(log: Log, shelf: Shelf) -> None:
+def test_a_read_that_fails_fails_for_all_who_wait_and_is_tried_again(log: Log, shelf: ReadCache) -> None:
     good, log.read = log.read, lambda *_: 1 / 0  # type: ignore[assignment, method-assign]
     readers = [gevent.spawn(shelf.read, ["a"], at(2), CLOCK, 100) for _ in range(2)]
     gevent.joinall(readers)
@@ -383,7 +383,7 @@ def test_a_read_that_fails_fails_for_all_who_wait_and_is_tried_again(log: Log, s
 
 
 def test_the_wheel_has_each_at_one_place() -> None:
-    wheel = Wheel(0.5)
+    wheel = TimerWheel(0.5)
     (first, _), (second, _), (third, _) = subscriber("a"), subscriber("a"), subscriber("a")
     wheel.put(first, 1.0)
     wheel.put(second, 0.1)
@@ -394,7 +394,7 @@ def test_the_wheel_has_each_at_one_place() -> None:
 
 
 def test_a_turnstile_lets_a_crowd_through_bit_by_bit_and_in_order() -> None:
-    turnstile, through = Turnstile(3), []
+    turnstile, through = TickThrottle(3), []
 
     def walk(number: int) -> None:
         turnstile.wait()

@@ -22,7 +22,7 @@ from pushsvc.events.event import Event
 from pushsvc.stack.valkey import server_command
 from pushsvc.storage import log as eventlog
 from pushsvc.storage.log import EventLog, Receipt
-from pushsvc.storage.redis.client import Store, connect
+from pushsvc.storage.redis.client import RedisClient, connect
 from pushsvc.storage.redis.keys import ALONE as keys
 from tests.conftest import Start
 from tests.eventsource import until
@@ -185,7 +185,9 @@ def test_a_publish_waits_for_a_redis_that_starts(
     """Nothing was sent yet, so nothing can be doubled, also without a key."""
     monkeypatch.setattr(eventlog, "PATIENCE_SECONDS", 30.0)
     settings = Settings(data_dir=tmp_path)
-    log = EventLog(Store(connect(f"unix://{socket_path(tmp_path)}")), keep_events=9, keep_seconds=60, dedupe_seconds=60)
+    log = EventLog(
+        RedisClient(connect(f"unix://{socket_path(tmp_path)}")), keep_events=9, keep_seconds=60, dedupe_seconds=60
+    )
     events = [Event("user:a", "message", data) for data in ("one", "two")]
     with ThreadPoolExecutor() as pool:
         receipts = pool.submit(log.append, events)

@@ -15,7 +15,7 @@ import pytest
 
 from pushsvc.llm.store import Records
 from pushsvc.storage.log import EventLog
-from pushsvc.storage.redis.client import Store, connect
+from pushsvc.storage.redis.client import RedisClient, connect
 from pushsvc.storage.redis.keys import ALONE as keys
 from tests.conftest import Start
 from tests.eventsource import EventSource, Message, Parser, until
@@ -594,7 +594,7 @@ def test_what_is_packed_is_told_as_before(answering: Stack, user: str, model: Mo
         return [data(whole), ids, *map(data, later), state(answering, user, begun["id"])]
 
     before = told()
-    store = Store(connect(f"unix://{answering.data_dir}/valkey.sock"))
+    store = RedisClient(connect(f"unix://{answering.data_dir}/valkey.sock"))
     kept = {"keep_events": 10, "keep_seconds": 3600, "dedupe_seconds": 60}
     Records(store, EventLog(store, **kept), "test", **kept, most_per_user=1).pack(begun["id"])
     channel = f"answer:{begun['id']}"

@@ -17,7 +17,7 @@ LOST = Trouble("a:1", "2 of 3 partitions are lost: the cluster's node a:1 (slots
 ALONE = Trouble("a:1", "The cluster's node a:1 answers others, and not this worker.", lost=False)
 
 
-class Part:
+class ManagedProcess:
     def __init__(self) -> None:
         self.lost = False
         self.why: str | None = None
@@ -51,8 +51,8 @@ def until(condition: Callable[[], object]) -> None:
 
 
 @pytest.fixture
-def parts() -> list[Part]:
-    return [Part(), Part(), Part()]
+def parts() -> list[ManagedProcess]:
+    return [ManagedProcess(), ManagedProcess(), ManagedProcess()]
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def cluster() -> Cluster:
 
 
 @pytest.fixture
-def health(parts: list[Part], cluster: Cluster) -> Iterator[Health]:
+def health(parts: list[ManagedProcess], cluster: Cluster) -> Iterator[Health]:
     made = Health(parts, cluster)
     assert made.unready() is None
     made.loop.start()
@@ -70,7 +70,7 @@ def health(parts: list[Part], cluster: Cluster) -> Iterator[Health]:
 
 
 def test_what_is_lost_to_everybody_is_named(
-    health: Health, parts: list[Part], cluster: Cluster, caplog: pytest.LogCaptureFixture
+    health: Health, parts: list[ManagedProcess], cluster: Cluster, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING, "pushsvc.health"):
         parts[0].why = parts[1].why = "gone"
@@ -94,7 +94,7 @@ def test_what_is_lost_to_everybody_is_named(
     assert caplog.messages == [LOST.text, f"No more: {LOST.text}"]
 
 
-def test_what_this_worker_lacks_is_not_ready(health: Health, parts: list[Part], cluster: Cluster) -> None:
+def test_what_this_worker_lacks_is_not_ready(health: Health, parts: list[ManagedProcess], cluster: Cluster) -> None:
     cluster.trouble = ALONE
     cluster.answers.set()
     parts[1].why = "gone"
@@ -106,7 +106,7 @@ def test_what_this_worker_lacks_is_not_ready(health: Health, parts: list[Part], 
     assert health.unready() is None
 
 
-def test_who_serves_nothing_is_not_ready(health: Health, parts: list[Part], cluster: Cluster) -> None:
+def test_who_serves_nothing_is_not_ready(health: Health, parts: list[ManagedProcess], cluster: Cluster) -> None:
     cluster.trouble = LOST
     cluster.answers.set()
     for part in parts:
@@ -115,13 +115,13 @@ def test_who_serves_nothing_is_not_ready(health: Health, parts: list[Part], clus
     assert health.unready() == "gone"
 
 
-def test_who_has_never_served_all_is_not_ready(parts: list[Part], cluster: Cluster) -> None:
+def test_who_has_never_served_all_is_not_ready(parts: list[ManagedProcess], cluster: Cluster) -> None:
     parts[2].why = "yet to come"
     starting = Health(parts, cluster)
     assert starting.unready() == "yet to come"
 
 
-def test_what_is_wrong_with_some_says_so(health: Health, parts: list[Part]) -> None:
+def test_what_is_wrong_with_some_says_so(health: Health, parts: list[ManagedProcess]) -> None:
     parts[0].said = {"evicts": "Publishes are refused."}
     assert health.problems() == ["Publishes are refused. (In 1 of 3 partitions.)"]
     for part in parts:

@@ -15,9 +15,9 @@ from pushsvc.errors import TooFewReplicas, Unavailable
 from pushsvc.events.event import Event, EventId
 from pushsvc.storage import log as eventlog
 from pushsvc.storage.log import EventLog, Receipt
-from pushsvc.storage.redis.client import Store, connect
-from pushsvc.storage.redis.epochs import Lives
-from pushsvc.storage.redis.fencing import INTRODUCE, Succession, Unnamed, introduction
+from pushsvc.storage.redis.client import RedisClient, connect
+from pushsvc.storage.redis.epochs import EpochHistory
+from pushsvc.storage.redis.fencing import INTRODUCE, Fence, Unnamed, introduction
 from pushsvc.storage.redis.keys import ALONE as keys
 from pushsvc.storage.redis.keys import Keys
 from pushsvc.storage.redis.scripts import Script
@@ -55,8 +55,8 @@ def a_replica(servers: Servers, master: int, *options: str) -> int:
 
 
 def log_of(url: str) -> EventLog:
-    succession = Succession(keys)
-    store = Store(connect(url, succession.greet), keys, succession)
+    succession = Fence(keys)
+    store = RedisClient(connect(url, succession.handshake), keys, succession)
     return EventLog(store, keep_events=100, keep_seconds=60, dedupe_seconds=60)
 
 
@@ -109,7 +109,7 @@ def test_a_server_that_refuses_info_is_not_used(servers: Servers, monkeypatch: p
     port = a_server(servers)
     redis.Redis(port=port).execute_command("ACL", "SETUSER", "u", "on", ">p", "~*", "&*", "+@all", "-info")
     url = f"redis://u:p@127.0.0.1:{port}"
-    with connect(url, Succession(keys).greet) as client, pytest.raises(NoPermissionError, match="info"):
+    with connect(url, Fence(keys).handshake) as client, pytest.raises(NoPermissionError, match="info"):
         client.ping()
     [refused] = log_of(url).append([Event("user:u", "message", "x")])
     assert isinstance(refused, Unavailable)
@@ -128,7 +128,7 @@ def test_a_replica_is_never_used(servers: Servers, options: tuple[str, ...], mon
     redis.Redis(port=second).replicaof("NO", "ONE")
     redis.Redis(port=first).replicaof("127.0.0.1", str(second))
     until(lambda: redis.Redis(port=second).wait(1, 100) == 1, "the replica")
-    with connect(at(first), Succession(keys).greet) as client, pytest.raises(ReadOnlyError):
+    with connect(at(first), Fence(keys).handshake) as client, pytest.raises(ReadOnlyError):
         client.ping()
     [refused] = log_of(at(first)).append([Event("user:u", "message", "x")])
     assert isinstance(refused, Unavailable)
@@ -139,8 +139,8 @@ def test_no_connection_stays_with_who_became_a_replica(servers: Servers, monkeyp
     """One that takes writes would acknowledge them, and lose them."""
     monkeypatch.setattr(eventlog, "PATIENCE_SECONDS", 0.0)
     first = a_server(servers, "--replica-read-only", "no")
-    succession = Succession(keys)
-    store = Store(connect(at(first), succession.greet), keys, succession)
+    succession = Fence(keys)
+    store = RedisClient(connect(at(first), succession.handshake), keys, succession)
     assert store.one(("SET", "a", 1)) == b"OK"
     second = a_replica(servers, first)
     redis.Redis(port=second).replicaof("NO", "ONE")
@@ -178,12 +178,12 @@ def test_a_receipt_is_of_the_life_in_which_the_data_has_the_event(stack: Stack) 
     own = Keys(0, 1, "receipts")
 
     def log() -> EventLog:
-        succession = Succession(own)
-        store = Store(connect(f"unix://{stack.data_dir}/valkey.sock", succession.greet, own), own, succession)
+        succession = Fence(own)
+        store = RedisClient(connect(f"unix://{stack.data_dir}/valkey.sock", succession.handshake, own), own, succession)
         return EventLog(store, keep_events=100, keep_seconds=60, dedupe_seconds=60)
 
     def life() -> bytes:
-        return Lives.latest(stack.redis.get(own.epoch) or b"")  # type: ignore[arg-type]  # redis-py's
+        return EpochHistory.latest(stack.redis.get(own.epoch) or b"")  # type: ignore[arg-type]  # redis-py's
 
     first, ids, lives = log(), [], []
     for happens in (first.clock, lambda: stack.redis.delete(*stack.redis.scan_iter(match="receipts{*")), log().clock):

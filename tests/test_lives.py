@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pushsvc.delivery.catch_up import Recovery
+from pushsvc.delivery.catch_up import CatchUp
 from pushsvc.events.event import BEGINNING, EventId
 from pushsvc.storage.acknowledged import Acknowledged
 from pushsvc.storage.log import Clock, EventLog
-from pushsvc.storage.redis.epochs import Hole, Lives
+from pushsvc.storage.redis.epochs import EpochHistory, Hole
 from pushsvc.storage.redis.fencing import MOST_LIVES
 from pushsvc.storage.redis.keys import ALONE as keys
 from pushsvc.storage.redis.scripts import Command
@@ -32,22 +32,22 @@ def at(ms: int) -> EventId:
 @given(st.lists(st.integers(1, 40), min_size=2, max_size=7, unique=True), st.integers(0, 42))
 def test_a_cursor_is_of_the_data_or_between_two_of_its_lives(numbers: list[int], ms: int) -> None:
     bounds = sorted(numbers)[: (len(numbers) - 1) // 2 * 2 + 1]
-    lives = Lives(" ".join(f"{bound}-0" for bound in bounds).encode())
+    lives = EpochHistory(" ".join(f"{bound}-0" for bound in bounds).encode())
     holes = [(low, high) for low, high in zip(bounds[1::2], bounds[2::2], strict=True) if low < ms < high]
-    assert lives.hole(at(ms)) == (None if not holes else (at(holes[0][0]), at(holes[0][1])))
+    assert lives.unowned_range(at(ms)) == (None if not holes else (at(holes[0][0]), at(holes[0][1])))
     assert lives.birth == at(bounds[0])
-    assert lives.seam(at(ms)) is None, "no loss is known"
+    assert lives.recorded_loss(at(ms)) is None, "no loss is known"
     clock = Clock(lives, at(41), 0, 0)
     expected = None if ms == 0 else BEGINNING if not bounds[0] <= ms <= 41 else at(holes[0][1]) if holes else None
     assert clock.restart(at(ms)) == expected
 
 
 def test_a_known_loss_is_met_by_who_was_before_it() -> None:
-    lives = Lives(b"1-0 5-0 9-0! 12-0 15-0 20-0 25-0!")
-    assert [lives.seam(at(ms)) for ms in (1, 5)] == [(at(5), at(9))] * 2
-    assert [lives.seam(at(ms)) for ms in (6, 9, 20)] == [(at(20), at(25))] * 3
-    assert lives.seam(at(21)) is None
-    assert [lives.hole(at(ms)) for ms in (7, 9, 13)] == [(at(5), at(9)), None, (at(12), at(15))]
+    lives = EpochHistory(b"1-0 5-0 9-0! 12-0 15-0 20-0 25-0!")
+    assert [lives.recorded_loss(at(ms)) for ms in (1, 5)] == [(at(5), at(9))] * 2
+    assert [lives.recorded_loss(at(ms)) for ms in (6, 9, 20)] == [(at(20), at(25))] * 3
+    assert lives.recorded_loss(at(21)) is None
+    assert [lives.unowned_range(at(ms)) for ms in (7, 9, 13)] == [(at(5), at(9)), None, (at(12), at(15))]
 
 
 class Known(EventLog):
@@ -57,7 +57,7 @@ class Known(EventLog):
 
     def __init__(self, lives: bytes, last: int) -> None:
         self.acknowledged = Acknowledged()
-        self.clock_now = Clock(Lives(lives), at(last), 0, 0)
+        self.clock_now = Clock(EpochHistory(lives), at(last), 0, 0)
         self.noted: list[tuple[EventId, EventId]] = []
 
     def probe(self, channels: Sequence[str]) -> Command:
@@ -91,7 +91,7 @@ def test_what_was_acknowledged_here_counts_as_heard(
 ) -> None:
     log = Known(b"10-0 20-0 30-0", 40)
     told: list[bool] = []
-    recovery = Recovery(
+    recovery = CatchUp(
         log, lambda: None, lambda _: False, lambda clock: told.append(recovery.losses.found(at(40), b"30-0", clock)),
         lambda *_: None, lambda *_: None,
     )  # fmt: skip

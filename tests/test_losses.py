@@ -14,8 +14,8 @@ from pushsvc.delivery.replay import Late, Replay
 from pushsvc.errors import Unavailable
 from pushsvc.events.event import Event, EventId
 from pushsvc.storage.log import Clock, EventLog, Receipt
-from pushsvc.storage.redis.client import Store, connect
-from pushsvc.storage.redis.epochs import Lives
+from pushsvc.storage.redis.client import RedisClient, connect
+from pushsvc.storage.redis.epochs import EpochHistory
 from pushsvc.storage.redis.keys import ALONE as keys
 from pushsvc.storage.redis.scripts import Script
 from tests.conftest import Start
@@ -106,9 +106,9 @@ def test_a_subscription_that_is_cut_in_silence_is_made_again(single: Stack, user
 
 
 @pytest.fixture
-def store(stack: Stack) -> Iterator[Store]:
+def store(stack: Stack) -> Iterator[RedisClient]:
     with connect(f"unix://{stack.data_dir}/valkey.sock") as client:
-        yield Store(client)
+        yield RedisClient(client)
 
 
 def stored(log: EventLog, channel: str, *data: object) -> list[EventId]:
@@ -136,7 +136,7 @@ def gaps_and_data(log: EventLog, channel: str, after: EventId) -> tuple[list[str
 
 
 @pytest.mark.parametrize("missed", [1, 3])
-def test_a_log_that_is_trimmed_past_the_clock(store: Store, user: str, missed: int) -> None:
+def test_a_log_that_is_trimmed_past_the_clock(store: RedisClient, user: str, missed: int) -> None:
     channel = f"user:{user}"
     log = TrimmedBehindTheClock(store, keep_events=1, keep_seconds=60, dedupe_seconds=60)
     cursor = stored(log, channel, "had")[0]
@@ -153,7 +153,7 @@ def test_a_log_that_is_trimmed_past_the_clock(store: Store, user: str, missed: i
     assert gaps_and_data(log, channel, last) == ([], []), "what comes after the clock is announced"
 
 
-def test_what_is_appended_past_the_clock_is_no_loss(store: Store, user: str) -> None:
+def test_what_is_appended_past_the_clock_is_no_loss(store: RedisClient, user: str) -> None:
     channel = f"user:{user}"
     log = TrimmedBehindTheClock(store, keep_events=10, keep_seconds=60, dedupe_seconds=60)
     cursor = stored(log, channel, "had")[0]
@@ -162,14 +162,14 @@ def test_what_is_appended_past_the_clock_is_no_loss(store: Store, user: str) -> 
     assert gaps_and_data(log, channel, cursor) == ([], ["data: missed"])
 
 
-def test_a_master_that_was_replaced_answers_no_reader(store: Store, user: str) -> None:
+def test_a_master_that_was_replaced_answers_no_reader(store: RedisClient, user: str) -> None:
     """The clock is of the new one; what was published there so far, the old one cannot know."""
     log = EventLog(store, keep_events=10, keep_seconds=60, dedupe_seconds=60)
     [cursor] = stored(log, f"user:{user}", "had")
     clock = log.clock()
     later = EventId(clock.last.ms + 5, 0)
     successor = clock._replace(
-        last=later, lives=Lives(b"%b %b %b" % (clock.lives.raw, str(clock.last).encode(), str(later).encode()))
+        last=later, lives=EpochHistory(b"%b %b %b" % (clock.lives.raw, str(clock.last).encode(), str(later).encode()))
     )
     for read in (
         lambda: list(Replay(log, [f"user:{user}"], cursor, clock=successor).pages()),
@@ -180,7 +180,7 @@ def test_a_master_that_was_replaced_answers_no_reader(store: Store, user: str) -
     assert log.read([f"user:{user}"], cursor, clock, 10)[0].entries == []
 
 
-def test_the_cursor_stands_after_each_late_event(store: Store, user: str) -> None:
+def test_the_cursor_stands_after_each_late_event(store: RedisClient, user: str) -> None:
     """Wherever the connection breaks, what comes again is at most the one event whose cursor was cut off."""
     log = EventLog(store, keep_events=1000, keep_seconds=60, dedupe_seconds=60)
     late, other = f"user:{user}", f"topic:{user}"
@@ -192,7 +192,7 @@ def test_the_cursor_stands_after_each_late_event(store: Store, user: str) -> Non
     assert said == [str(each) for event_id in ids for each in (event_id, cursor)]
 
 
-def test_one_channel_that_goes_on_and_one_that_was_trimmed(store: Store, user: str) -> None:
+def test_one_channel_that_goes_on_and_one_that_was_trimmed(store: RedisClient, user: str) -> None:
     """The loss in the short channel is said once, though the long one takes several reads."""
     long = EventLog(store, keep_events=1000, keep_seconds=60, dedupe_seconds=60)
     short = EventLog(store, keep_events=1, keep_seconds=60, dedupe_seconds=60)
@@ -207,7 +207,7 @@ def test_one_channel_that_goes_on_and_one_that_was_trimmed(store: Store, user: s
     assert wire.endswith("data: kept\n\n")
 
 
-def test_an_entry_that_was_deleted_by_hand_is_said(stack: Stack, store: Store, user: str) -> None:
+def test_an_entry_that_was_deleted_by_hand_is_said(stack: Stack, store: RedisClient, user: str) -> None:
     channel = f"user:{user}"
     log = EventLog(store, keep_events=1000, keep_seconds=60, dedupe_seconds=60)
     ids = stored(log, channel, *range(5))

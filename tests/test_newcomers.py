@@ -13,8 +13,8 @@ import pytest
 
 from pushsvc.events.event import BEGINNING, EventId
 from pushsvc.storage.log import EventLog
-from pushsvc.storage.redis.client import Store, connect
-from pushsvc.storage.redis.epochs import Lives
+from pushsvc.storage.redis.client import RedisClient, connect
+from pushsvc.storage.redis.epochs import EpochHistory
 from pushsvc.storage.redis.keys import ALONE as keys
 from pushsvc.storage.redis.keys import Keys
 from tests.eventsource import EventSource, until
@@ -205,11 +205,11 @@ def test_a_loss_is_noted_once(stack: Stack, lives: str, hole: tuple[str, str], n
     stack.redis.delete(own.loss)
     stack.redis.set(own.epoch, lives)
     with connect_to(stack) as client:
-        log = EventLog(Store(client, own), keep_events=10, keep_seconds=60, dedupe_seconds=60)
+        log = EventLog(RedisClient(client, own), keep_events=10, keep_seconds=60, dedupe_seconds=60)
         log.lose((EventId.parse(hole[0], "last"), EventId.parse(hole[1], "first")))
     assert stack.redis.get(own.epoch) == noted.encode()
     assert stack.redis.get(own.loss) == loss
-    assert Lives(noted.encode()).birth == EventId(1, 0)
+    assert EpochHistory(noted.encode()).birth == EventId(1, 0)
 
 
 def connect_to(stack: Stack) -> Any:

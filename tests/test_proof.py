@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pushsvc.events import sse
-from pushsvc.events.encoded import Burst, Live
+from pushsvc.events.encoded import EncodedBatch, EncodedEvent
 from pushsvc.events.event import EventId
 from pushsvc.events.proof import proof_in, proofs_in, with_proof, without_proof
 from tests.eventsource import Parser
@@ -40,11 +40,13 @@ def test_every_id_has_it_and_nothing_else_changes(pieces: list[bytes]) -> None:
 
 @given(st.lists(st.tuples(ids, texts), min_size=1))
 def test_a_burst_has_it_for_each_stream(events: list[tuple[EventId, str]]) -> None:
-    burst = Burst.of([Live(i, sse.with_id(str(i).encode(), sse.frame("message", data))) for i, data in events])
+    burst = EncodedBatch.of(
+        [EncodedEvent(i, sse.with_id(str(i).encode(), sse.frame("message", data))) for i, data in events]
+    )
     for proof in ("A" * 32, "B" * 32):
         proven = burst.proven(proof)
         assert proven.wire == with_proof(burst.wire, proof)
-        assert (proven.last, proven.chunk) == (burst.last, Burst(proven.wire).chunk)
+        assert (proven.last, proven.chunk) == (burst.last, EncodedBatch(proven.wire).chunk)
     assert burst.proven(None) is burst
 
 

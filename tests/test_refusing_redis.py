@@ -18,7 +18,7 @@ from redis.exceptions import (
 )
 
 import pushsvc.storage.log  # noqa: F401  # so that its scripts are known, whichever tests are run
-from pushsvc.errors import Full, NoRights, PushError, ReadsOnly, TooFewReplicas, Unavailable, Unreached
+from pushsvc.errors import NoRights, NotApplied, OutOfSpace, PushError, ReadsOnly, TooFewReplicas, Unavailable
 from pushsvc.storage.redis.client import LOST, _Said, refusal
 from pushsvc.storage.redis.pipeline import NotSent
 from pushsvc.storage.redis.scripts import Script
@@ -34,19 +34,19 @@ FULL = "max number of clients reached"
     ("error", "kind", "detail"),
     [
         (ResponseError("NOREPLICAS Not enough good replicas to write."), TooFewReplicas, "too few replicas"),
-        (ResponseError("BUSY Redis is busy running a script."), Unreached, "busy with somebody's script"),
-        (ResponseError("MISCONF Errors writing to the AOF file"), Full, "cannot write to its disk"),
+        (ResponseError("BUSY Redis is busy running a script."), NotApplied, "busy with somebody's script"),
+        (ResponseError("MISCONF Errors writing to the AOF file"), OutOfSpace, "cannot write to its disk"),
         (ResponseError("BUSYKEY Target key name already exists."), Unavailable, "look at its log"),
-        (ClusterDownError("The cluster is down"), Unreached, "cluster is down"),
+        (ClusterDownError("The cluster is down"), NotApplied, "cluster is down"),
         (ClusterDownError("The cluster is down and only accepts read commands"), ReadsOnly, "lacks a part"),
-        (MasterDownError("Link with MASTER is down"), Unreached, "lost its master"),
-        (TryAgainError("Multiple keys request during rehashing of slot"), Unreached, "moving"),
-        (AuthenticationError("invalid username-password pair"), Unreached, "its account"),
+        (MasterDownError("Link with MASTER is down"), NotApplied, "lost its master"),
+        (TryAgainError("Multiple keys request during rehashing of slot"), NotApplied, "moving"),
+        (AuthenticationError("invalid username-password pair"), NotApplied, "its account"),
         (NoPermissionError("this user has no permissions to run the 'xadd' command"), NoRights, "its rights"),
         (ResponseError("ACL failure in script: User x has no permissions to run"), NoRights, "its rights"),
         (ResponseError("The user executing the script can't run this command"), NoRights, "its rights"),
-        (ReadOnlyError("You can't write against a read only replica."), Unreached, "read-only replica"),
-        (NotSent("refused"), Unreached, "does not answer"),
+        (ReadOnlyError("You can't write against a read only replica."), NotApplied, "read-only replica"),
+        (NotSent("refused"), NotApplied, "does not answer"),
     ],
 )
 def test_what_redis_refuses_in_our_words(error: Exception, kind: type[PushError], detail: str) -> None:

@@ -9,7 +9,7 @@ from pushsvc.events import sse
 from pushsvc.events.event import BEGINNING, EventId
 from pushsvc.storage.entries import Entry, Slice
 from pushsvc.storage.log import Clock
-from pushsvc.storage.redis.epochs import Lives
+from pushsvc.storage.redis.epochs import EpochHistory
 
 
 def at(ms: int) -> EventId:
@@ -24,7 +24,7 @@ class Log:
     """The events that each channel keeps."""
 
     def __init__(self, lives: bytes, last: int, **kept: list[Entry]) -> None:
-        self._clock = Clock(Lives(lives), at(last), last, 0)
+        self._clock = Clock(EpochHistory(lives), at(last), last, 0)
         self._kept = kept
 
     def clock(self) -> Clock:

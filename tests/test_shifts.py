@@ -8,12 +8,12 @@ import signal
 import pytest
 from gunicorn.workers.ggevent import GeventWorker
 
-from pushsvc.server.reload import Shifts
+from pushsvc.server.reload import ReloadBarrier
 from pushsvc.server.worker import PushWorker
 
 
 def test_a_shift_waits_for_the_next_and_for_no_other() -> None:
-    shifts, settings, others = Shifts(), object(), object()
+    shifts, settings, others = ReloadBarrier(), object(), object()
     first = shifts.call(settings)
     assert not shifts.awaits_next(first), "a stop before the start: nobody comes"
     shifts.begin(first)
@@ -31,7 +31,7 @@ def test_a_shift_waits_for_the_next_and_for_no_other() -> None:
 
 
 def test_what_a_worker_says_its_siblings_know() -> None:
-    shifts = Shifts()
+    shifts = ReloadBarrier()
     first, second = shifts.call(object()), shifts.call(object())
     assert shifts.awaits_next(first)
     child = os.fork()

@@ -13,15 +13,15 @@ import gevent
 import pytest
 import redis
 
-from pushsvc.delivery.read_cache import Shelf
+from pushsvc.delivery.read_cache import ReadCache
 from pushsvc.errors import Unavailable
 from pushsvc.events.event import BEGINNING, Event, EventId
 from pushsvc.storage import log as eventlog
 from pushsvc.storage.entries import Slice
 from pushsvc.storage.log import Clock, EventLog, Receipt
-from pushsvc.storage.redis.client import Store, connect
-from pushsvc.storage.redis.epochs import Lives
-from pushsvc.storage.redis.fencing import MOST_LIVES, Replaced, Succession
+from pushsvc.storage.redis.client import RedisClient, connect
+from pushsvc.storage.redis.epochs import EpochHistory
+from pushsvc.storage.redis.fencing import MOST_LIVES, Fence, Fenced
 from pushsvc.storage.redis.keys import ALONE as keys
 from tests.eventsource import EventSource, until
 from tests.servers import Relay, Servers
@@ -93,26 +93,28 @@ def workers(port: int) -> int:
 
 
 def test_who_is_in_a_life_that_is_over_is_not_followed() -> None:
-    succession = Succession(keys)
+    succession = Fence(keys)
     for raw in (b"1-0", b"1-0 5-0 6-0", b"1-0 5-0 6-0 8-0 9-0!"):
-        succession.follow(Lives(raw))
+        succession.follow(EpochHistory(raw))
     for raw in (b"1-0", b"1-0 5-0 6-0", b"1-0 5-0 6-0!"):
-        with pytest.raises(Replaced):
-            succession.follow(Lives(raw))
-    succession.follow(Lives(b"7-0"))  # FLUSHALL: nothing of what was
+        with pytest.raises(Fenced):
+            succession.follow(EpochHistory(raw))
+    succession.follow(EpochHistory(b"7-0"))  # FLUSHALL: nothing of what was
 
 
 def test_also_when_the_first_lives_are_forgotten() -> None:
     words = [f"{number}-0" for number in range(1, 2 * MOST_LIVES + 2)]
-    before = Lives(" ".join(words).encode())
-    after = Lives(" ".join([words[0], *words[3:], "900-0", "901-0"]).encode())
+    before = EpochHistory(" ".join(words).encode())
+    after = EpochHistory(" ".join([words[0], *words[3:], "900-0", "901-0"]).encode())
     assert before.before(after)
     assert not after.before(before)
 
 
 def log_of(port: int, wait_replicas: int = 0) -> EventLog:
-    succession = Succession(keys)
-    store = Store(connect(f"redis://127.0.0.1:{port}", succession.greet), keys, succession, wait_replicas=wait_replicas)
+    succession = Fence(keys)
+    store = RedisClient(
+        connect(f"redis://127.0.0.1:{port}", succession.handshake), keys, succession, wait_replicas=wait_replicas
+    )
     return EventLog(store, keep_events=100, keep_seconds=60, dedupe_seconds=60)
 
 
@@ -143,8 +145,8 @@ def test_who_reads_along_with_one_that_is_killed_is_told_to_try_again() -> None:
             self.reads.wait()
             return [Slice([], BEGINNING)]
 
-    clock = Clock(Lives(b"1-0"), EventId(9, 0), 0, 0)
-    shelf = Shelf(Slow(), lambda _: True, time.monotonic)
+    clock = Clock(EpochHistory(b"1-0"), EventId(9, 0), 0, 0)
+    shelf = ReadCache(Slow(), lambda _: True, time.monotonic)
     first, second = (gevent.spawn(shelf.read, ["all"], EventId(1, 0), clock, 100) for _ in range(2))
     gevent.sleep(0)
     first.kill()

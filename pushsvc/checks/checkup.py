@@ -12,7 +12,7 @@ from pushsvc.concurrency.loops import Loop
 from pushsvc.config import Settings
 from pushsvc.errors import NoRights, PushError, Unavailable, Unconfirmed, Unwritable
 from pushsvc.storage.presence import Presence
-from pushsvc.storage.redis.client import Store
+from pushsvc.storage.redis.client import RedisClient
 from pushsvc.storage.redis.scripts import Command
 
 LOOK_SECONDS: Final = 1.0
@@ -23,7 +23,7 @@ WAIT_SECONDS: Final = 2.0  # where replicas are missing, each look holds publish
 class Checkup:
     """Keeps both lanes open, so that one that cannot be opened is noticed before somebody needs it."""
 
-    def __init__(self, store: Store, settings: Settings, presence: Presence) -> None:
+    def __init__(self, store: RedisClient, settings: Settings, presence: Presence) -> None:
         self._store = store
         self._settings = settings
         self._presence = presence

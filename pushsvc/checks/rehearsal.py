@@ -19,13 +19,13 @@ from pushsvc.config import Settings
 from pushsvc.errors import PushError
 from pushsvc.events.event import Event
 from pushsvc.llm.outcome import COMPLETED, Ending
-from pushsvc.llm.store import Records, Words
+from pushsvc.llm.store import PendingFrames, Records
 from pushsvc.storage.log import EventLog
 from pushsvc.storage.presence import Presence
-from pushsvc.storage.redis.client import Store
-from pushsvc.storage.redis.fencing import Succession
+from pushsvc.storage.redis.client import RedisClient
+from pushsvc.storage.redis.fencing import Fence
 from pushsvc.storage.redis.keys import Keys
-from pushsvc.storage.redis.pipeline import Lane
+from pushsvc.storage.redis.pipeline import AutoPipeline
 from pushsvc.storage.redis.pubsub import batches, subscription
 from pushsvc.storage.redis.scripts import Command, Script
 from pushsvc.storage.tickets import Evidence, Tickets
@@ -55,16 +55,16 @@ class _Visitor:
     ousts: bool = True
 
 
-class _Stage(Store):
-    """A Store that says what Redis said, as Refused, and has connections that end."""
+class _Stage(RedisClient):
+    """A RedisClient that says what Redis said, as Refused, and has connections that end."""
 
-    def __init__(self, client: redis.Redis, keys: Keys, succession: Succession, wait_replicas: int) -> None:
+    def __init__(self, client: redis.Redis, keys: Keys, succession: Fence, wait_replicas: int) -> None:
         super().__init__(client, keys, succession, wait_replicas=wait_replicas)
         self._client = client
         self._open: dict[int, ConnectionInterface] = {}
         self._touched: dict[str, None] = {}
 
-    def _run(self, lane: Lane, commands: Sequence[Command], *, refusals: bool = False) -> list[Any]:
+    def _run(self, lane: AutoPipeline, commands: Sequence[Command], *, refusals: bool = False) -> list[Any]:
         connection = self.connect(lane)
         answers = exchange(connection, commands)
         missing = [number for number, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
@@ -88,7 +88,7 @@ class _Stage(Store):
         """How many replicas there are has been looked at; nobody waits for them here."""
         return self.each(commands)
 
-    def connect(self, lane: Lane | None = None) -> ConnectionInterface:
+    def connect(self, lane: AutoPipeline | None = None) -> ConnectionInterface:
         """One for each lane, as that makes it."""
         lane = lane or self._lane
         if id(lane) not in self._open:
@@ -131,7 +131,7 @@ def _name(command: Command) -> str:
     return f"{name} of {script}.lua" if script else name
 
 
-def rehearse(client: redis.Redis, keys: Keys, succession: Succession, settings: Settings) -> None:
+def rehearse(client: redis.Redis, keys: Keys, succession: Fence, settings: Settings) -> None:
     """`client` greets with the succession. Raises Refused, Unheard, Unavailable, or RedisError."""
     stage = _Stage(client, keys, succession, settings.wait_replicas)
     user = keys.draw(lambda: f"{NOBODY} {secrets.token_hex(6)}")  # with a blank, which no name of a user has
@@ -188,7 +188,7 @@ class _Ear:
             raise Refused(what, message)
 
 
-def _log(store: Store, settings: Settings) -> EventLog:
+def _log(store: RedisClient, settings: Settings) -> EventLog:
     return EventLog(
         store,
         keep_events=settings.keep_events,
@@ -208,7 +208,7 @@ def _listen(ear: _Ear, stage: _Stage, log: EventLog, user: str) -> None:
     ear.ask("SUNSUBSCRIBE", own)
 
 
-def _work(store: Store, log: EventLog, settings: Settings, user: str, ear: _Ear) -> None:
+def _work(store: RedisClient, log: EventLog, settings: Settings, user: str, ear: _Ear) -> None:
     worker = f"{NOBODY} {secrets.token_hex(6)}"
     channel = f"user:{user}"
     clock = log.clock()
@@ -239,15 +239,15 @@ def _work(store: Store, log: EventLog, settings: Settings, user: str, ear: _Ear)
     _ticket(store, user, settings)
 
 
-def _answer(store: Store, log: EventLog, user: str, worker: str, settings: Settings) -> None:
+def _answer(store: RedisClient, log: EventLog, user: str, worker: str, settings: Settings) -> None:
     records = Records(
         store, log, worker, most_per_user=1, keep_events=settings.keep_events, keep_seconds=settings.keep_seconds,
         dedupe_seconds=settings.dedupe_seconds,
     )  # fmt: skip
     try:
         generation, _ = records.begin(user, b"{}", cancels=False, key="check")
-        store.one(records.say([Words(generation, 1, [b"data: check\n\n"])]))
-        store.one(records.finish(Words(generation, 2, []), user, Ending(COMPLETED), worker, ours=True))
+        store.one(records.say([PendingFrames(generation, 1, [b"data: check\n\n"])]))
+        store.one(records.finish(PendingFrames(generation, 2, []), user, Ending(COMPLETED), worker, ours=True))
         records.newest(user, 1, None)
         records.pack(generation)
         records.keep_answer(generation, b"{}")
@@ -255,7 +255,7 @@ def _answer(store: Store, log: EventLog, user: str, worker: str, settings: Setti
         records.forget_worker(worker)
 
 
-def _ticket(store: Store, user: str, settings: Settings) -> None:
+def _ticket(store: RedisClient, user: str, settings: Settings) -> None:
     tickets = Tickets(store, "a secret for nobody, and for a moment", settings.leeway_seconds)
     ticket = tickets.issue(user, [], 60, None)
     admission = tickets.admit(ticket, Evidence({}, "", same_origin=False, by_id=True))

@@ -31,7 +31,7 @@ from pushsvc.config import PREFIX, Settings
 from pushsvc.errors import ConfigError, Unavailable
 from pushsvc.storage.redis.client import connect, first_word
 from pushsvc.storage.redis.explaining import explained
-from pushsvc.storage.redis.fencing import Succession
+from pushsvc.storage.redis.fencing import Fence
 from pushsvc.storage.redis.keys import Keys
 from pushsvc.storage.redis.topology.connecting import check_files
 from pushsvc.storage.redis.topology.layout import WrongPartitions
@@ -106,9 +106,9 @@ def _check(url: str, keys: Keys, settings: Settings) -> list[str]:
     """Of one partition."""
     with _translated(url, keys, settings), _unlogged():
         warnings = _facts(url, keys, settings)
-        succession = Succession(keys)
+        succession = Fence(keys)
         try:
-            with connect(url, succession.greet, keys, settings.redis_password_file) as client:
+            with connect(url, succession.handshake, keys, settings.redis_password_file) as client:
                 rehearse(client, keys, succession, settings)
         except Refused as error:
             word = rights.takes_no_writes(error.error)

@@ -9,7 +9,7 @@ FIRST_PAUSE: Final = 0.05  # seconds, doubled up to
 LONGEST_PAUSE: Final = 0.5
 
 
-class Patience:
+class Backoff:
     """The pauses between tries, of so many seconds in all."""
 
     def __init__(self, seconds: float) -> None:

@@ -81,7 +81,7 @@ def is_news(line: str, seconds: float) -> bool:
     return True
 
 
-class Turn:
+class TimeSlice:
     """For work that does not wait for anything, and so would hold the others up."""
 
     def __init__(self) -> None:

@@ -9,7 +9,7 @@ import gevent
 import gevent.event
 
 
-class Turnstile:
+class TickThrottle:
     """Lets so many greenlets through with each turn of the loop, in the order in which they came."""
 
     def __init__(self, at_once: int) -> None:

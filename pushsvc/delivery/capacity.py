@@ -9,7 +9,7 @@ from gevent.monkey import is_module_patched
 from pushsvc.errors import Unavailable
 
 
-class Room:
+class Capacity:
     """What all hubs of a worker have in common."""
 
     def __init__(self, most: int, held: Callable[[], int]) -> None:

@@ -13,13 +13,13 @@ from typing import Any, Final
 import gevent
 import gevent.event
 
-from pushsvc.delivery.read_cache import Shelf
+from pushsvc.delivery.read_cache import ReadCache
 from pushsvc.delivery.replay import Late, Page, Replay
-from pushsvc.delivery.subscriber import CatchUp, Listener, Reason, Subscriber
-from pushsvc.delivery.transports.detached import SocketOutlet
+from pushsvc.delivery.subscriber import CatchUpState, Listener, Reason, Subscriber
+from pushsvc.delivery.transports.detached import DetachedSocket
 from pushsvc.errors import Unavailable
 from pushsvc.events import sse
-from pushsvc.events.encoded import Burst
+from pushsvc.events.encoded import EncodedBatch
 from pushsvc.events.event import BEGINNING
 from pushsvc.events.proof import with_proof
 from pushsvc.storage.log import Clock, EventLog
@@ -32,7 +32,7 @@ SYNC_SECONDS: Final = 1.0  # how long one that has joined waits for a clock befo
 HEALERS: Final = 32  # detached subscribers that catch up at the same time: bounds what they read and hold
 
 
-class Recovery:
+class CatchUp:
     """Brings subscribers up to date, each in its own greenlet, or if it has none in one of a few shared ones."""
 
     def __init__(
@@ -44,23 +44,23 @@ class Recovery:
         recovered: Callable[[Subscriber, bool], None],
         failed: Callable[[Subscriber, Reason], None],
     ) -> None:
-        """`ask` for a probe on the subscription; `crowded`: see Shelf; `clock_came` is told of each, in its place
+        """`ask` for a probe on the subscription; `crowded`: see ReadCache; `clock_came` is told of each, in its place
         among the announcements; `recovered` and `failed` what became of a subscriber, the first also whether it had
         missed anything."""
-        self.shelf = Shelf(log, crowded, time.monotonic)
+        self.shelf = ReadCache(log, crowded, time.monotonic)
         self.losses = Losses(log, ask)
         self._log = log
         self._ask = ask
         self._clock_came = clock_came
         self._recovered = recovered
         self._failed = failed
-        self._waiting: dict[CatchUp, gevent.event.Event] = {}  # for the next clock
+        self._waiting: dict[CatchUpState, gevent.event.Event] = {}  # for the next clock
         self._queue: deque[Subscriber] = deque()  # detached, and behind
         self._patients: set[Subscriber] = set()  # these, and those in a healer's hands
         self._healers = 0
         self._last = BEGINNING
 
-    def sync(self, catching: CatchUp, seconds: float) -> bool:
+    def sync(self, catching: CatchUpState, seconds: float) -> bool:
         """Wait for a clock; False if none comes. A flood of announcements may have outdated it already."""
         came = self._waiting[catching] = gevent.event.Event()
         self._ask()
@@ -71,7 +71,7 @@ class Recovery:
         return bool(came.is_set())
 
     def probe(self) -> tuple[Command, Callable[[Any], None]]:
-        """See `Ear`. Whoever waits by now gets this clock."""
+        """See `PubSubListener`. Whoever waits by now gets this clock."""
         waiting, shelved = list(self._waiting), self.shelf.channels()
         self.losses.probe_leaves()
 
@@ -80,7 +80,7 @@ class Recovery:
             if clock.last == self._last:  # thousands of idle subscribers remember it: one object for all
                 clock = clock._replace(last=self._last)
             self._last = clock.last
-            self.shelf.vouch(clock, dict(zip(shelved, tails, strict=True)))
+            self.shelf.validate(clock, dict(zip(shelved, tails, strict=True)))
             self._clock_came(clock)
             clock = self._log.informed(clock)
             for catching in waiting:
@@ -172,17 +172,17 @@ class Recovery:
 
     def _try(self, subscriber: Subscriber) -> None:
         outlet = subscriber.outlet
-        assert isinstance(outlet, SocketOutlet)
+        assert isinstance(outlet, DetachedSocket)
         try:
             for page in self.pages(subscriber):
-                sent = self._drained(subscriber, outlet) and outlet.send(Burst(page.wire, page.cursor))
+                sent = self._drained(subscriber, outlet) and outlet.send(EncodedBatch(page.wire, page.cursor))
                 if not (sent and self._drained(subscriber, outlet)):
                     self._failed(subscriber, Reason.STUCK)
                     return
         except Unavailable:
             self.pause()
 
-    def _drained(self, subscriber: Subscriber, outlet: SocketOutlet) -> bool:
+    def _drained(self, subscriber: Subscriber, outlet: DetachedSocket) -> bool:
         """Wait for a slow client, while another healer goes on with the others."""
         if outlet.clear:
             return outlet.fd >= 0

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from pushsvc.delivery.channels import Channel, Channels
 from pushsvc.events import sse
-from pushsvc.events.encoded import Burst, Live
+from pushsvc.events.encoded import EncodedBatch, EncodedEvent
 from pushsvc.events.event import EventId, is_answer
 
 logger = logging.getLogger(__name__)
@@ -22,7 +22,7 @@ class Run:
         self.channel = channel
         self.answer = answer  # of a model's; nobody has an unread position there
         self.last = False  # no more will come: they are the end of an answer
-        self.events: list[Live] = []
+        self.events: list[EncodedEvent] = []
 
 
 def parse(payload: bytes) -> tuple[EventId, EventId, bytes, bytes]:
@@ -54,15 +54,15 @@ def runs(batch: Iterable[tuple[str, bytes]], channels: Channels) -> tuple[list[R
         if not found or found[-1].channel is not channel:
             found.append(Run(channel, answer=is_answer(name)))
         run = found[-1]
-        run.events.append(Live(event_id, wire))
+        run.events.append(EncodedEvent(event_id, wire))
         run.last = run.answer and wire.endswith(sse.DONE)
     return found, torn
 
 
-def plan(found: Sequence[Run]) -> list[tuple[Burst, Sequence[int]]]:
+def plan(found: Sequence[Run]) -> list[tuple[EncodedBatch, Sequence[int]]]:
     """One burst for each settled descriptor: those whom the same runs concern share it."""
     if len(found) == 1:
-        return [(Burst.of(found[0].events), found[0].channel.fds())]
+        return [(EncodedBatch.of(found[0].events), found[0].channel.fds())]
     wanted: dict[int, int] = {}  # a bit for each run
     for number, run in enumerate(found):
         for fd in run.channel.settled:
@@ -73,10 +73,10 @@ def plan(found: Sequence[Run]) -> list[tuple[Burst, Sequence[int]]]:
     return [(_joined(found, mask), crowd) for mask, crowd in crowds.items()]
 
 
-def _joined(found: Sequence[Run], mask: int) -> Burst:
-    events: list[Live] = []
+def _joined(found: Sequence[Run], mask: int) -> EncodedBatch:
+    events: list[EncodedEvent] = []
     while mask:
         number = mask.bit_length() - 1
         events[:0] = found[number].events
         mask ^= 1 << number
-    return Burst.of(events)
+    return EncodedBatch.of(events)

@@ -10,7 +10,7 @@ import gevent.event
 from pushsvc.delivery.replay import Loss, losses
 from pushsvc.delivery.subscriber import Subscriber
 from pushsvc.events import sse
-from pushsvc.events.encoded import Burst
+from pushsvc.events.encoded import EncodedBatch
 from pushsvc.events.event import ALL, BEGINNING, EventId, user_channel
 from pushsvc.storage.entries import Entry
 from pushsvc.storage.log import Clock, EventLog
@@ -57,7 +57,7 @@ def page_after(
     if after is not None:
         whole = len(piece.entries) <= limit
         lost = max(losses(None if reset else after, piece, whole=whole), default=None, key=lambda loss: loss.lost)
-        seam = clock.lives.seam(after)
+        seam = clock.lives.recorded_loss(after)
         if seam is not None and after != BEGINNING and (not more or seam[0] < entries[limit].id):
             reset = True
     if reset or anew or lost is not None:
@@ -84,7 +84,7 @@ def unread(log: EventLog, user: str) -> Answer:
     position = standing.position
     count = log.count_after(channels, position, clock)
     answer: Answer = {"unread": count, "id": None if position is None else str(position)}
-    if standing.is_lost or (position and (clock.lives.seam(position) or clock.restart(position))):
+    if standing.is_lost or (position and (clock.lives.recorded_loss(position) or clock.restart(position))):
         kept = [entry.id for piece in log.read(channels, position or BEGINNING, clock, 1) for entry in piece.entries]
         answer["gap"] = gap(position, min(kept, default=None), "reset")
     return answer
@@ -106,7 +106,7 @@ def says_something(answer: Answer) -> bool:
     return bool(answer["events"] or answer["next"] or told)
 
 
-class Bell:
+class Wakeup:
     """An outlet that only rings: who hears it reads the log."""
 
     def __init__(self) -> None:
@@ -115,7 +115,7 @@ class Bell:
     detached = False
     clear = False  # what a long poll hands over moves no position
 
-    def send(self, burst: Burst) -> bool:
+    def send(self, burst: EncodedBatch) -> bool:
         if burst.last is not None:
             self.rung.set()
         return True
@@ -141,7 +141,7 @@ def await_page_after(
     limit: int,
     wait: float,
     listener: Subscriber,
-    bell: Bell,
+    bell: Wakeup,
     *,
     anew: bool = False,
 ) -> Answer:

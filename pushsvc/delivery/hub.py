@@ -1,4 +1,4 @@
-"""Who listens at this worker, and the way from what the Bus hears to each of them."""
+"""Who listens at this worker, and the way from an announcement to each of them."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from typing import Any, Final
 
 import gevent
 
-from pushsvc.concurrency.loops import Loop, Turn
-from pushsvc.delivery.capacity import Room
-from pushsvc.delivery.catch_up import Recovery
+from pushsvc.concurrency.loops import Loop, TimeSlice
+from pushsvc.delivery.capacity import Capacity
+from pushsvc.delivery.catch_up import CatchUp
 from pushsvc.delivery.channels import Channel
 from pushsvc.delivery.fanout import Run, plan, runs
 from pushsvc.delivery.subscriber import Listener, Reason, Subscriber
 from pushsvc.delivery.subscribers import LOOK, Connections
 from pushsvc.delivery.transports.detached import write_all
-from pushsvc.delivery.transports.queued import QueueOutlet
+from pushsvc.delivery.transports.queued import QueuedTransport
 from pushsvc.errors import Unavailable
 from pushsvc.events import sse
-from pushsvc.events.encoded import Burst
+from pushsvc.events.encoded import EncodedBatch
 from pushsvc.events.event import BEGINNING, EventId
 from pushsvc.storage.log import Clock, EventLog
 from pushsvc.storage.presence import Presence
-from pushsvc.storage.redis.listener import Announcement, Ear
-from pushsvc.storage.redis.pubsub import Bus
+from pushsvc.storage.redis.listener import Announcement, PubSubListener
+from pushsvc.storage.redis.pubsub import PubSub
 from pushsvc.storage.redis.scripts import Command
 
 CONFIRM_SECONDS: Final = 5.0  # how long a join waits for Redis to confirm the subscription
@@ -33,7 +33,7 @@ LINGER_SECONDS: Final = 5.0  # a channel nobody listens to stays subscribed so l
 TIDY_SECONDS: Final = 0.5
 
 
-class Hub(Ear):
+class Hub(PubSubListener):
     """Delivery contract: a subscriber that joined gets every event of its channels after its cursor exactly once,
     ids rising, or is told by a gap event what is gone; or its connection ends, and the next one resumes."""
 
@@ -42,10 +42,10 @@ class Hub(Ear):
         log: EventLog,
         connections: Connections,
         presence: Presence,
-        make_bus: Callable[[Ear], Bus],
+        make_bus: Callable[[PubSubListener], PubSub],
         *,
         called: Callable[[str], None],
-        room: Room,
+        room: Capacity,
     ) -> None:
         """`called` with what another worker has to tell this one."""
         self._called = called
@@ -56,7 +56,7 @@ class Hub(Ear):
         self._presence = presence
         self._channels = connections.channels
         self._unproven: set[str] = set()  # channels confirmed since the last clock
-        self._recovery = Recovery(
+        self._recovery = CatchUp(
             log, self.bus.ask, self._channels.crowded, self._clock_came, connections.recovered, self._failed
         )
 
@@ -100,7 +100,7 @@ class Hub(Ear):
         """Forget a subscriber. Harmless when repeated."""
         self.connections.leave(subscriber)
 
-    def listen(self, subscriber: Subscriber, outlet: QueueOutlet, *, detach: bool) -> Iterator[bytes]:
+    def listen(self, subscriber: Subscriber, outlet: QueuedTransport, *, detach: bool) -> Iterator[bytes]:
         """What a connection's greenlet sends: the replay, then the live events, in one order. Ends when the
         connection shall end, or, if it is to be detached, when it is live."""
         while True:
@@ -116,7 +116,7 @@ class Hub(Ear):
             elif detach:
                 return
 
-    def _replay(self, subscriber: Subscriber, outlet: QueueOutlet) -> Iterator[bytes]:
+    def _replay(self, subscriber: Subscriber, outlet: QueuedTransport) -> Iterator[bytes]:
         try:
             for page in self._recovery.pages(subscriber):
                 if outlet.ended:
@@ -145,14 +145,14 @@ class Hub(Ear):
             self.connections.drop(subscriber)
             raise
 
-    # What the Bus says
+    # What the PubSub says
 
     def called(self, word: str) -> None:
         self._called(word)
 
     def begun(self) -> None:
         """Whatever was announced since the subscription before was lost."""
-        turn = Turn()
+        turn = TimeSlice()
         for number, subscriber in enumerate(self.connections.all()):
             self._behind(subscriber)
             if number % LOOK == 0:
@@ -193,7 +193,7 @@ class Hub(Ear):
         found, torn = runs(batch, self._channels)
         for name, _ in batch:
             self._recovery.shelf.forget(name)
-        turn = Turn()
+        turn = TimeSlice()
         for name, known in torn.items():
             for subscriber in self._channels.followers(self._channels[name]):
                 self._behind(subscriber, name, known)
@@ -206,7 +206,7 @@ class Hub(Ear):
 
     def _finish(self, run: Run) -> None:
         """The answer that its channel carried is over. Who has not had all of it yet ends when they have."""
-        turn, broken_off = Turn(), sse.is_broken_off(b"".join([event.wire for event in run.events[-2:]]))
+        turn, broken_off = TimeSlice(), sse.is_broken_off(b"".join([event.wire for event in run.events[-2:]]))
         for subscriber in self._channels.followers(run.channel):
             if isinstance(subscriber, Listener):
                 subscriber.told, subscriber.broken_off = True, broken_off
@@ -215,13 +215,13 @@ class Hub(Ear):
                 turn.share()
 
     def _send(self, found: Sequence[Run]) -> None:
-        turn, now = Turn(), time.monotonic()
+        turn, now = TimeSlice(), time.monotonic()
         sends = plan(found)
         seen = self._channels.unsettled
         for run in found:  # before the first turn of others: who joins from now on has had these, or holds them
             run.channel.sent_at = now
             if run.channel.others:
-                self._offer(Burst.of(run.events), run.channel, now)
+                self._offer(EncodedBatch.of(run.events), run.channel, now)
         for burst, fds in sends:
             self._write(burst, fds, turn, seen)
         self._channels.through = max(self._channels.through, *(run.events[-1].id for run in found))
@@ -229,13 +229,13 @@ class Hub(Ear):
             if not run.answer:
                 self.connections.positions.moved(run.channel)
 
-    def _offer(self, burst: Burst, channel: Channel, now: float) -> None:
+    def _offer(self, burst: EncodedBatch, channel: Channel, now: float) -> None:
         """To those who are treated by themselves."""
         for subscriber in list(channel.others):
             if not subscriber.offer(burst, now):
                 self._failed(subscriber, Reason.SLOW)
 
-    def _write(self, burst: Burst, fds: Sequence[int], turn: Turn, seen: int) -> None:
+    def _write(self, burst: EncodedBatch, fds: Sequence[int], turn: TimeSlice, seen: int) -> None:
         """The one loop that runs for each event and connection. `seen`: unsettled when the descriptors were listed."""
         start = 0
         while start < len(fds):
@@ -272,6 +272,6 @@ class Hub(Ear):
         while True:
             loop.well()
             gevent.sleep(TIDY_SECONDS)
-            self._recovery.shelf.tidy()
+            self._recovery.shelf.evict_old()
             self.bus.drop(self._channels.let_go(time.monotonic() - LINGER_SECONDS))
             self.bus.ask()  # a FLUSHALL breaks no connection: only the clock tells

@@ -7,7 +7,7 @@ import time
 
 import gevent
 
-from pushsvc.concurrency.loops import Loop, Turn
+from pushsvc.concurrency.loops import Loop, TimeSlice
 from pushsvc.concurrency.pacing import spread
 from pushsvc.delivery.subscriber import Reason, Subscriber
 from pushsvc.delivery.subscribers import LOOK, Connections
@@ -27,7 +27,7 @@ class Lifetimes:
         while True:
             loop.well()
             gevent.sleep(connections.tick_seconds)
-            turn = Turn()
+            turn = TimeSlice()
             connections.finish_leaving()
             due, missed = [*missed, *connections.tick()], []
             for number, subscriber in enumerate(due):

@@ -57,7 +57,7 @@ class _Channel:
         return self.slices.get(after)
 
 
-class Shelf:
+class ReadCache:
     """`EventLog`, for readers that were announced everything after their clock, as subscribers of the Hub are."""
 
     def __init__(self, log: EventLog, crowded: Callable[[str], bool], now: Callable[[], float]) -> None:
@@ -74,7 +74,7 @@ class Shelf:
         """Whose tails the next clock shall bring along."""
         return list(self._channels)
 
-    def vouch(self, clock: Clock, tails: Mapping[str, EventId]) -> None:
+    def validate(self, clock: Clock, tails: Mapping[str, EventId]) -> None:
         """A clock came, and the tails the channels had at its moment."""
         for name, tail in tails.items():
             channel = self._channels.get(name)
@@ -88,7 +88,7 @@ class Shelf:
         """Something was appended, or may have been."""
         self._channels.pop(name, None)
 
-    def tidy(self) -> None:
+    def evict_old(self) -> None:
         """Call this every now and then."""
         old = self._now() - SHELF_SECONDS
         for name in [name for name, channel in self._channels.items() if channel.since < old]:

@@ -16,7 +16,7 @@ PAGE_BYTES: Final = 65536  # a page ends with the event that reaches it: bounds 
 
 
 class Source(Protocol):
-    """Where a replay reads: an EventLog, or a Shelf before it."""
+    """Where a replay reads: an EventLog, or a ReadCache before it."""
 
     def clock(self) -> Clock: ...
 
@@ -108,7 +108,7 @@ class Replay:
             self.through, reset = restart, max(restart, clock.epoch)
             self._marks = dict.fromkeys(self._channels)
             self._stood = restart != BEGINNING
-        elif self._lost and not (self._stood and clock.lives.seam(self.through)):  # else it is said there
+        elif self._lost and not (self._stood and clock.lives.recorded_loss(self.through)):  # else it is said there
             reset = max(self.through, clock.epoch)
         if self._late is not None and self._late.channels and restart is None:
             yield from self._read_late(self._late, clock)
@@ -119,7 +119,7 @@ class Replay:
             if looks % MOST_LOOKS and any(_trimmed_past(piece, clock) for piece in pieces):
                 clock = self._log.clock()
                 continue
-            seam = clock.lives.seam(self.through) if self._stood else None
+            seam = clock.lives.recorded_loss(self.through) if self._stood else None
             yield from self._turn(pieces, seam[0] if seam else clock.last, clock, reset)
             looks, reset = 0, None
             if seam and self.through == seam[0]:

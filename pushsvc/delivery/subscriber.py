@@ -11,12 +11,12 @@ import orjson
 
 from pushsvc.errors import PushError, TooManyConnections, Unauthorized, Unavailable, as_openai
 from pushsvc.events import sse
-from pushsvc.events.encoded import Burst, Live
+from pushsvc.events.encoded import EncodedBatch, EncodedEvent
 from pushsvc.events.event import EventId, user_channel
 from pushsvc.storage.log import Clock
 
-COMMENT: Final = Burst(sse.HEARTBEAT)  # the heartbeat that no page sees
-HEARTBEAT_EVENT: Final = Burst(sse.HEARTBEAT_EVENT)  # the one that it can
+COMMENT: Final = EncodedBatch(sse.HEARTBEAT)  # the heartbeat that no page sees
+HEARTBEAT_EVENT: Final = EncodedBatch(sse.HEARTBEAT_EVENT)  # the one that it can
 SLOW_SECONDS: Final = 2.0  # how long a client may take nothing while more waits for it
 ASKER_SECONDS: Final = 600.0  # and one that could not come back for the rest
 HELD_EVENTS: Final = 256  # live events that wait for the end of a replay; beyond it the replay goes on instead
@@ -48,7 +48,7 @@ REFUSALS: Final[dict[Reason, PushError]] = {
 _NOT_READ: Final = Unavailable("The answer was not read for too long.", retry_after=1)
 
 
-class Outlet(Protocol):
+class Transport(Protocol):
     """Where a subscriber's bytes go. Never blocks the caller."""
 
     @property
@@ -59,7 +59,7 @@ class Outlet(Protocol):
     def clear(self) -> bool:
         """The Hub may take for had what it sent: no byte waits here."""
 
-    def send(self, burst: Burst) -> bool:
+    def send(self, burst: EncodedBatch) -> bool:
         """False: there is no room for it, and nothing was taken."""
 
     def wake(self) -> None:
@@ -77,7 +77,7 @@ class Outlet(Protocol):
         log. `now`: monotonic time."""
 
 
-class CatchUp:
+class CatchUpState:
     """What a subscriber that is not live needs: up to where it must read, and what was announced since."""
 
     __slots__ = ("begun", "clock", "held", "late", "live_until", "lost", "unasked")
@@ -95,7 +95,7 @@ class CatchUp:
         # Where the log stood at some moment; since then all that was announced is held. None: nobody knows yet, or
         # something announced since was lost.
         self.clock: Clock | None = None
-        self.held: list[Live] = []
+        self.held: list[EncodedEvent] = []
 
     def restart(self) -> None:
         """What was held is not all there is; a new clock is needed."""
@@ -124,18 +124,19 @@ class Subscriber:
         user: str,
         channels: Sequence[str],
         after: EventId,
-        outlet: Outlet,
+        outlet: Transport,
         *,
         unasked: Sequence[str] = (),
         lost: bool = False,
         ack: bool = True,
         expires: float | None = None,
-        heartbeat: Burst = COMMENT,
+        heartbeat: EncodedBatch = COMMENT,
         proof: str | None = None,
         ousts: bool = False,
     ) -> None:
-        """`after`: the cursor. `unasked`: channels whose lost beginning is no loss. `lost`: as of CatchUp. `expires`:
-        Unix time. `proof`: what its ids carry, see proof.py. `ousts`: where the user has too many, older ones end."""
+        """`after`: the cursor. `unasked`: channels whose lost beginning is no loss. `lost`: as of CatchUpState.
+        `expires`: Unix time. `proof`: what its ids carry, see proof.py. `ousts`: where the user has too many, older
+        ones end."""
         self.user = user
         self.channels = tuple(map(sys.intern, channels))  # thousands may name the same
         self.last = after
@@ -147,7 +148,7 @@ class Subscriber:
         self.proof = proof
         self.ousts = ousts
         self.began = 0  # Unix time in microseconds, by Redis's clock; 0: it does not stand, or never gives way
-        self.catching: CatchUp | None = CatchUp(tuple(unasked), lost=lost)
+        self.catching: CatchUpState | None = CatchUpState(tuple(unasked), lost=lost)
         self.counted = False  # see Presence
         self.due = 0  # the Wheel's tick at which a settled one is looked at; 0: it is not settled
         self.sent_at = 0.0  # monotonic time of the last byte; what settled ones get is not noted
@@ -177,7 +178,7 @@ class Subscriber:
         """It has had all that there was for it, and its client is not to come back."""
         return self.reason in COMPLETE
 
-    def offer(self, burst: Burst, now: float) -> bool:
+    def offer(self, burst: EncodedBatch, now: float) -> bool:
         """Events were announced. False: the outlet has no room; they were not taken."""
         if self.catching is not None:
             self._hold(self.catching, burst.events)
@@ -191,7 +192,7 @@ class Subscriber:
         self.sent_at = now
         return True
 
-    def _hold(self, catching: CatchUp, events: Sequence[Live]) -> None:
+    def _hold(self, catching: CatchUpState, events: Sequence[EncodedEvent]) -> None:
         if catching.clock is None:
             return  # what is announced before the clock comes, the clock includes
         if len(catching.held) + len(events) <= HELD_EVENTS:
@@ -203,7 +204,7 @@ class Subscriber:
         """An announcement was lost, or may have been: only the log tells. If it is known in which channel, then
         that is complete up to `known`."""
         if self.catching is None:
-            self.catching = CatchUp(live_until=self.last)
+            self.catching = CatchUpState(live_until=self.last)
         else:
             self.catching.restart()
         if channel is not None and known is not None and self.catching.live_until is not None:
@@ -221,7 +222,7 @@ class Subscriber:
             return True
         held = self.catching.held
         self.catching = None
-        return not held or self.offer(Burst.of(held), now)
+        return not held or self.offer(EncodedBatch.of(held), now)
 
     def go_live(self) -> None:
         """For one that reads the log by itself whenever something is announced."""
@@ -237,11 +238,11 @@ class Listener(Subscriber):
         self,
         channel: str,
         after: EventId,
-        outlet: Outlet,
+        outlet: Transport,
         *,
         cancels: bool,
         expires: float | None = None,
-        heartbeat: Burst = COMMENT,
+        heartbeat: EncodedBatch = COMMENT,
         proof: str | None = None,
     ) -> None:
         """`cancels`: the answer is for nobody else. Listeners count for the answer and not for a user: it may have

@@ -13,10 +13,10 @@ from pushsvc.concurrency.poll import MakePoll
 from pushsvc.delivery.channels import Channels
 from pushsvc.delivery.positions import Positions
 from pushsvc.delivery.subscriber import COMPLETE, Listener, Reason, Subscriber
-from pushsvc.delivery.timer_wheel import Wheel
-from pushsvc.delivery.transports.detached import SocketOutlet, Sockets
-from pushsvc.delivery.transports.queued import QueueOutlet
-from pushsvc.events.encoded import Burst
+from pushsvc.delivery.timer_wheel import TimerWheel
+from pushsvc.delivery.transports.detached import DetachedSocket, Sockets
+from pushsvc.delivery.transports.queued import QueuedTransport
+from pushsvc.events.encoded import EncodedBatch
 from pushsvc.events.event import EventId
 from pushsvc.storage.log import EventLog
 
@@ -56,7 +56,7 @@ class Connections:
         self._unsettled: dict[Subscriber, None] = {}  # looked at with every tick
         self._leaving: dict[Subscriber, None] = {}  # not yet forgotten by all who knew them
         self.tick_seconds = min(TICK_SECONDS, heartbeat_seconds / 2)
-        self._wheel = Wheel(self.tick_seconds)
+        self._wheel = TimerWheel(self.tick_seconds)
 
     def __len__(self) -> int:
         return len(self._all)
@@ -85,7 +85,7 @@ class Connections:
     def _forget(self, subscriber: Subscriber) -> None:
         """Each step can be repeated. No channel knows its descriptor any more before that is closed."""
         outlet = subscriber.outlet
-        self.channels.leave(subscriber, outlet.fd if isinstance(outlet, SocketOutlet) else -1, time.monotonic())
+        self.channels.leave(subscriber, outlet.fd if isinstance(outlet, DetachedSocket) else -1, time.monotonic())
         self._wheel.take(subscriber)
         if outlet.detached:
             outlet.cut()
@@ -119,7 +119,7 @@ class Connections:
         """Treat it as the crowd, if it is in nothing different."""
         outlet = subscriber.outlet
         if (
-            isinstance(outlet, SocketOutlet)
+            isinstance(outlet, DetachedSocket)
             and outlet.chunked
             and outlet.clear
             and subscriber.catching is None
@@ -135,7 +135,7 @@ class Connections:
     def unsettle(self, subscriber: Subscriber) -> None:
         """Treat it by itself. Harmless when repeated."""
         outlet = subscriber.outlet
-        if subscriber.due and isinstance(outlet, SocketOutlet):
+        if subscriber.due and isinstance(outlet, DetachedSocket):
             subscriber.sent_at = self._sent_at(subscriber)
             self._unsettled[subscriber] = None
             self.channels.unsettle(subscriber, outlet.fd)
@@ -144,8 +144,8 @@ class Connections:
     def adopt(self, subscriber: Subscriber, client: Any, *, chunked: bool) -> None:
         """From now on its bytes go to the socket directly; what waits in its queue is first. If this fails, it is
         forgotten. The descriptor is the client's until it was detached, then the outlet's."""
-        queue, outlet = subscriber.outlet, SocketOutlet(client.fileno(), self.sockets, chunked=chunked)
-        assert isinstance(queue, QueueOutlet)
+        queue, outlet = subscriber.outlet, DetachedSocket(client.fileno(), self.sockets, chunked=chunked)
+        assert isinstance(queue, QueuedTransport)
         try:
             self.sockets.add(outlet.fd, subscriber)
             subscriber.outlet = outlet
@@ -158,10 +158,10 @@ class Connections:
             self.leave(subscriber)
             raise
 
-    def _go_on(self, subscriber: Subscriber, queue: QueueOutlet, outlet: SocketOutlet) -> None:
+    def _go_on(self, subscriber: Subscriber, queue: QueuedTransport, outlet: DetachedSocket) -> None:
         wire, last = queue.take(wait=False)
         if wire:
-            outlet.send(Burst(wire, last))
+            outlet.send(EncodedBatch(wire, last))
         if subscriber.reason is not None:
             if outlet.end(b"", whole=subscriber.whole):
                 self.close(subscriber)
@@ -227,7 +227,7 @@ class Connections:
     def _keep(self, subscriber: Subscriber, rest: bytes, last: EventId) -> None:
         self.unsettle(subscriber)
         subscriber.last = max(subscriber.last, last)
-        assert isinstance(subscriber.outlet, SocketOutlet)
+        assert isinstance(subscriber.outlet, DetachedSocket)
         subscriber.outlet.keep(rest)
 
     def guard(self, subscriber: Subscriber, work: Callable[[Subscriber], object]) -> None:

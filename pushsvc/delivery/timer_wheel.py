@@ -8,7 +8,7 @@ from collections import defaultdict
 from pushsvc.delivery.subscriber import Subscriber
 
 
-class Wheel:
+class TimerWheel:
     """Each subscriber stands at one tick at most: its `due`."""
 
     def __init__(self, tick_seconds: float) -> None:

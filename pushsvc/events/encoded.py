@@ -9,19 +9,19 @@ from pushsvc.events.event import EventId
 from pushsvc.events.proof import around_proofs, joined
 
 
-class Live(NamedTuple):
+class EncodedEvent(NamedTuple):
     """An event as it was announced: `wire` is all of its bytes."""
 
     id: EventId
     wire: bytes
 
 
-class Burst:
+class EncodedBatch:
     """What one send carries. `last` is the newest event in it; None: there is no event, only a comment or a field."""
 
     __slots__ = ("_pieces", "chunk", "events", "last", "wire")
 
-    def __init__(self, wire: bytes, last: EventId | None = None, events: Sequence[Live] = ()) -> None:
+    def __init__(self, wire: bytes, last: EventId | None = None, events: Sequence[EncodedEvent] = ()) -> None:
         self.wire = wire
         self.chunk = b"%x\r\n%b\r\n" % (len(wire), wire) if wire else b""  # RFC 9112 section 7.1; empty would end it
         self.last = last
@@ -29,24 +29,24 @@ class Burst:
         self._pieces: Sequence[bytes] = ()
 
     @classmethod
-    def of(cls, events: Sequence[Live]) -> Burst:
+    def of(cls, events: Sequence[EncodedEvent]) -> EncodedBatch:
         """At least one event, ids rising."""
         wire = events[0].wire if len(events) == 1 else b"".join([event.wire for event in events])
         return cls(wire, events[-1].id, events)
 
-    def after(self, cursor: EventId) -> Burst | None:
+    def after(self, cursor: EventId) -> EncodedBatch | None:
         """What of it is new to one who has had everything up to `cursor`."""
         if self.events[0].id > cursor:
             return self
         new = [event for event in self.events if event.id > cursor]
-        return Burst.of(new) if new else None
+        return EncodedBatch.of(new) if new else None
 
-    def proven(self, proof: str | None) -> Burst:
+    def proven(self, proof: str | None) -> EncodedBatch:
         """The same for a stream whose ids carry a proof; None: it does not."""
         if proof is None:
             return self
         self._pieces = self._pieces or around_proofs(self.wire)  # once, however many have proofs
-        return Burst(joined(self._pieces, proof), self.last)
+        return EncodedBatch(joined(self._pieces, proof), self.last)
 
 
 LAST_CHUNK: Final = b"0\r\n\r\n"  # the proper end of a chunked response (RFC 9112 section 7.1)

@@ -19,7 +19,7 @@ from pushsvc.llm.openai import Chunk, Malformed
 from pushsvc.llm.outcome import COMPLETED, DATA_LOST, RUNNING, Ending, refused, timeout, upstream_error
 from pushsvc.llm.progress import Limits, Progress
 from pushsvc.llm.request import Question
-from pushsvc.llm.store import Words
+from pushsvc.llm.store import PendingFrames
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ class Generation:
         self._pending_bytes = 0
         self._paused = False
         self._number = 0
-        self._saying: tuple[Words, Ending | None] | None = None  # asked to be written, and not answered yet
+        self._saying: tuple[PendingFrames, Ending | None] | None = None  # asked to be written, and not answered yet
         self._ending: Ending | None = None
 
     def ask(self, model: Model, body: bytes) -> None:
@@ -227,13 +227,13 @@ class Generation:
                 self._hang_up(kindly=False)  # the end of its response is not at hand
                 self.end(ending)
 
-    def words(self) -> tuple[Words, Ending | None]:
-        """See Speaker."""
+    def words(self) -> tuple[PendingFrames, Ending | None]:
+        """See Writable."""
         if self._saying is None:
             self._number += 1
             frames = openai.frames(self._pending) if self._pending else []
             self._pending, self._pending_bytes = [], 0
-            self._saying = Words(self.id, self._number, frames), self._ending
+            self._saying = PendingFrames(self.id, self._number, frames), self._ending
         return self._saying
 
     def written(self, state: str) -> bool:

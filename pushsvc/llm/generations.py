@@ -28,7 +28,7 @@ from pushsvc.llm.progress import Limits
 from pushsvc.llm.record import Record
 from pushsvc.llm.request import Question
 from pushsvc.llm.store import Records
-from pushsvc.llm.writer import Scribe
+from pushsvc.llm.writer import GenerationWriter
 from pushsvc.storage.presence import BEAT_SECONDS, Presence
 
 logger = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ class Generations:
     def __init__(
         self,
         records: Records,
-        scribe: Scribe,
+        scribe: GenerationWriter,
         model: Model,
         limits: Limits,
         worker_id: str,

@@ -13,12 +13,12 @@ import orjson
 
 from pushsvc.errors import NotFound, PushError, TooManyGenerations
 from pushsvc.events import sse
-from pushsvc.events.encoded import Live
+from pushsvc.events.encoded import EncodedEvent
 from pushsvc.events.event import BEGINNING, EventId, answer_channel, answers_channel
 from pushsvc.llm.outcome import RUNNING, Ending
 from pushsvc.llm.record import FIELDS, Record
 from pushsvc.storage.log import EventLog
-from pushsvc.storage.redis.client import Store
+from pushsvc.storage.redis.client import RedisClient
 from pushsvc.storage.redis.scripts import Command, Script
 
 _BEGIN: Final = Script("begin", after="log")
@@ -31,7 +31,7 @@ READ_EVENTS: Final = 1000
 MOST_PAGE_BYTES: Final = 4 * 2**20  # of questions and answers that are listed together
 
 
-class Words(NamedTuple):
+class PendingFrames(NamedTuple):
     """What a generation says at a time, and the how-manieth time that is."""
 
     id: str
@@ -49,7 +49,7 @@ class Records:
 
     def __init__(
         self,
-        store: Store,
+        store: RedisClient,
         log: EventLog,
         worker_id: str,
         *,
@@ -124,7 +124,7 @@ class Records:
             each for each, state in zip(ids, states, strict=True) if state != runs and not isinstance(state, Exception)
         ]
 
-    def say(self, words: Sequence[Words]) -> Command:
+    def say(self, words: Sequence[PendingFrames]) -> Command:
         """The command that appends what generations say. It answers the state that each has now; a repeated write does
         nothing."""
         names, said = [self._keys.clock, self._keys.epoch], list[Any]()
@@ -133,7 +133,7 @@ class Records:
             said += (each.number, len(each.frames), *each.frames)
         return _SAY.call(names, self._keep_seconds, *said)
 
-    def finish(self, last: Words, user: str, ending: Ending, worker: str, *, ours: bool) -> Command:
+    def finish(self, last: PendingFrames, user: str, ending: Ending, worker: str, *, ours: bool) -> Command:
         """The command that appends the last words and the ending. It answers the state that the generation has now."""
         names = [*self._log_keys(answer_channel(last.id)), self._keys.generation(last.id)]
         names += [self._keys.generating(worker), *self._log_keys(answers_channel(user))[2:], self._keys.running(user)]
@@ -145,7 +145,7 @@ class Records:
 
     def end(self, record: Record, ending: Ending) -> str:
         """End one that any worker may run. The state it has then: another ending may have been first."""
-        command = self.finish(Words(record.id, 0, []), record.user, ending, record.worker, ours=False)
+        command = self.finish(PendingFrames(record.id, 0, []), record.user, ending, record.worker, ours=False)
         return str(self._store.one(command).decode())
 
     def states(self, ids: Sequence[str]) -> list[str]:
@@ -196,13 +196,13 @@ class Records:
                 return max(1, number)
         return len(ids)
 
-    def said(self, generation_id: str) -> list[Live]:
+    def said(self, generation_id: str) -> list[EncodedEvent]:
         """All that was said so far."""
-        clock, found = self._log.clock(), list[Live]()
+        clock, found = self._log.clock(), list[EncodedEvent]()
         while True:
             after = found[-1].id if found else BEGINNING
             [piece] = self._log.read([answer_channel(generation_id)], after, clock, READ_EVENTS)
-            found += [Live(entry.id, entry.wire) for entry in piece.entries]
+            found += [EncodedEvent(entry.id, entry.wire) for entry in piece.entries]
             if len(piece.entries) < READ_EVENTS:
                 whole = 0 < len(found) < READ_EVENTS  # in one read; else it may have been packed in the middle
                 return found if whole else self._packed(generation_id) or found
@@ -216,11 +216,11 @@ class Records:
             # With its tail: to whom still reads it, slowly, the log is not to look like one that lost its end.
             self._store.one(("DEL", *self._log_keys(answer_channel(generation_id))[2:]))
 
-    def _packed(self, generation_id: str) -> list[Live]:
+    def _packed(self, generation_id: str) -> list[EncodedEvent]:
         """Looked for after the log, which is deleted after this is there."""
         packed = self._store.one(("HGET", self._keys.generation(generation_id), "said"))
         wires = [] if packed is None else [wire + b"\n\n" for wire in zlib.decompress(packed).split(b"\n\n")[:-1]]
-        return [Live(EventId.from_redis(wire[4 : wire.index(b"\n")]), wire) for wire in wires]
+        return [EncodedEvent(EventId.from_redis(wire[4 : wire.index(b"\n")]), wire) for wire in wires]
 
     def keep_answer(self, generation_id: str, answer: bytes) -> None:
         """What it said, put together: nobody has to read all its events for it again."""

@@ -11,10 +11,10 @@ import gevent
 import gevent.event
 
 from pushsvc.concurrency.loops import Loop
-from pushsvc.errors import Broken, Unavailable
+from pushsvc.errors import Unavailable, WrongType
 from pushsvc.llm.outcome import Ending
-from pushsvc.llm.store import Records, Words
-from pushsvc.storage.redis.client import Store, refusal
+from pushsvc.llm.store import PendingFrames, Records
+from pushsvc.storage.redis.client import RedisClient, refusal
 from pushsvc.storage.redis.largest import LARGE, TooLong
 from pushsvc.storage.redis.scripts import Command
 
@@ -26,12 +26,12 @@ AT_ONCE: Final = 100  # generations in one script, which holds Redis up for as l
 BROKEN: Final = b"broken"  # what a script answers for a generation whose keys are not what they should be
 
 
-class Speaker(Protocol):
+class Writable(Protocol):
     """Who has something to write. The same is asked for again until it was written: it must bear that."""
 
     user: str
 
-    def words(self) -> tuple[Words, Ending | None]:
+    def words(self) -> tuple[PendingFrames, Ending | None]:
         """What there is to say; with an ending it is the last."""
 
     def written(self, state: str) -> bool:
@@ -44,16 +44,16 @@ class Speaker(Protocol):
         """What it wants to write cannot be written."""
 
 
-class Scribe:
-    def __init__(self, store: Store, records: Records, worker_id: str) -> None:
+class GenerationWriter:
+    def __init__(self, store: RedisClient, records: Records, worker_id: str) -> None:
         self._store = store
         self._records = records
         self._worker_id = worker_id
-        self._waiting: dict[Speaker, None] = {}
+        self._waiting: dict[Writable, None] = {}
         self._wake = gevent.event.Event()
         self.loop = Loop("scribe", self._work, expected=())
 
-    def add(self, speaker: Speaker) -> None:
+    def add(self, speaker: Writable) -> None:
         """It has something to say; harmless when repeated."""
         self._waiting[speaker] = None
         self._wake.set()
@@ -71,11 +71,11 @@ class Scribe:
                 gevent.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
 
-    def _write(self, speakers: list[Speaker]) -> bool:
+    def _write(self, speakers: list[Writable]) -> bool:
         """False: Redis did not take everything; it will be asked again."""
-        going: list[Speaker] = []
-        said: list[Words] = []
-        ending: list[Speaker] = []
+        going: list[Writable] = []
+        said: list[PendingFrames] = []
+        ending: list[Writable] = []
         last: list[Command] = []
         for speaker in speakers:
             try:
@@ -94,7 +94,7 @@ class Scribe:
         done = [self._told(*each) for each in zip([*going, *ending], states, strict=True)]
         return all(done)
 
-    def _run(self, said: list[Words], last: list[Command]) -> list[Any]:
+    def _run(self, said: list[PendingFrames], last: list[Command]) -> list[Any]:
         """The state of each; of what was not done, None or why."""
         groups = list(_grouped(said))
         try:
@@ -106,12 +106,12 @@ class Scribe:
             states += answer if isinstance(answer, list) else [answer] * len(group)
         return states + answers[len(groups) :]
 
-    def _told(self, speaker: Speaker, state: Any) -> bool:
+    def _told(self, speaker: Writable, state: Any) -> bool:
         if isinstance(state, bytes) and state != BROKEN:
             if speaker.written(state.decode()):
                 self.add(speaker)
             return True
-        if state == BROKEN or (isinstance(state, Exception) and isinstance(refusal(state), Broken)):
+        if state == BROKEN or (isinstance(state, Exception) and isinstance(refusal(state), WrongType)):
             speaker.broken()
             return True
         if isinstance(state, TooLong):
@@ -121,9 +121,9 @@ class Scribe:
         return False
 
 
-def _grouped(said: Sequence[Words]) -> Iterator[list[Words]]:
+def _grouped(said: Sequence[PendingFrames]) -> Iterator[list[PendingFrames]]:
     """Those that share a script; who has much to say has one of their own, which Redis may refuse for its size."""
-    group: list[Words] = []
+    group: list[PendingFrames] = []
     for words in said:
         if max(map(len, words.frames), default=0) > LARGE:
             yield from filter(None, (group, [words]))

@@ -15,7 +15,7 @@ from gunicorn.sock import ssl_context
 from gunicorn.util import write_nonblock
 from gunicorn.workers.ggevent import GeventWorker
 
-from pushsvc.concurrency.throttle import Turnstile
+from pushsvc.concurrency.throttle import TickThrottle
 from pushsvc.delivery.transports.handover import CLOSES, HELD, UNREAD, HandOver
 from pushsvc.server.heads import BoundedRequest, head_of
 from pushsvc.server.keepalive import HEAD_SECONDS, Idle, KeepAlive, KeptConnection
@@ -40,7 +40,7 @@ class HttpWorker(GeventWorker):
         super().__init__(*args, **kwargs)
         self._kept: dict[gevent.Greenlet, KeptConnection] = {}  # by who reads requests from it
         self._idle: dict[KeptConnection, gevent.Greenlet] = {}
-        self._newcomers = Turnstile(NEWCOMERS)
+        self._newcomers = TickThrottle(NEWCOMERS)
 
     def init_process(self) -> None:
         RequestParser.mesg_class = BoundedRequest

@@ -7,7 +7,7 @@ import sys
 from typing import Final
 
 
-class Shifts:
+class ReloadBarrier:
     """A start, and each reload (SIGHUP), calls in a new shift. Shifts are numbered from 1.
 
     The numbers are written and read in one piece, and only ever rise; a worker that writes over another's of the same
@@ -38,4 +38,4 @@ class Shifts:
 # Made once in gunicorn's master, and kept when a reload reads the rest of the package again (gunicorn_conf.py): the
 # workers that are there already know this one. A master that 0.3 started has it under its old name.
 _before = sys.modules.get("pushsvc.shifts")
-SHIFTS: Final[Shifts] = Shifts() if _before is None else _before.SHIFTS
+SHIFTS: Final[ReloadBarrier] = ReloadBarrier() if _before is None else _before.SHIFTS

@@ -14,7 +14,7 @@ from gunicorn.http import errors
 from pushsvc.addresses import origins
 from pushsvc.errors import as_openai
 from pushsvc.events import sse
-from pushsvc.events.encoded import Burst
+from pushsvc.events.encoded import EncodedBatch
 from pushsvc.server.heads import Head
 from pushsvc.server.keepalive import SlowHead
 
@@ -53,7 +53,7 @@ def answer_to(error: BaseException, head: Head, allowed_origins: Collection[str]
         kind, body = "text/event-stream; charset=utf-8", sse.refused(problem, retry_ms)
         fields["Cache-Control"] = "no-store, no-transform"
         if not head.old:  # cut, without the last chunk: for some a stream that is whole is one that is over
-            fields["Transfer-Encoding"], body = "chunked", Burst(body).chunk
+            fields["Transfer-Encoding"], body = "chunked", EncodedBatch(body).chunk
     elif head.for_openai:
         kind, body = "application/json", orjson.dumps(as_openai(problem, status))
     if status == _STOPPING[0]:

@@ -24,7 +24,7 @@ from pushsvc.server.rlimit import most_connections, raise_descriptor_limit
 from pushsvc.server.stopping import LAME_DUCK_SECONDS, LAST_SECONDS
 
 if TYPE_CHECKING:
-    from pushsvc.delivery.capacity import Room
+    from pushsvc.delivery.capacity import Capacity
     from pushsvc.service import Service
 
 logger = logging.getLogger(__name__)
@@ -119,7 +119,7 @@ class PushWorker(HttpWorker):
             gevent.sleep(STEP_SECONDS / 2)
 
     @staticmethod
-    def _limit_connections(room: Room) -> None:
+    def _limit_connections(room: Capacity) -> None:
         descriptors = raise_descriptor_limit()
         wanted, room.most = room.most, most_connections(room.most, descriptors)
         if descriptors < wanted:

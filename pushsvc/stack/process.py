@@ -20,7 +20,7 @@ _PR_SET_PDEATHSIG: Final = 1  # prctl(2)
 
 
 @dataclass
-class Part:
+class ManagedProcess:
     """One child process and how to keep it."""
 
     name: str

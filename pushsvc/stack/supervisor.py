@@ -22,7 +22,7 @@ from pushsvc.server.stopping import patience
 from pushsvc.stack.gunicorn import COMMAND, FOLDER
 from pushsvc.stack.nginx import nginx_command
 from pushsvc.stack.probes import answers, check_addresses, is_loopback, valkey_ready
-from pushsvc.stack.process import Part
+from pushsvc.stack.process import ManagedProcess
 from pushsvc.stack.valkey import cut_zeros, log_path, server_command
 from pushsvc.stack.valkey_log import ServerLog
 from pushsvc.terminal import say
@@ -42,7 +42,7 @@ class Supervisor:
         # A signal handler may not take a lock that its own thread holds; SimpleQueue.put is made for that.
         self._wake: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._signals: list[int] = []
-        self._parts: list[Part] = []
+        self._parts: list[ManagedProcess] = []
         self._server_log = ServerLog(log_path(settings.data_dir))
 
     def run(self, announce: Callable[[Settings], None]) -> None:
@@ -69,7 +69,7 @@ class Supervisor:
             self._stop()
             lock.close()
 
-    def _make_parts(self, lock: int) -> Iterator[Part]:
+    def _make_parts(self, lock: int) -> Iterator[ManagedProcess]:
         """In the order of their start; each is up when the next is asked for."""
         settings = self._settings
         environ = dict(self._environ)
@@ -82,18 +82,18 @@ class Supervisor:
             if zeros:
                 say(f"valkey: its data ended in {zeros} zeros, as after a power cut; they are cut off")
             path = socket_path(settings.data_dir)
-            yield Part("valkey", server_command(settings), lambda: valkey_ready(path), environ, lock)
+            yield ManagedProcess("valkey", server_command(settings), lambda: valkey_ready(path), environ, lock)
             url = at_socket(path)
         for warning in check_redis(url, settings, lambda: self._signals):
             say(warning)
         environ[f"{PREFIX}REDIS_URL"] = url
         environ[f"{PREFIX}REDIS_PASSWORD_FILE"] = str(settings.redis_password_file or "")
         ready = partial(answers, settings.app, f"http://{settings.app}/readyz")
-        yield Part("gunicorn", COMMAND, ready, environ, lock, at_once=signal.SIGINT, folder=FOLDER)
+        yield ManagedProcess("gunicorn", COMMAND, ready, environ, lock, at_once=signal.SIGINT, folder=FOLDER)
         healthy = partial(answers, settings.http, f"http://{settings.http}/healthz")
-        yield Part("nginx", proxy, healthy, environ, lock)
+        yield ManagedProcess("nginx", proxy, healthy, environ, lock)
 
-    def _bring_up(self, part: Part) -> None:
+    def _bring_up(self, part: ManagedProcess) -> None:
         try:
             part.start()
         except OSError as error:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from pushsvc.errors import Broken
+from pushsvc.errors import WrongType
 from pushsvc.events import sse
 from pushsvc.events.event import EventId
 from pushsvc.storage.redis.client import refusal
@@ -41,7 +41,7 @@ def kept(command: Command, answer: Any) -> Any:
     if not isinstance(answer, Exception):
         return answer
     error = refusal(answer)
-    if not isinstance(error, Broken):
+    if not isinstance(error, WrongType):
         raise error
     logger.error("the key %r is of a wrong type; delete it", command[1])
     return None

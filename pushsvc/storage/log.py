@@ -6,14 +6,14 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from pushsvc.concurrency.backoff import Patience
-from pushsvc.errors import Broken, PushError, Unavailable, Unreached
+from pushsvc.concurrency.backoff import Backoff
+from pushsvc.errors import NotApplied, PushError, Unavailable, WrongType
 from pushsvc.events import sse
 from pushsvc.events.event import BEGINNING, Event, EventId
 from pushsvc.storage.entries import Slice, kept, read_entry
-from pushsvc.storage.redis.client import Store, refusal
-from pushsvc.storage.redis.epochs import Hole, Lives, lose
-from pushsvc.storage.redis.fencing import Replaced
+from pushsvc.storage.redis.client import RedisClient, refusal
+from pushsvc.storage.redis.epochs import EpochHistory, Hole, lose
+from pushsvc.storage.redis.fencing import Fenced
 from pushsvc.storage.redis.scripts import Command, Script
 
 logger = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ TAIL_EXTRA_SECONDS: Final = 30 * 86400
 PATIENCE_SECONDS: Final = 3.0  # how long a publish waits for a Redis that restarts, or moves
 EVICTS_SECONDS: Final = 5  # when to come back to a Redis that an operator has to set right
 LIFE_BYTES: Final = 42  # the longest id, and a mark
-_NOT_YET: Final = Unreached("", retry_after=1)
+_NOT_YET: Final = NotApplied("", retry_after=1)
 
 
 class Receipt(NamedTuple):
@@ -44,7 +44,7 @@ class Clock(NamedTuple):
     """Where the log stands: the lives of the data, last id drawn, Redis's wall clock and the oldest time kept (both
     ms)."""
 
-    lives: Lives
+    lives: EpochHistory
     last: EventId
     now: int
     cutoff: int
@@ -64,7 +64,7 @@ class Clock(NamedTuple):
             return None
         if not self.epoch <= cursor <= self.last:
             return BEGINNING
-        hole = self.lives.hole(cursor)
+        hole = self.lives.unowned_range(cursor)
         return None if hole is None else hole[1]
 
 
@@ -84,7 +84,7 @@ class EventLog:
     """Delivery contract: an event that `append` returned a receipt for is in the log, and every reader that asks
     for what is after an earlier cursor gets it, until it is trimmed, expires or its ttl ends."""
 
-    def __init__(self, store: Store, *, keep_events: int, keep_seconds: int, dedupe_seconds: int) -> None:
+    def __init__(self, store: RedisClient, *, keep_events: int, keep_seconds: int, dedupe_seconds: int) -> None:
         self._store = store
         self._keys = store.keys
         self._keep_events = keep_events
@@ -98,22 +98,22 @@ class EventLog:
         if self._store.evicts:  # nothing is acknowledged that may vanish without a word
             return [Unavailable(self._store.evicts, retry_after=EVICTS_SECONDS)] * len(events)
         receipts: list[Receipt | PushError] = [_NOT_YET] * len(events)
-        patience = Patience(PATIENCE_SECONDS)
+        patience = Backoff(PATIENCE_SECONDS)
         while True:
-            waiting = [number for number, receipt in enumerate(receipts) if isinstance(receipt, Unreached)]
+            waiting = [number for number, receipt in enumerate(receipts) if isinstance(receipt, NotApplied)]
             for number, receipt in zip(waiting, self._append_now([events[n] for n in waiting]), strict=True):
                 receipts[number] = receipt
-            if not any(isinstance(receipt, Unreached) for receipt in receipts) or not patience.wait():
+            if not any(isinstance(receipt, NotApplied) for receipt in receipts) or not patience.wait():
                 return receipts
 
     def _append_now(self, events: Sequence[Event]) -> list[Receipt | PushError]:
         """Unreached, where it is harmless to try again."""
         try:
             answers = self._store.kept_each([self._append_command(event) for event in events])
-        except Unreached as error:
+        except NotApplied as error:
             return [error] * len(events)
         except Unavailable as error:  # nobody knows; but a key says whether it was done already
-            again = Unreached(error.detail, retry_after=error.retry_after)
+            again = NotApplied(error.detail, retry_after=error.retry_after)
             return [error if event.key is None else again for event in events]
         receipts = [self._receipt(event, answer) for event, answer in zip(events, answers, strict=True)]
         self.acknowledged.save()
@@ -143,7 +143,7 @@ class EventLog:
             self.acknowledged.note(life, event_id)
             return Receipt(event_id, bool(answer[1]))
         error = self._store.refusal(answer)
-        if isinstance(error, Broken):
+        if isinstance(error, WrongType):
             logger.error("one of these keys is of a wrong type; delete it: %s", " ".join(map(repr, self._names(event))))
         return error
 
@@ -153,7 +153,7 @@ class EventLog:
         answer = self._store.one(_CLOCK.call([self._keys.clock, self._keys.epoch]))
         try:
             return self._clock(*answer)
-        except Replaced as error:
+        except Fenced as error:
             raise self._store.refusal(error) from error
 
     def probe(self, channels: Sequence[str]) -> Command:
@@ -163,13 +163,13 @@ class EventLog:
         return ("EVAL", _CLOCK.source, len(names), *names)
 
     def probed(self, answer: Sequence[Any]) -> tuple[Clock, list[EventId]]:
-        """What it answers. Raises Replaced."""
+        """What it answers. Raises Fenced."""
         return self._clock(*answer[:3]), [EventId.from_redis(tail) for tail in answer[3:]]
 
     def _clock(self, epoch: bytes, last: bytes, now: int) -> Clock:
         succession = self._store.succession
         if epoch != succession.lives.raw:
-            succession.follow(Lives(epoch))
+            succession.follow(EpochHistory(epoch))
         return Clock(succession.lives, EventId.from_redis(last), now, now - self._keep_seconds * 1000)
 
     @property
@@ -222,7 +222,7 @@ class EventLog:
             *ranges,
         ]
         life, *answers = map(kept, commands, self._store.read_each(commands))
-        if Lives.latest(life or b"") != clock.lives.current:
+        if EpochHistory.latest(life or b"") != clock.lives.current:
             raise Unavailable("Redis is changing its master; try again.", retry_after=1)
         return [
             Slice([read_entry(*raw) for raw in entries or ()], EventId.from_redis(tail) if tail else BEGINNING)

@@ -13,7 +13,7 @@ import gevent.event
 from pushsvc.errors import PushError
 from pushsvc.events.event import BEGINNING, EventId
 from pushsvc.storage.log import Clock, EventLog
-from pushsvc.storage.redis.epochs import Hole, Lives
+from pushsvc.storage.redis.epochs import EpochHistory, Hole
 from pushsvc.storage.redis.fencing import MOST_LIVES
 
 logger = logging.getLogger(__name__)
@@ -76,7 +76,7 @@ class Losses:
         else:
             if clock.restart(newest) is None:
                 return False
-            hole = clock.lives.hole(newest)
+            hole = clock.lives.unowned_range(newest)
             if hole is None and life == clock.lives.current:  # it is over, and will be known to be
                 if newest <= self._missed:
                     return False
@@ -84,7 +84,9 @@ class Losses:
                 self._log.acknowledged.note(life, newest)
             elif hole is None:
                 hole = BEGINNING, clock.epoch
-        if hole in self._told_of or (hole is not None and hole[0] != BEGINNING and Lives(clock.lives.raw).says(hole)):
+        if hole in self._told_of or (
+            hole is not None and hole[0] != BEGINNING and EpochHistory(clock.lives.raw).says(hole)
+        ):
             return False  # what Redis says is told as that
         logger.error("redis has lost events: it has stood at %s, and now stands at %s", newest, clock.last)
         self._tell(hole or (BEGINNING, clock.epoch))

@@ -19,7 +19,7 @@ _PARTLY: Final = (
 )
 
 
-class Receipts(NamedTuple):
+class JoinedReceipt(NamedTuple):
     """Those of all partitions as one. Clients take `id` for an id, and may resume from it wherever they live."""
 
     id: str
@@ -29,17 +29,17 @@ class Receipts(NamedTuple):
 class Appender(Protocol):
     """An EventLog, or several."""
 
-    def append(self, events: Sequence[Event]) -> Sequence[Receipt | Receipts | PushError]: ...
+    def append(self, events: Sequence[Event]) -> Sequence[Receipt | JoinedReceipt | PushError]: ...
 
 
-class Fanout:
+class PartitionedLog:
     """`EventLog`, as far as publishing needs it. An event is acknowledged when all partitions that shall have it do;
     if some have not, a repetition under the same key reaches these and does nothing to the others."""
 
     def __init__(self, logs: Sequence[EventLog]) -> None:
         self._logs = logs
 
-    def append(self, events: Sequence[Event]) -> list[Receipt | Receipts | PushError]:
+    def append(self, events: Sequence[Event]) -> list[Receipt | JoinedReceipt | PushError]:
         """In order within each partition, in all of them at the same time."""
         shares: list[list[int]] = [[] for _ in self._logs]  # numbers of events, by partition
         for number, event in enumerate(events):
@@ -59,7 +59,7 @@ class Fanout:
         return list(map(_whole, found))
 
 
-def _whole(receipts: Sequence[Receipt | PushError]) -> Receipt | Receipts | PushError:
+def _whole(receipts: Sequence[Receipt | PushError]) -> Receipt | JoinedReceipt | PushError:
     if len(receipts) == 1:
         return receipts[0]
     taken = []
@@ -69,4 +69,4 @@ def _whole(receipts: Sequence[Receipt | PushError]) -> Receipt | Receipts | Push
         if isinstance(receipt, PushError):
             return receipt
         taken.append(receipt)
-    return Receipts(".".join(str(receipt.id) for receipt in taken), all(receipt.duplicate for receipt in taken))
+    return JoinedReceipt(".".join(str(receipt.id) for receipt in taken), all(receipt.duplicate for receipt in taken))

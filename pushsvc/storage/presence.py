@@ -19,8 +19,8 @@ from typing import Final, Protocol
 import gevent
 
 from pushsvc.concurrency.loops import Loop
-from pushsvc.errors import Broken, TooManyConnections, Unavailable, Unwritable
-from pushsvc.storage.redis.client import Store
+from pushsvc.errors import TooManyConnections, Unavailable, Unwritable, WrongType
+from pushsvc.storage.redis.client import RedisClient
 from pushsvc.storage.redis.scripts import Command, Script
 
 _ENTER: Final = Script("enter")
@@ -59,7 +59,7 @@ class Presence:
 
     def __init__(
         self,
-        store: Store,
+        store: RedisClient,
         worker_id: str,
         max_per_user: int,
         streams: Callable[[str], Sequence[Stream]],
@@ -230,7 +230,7 @@ class Presence:
         except Unavailable:
             self._changed.update(users)
             raise
-        except Broken:
+        except WrongType:
             pass  # somebody else's key; the others' counts are written
 
     def _count(self, user: str) -> list[Command]:

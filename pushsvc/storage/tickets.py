@@ -29,7 +29,7 @@ from pushsvc.config import DEFAULT_PREFIX
 from pushsvc.errors import Unauthorized, Unwritable
 from pushsvc.events.event import EventId
 from pushsvc.events.proof import proof_in
-from pushsvc.storage.redis.client import Store
+from pushsvc.storage.redis.client import RedisClient
 from pushsvc.storage.redis.scripts import Command, Script
 
 _SPEND: Final = Script("spend")
@@ -109,7 +109,7 @@ class LostRace(Unauthorized):
 class Tickets:
     """Makes and redeems tickets."""
 
-    def __init__(self, store: Store, secret: str, leeway: float) -> None:
+    def __init__(self, store: RedisClient, secret: str, leeway: float) -> None:
         """`leeway`: see `auth.decode`."""
         self._store = store
         self._keys = store.keys

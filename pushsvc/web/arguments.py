@@ -13,7 +13,7 @@ from gunicorn.http.errors import ParseException
 from pushsvc.delivery.subscriber import COMMENT, HEARTBEAT_EVENT
 from pushsvc.errors import Invalid, UnsupportedMedia
 from pushsvc.events import exact_json
-from pushsvc.events.encoded import Burst
+from pushsvc.events.encoded import EncodedBatch
 from pushsvc.events.event import EventId, printable
 from pushsvc.storage import cursor
 from pushsvc.storage.cursor import Cursor
@@ -85,7 +85,7 @@ def stream_cursor(keys: Keys) -> Cursor:
     return cursor.read_cursor(request.headers.get("Last-Event-ID"), parameters, keys)
 
 
-def stream_heartbeat() -> Burst:
+def stream_heartbeat() -> EncodedBatch:
     """The heartbeat that the client of a stream wants: one that no page sees, or an event."""
     return HEARTBEAT_EVENT if choice("heartbeat", ("comment", "event")) == "event" else COMMENT
 

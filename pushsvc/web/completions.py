@@ -9,9 +9,9 @@ import gevent.event
 from flask import Blueprint, Response, request
 from flask.typing import ResponseReturnValue
 
-from pushsvc.delivery.history import Bell
-from pushsvc.delivery.subscriber import Asker, Outlet, Reason
-from pushsvc.delivery.transports.queued import QueueOutlet
+from pushsvc.delivery.history import Wakeup
+from pushsvc.delivery.subscriber import Asker, Reason, Transport
+from pushsvc.delivery.transports.queued import QueuedTransport
 from pushsvc.errors import Unavailable
 from pushsvc.events import exact_json, sse
 from pushsvc.events.event import BEGINNING, answer_channel, checked_key
@@ -97,7 +97,7 @@ def _repeated(partition: Partition, record: Record, *, stream: bool) -> Response
 
 def _streamed(partition: Partition, begun: _Begun) -> Response:
     """As it is made; but if the model refuses, its refusal."""
-    outlet = QueueOutlet(service().settings.send_buffer_bytes, request.environ.get("gunicorn.socket"))
+    outlet = QueuedTransport(service().settings.send_buffer_bytes, request.environ.get("gunicorn.socket"))
     generation, known = begun.generation, gevent.event.Event()
     connection = _joined(partition, begun, outlet, known.set)
     try:
@@ -120,7 +120,9 @@ def _streamed(partition: Partition, begun: _Begun) -> Response:
     return response
 
 
-def _joined(partition: Partition, begun: _Begun, outlet: Outlet, left: Callable[[], None] | None = None) -> Connection:
+def _joined(
+    partition: Partition, begun: _Begun, outlet: Transport, left: Callable[[], None] | None = None
+) -> Connection:
     """Raises what Connection does; then nobody hears the answer, nor can ask for it, and it is not made."""
     asker = Asker(answer_channel(begun.id), BEGINNING, outlet, cancels=begun.cancels)
     try:
@@ -142,7 +144,7 @@ def _refusal(partition: Partition, record: Record | None) -> Response | None:
 
 def _at_once(partition: Partition, begun: _Begun) -> Response:
     """When it is complete."""
-    bell = Bell()
+    bell = Wakeup()
     connection = _joined(partition, begun, bell)
     asker, records = connection.subscriber, partition.generations.records
     try:

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Iterator
 from typing import Final
 
-from pushsvc.concurrency.loops import Turn
+from pushsvc.concurrency.loops import TimeSlice
 from pushsvc.errors import Invalid, TooLarge, UnsupportedMedia
 
 MOST_BYTES: Final = 8 * 2**20  # of what is decoded: 64 KB could become 64 MB, and that costs more to read than to send
@@ -39,7 +39,7 @@ def decoded(body: bytes, codings: str, most: int) -> bytes:
 
 
 def _inflated(body: bytes, name: str, most: int) -> bytes:
-    turn, found = Turn(), bytearray()
+    turn, found = TimeSlice(), bytearray()
     try:
         for piece in _pieces(body, name):
             found += piece

@@ -11,9 +11,9 @@ from flask.typing import ResponseReturnValue
 from pushsvc.delivery.hub import Hub
 from pushsvc.delivery.subscriber import Reason, Subscriber
 from pushsvc.delivery.transports.handover import CLOSES, HELD, UNREAD, HandOver
-from pushsvc.delivery.transports.queued import HangUp, QueueOutlet, discard
+from pushsvc.delivery.transports.queued import HangUp, QueuedTransport, discard
 from pushsvc.events import sse
-from pushsvc.events.encoded import Burst
+from pushsvc.events.encoded import EncodedBatch
 from pushsvc.events.event import ALL, BEGINNING, EventId, checked_topics, user_channel
 from pushsvc.events.proof import with_proof
 from pushsvc.partition import Partition
@@ -43,7 +43,7 @@ def events() -> ResponseReturnValue:
     admission.identity.need_subscribe(channels)
     losses = partition.hub.losses
     start = _start(partition, user, channels, wish)
-    outlet = QueueOutlet(svc.settings.send_buffer_bytes, request.environ.get("gunicorn.socket"))
+    outlet = QueuedTransport(svc.settings.send_buffer_bytes, request.environ.get("gunicorn.socket"))
     subscriber = Subscriber(
         user,
         channels,
@@ -76,7 +76,7 @@ class Connection:
         self._handed_over = False
         self._holders = request.environ.get(HELD, {})
         self._left = left
-        streams = isinstance(subscriber.outlet, QueueOutlet)  # else another request may follow on the connection
+        streams = isinstance(subscriber.outlet, QueuedTransport)  # else another request may follow on the connection
         self._hang_up = HangUp(self._client, discard if streams else request.environ.get(UNREAD))
         self._over = False
         self._holders[self.end] = None
@@ -134,7 +134,7 @@ class Connection:
 def stream(
     hub: Hub,
     connection: Connection,
-    outlet: QueueOutlet,
+    outlet: QueuedTransport,
     head: bytes,
     admission: Admission | None = None,
     cursor: EventId | None = None,
@@ -154,7 +154,7 @@ def stream(
         raise
 
 
-def _stream(hub: Hub, connection: Connection, outlet: QueueOutlet, head: bytes) -> Iterator[bytes]:
+def _stream(hub: Hub, connection: Connection, outlet: QueuedTransport, head: bytes) -> Iterator[bytes]:
     yield head
     yield from hub.listen(connection.subscriber, outlet, detach=connection.detachable)
     if connection.detachable and not outlet.ended:
@@ -185,7 +185,7 @@ class _Wish(NamedTuple):
     since: str
     ack: bool
     topics: tuple[str, ...] | None
-    heartbeat: Burst
+    heartbeat: EncodedBatch
 
 
 def _wish(partition: Partition) -> _Wish:
@@ -233,7 +233,7 @@ def _start(partition: Partition, user: str, channels: Sequence[str], wish: _Wish
 def _anew(clock: Clock, channels: Sequence[str]) -> Start:
     """Of a user without a position, not long after the data lost events: these may have been theirs, or the position
     itself. Nobody can know; so it is said, where it happened, and once: the gap's id becomes their position."""
-    if clock.lives.seam(clock.epoch) is not None:
+    if clock.lives.recorded_loss(clock.epoch) is not None:
         return Start(clock.epoch, unasked=channels[1:])
     return Start(BEGINNING, unasked=channels[1:], lost=True)
 

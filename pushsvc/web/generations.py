@@ -10,10 +10,10 @@ from flask.typing import ResponseReturnValue
 
 from pushsvc.delivery.replay import is_reset
 from pushsvc.delivery.subscriber import Listener, Subscriber
-from pushsvc.delivery.transports.queued import QueueOutlet
+from pushsvc.delivery.transports.queued import QueuedTransport
 from pushsvc.errors import Invalid
 from pushsvc.events import exact_json, sse
-from pushsvc.events.encoded import Burst, Live
+from pushsvc.events.encoded import EncodedBatch, EncodedEvent
 from pushsvc.events.event import BEGINNING, EventId, answer_channel, answers_channel
 from pushsvc.events.proof import with_proof
 from pushsvc.llm import members, openai
@@ -85,7 +85,7 @@ def _reader(partition: Partition, generation_id: str) -> _Reader:
     return _Reader(record, admission)
 
 
-def _follow(partition: Partition, reader: _Reader, cursor: Cursor, heartbeat: Burst) -> Response:
+def _follow(partition: Partition, reader: _Reader, cursor: Cursor, heartbeat: EncodedBatch) -> Response:
     """Of one that runs: what was said so far in one event, unless the browser says where it was; then the rest."""
     record, records = reader.record, partition.generations.records
     after, head = cursor.id or BEGINNING, b""
@@ -96,7 +96,7 @@ def _follow(partition: Partition, reader: _Reader, cursor: Cursor, heartbeat: Bu
         head = _snapshot(said)
         after = said[-1].id if said else BEGINNING
     head = _opening(partition, cursor, after) + head
-    outlet = QueueOutlet(service().settings.send_buffer_bytes, request.environ.get("gunicorn.socket"))
+    outlet = QueuedTransport(service().settings.send_buffer_bytes, request.environ.get("gunicorn.socket"))
     listener = Listener(
         answer_channel(record.id),
         after,
@@ -140,7 +140,7 @@ def _opening(partition: Partition, cursor: Cursor, oldest: EventId) -> bytes:
     return sse.retry(retry_ms) + sse.gap(None, oldest if oldest != BEGINNING else None, "reset", epoch)
 
 
-def _snapshot(said: list[Live]) -> bytes:
+def _snapshot(said: list[EncodedEvent]) -> bytes:
     """One chunk that says what they said, under the id of the last."""
     if not said:
         return b""
@@ -163,7 +163,7 @@ def news() -> ResponseReturnValue:
     channels = [answers_channel(user)]
     known = cursor.stands or not cursor.ours
     start = start_after(cursor, channels) if known else Start(partition.log.clock().last)
-    outlet = QueueOutlet(service().settings.send_buffer_bytes, request.environ.get("gunicorn.socket"))
+    outlet = QueuedTransport(service().settings.send_buffer_bytes, request.environ.get("gunicorn.socket"))
     subscriber = Subscriber(
         user,
         channels,

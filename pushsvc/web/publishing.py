@@ -15,7 +15,7 @@ from pushsvc.events import exact_json
 from pushsvc.events.event import Event, Limits, Publication, parse_publication
 from pushsvc.events.exact_json import NotJson
 from pushsvc.storage.log import Receipt
-from pushsvc.storage.partitioned_log import Appender, Receipts
+from pushsvc.storage.partitioned_log import Appender, JoinedReceipt
 
 LONG_BYTES: Final = 262144  # of a body
 
@@ -72,7 +72,7 @@ def _publish_each(items: Sequence[Any], identity: Identity, log: Appender, limit
     ]
 
 
-def _stored(log: Appender, events: Sequence[Event]) -> Sequence[Receipt | Receipts | PushError]:
+def _stored(log: Appender, events: Sequence[Event]) -> Sequence[Receipt | JoinedReceipt | PushError]:
     """What became of each. Raises Unavailable if Redis takes none now: the request can be repeated as it is."""
     answers = log.append(events) if events else []
     for error in answers[:1]:
@@ -90,7 +90,7 @@ def _checked(item: Any, identity: Identity, limits: Limits) -> Publication | Pus
         return error
 
 
-def _answer(publication: Publication, receipts: Sequence[Receipt | Receipts | PushError]) -> Answer:
+def _answer(publication: Publication, receipts: Sequence[Receipt | JoinedReceipt | PushError]) -> Answer:
     answers = [
         _error(receipt) if isinstance(receipt, PushError) else {"id": str(receipt.id), "duplicate": receipt.duplicate}
         for receipt in receipts

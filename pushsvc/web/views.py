@@ -80,7 +80,7 @@ def read_history() -> ResponseReturnValue:
     answer = history.page_after(log, channel, after, limit, before, anew=anew)
     if not wait or before is not None or history.says_something(answer):
         return answer
-    bell = history.Bell()
+    bell = history.Wakeup()
     subscriber = Subscriber(
         identity.user or ANONYMOUS, [channel], after or BEGINNING, bell, ack=False, expires=identity.expires
     )

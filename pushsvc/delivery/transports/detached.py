@@ -17,7 +17,7 @@ from gevent.monkey import get_original
 from pushsvc.concurrency.poll import MakePoll
 from pushsvc.delivery.subscriber import Subscriber
 from pushsvc.delivery.transports.queued import MOST_SAID_BYTES, SAID_BYTES
-from pushsvc.events.encoded import LAST_CHUNK, Burst
+from pushsvc.events.encoded import LAST_CHUNK, EncodedBatch
 
 _Socket: Final = get_original("socket", "socket")
 _ABORT: Final = struct.pack("ii", 1, 0)  # struct linger: closing discards what was not sent, and resets
@@ -66,7 +66,7 @@ class Sockets:
             return  # closed by one that was looked at before it
         if not room and not self._discard(fd):
             self._left(subscriber)
-        elif room and isinstance(subscriber.outlet, SocketOutlet) and subscriber.outlet.flush():
+        elif room and isinstance(subscriber.outlet, DetachedSocket) and subscriber.outlet.flush():
             self._flushed(subscriber)
 
     def _discard(self, fd: int) -> bool:
@@ -109,7 +109,7 @@ class _Backlog:
         self.ending_since: float | None = None  # monotonic time; no more will come
 
 
-class SocketOutlet:
+class DetachedSocket:
     """Writes to the descriptor at once. What the kernel does not take waits here, up to a bound."""
 
     __slots__ = ("_backlog", "_sockets", "chunked", "fd")
@@ -127,7 +127,7 @@ class SocketOutlet:
     def clear(self) -> bool:
         return self._backlog is None
 
-    def send(self, burst: Burst) -> bool:
+    def send(self, burst: EncodedBatch) -> bool:
         wire = burst.chunk if self.chunked else burst.wire
         if self._backlog is not None and len(self._backlog.data) + len(wire) > self._sockets.buffer_bytes:
             return False
@@ -190,7 +190,7 @@ class SocketOutlet:
 
     def end(self, farewell: bytes, *, whole: bool) -> bool:
         if self.chunked:
-            farewell = Burst(farewell).chunk + (LAST_CHUNK if whole else b"")
+            farewell = EncodedBatch(farewell).chunk + (LAST_CHUNK if whole else b"")
         self._write(farewell)
         if self._backlog is not None:
             self._backlog.ending_since = time.monotonic()

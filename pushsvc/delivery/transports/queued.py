@@ -14,7 +14,7 @@ import gevent
 import gevent.event
 from gevent.monkey import get_original
 
-from pushsvc.events.encoded import Burst
+from pushsvc.events.encoded import EncodedBatch
 from pushsvc.events.event import EventId
 
 _Socket: Final = get_original("socket", "socket")
@@ -100,7 +100,7 @@ def hang_up(client: Any) -> None:
         plain.shutdown(socket.SHUT_RDWR)
 
 
-class QueueOutlet:
+class QueuedTransport:
     """A bounded queue between the Hub and a generator.
 
     With the client's socket at hand it can also cut a client that does not read.
@@ -121,7 +121,7 @@ class QueueOutlet:
         self._writing_since: float | None = None  # monotonic time
         self._pressed = False  # an event found no room, and none has found any since
 
-    def send(self, burst: Burst) -> bool:
+    def send(self, burst: EncodedBatch) -> bool:
         if len(burst.wire) > self._room and self._room < self._buffer_bytes:
             self._pressed = True
             return False

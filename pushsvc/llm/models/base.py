@@ -48,7 +48,7 @@ class Fault(Exception):
         self.code = code
 
 
-class Hearer(Protocol):
+class ResponseHandler(Protocol):
     """Who hears what an upstream answers. Nothing is heard after `complete` or `failed`, or once the call is closed."""
 
     def began(self, status: int, headers: dict[str, str]) -> None:
@@ -81,7 +81,7 @@ class Call(Protocol):
 class Model(Protocol):
     """Who answers: an Upstream, or the Mock."""
 
-    def ask(self, body: bytes, hearer: Hearer) -> Call: ...
+    def ask(self, body: bytes, hearer: ResponseHandler) -> Call: ...
 
-    def list(self, name: str | None, hearer: Hearer) -> Call:
+    def list(self, name: str | None, hearer: ResponseHandler) -> Call:
         """Ask which models there are, or after one of them."""

@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple, Protocol
 import gevent
 import httptools
 
-from pushsvc.llm.models.base import Fault, Hearer, matters
+from pushsvc.llm.models.base import Fault, ResponseHandler, matters
 
 logger = logging.getLogger(__name__)
 
@@ -57,9 +57,9 @@ class HttpCall:
         "sending",
     )  # fmt: skip
 
-    def __init__(self, upstream: Watch, hearer: Hearer) -> None:
+    def __init__(self, upstream: Watch, hearer: ResponseHandler) -> None:
         self._upstream = upstream
-        self._hearer: Hearer | None = hearer
+        self._hearer: ResponseHandler | None = hearer
         self._parser: Any = httptools.HttpResponseParser(self)
         self._headers = _NONE
         self._head: int | None = 0  # bytes that came of it; None: it is complete

@@ -14,7 +14,7 @@ from pushsvc.events import exact_json, sse
 from pushsvc.llm import openai
 from pushsvc.llm.joining import Json
 from pushsvc.llm.models import script
-from pushsvc.llm.models.base import Call, Hearer
+from pushsvc.llm.models.base import Call, ResponseHandler
 from pushsvc.llm.models.script import Answer
 
 NAME: Final = "mock"
@@ -24,11 +24,11 @@ CHARACTER_SECONDS: Final = 0.01
 class Mock:
     """Answers as an upstream does, through the same events and JSON."""
 
-    def ask(self, body: bytes, hearer: Hearer) -> Call:
+    def ask(self, body: bytes, hearer: ResponseHandler) -> Call:
         request = exact_json.loads(body)
         return _Streaming(request, hearer) if request.get("stream") else _Whole(_completion(request), hearer)
 
-    def list(self, name: str | None, hearer: Hearer) -> Call:
+    def list(self, name: str | None, hearer: ResponseHandler) -> Call:
         itself = {"id": NAME, "object": "model", "created": 0, "owned_by": "pushsvc"}
         if name is None:
             return _Whole({"object": "list", "data": [itself]}, hearer)
@@ -41,8 +41,8 @@ class Mock:
 class _Call:
     """Goes on with every tick of a timer; a greenlet each would cost more."""
 
-    def __init__(self, hearer: Hearer, steps: Iterator[None], seconds: float) -> None:
-        self._hearer: Hearer | None = hearer
+    def __init__(self, hearer: ResponseHandler, steps: Iterator[None], seconds: float) -> None:
+        self._hearer: ResponseHandler | None = hearer
         self._steps = steps
         self._timer = gevent.get_hub().loop.timer(seconds, seconds)
         self._timer.start(self._tick)
@@ -71,11 +71,11 @@ class _Call:
 
 
 class _Streaming(_Call):
-    def __init__(self, request: Json, hearer: Hearer) -> None:
+    def __init__(self, request: Json, hearer: ResponseHandler) -> None:
         super().__init__(hearer, self._events(request, hearer), CHARACTER_SECONDS)
 
     @staticmethod
-    def _events(request: Json, hearer: Hearer) -> Iterator[None]:
+    def _events(request: Json, hearer: ResponseHandler) -> Iterator[None]:
         head = _head(request, "chat.completion.chunk")
         options = request.get("stream_options")
         usage = isinstance(options, dict) and bool(options.get("include_usage"))
@@ -108,11 +108,11 @@ class _Streaming(_Call):
 class _Whole(_Call):
     """`document`: what is answered, at once."""
 
-    def __init__(self, document: Json, hearer: Hearer, status: int = 200) -> None:
+    def __init__(self, document: Json, hearer: ResponseHandler, status: int = 200) -> None:
         super().__init__(hearer, self._body(document, hearer, status), 10 * CHARACTER_SECONDS)
 
     @staticmethod
-    def _body(document: Json, hearer: Hearer, status: int) -> Iterator[None]:
+    def _body(document: Json, hearer: ResponseHandler, status: int) -> Iterator[None]:
         hearer.began(status, {"content-type": "application/json"})
         hearer.heard(exact_json.dumps(document, lone=True))
         return

@@ -22,7 +22,7 @@ from gevent.monkey import get_original
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from pushsvc.concurrency.poll import MakePoll
-from pushsvc.llm.models.base import Call, Fault, Hearer
+from pushsvc.llm.models.base import Call, Fault, ResponseHandler
 from pushsvc.llm.models.http_call import HttpCall, Request
 
 logger = logging.getLogger(__name__)
@@ -62,14 +62,14 @@ class Upstream:
         self._idle: list[tuple[float, Any]] = []  # kept connections: since when, and the socket or descriptor
         self._told: dict[int, float] = {}  # statuses that an operator should see: when they were logged
 
-    def ask(self, body: bytes, hearer: Hearer) -> Call:
+    def ask(self, body: bytes, hearer: ResponseHandler) -> Call:
         return self._call(Request("POST", f"{self._path}/chat/completions{self._query}", body), hearer)
 
-    def list(self, name: str | None, hearer: Hearer) -> Call:
+    def list(self, name: str | None, hearer: ResponseHandler) -> Call:
         one = "" if name is None else f"/{quote(name)}"
         return self._call(Request("GET", f"{self._path}/models{one}{self._query}"), hearer)
 
-    def _call(self, request: Request, hearer: Hearer) -> Call:
+    def _call(self, request: Request, hearer: ResponseHandler) -> Call:
         call = HttpCall(self, hearer)
         call.sending = gevent.spawn(self._send, call, request)  # runs when the caller waits for something
         return call

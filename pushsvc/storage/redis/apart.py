@@ -13,10 +13,10 @@ from typing import Any, Final
 import redis
 from redis.exceptions import RedisError
 
-from pushsvc.storage.redis.fencing import Succession
+from pushsvc.storage.redis.fencing import Fence
 from pushsvc.storage.redis.keys import Keys
 from pushsvc.storage.redis.largest import LARGE, Largest, TooLong, longest
-from pushsvc.storage.redis.pipeline import Lane, NotSent
+from pushsvc.storage.redis.pipeline import AutoPipeline, NotSent
 from pushsvc.storage.redis.scripts import Command
 
 AT_ONCE: Final = 4  # such connections: an account may have few
@@ -24,13 +24,13 @@ TURN_SECONDS: Final = 3.0  # as long may one wait for others that are large
 
 
 class Apart:
-    def __init__(self, client: redis.Redis, succession: Succession, keys: Keys) -> None:
-        self._lane = Lane(client, succession)  # for connections to try on
+    def __init__(self, client: redis.Redis, succession: Fence, keys: Keys) -> None:
+        self._lane = AutoPipeline(client, succession)  # for connections to try on
         self._keys = keys
         self._largest = Largest()
         self._turns = threading.BoundedSemaphore(AT_ONCE)
 
-    def run(self, lane: Lane, commands: Sequence[Command]) -> list[Any]:
+    def run(self, lane: AutoPipeline, commands: Sequence[Command]) -> list[Any]:
         """As the lane's `run`, in order, and in several round trips. After one that failed no more are sent: events
         must not overtake others."""
         groups = [
@@ -55,8 +55,8 @@ class Apart:
             extra += found[len(group) :]
         return answers + _worst(extra, lane.extra)
 
-    def _alone(self, lane: Lane, command: Command) -> list[Any]:
-        """Raises TooLong, or as `Lane.run`."""
+    def _alone(self, lane: AutoPipeline, command: Command) -> list[Any]:
+        """Raises TooLong, or as `AutoPipeline.run`."""
         size = longest(command)
         self._largest.check(size)
         with self._turn():

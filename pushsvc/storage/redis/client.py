@@ -28,22 +28,22 @@ from redis.exceptions import (
 from pushsvc.addresses import redis_address
 from pushsvc.addresses.redis_address import CLUSTER_SCHEMES, SENTINEL_SCHEMES
 from pushsvc.errors import (
-    Broken,
-    Full,
     NoRights,
+    NotApplied,
+    OutOfSpace,
     PushError,
     ReadsOnly,
     TooFewReplicas,
     TooLarge,
     Unavailable,
     Unconfirmed,
-    Unreached,
+    WrongType,
 )
 from pushsvc.storage.redis.apart import Apart
-from pushsvc.storage.redis.fencing import ELSEWHERE, Succession
+from pushsvc.storage.redis.fencing import ELSEWHERE, Fence
 from pushsvc.storage.redis.keys import ALONE, Keys
 from pushsvc.storage.redis.largest import TooLong
-from pushsvc.storage.redis.pipeline import Lane, NotSent
+from pushsvc.storage.redis.pipeline import AutoPipeline, NotSent
 from pushsvc.storage.redis.scripts import Command, Script
 from pushsvc.storage.redis.topology import cluster, connecting, sentinels
 from pushsvc.storage.redis.topology.nodes import Nodes
@@ -59,14 +59,14 @@ ASK_SECONDS: Final = 0.5  # as long may a sentinel, or a node of a cluster, take
 
 def connect(
     url: str,
-    greet: Callable[[ConnectionInterface], None] | None = None,
+    handshake: Callable[[ConnectionInterface], None] | None = None,
     keys: Keys = ALONE,
     password_file: Path | None = None,
 ) -> redis.Redis:
     """A client for the partition of these `keys`. It never retries by itself: a retried append could be a doubled
-    event. `greet` makes the first words on each connection. Raises ValueError."""
+    event. `handshake` makes the first words on each connection. Raises ValueError."""
     found = redis_address.parse(url)
-    options = connecting.common(found, password_file) | {"redis_connect_func": greet}
+    options = connecting.common(found, password_file) | {"redis_connect_func": handshake}
     if found.scheme in SENTINEL_SCHEMES:
         return redis.Redis(connection_pool=sentinels.pool(found, ASK_SECONDS, **options))
     if found.scheme in CLUSTER_SCHEMES:
@@ -80,29 +80,29 @@ def nodes_of(url: str, password_file: Path | None = None) -> Nodes:
     return cluster.nodes_of(found, ASK_SECONDS, **connecting.common(found, password_file))
 
 
-class Store:
+class RedisClient:
     """Runs commands in one round trip and gives their answers in order. No connection goes back to a pool: a request
     that is cancelled between its command and the answer would leave that to the next who gets it."""
 
     def __init__(
-        self, client: redis.Redis, keys: Keys = ALONE, succession: Succession | None = None, *, wait_replicas: int = 0
+        self, client: redis.Redis, keys: Keys = ALONE, succession: Fence | None = None, *, wait_replicas: int = 0
     ) -> None:
         """`keys`: of the partition that it is for. `succession`: what greets on the client's connections.
         `wait_replicas`: how many must have what is `kept`."""
         self.keys = keys
-        self.succession = succession or Succession(keys)
+        self.succession = succession or Fence(keys)
         self.lost = False  # to everybody: the cluster's node that has it is down
         self.evicts: str | None = None  # what is written may vanish: how that is
         self._wait_replicas = wait_replicas
         apart = Apart(client, self.succession, keys).run
-        self._lane = Lane(client, self.succession, apart=apart)
-        self._reads = Lane(client, self.succession)
+        self._lane = AutoPipeline(client, self.succession, apart=apart)
+        self._reads = AutoPipeline(client, self.succession)
         # Of its own: nothing else shall wait for replicas. One answer is for all that were asked in a round trip.
         wait = ("WAIT", wait_replicas, WAIT_MS)
-        self._kept = Lane(client, self.succession, last=wait, apart=apart) if wait_replicas else self._lane
+        self._kept = AutoPipeline(client, self.succession, last=wait, apart=apart) if wait_replicas else self._lane
 
     def execute(self, commands: Sequence[Command]) -> list[Any]:
-        """Raises Unavailable when Redis does not answer or refuses, as Unreached if nothing was done; Broken, see
+        """Raises Unavailable when Redis does not answer or refuses, as NotApplied if nothing was done; WrongType, see
         `refusal`."""
         return self._run(self._lane, commands)
 
@@ -141,7 +141,7 @@ class Store:
         """What nobody need wait for, nor know of: it is done before what is asked from now on."""
         self._lane.send([command])
 
-    def _run(self, lane: Lane, commands: Sequence[Command], *, refusals: bool = False) -> list[Any]:
+    def _run(self, lane: AutoPipeline, commands: Sequence[Command], *, refusals: bool = False) -> list[Any]:
         try:
             answers = lane.run(commands)
             missing = [i for i, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
@@ -164,7 +164,7 @@ class Store:
         """What Redis said, in our words; the operator finds its own in the log."""
         return refusal(error, lost=self.lost)
 
-    def _taught(self, lane: Lane, commands: Sequence[Command]) -> list[Any]:
+    def _taught(self, lane: AutoPipeline, commands: Sequence[Command]) -> list[Any]:
         """By a fresh or restarted Redis, that knew no script; what it did not know it did not run either."""
         try:
             self.load_scripts()
@@ -187,17 +187,17 @@ LOST: Final = "The part of Redis's cluster that has this user is down; try again
 _NOTHING_DONE: Final = (NotSent, NoScriptError, BusyLoadingError, *ELSEWHERE)
 # What Redis says before it runs anything, or of the account that it is asked by. Its first word decides.
 _REFUSALS: Final[dict[str, Callable[[], PushError]]] = {
-    "WRONGTYPE": lambda: Broken("What Redis keeps for this is not what it should be; an operator must remove it."),
-    "OOM": lambda: Full("Redis has no memory left; try again later.", retry_after=5),
-    "MISCONF": lambda: Full("Redis cannot write to its disk; try again later.", retry_after=5),
+    "WRONGTYPE": lambda: WrongType("What Redis keeps for this is not what it should be; an operator must remove it."),
+    "OOM": lambda: OutOfSpace("Redis has no memory left; try again later.", retry_after=5),
+    "MISCONF": lambda: OutOfSpace("Redis cannot write to its disk; try again later.", retry_after=5),
     "NOREPLICAS": lambda: TooFewReplicas("Redis has too few replicas, and takes no writes; try again.", retry_after=1),
-    "READONLY": lambda: Unreached("Redis is a read-only replica; try again.", retry_after=1),
-    "BUSY": lambda: Unreached("Redis is busy with somebody's script; try again.", retry_after=1),
-    "LOADING": lambda: Unreached("Redis is loading its data; try again.", retry_after=1),
-    "MASTERDOWN": lambda: Unreached("Redis is a replica that has lost its master; try again.", retry_after=1),
-    "CLUSTERDOWN": lambda: Unreached("Redis's cluster is down; try again.", retry_after=1),
-    "MOVED": lambda: Unreached("Redis's cluster is moving this user's data; try again.", retry_after=1),
-    "NOAUTH": lambda: Unreached("Redis refuses the service; an operator must look at its account.", retry_after=5),
+    "READONLY": lambda: NotApplied("Redis is a read-only replica; try again.", retry_after=1),
+    "BUSY": lambda: NotApplied("Redis is busy with somebody's script; try again.", retry_after=1),
+    "LOADING": lambda: NotApplied("Redis is loading its data; try again.", retry_after=1),
+    "MASTERDOWN": lambda: NotApplied("Redis is a replica that has lost its master; try again.", retry_after=1),
+    "CLUSTERDOWN": lambda: NotApplied("Redis's cluster is down; try again.", retry_after=1),
+    "MOVED": lambda: NotApplied("Redis's cluster is moving this user's data; try again.", retry_after=1),
+    "NOAUTH": lambda: NotApplied("Redis refuses the service; an operator must look at its account.", retry_after=5),
     "NOPERM": lambda: NoRights("Redis refuses the service; an operator must look at its rights.", retry_after=5),
 }
 # Those that have no word of their own, or that a script passes on without it.
@@ -207,7 +207,7 @@ _BY_TEXT: Final[dict[str, Callable[[], PushError]]] = {
     ),
     "ACL failure in script": lambda: _REFUSALS["NOPERM"](),
     "The user executing the script": lambda: _REFUSALS["NOPERM"](),  # Redis 7.0
-    "max number of clients": lambda: Unreached(
+    "max number of clients": lambda: NotApplied(
         "Redis takes no more connections (maxclients); try again.", retry_after=1
     ),
 }
@@ -243,7 +243,7 @@ def refusal(error: Exception, *, lost: bool = False) -> PushError:
         return _REFUSALS[word]()
     away = LOST if lost else "Redis does not answer; try again."
     if isinstance(error, _NOTHING_DONE):
-        return Unreached(away, retry_after=1)
+        return NotApplied(away, retry_after=1)
     if isinstance(error, ResponseError):
         return Unavailable("Redis refuses the service; an operator must look at its log.", retry_after=5)
     return Unavailable(away, retry_after=1)

@@ -17,7 +17,7 @@ _LOSE: Final = Script("lose")
 Hole = tuple[EventId, EventId]  # the last id of one life, and the first of the next
 
 
-class Lives:
+class EpochHistory:
     """As the epoch says them: the clock's birth, then for each life that followed on another the last id of that and
     the first of its own, which has a `!` if it is known that events were lost between the two."""
 
@@ -37,13 +37,13 @@ class Lives:
         """What `current` would be; the epoch's end is enough for that."""
         return raw.rstrip(b"!").rpartition(b" ")[2]
 
-    def before(self, other: Lives) -> bool:
+    def before(self, other: EpochHistory) -> bool:
         """The last of these is over, as the other knows: they are of a master that has been replaced."""
         return other.end(self.current) is not None
 
     def lost(self, newest: Mapping[bytes, EventId]) -> set[Hole]:
         """Where events are missing, of whose lives these were the newest ids."""
-        ends = ((self.end(life) or self.hole(event_id), event_id) for life, event_id in newest.items())
+        ends = ((self.end(life) or self.unowned_range(event_id), event_id) for life, event_id in newest.items())
         return {end for end, event_id in ends if end is not None and event_id > end[0]}
 
     def says(self, hole: Hole) -> bool:
@@ -62,7 +62,7 @@ class Lives:
     def birth(self) -> EventId:
         return self._bounds[0]
 
-    def hole(self, cursor: EventId) -> Hole | None:
+    def unowned_range(self, cursor: EventId) -> Hole | None:
         """The last id of one life and the first of the next, if it was drawn after the one and before the other: by
         a Redis whose data is lost. None: in one of these lives, or before all."""
         at = bisect_left(self._bounds, cursor)
@@ -70,8 +70,8 @@ class Lives:
             return None
         return self._bounds[at - 1], self._bounds[at]
 
-    def seam(self, cursor: EventId) -> Hole | None:
-        """The next two lives, as in `hole`, between which it is known that events after the cursor were lost."""
+    def recorded_loss(self, cursor: EventId) -> Hole | None:
+        """The next two lives between which it is known that events after the cursor were lost; as `unowned_range`."""
         return next((seam for seam in self._seams if cursor <= seam[0]), None)
 
     @property

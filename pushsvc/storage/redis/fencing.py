@@ -17,7 +17,7 @@ from redis.exceptions import AskError, ClusterDownError, MovedError, ReadOnlyErr
 
 from pushsvc.concurrency.loops import SAME_SECONDS, is_news
 from pushsvc.storage.acknowledged import Acknowledged
-from pushsvc.storage.redis.epochs import Hole, Lives
+from pushsvc.storage.redis.epochs import EpochHistory, Hole
 from pushsvc.storage.redis.keys import Keys
 from pushsvc.storage.redis.scripts import Command, Script
 
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 _LIFE: Final = Script("life")
 
-UNKNOWN: Final = Lives(b"0-0")
+UNKNOWN: Final = EpochHistory(b"0-0")
 PROMPT_SECONDS: Final = 1.0
 MOST_LIVES: Final = 32  # remembered; each takes some 30 bytes of every clock
 # What is asked for has moved, is about to, or cannot be had of anybody just now (as ClusterDownError: MASTERDOWN, too).
@@ -42,7 +42,7 @@ def takes_reads(error: object) -> bool:
     return "the cluster is down and readonly" in text  # the same, of a command in a script
 
 
-class Replaced(redis.ConnectionError):
+class Fenced(redis.ConnectionError):
     """This Redis had the data once; another has it now."""
 
 
@@ -75,7 +75,7 @@ def introduction(server: bytes, replication: bytes) -> Introduction:
 
 
 @contextmanager
-def promptly(connection: Connection) -> Iterator[None]:
+def reject_slow_connect(connection: Connection) -> Iterator[None]:
     """While it connects to who is called the master. One that greets late was away, maybe for long enough that by now
     another is, and has not heard of it. Raises TimeoutError."""
     began = time.monotonic()
@@ -85,7 +85,7 @@ def promptly(connection: Connection) -> Iterator[None]:
         raise redis.TimeoutError("it took this Redis so long that by now another may be the master")
 
 
-class Succession:
+class Fence:
     """The last life of the data that this process has heard of. Who is in one before it, as a master that does not
     know yet that it was replaced, is not believed, on any connection."""
 
@@ -100,17 +100,17 @@ class Succession:
         self._owing: WeakSet[ConnectionInterface] = WeakSet()  # they could not note the life that began with them
         self._over: WeakSet[ConnectionInterface] = WeakSet()  # they lead to who is no master any more
 
-    def follow(self, lives: Lives) -> None:
-        """Raises Replaced."""
+    def follow(self, lives: EpochHistory) -> None:
+        """Raises Fenced."""
         if lives.before(self.lives):
-            raise Replaced("this Redis was replaced, and does not know it yet")
+            raise Fenced("this Redis was replaced, and does not know it yet")
         if lives.current != self.lives.current:  # nobody is served in a life before it is known what that lacks
             newest = self.acknowledged.of_machine()
             self._lost |= lives.lost(newest)
             if lives.birth != self.lives.birth:  # else that is known, and a file of before may be left all the same
                 self.all_lost = self.all_lost or any(event_id < lives.birth for event_id in newest.values())
         self._lost = {hole for hole in self._lost if not lives.says(hole)}
-        self.lives = Lives(lives.raw, self._lost) if self._lost else lives
+        self.lives = EpochHistory(lives.raw, self._lost) if self._lost else lives
 
     def knows_more(self, epoch: bytes) -> bool:
         """Than the data says that has this epoch: of a loss, or of data that was there before all of this."""
@@ -120,9 +120,9 @@ class Succession:
     def lose(self, hole: Hole) -> None:
         """Events were lost there, which is yet to be noted."""
         self._lost.add(hole)
-        self.follow(Lives(self.lives.raw))
+        self.follow(EpochHistory(self.lives.raw))
 
-    def greet(self, connection: ConnectionInterface) -> None:
+    def handshake(self, connection: ConnectionInterface) -> None:
         """The first words on each connection. A Redis that refuses to note anything can still be read; not one that
         says that others have the data, nor one that does not say who it is."""
         connection.on_connect()
@@ -165,4 +165,4 @@ class Succession:
         else:
             self._owing.discard(connection)
             if raw:
-                self.follow(Lives(raw))
+                self.follow(EpochHistory(raw))

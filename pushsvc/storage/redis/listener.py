@@ -10,8 +10,8 @@ from pushsvc.storage.redis.scripts import Command
 Announcement = tuple[str, bytes]  # channel, payload
 
 
-class Ear(Protocol):
-    """Who listens to a Bus. What it hears is in the order in which it happened in Redis."""
+class PubSubListener(Protocol):
+    """The part that a PubSub reports to. What it hears is in the order in which it happened in Redis."""
 
     def begun(self) -> None:
         """A new connection: nothing is subscribed yet, and what was announced since the last one ended is lost."""

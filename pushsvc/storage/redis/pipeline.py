@@ -21,8 +21,8 @@ from gevent.monkey import is_module_patched
 from redis.connection import ConnectionInterface
 from redis.exceptions import ClusterDownError, MovedError, ReadOnlyError, ResponseError
 
-from pushsvc.concurrency.loops import Turn
-from pushsvc.storage.redis.fencing import Replaced, Succession, takes_reads
+from pushsvc.concurrency.loops import TimeSlice
+from pushsvc.storage.redis.fencing import Fence, Fenced, takes_reads
 from pushsvc.storage.redis.largest import LARGE, longest
 from pushsvc.storage.redis.scripts import Command
 
@@ -46,17 +46,17 @@ class _Request(NamedTuple):
     place: AsyncResult[list[Any]]
 
 
-class Lane:
+class AutoPipeline:
     """Answers reach exactly who asked: a connection on which anything went wrong is never used again. What was asked
     first is run first."""
 
     def __init__(
         self,
         client: redis.Redis,
-        succession: Succession,
+        succession: Fence,
         last: Command | None = None,
         *,
-        apart: Callable[[Lane, Sequence[Command]], list[Any]] | None = None,
+        apart: Callable[[AutoPipeline, Sequence[Command]], list[Any]] | None = None,
     ) -> None:
         """`last`: a command to run after each round trip; each of those who asked gets its answer after their own.
         `apart`: runs what holds large values instead."""
@@ -103,7 +103,7 @@ class Lane:
 
     def once(self, commands: Sequence[Command]) -> list[Any]:
         """As `run`, on a connection that is made for it alone."""
-        single = Lane(self._client, self._succession)
+        single = AutoPipeline(self._client, self._succession)
         single._last = self._last
         try:
             return single._exchange([_packed(commands)], len(commands))
@@ -161,7 +161,7 @@ class Lane:
 
     def _exchange(self, packed: list[bytes], count: int) -> list[Any]:
         connection = self._sent(b"".join(packed + self._last))
-        answers, turn, useless = [], Turn(), False
+        answers, turn, useless = [], TimeSlice(), False
         for _ in range(count + len(self._last)):
             try:
                 answers.append(connection.read_response(disconnect_on_error=False))
@@ -175,7 +175,7 @@ class Lane:
         if useless:
             self._drop()
         if self._outlived():
-            raise Replaced("this Redis was replaced while it was asked")
+            raise Fenced("this Redis was replaced while it was asked")
         return answers
 
     def _sent(self, packed: bytes) -> ConnectionInterface:

@@ -1,6 +1,6 @@
 """The worker's one subscription to Redis. It knows channels and payloads, and no Hub.
 
-Pub/sub only says that something was appended; it may lose. So the Bus tells when a channel's subscription is
+Pub/sub only says that something was appended; it may lose. So the PubSub tells when a channel's subscription is
 confirmed, each time anew, and whoever hears that reads the log.
 
 The connection speaks RESP3, in which a subscribed connection may also run commands. So the clock is read on it: its
@@ -24,11 +24,11 @@ import redis
 from redis.connection import Connection, ConnectionInterface
 from redis.maint_notifications import MaintNotificationsConfig
 
-from pushsvc.concurrency.loops import SAME_SECONDS, Loop, Turn, is_news
+from pushsvc.concurrency.loops import SAME_SECONDS, Loop, TimeSlice, is_news
 from pushsvc.errors import NoRights, Unavailable
-from pushsvc.storage.redis.client import Store
+from pushsvc.storage.redis.client import RedisClient
 from pushsvc.storage.redis.fencing import INTRODUCE, introduction
-from pushsvc.storage.redis.listener import Announcement, Ear
+from pushsvc.storage.redis.listener import Announcement, PubSubListener
 from pushsvc.storage.redis.scripts import Command
 
 logger = logging.getLogger(__name__)
@@ -45,10 +45,10 @@ _DEMOTED: Final = ("READONLY", "MOVED", "CLUSTERDOWN", "MASTERDOWN")  # refusals
 READ_BYTES: Final = 262144  # how much is taken from the socket at once; what comes together leaves together
 
 
-class Bus:
+class PubSub:
     """One plain connection, whose reader and writer are a greenlet each. `wanted` outlives the connection."""
 
-    def __init__(self, client: redis.Redis, store: Store, worker_id: str, ear: Ear) -> None:
+    def __init__(self, client: redis.Redis, store: RedisClient, worker_id: str, ear: PubSubListener) -> None:
         self._client = client
         self._store = store
         self._ear = ear
@@ -92,7 +92,7 @@ class Bus:
         return next((loop.refused for loop in self._loops if loop.refused is not None), None)
 
     def want(self, channels: Iterable[str]) -> None:
-        """Subscribe; `Ear.confirmed` follows for each, also after every reconnection."""
+        """Subscribe; `PubSubListener.confirmed` follows for each, also after every reconnection."""
         for channel in channels:
             if channel not in self._wanted:
                 self._wanted.add(channel)
@@ -106,7 +106,7 @@ class Bus:
                 self._put("SUNSUBSCRIBE", self._keys.log(channel))
 
     def ask(self) -> None:
-        """Run `Ear.probe`, after all that was wanted so far is confirmed."""
+        """Run `PubSubListener.probe`, after all that was wanted so far is confirmed."""
         self._asked = True
         self._queued.set()
 
@@ -138,7 +138,7 @@ class Bus:
             for channel in self._wanted:
                 self._put("SSUBSCRIBE", self._keys.log(channel))
             self._queued.set()
-            turn = Turn()
+            turn = TimeSlice()
             for batch in batches(connection._get_socket()):
                 self._handle(loop, batch)
                 if time.monotonic() - self._heard > DEAF_SECONDS:

@@ -8,7 +8,7 @@ from redis.connection import Connection, ConnectionPool
 
 from pushsvc.addresses.redis_address import Address, RedisUrl
 from pushsvc.storage.redis import keys
-from pushsvc.storage.redis.fencing import promptly
+from pushsvc.storage.redis.fencing import reject_slow_connect
 from pushsvc.storage.redis.keys import Keys
 from pushsvc.storage.redis.topology.connecting import PlainConnection, TlsConnection
 from pushsvc.storage.redis.topology.layout import Layout
@@ -25,7 +25,7 @@ class _ToOwner(PlainConnection):
     def connect(self) -> None:
         self._layout.agree()
         self.host, self.port = self._nodes.owner(self._slot)
-        with promptly(self):
+        with reject_slow_connect(self):
             super().connect()  # type: ignore[no-untyped-call]
 
 

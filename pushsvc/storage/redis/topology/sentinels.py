@@ -17,7 +17,7 @@ from redis.connection import ConnectionPool
 from redis.retry import Retry
 
 from pushsvc.addresses.redis_address import Address, RedisUrl
-from pushsvc.storage.redis.fencing import promptly
+from pushsvc.storage.redis.fencing import reject_slow_connect
 from pushsvc.storage.redis.pipeline import NotSent
 from pushsvc.storage.redis.topology import connecting
 from pushsvc.storage.redis.topology.connecting import Account, PlainConnection, TlsConnection
@@ -209,7 +209,7 @@ class _ToMaster(PlainConnection):
         self.host, self.port = address
         self._left = False
         self._sentinels.enter(self)
-        with promptly(self):
+        with reject_slow_connect(self):
             super().connect()  # type: ignore[no-untyped-call]
 
     def send_packed_command(self, command: Any, check_health: bool = True) -> None:
