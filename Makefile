@@ -13,7 +13,7 @@ run: $(VENV)/.run  ## Start the whole stack: Redis, gunicorn, nginx
 	@exec $(BIN)/python -m pushsvc up
 
 test: $(VENV)/.test  ## Run the whole suite on real parts
-	@$(BIN)/python tests/programs.py
+	@$(BIN)/python tests/support/programs.py
 	@# Half of it is waiting: four at a time keep two cores busy. It starts hundreds of processes, which need not
 	@# compile what they load each time.
 	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
@@ -23,10 +23,10 @@ clients: $(VENV)/.test  ## Run browsers and other people's libraries through eve
 	@$(BIN)/python -m pytest clients -n 4 --dist loadfile --no-loadscope-reorder --timeout 300 $(ARGS)
 
 servers: $(VENV)/.test  ## Run the same behaviour with every Redis that is tested (docs/redis.md)
-	@$(BIN)/python tests/programs.py
-	@$(BIN)/python -m tests.matrix
-	@PUSHSVC_TEST_ALL_SERVERS=1 $(BIN)/python -m pytest -p tests.matrix -n 2 --dist loadfile \
-		tests/test_other_redis.py tests/test_cluster.py tests/test_redis_rights.py tests/test_redis_checks.py $(ARGS)
+	@$(BIN)/python tests/support/programs.py
+	@$(BIN)/python -m tests.support.matrix
+	@PUSHSVC_TEST_ALL_SERVERS=1 $(BIN)/python -m pytest -p tests.support.matrix -n 2 --dist loadfile \
+		tests/faults/test_other_redis.py tests/faults/test_cluster.py tests/faults/test_redis_rights.py tests/faults/test_redis_checks.py $(ARGS)
 
 lint: $(VENV)/.test  ## Style and types
 	$(BIN)/ruff check .

@@ -15,8 +15,8 @@ from clients.chromium import Chromium
 from clients.firefox import Firefox
 from clients.site import Site
 from clients.webkit import WebKit
-from tests import programs
-from tests.stack import ROOT
+from tests.support import programs
+from tests.support.stack import ROOT
 
 NEEDED = {
     "Chromium": (programs.CHROMIUM,),

@@ -8,7 +8,7 @@ from typing import Any
 
 from playwright.sync_api import Page, Playwright
 
-from tests.programs import CHROMIUM_FLAGS
+from tests.support.programs import CHROMIUM_FLAGS
 
 _BLOCK_ALL_COOKIES = {"profile": {"default_content_setting_values": {"cookies": 2}}}
 

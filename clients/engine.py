@@ -6,7 +6,7 @@ import json
 import threading
 from typing import Final
 
-from tests.model import HEAD, Conversation, Model, event
+from tests.support.model import HEAD, Conversation, Model, event
 
 WORDS: Final = ("Once ", "ünï ", "日本 ", "🚀 ", "and ", "done.")
 TEXT: Final = "".join(WORDS)

@@ -13,8 +13,8 @@ from typing import Any
 
 from websockets.sync.client import connect
 
-from tests.eventsource import until
-from tests.stack import dies_with_the_tests
+from tests.support.eventsource import until
+from tests.support.stack import dies_with_the_tests
 
 START_SECONDS = 60.0
 _PREFERENCES = {

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from clients.runtimes import ENVIRONMENT, FOLDER, MODULES
-from tests import programs
+from tests.support import programs
 
 _PACKAGES: Final = {
     programs.CHROMIUM: ["chromium"],

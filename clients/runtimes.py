@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests import programs
-from tests.stack import ROOT, dies_with_the_tests
+from tests.support import programs
+from tests.support.stack import ROOT, dies_with_the_tests
 
 FOLDER = ROOT / "clients"
 MODULES = FOLDER / "node_modules"

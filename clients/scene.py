@@ -13,7 +13,7 @@ import pytest
 
 from clients.rows import WRONG, Listener, Row, World, Wrong
 from clients.site import FAULTS, Meanwhile, Site
-from tests.stack import connections
+from tests.support.stack import connections
 
 PATIENCE: Final = 30.0  # seconds that those who must hear an event are waited for
 EVENTS: Final = ("first ünï 日本 🚀", "second", "third")

@@ -18,8 +18,8 @@ import httpx
 from clients.pages import Pages
 from pushsvc.config import Settings
 from pushsvc.stack.nginx import nginx_command
-from tests.eventsource import until
-from tests.stack import Stack, command_line, descendants, dies_with_the_tests, free_port
+from tests.support.eventsource import until
+from tests.support.stack import Stack, command_line, descendants, dies_with_the_tests, free_port
 
 AWAY_SECONDS = 5.0  # how long nginx is stopped, at least
 Meanwhile = Callable[[], None]  # is called while a part is away

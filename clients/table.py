@@ -9,7 +9,7 @@ from typing import Final
 from clients.rows import COLUMNS, ROWS
 from clients.test_answers import CLIENTS
 from clients.test_answers import COLUMNS as ANSWER_COLUMNS
-from tests.stack import ROOT
+from tests.support.stack import ROOT
 
 PAGE: Final = ROOT / "docs" / "clients.md"
 Cells = dict[tuple[str, str, str], str]  # by table, row and column

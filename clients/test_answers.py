@@ -12,7 +12,7 @@ import pytest
 from clients.engine import ARGUMENTS, REFUSAL_HEADERS, TEXT, WORDS, Engine
 from clients.runtimes import Program, node, python
 from clients.site import Site
-from tests.eventsource import until
+from tests.support.eventsource import until
 
 Record = Callable[[str, object], None]
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import httpx
 
-from tests.eventsource import until
-from tests.stack import dies_with_the_tests, free_port
+from tests.support.eventsource import until
+from tests.support.stack import dies_with_the_tests, free_port
 
 START_SECONDS = 60.0
 

@@ -1,0 +1,1 @@
+"""What one stack does for those who use it."""

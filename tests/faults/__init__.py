@@ -1,0 +1,1 @@
+"""What is broken, refused or away, and what users see of it."""

@@ -1,0 +1,1 @@
+"""The parts that tests share: stacks, servers, clients, models."""
