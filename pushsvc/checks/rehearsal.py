@@ -26,8 +26,8 @@ from pushsvc.storage.redis.client import RedisClient
 from pushsvc.storage.redis.fencing import Fence
 from pushsvc.storage.redis.keys import Keys
 from pushsvc.storage.redis.pipeline import AutoPipeline
-from pushsvc.storage.redis.pubsub import batches, subscription
 from pushsvc.storage.redis.scripts import Command, Script
+from pushsvc.storage.redis.subscription import batches, subscription
 from pushsvc.storage.tickets import Evidence, Tickets
 
 _SHARED: Final = ("clock", "epoch", "loss", "server", "producers")  # keys that are not of one user or worker

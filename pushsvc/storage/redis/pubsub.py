@@ -21,8 +21,7 @@ import gevent
 import gevent.event
 import hiredis
 import redis
-from redis.connection import Connection, ConnectionInterface
-from redis.maint_notifications import MaintNotificationsConfig
+from redis.connection import ConnectionInterface
 
 from pushsvc.concurrency.loops import SAME_SECONDS, Loop, TimeSlice, is_news
 from pushsvc.errors import NoRights, Unavailable
@@ -30,6 +29,7 @@ from pushsvc.storage.redis.client import RedisClient
 from pushsvc.storage.redis.fencing import INTRODUCE, introduction
 from pushsvc.storage.redis.listener import Announcement, PubSubListener
 from pushsvc.storage.redis.scripts import Command
+from pushsvc.storage.redis.subscription import batches, subscription
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +42,6 @@ BATCH: Final = 500  # channels in one SSUBSCRIBE
 PAUSE_PER_CHANNEL: Final = 0.005  # seconds
 LONGEST_PAUSE: Final = 0.1
 _DEMOTED: Final = ("READONLY", "MOVED", "CLUSTERDOWN", "MASTERDOWN")  # refusals of who is the master no more
-READ_BYTES: Final = 262144  # how much is taken from the socket at once; what comes together leaves together
 
 
 class PubSub:
@@ -273,32 +272,3 @@ class PubSub:
             loop.well()
             self._unproven.wait(CANARY_SECONDS)
             self._unproven.clear()
-
-
-def subscription(client: redis.Redis) -> Connection:
-    """A connection that may subscribe, yet to be made."""
-    pool = client.connection_pool
-    settings = pool.connection_kwargs | {
-        "protocol": 3,
-        "maint_notifications_config": MaintNotificationsConfig(enabled=False),
-    }
-    connection: Connection = pool.connection_class(**settings)  # one that the pool made it would keep for ever
-    return connection
-
-
-def batches(sock: Any) -> Iterator[list[Any]]:
-    """What comes on the socket, parsed, as much at a time as has arrived. A silence of ANSWER_SECONDS raises."""
-    reader = hiredis.Reader(notEnoughData=_PARTIAL)
-    buffer = bytearray(READ_BYTES)
-    while True:
-        size = sock.recv_into(buffer)
-        if size == 0:
-            raise redis.ConnectionError("Redis closed the subscription")
-        reader.feed(buffer, 0, size)  # type: ignore[arg-type]  # takes any buffer
-        batch = []
-        while (message := reader.gets()) is not _PARTIAL:
-            batch.append(message)
-        yield batch
-
-
-_PARTIAL: Final = object()

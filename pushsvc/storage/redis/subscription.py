@@ -1,0 +1,40 @@
+"""A connection that is subscribed, and what comes on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import hiredis
+import redis
+from redis.connection import Connection
+from redis.maint_notifications import MaintNotificationsConfig
+
+READ_BYTES: Final = 262144  # how much is taken from the socket at once; what comes together leaves together
+_PARTIAL: Final = object()
+
+
+def subscription(client: redis.Redis) -> Connection:
+    """A connection that may subscribe, yet to be made."""
+    pool = client.connection_pool
+    settings = pool.connection_kwargs | {
+        "protocol": 3,
+        "maint_notifications_config": MaintNotificationsConfig(enabled=False),
+    }
+    connection: Connection = pool.connection_class(**settings)  # one that the pool made it would keep for ever
+    return connection
+
+
+def batches(sock: Any) -> Iterator[list[Any]]:
+    """What comes on the socket, parsed, as much at a time as has arrived. A silence of ANSWER_SECONDS raises."""
+    reader = hiredis.Reader(notEnoughData=_PARTIAL)
+    buffer = bytearray(READ_BYTES)
+    while True:
+        size = sock.recv_into(buffer)
+        if size == 0:
+            raise redis.ConnectionError("Redis closed the subscription")
+        reader.feed(buffer, 0, size)  # type: ignore[arg-type]  # takes any buffer
+        batch = []
+        while (message := reader.gets()) is not _PARTIAL:
+            batch.append(message)
+        yield batch
