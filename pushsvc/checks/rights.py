@@ -11,9 +11,9 @@ from pushsvc.events.event import answer_channel, answers_channel
 from pushsvc.storage import (
     tickets,  # noqa: F401  # each brings its scripts
 )
-from pushsvc.storage.redis.client import first_word
 from pushsvc.storage.redis.fencing import takes_reads
 from pushsvc.storage.redis.keys import Keys
+from pushsvc.storage.redis.refusals import first_word
 from pushsvc.storage.redis.scripts import Command, Script
 
 _CALLED: Final = re.compile(rb"(?:redis\.p?call|\btry)\('([A-Z]+)'")

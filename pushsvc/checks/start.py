@@ -29,10 +29,11 @@ from pushsvc.checks.findings import SECTIONS, findings, parse
 from pushsvc.checks.rehearsal import Refused, Unheard, exchange, rehearse
 from pushsvc.config import PREFIX, Settings
 from pushsvc.errors import ConfigError, Unavailable
-from pushsvc.storage.redis.client import connect, first_word
+from pushsvc.storage.redis.client import connect
 from pushsvc.storage.redis.explaining import explained
 from pushsvc.storage.redis.fencing import Fence
 from pushsvc.storage.redis.keys import Keys
+from pushsvc.storage.redis.refusals import first_word
 from pushsvc.storage.redis.topology.connecting import check_files
 from pushsvc.storage.redis.topology.layout import WrongPartitions
 from pushsvc.storage.redis.topology.no_master import NoMaster

@@ -14,8 +14,9 @@ from pushsvc.concurrency.loops import Loop
 from pushsvc.errors import Unavailable, WrongType
 from pushsvc.llm.outcome import Ending
 from pushsvc.llm.store import PendingFrames, Records
-from pushsvc.storage.redis.client import RedisClient, refusal
+from pushsvc.storage.redis.client import RedisClient
 from pushsvc.storage.redis.largest import LARGE, TooLong
+from pushsvc.storage.redis.refusals import refusal
 from pushsvc.storage.redis.scripts import Command
 
 logger = logging.getLogger(__name__)

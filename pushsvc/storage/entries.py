@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from pushsvc.errors import WrongType
 from pushsvc.events import sse
 from pushsvc.events.event import EventId
-from pushsvc.storage.redis.client import refusal
+from pushsvc.storage.redis.refusals import refusal
 from pushsvc.storage.redis.scripts import Command
 
 logger = logging.getLogger(__name__)

@@ -11,9 +11,10 @@ from pushsvc.errors import NotApplied, PushError, Unavailable, WrongType
 from pushsvc.events import sse
 from pushsvc.events.event import BEGINNING, Event, EventId
 from pushsvc.storage.entries import Slice, kept, read_entry
-from pushsvc.storage.redis.client import RedisClient, refusal
+from pushsvc.storage.redis.client import RedisClient
 from pushsvc.storage.redis.epochs import EpochHistory, Hole, lose
 from pushsvc.storage.redis.fencing import Fenced
+from pushsvc.storage.redis.refusals import refusal
 from pushsvc.storage.redis.scripts import Command, Script
 
 logger = logging.getLogger(__name__)

@@ -10,8 +10,8 @@ import gevent
 from pushsvc.errors import PushError, Unavailable
 from pushsvc.events.event import Event, user_of
 from pushsvc.storage.log import EventLog, Receipt
-from pushsvc.storage.redis.client import LOST
 from pushsvc.storage.redis.keys import place
+from pushsvc.storage.redis.refusals import LOST
 
 _PARTLY: Final = (
     "A part of Redis's cluster is down, and who lives there has not heard this; the others may have. Try again, with "

@@ -19,8 +19,8 @@ from redis.exceptions import (
 
 import pushsvc.storage.log  # noqa: F401  # so that its scripts are known, whichever tests are run
 from pushsvc.errors import NoRights, NotApplied, OutOfSpace, PushError, ReadsOnly, TooFewReplicas, Unavailable
-from pushsvc.storage.redis.client import LOST, _Said, refusal
 from pushsvc.storage.redis.pipeline import NotSent
+from pushsvc.storage.redis.refusals import LOST, RefusalLog, refusal
 from pushsvc.storage.redis.scripts import Script
 from tests.conftest import Start
 from tests.support.eventsource import EventSource, until
@@ -135,7 +135,7 @@ def test_a_publish_waits_for_who_is_busy(start: Start, user: str) -> None:
 
 
 def test_the_same_refusal_is_one_line_a_second(caplog: pytest.LogCaptureFixture) -> None:
-    said = _Said()
+    said = RefusalLog()
     with caplog.at_level(logging.WARNING, "pushsvc.storage.redis.client"):
         for _ in range(100):
             said.warn(ResponseError("NOREPLICAS Not enough good replicas to write."))

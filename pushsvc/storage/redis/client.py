@@ -3,47 +3,22 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import redis
 from redis.connection import ConnectionInterface
-from redis.exceptions import (
-    AskError,
-    AuthenticationError,
-    BusyLoadingError,
-    ClusterDownError,
-    MasterDownError,
-    NoPermissionError,
-    NoScriptError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    RedisError,
-    ResponseError,
-    TryAgainError,
-)
+from redis.exceptions import NoPermissionError, NoScriptError, RedisError
 
 from pushsvc.addresses import redis_address
 from pushsvc.addresses.redis_address import CLUSTER_SCHEMES, SENTINEL_SCHEMES
-from pushsvc.errors import (
-    NoRights,
-    NotApplied,
-    OutOfSpace,
-    PushError,
-    ReadsOnly,
-    TooFewReplicas,
-    TooLarge,
-    Unavailable,
-    Unconfirmed,
-    WrongType,
-)
+from pushsvc.errors import PushError, Unconfirmed
 from pushsvc.storage.redis.apart import Apart
-from pushsvc.storage.redis.fencing import ELSEWHERE, Fence
+from pushsvc.storage.redis.fencing import Fence
 from pushsvc.storage.redis.keys import ALONE, Keys
-from pushsvc.storage.redis.largest import TooLong
 from pushsvc.storage.redis.pipeline import AutoPipeline, NotSent
+from pushsvc.storage.redis.refusals import REFUSAL_LOG, refusal
 from pushsvc.storage.redis.scripts import Command, Script
 from pushsvc.storage.redis.topology import cluster, connecting, sentinels
 from pushsvc.storage.redis.topology.nodes import Nodes
@@ -51,9 +26,6 @@ from pushsvc.storage.redis.topology.nodes import Nodes
 logger = logging.getLogger(__name__)
 
 WAIT_MS: Final = 1000  # how long replicas may take to confirm
-LOG_SECONDS: Final = 1.0  # between two lines that say the same, doubled while that goes on, up to
-LONGEST_LOG_SECONDS: Final = 60.0
-MOST_SAID: Final = 1000  # different lines that are remembered
 ASK_SECONDS: Final = 0.5  # as long may a sentinel, or a node of a cluster, take to say where the master is
 
 
@@ -151,11 +123,11 @@ class RedisClient:
                 for i, answer in zip(again, taught, strict=True):
                     answers[i] = answer
         except RedisError as error:
-            _said.warn(error)
+            REFUSAL_LOG.warn(error)
             raise self.refusal(error) from error
         refused = {str(answer): answer for answer in answers if isinstance(answer, Exception)}
         for answer in refused.values():
-            _said.warn(answer)
+            REFUSAL_LOG.warn(answer)
             if not refusals:
                 raise self.refusal(answer) from answer
         return answers
@@ -181,103 +153,3 @@ class RedisClient:
         for answer in answers:
             if isinstance(answer, RedisError):
                 raise NotSent(str(answer)) from answer
-
-
-LOST: Final = "The part of Redis's cluster that has this user is down; try again."
-_NOTHING_DONE: Final = (NotSent, NoScriptError, BusyLoadingError, *ELSEWHERE)
-# What Redis says before it runs anything, or of the account that it is asked by. Its first word decides.
-_REFUSALS: Final[dict[str, Callable[[], PushError]]] = {
-    "WRONGTYPE": lambda: WrongType("What Redis keeps for this is not what it should be; an operator must remove it."),
-    "OOM": lambda: OutOfSpace("Redis has no memory left; try again later.", retry_after=5),
-    "MISCONF": lambda: OutOfSpace("Redis cannot write to its disk; try again later.", retry_after=5),
-    "NOREPLICAS": lambda: TooFewReplicas("Redis has too few replicas, and takes no writes; try again.", retry_after=1),
-    "READONLY": lambda: NotApplied("Redis is a read-only replica; try again.", retry_after=1),
-    "BUSY": lambda: NotApplied("Redis is busy with somebody's script; try again.", retry_after=1),
-    "LOADING": lambda: NotApplied("Redis is loading its data; try again.", retry_after=1),
-    "MASTERDOWN": lambda: NotApplied("Redis is a replica that has lost its master; try again.", retry_after=1),
-    "CLUSTERDOWN": lambda: NotApplied("Redis's cluster is down; try again.", retry_after=1),
-    "MOVED": lambda: NotApplied("Redis's cluster is moving this user's data; try again.", retry_after=1),
-    "NOAUTH": lambda: NotApplied("Redis refuses the service; an operator must look at its account.", retry_after=5),
-    "NOPERM": lambda: NoRights("Redis refuses the service; an operator must look at its rights.", retry_after=5),
-}
-# Those that have no word of their own, or that a script passes on without it.
-_BY_TEXT: Final[dict[str, Callable[[], PushError]]] = {
-    "cluster is down and": lambda: ReadsOnly(
-        "Redis's cluster lacks a part, and takes no writes until that is back; try again.", retry_after=1
-    ),
-    "ACL failure in script": lambda: _REFUSALS["NOPERM"](),
-    "The user executing the script": lambda: _REFUSALS["NOPERM"](),  # Redis 7.0
-    "max number of clients": lambda: NotApplied(
-        "Redis takes no more connections (maxclients); try again.", retry_after=1
-    ),
-}
-# redis-py takes the first word off some of them.
-_BY_CLASS: Final[tuple[tuple[type[Exception], str], ...]] = (
-    (OutOfMemoryError, "OOM"),
-    (ReadOnlyError, "READONLY"),
-    (BusyLoadingError, "LOADING"),
-    (NoPermissionError, "NOPERM"),
-    (AuthenticationError, "NOAUTH"),
-    (MasterDownError, "MASTERDOWN"),
-    (ClusterDownError, "CLUSTERDOWN"),
-    (AskError, "MOVED"),
-    (TryAgainError, "MOVED"),
-)
-
-
-def first_word(error: object) -> str:
-    """Of what Redis said: it tells the kind of a refusal."""
-    return next((word for kind, word in _BY_CLASS if isinstance(error, kind)), str(error).partition(" ")[0])
-
-
-def refusal(error: Exception, *, lost: bool = False) -> PushError:
-    """`lost`: it was asked of a part of a cluster that is down."""
-    if isinstance(error, TooLong):
-        return TooLarge(f"Redis takes values of at most {error.limit} bytes here; this one has {error.size}.")
-    reason = (error.__cause__ if isinstance(error, NotSent) else None) or error  # why there is no connection
-    for piece, refused in _BY_TEXT.items():
-        if piece in str(reason):
-            return refused()
-    word = first_word(reason)
-    if word in _REFUSALS and not (lost and isinstance(reason, ELSEWHERE)):
-        return _REFUSALS[word]()
-    away = LOST if lost else "Redis does not answer; try again."
-    if isinstance(error, _NOTHING_DONE):
-        return NotApplied(away, retry_after=1)
-    if isinstance(error, ResponseError):
-        return Unavailable("Redis refuses the service; an operator must look at its log.", retry_after=5)
-    return Unavailable(away, retry_after=1)
-
-
-class _Saying(NamedTuple):
-    """When a line was logged last, how long it is not logged again, and how often it was not."""
-
-    at: float
-    pause: float
-    unsaid: int
-
-
-class _Said:
-    """What Redis refuses again and again is logged at first once a second, then ever more seldom, with how often it
-    was."""
-
-    def __init__(self) -> None:
-        self._last: dict[str, _Saying] = {}
-
-    def warn(self, error: Exception) -> None:
-        text = f"{type(error).__name__}: {error}"
-        now = time.monotonic()
-        last = self._last.get(text)
-        if last is not None and now - last.at < last.pause:
-            self._last[text] = last._replace(unsaid=last.unsaid + 1)
-            return
-        if len(self._last) >= MOST_SAID:
-            self._last.clear()
-        goes_on = last is not None and now - last.at < 2 * last.pause
-        pause = min(2 * last.pause, LONGEST_LOG_SECONDS) if last is not None and goes_on else LOG_SECONDS
-        self._last[text] = _Saying(now, pause, 0)
-        unsaid = last.unsaid if last is not None else 0
-        logger.warning("redis: %s%s", text, f" ({unsaid} times more)" if unsaid else "")
-
-
-_said: Final = _Said()
