@@ -26,7 +26,21 @@ from pushsvc.storage.partitioned_log import PartitionedLog
 from pushsvc.storage.redis.client import nodes_of
 from pushsvc.storage.redis.keys import Keys
 from pushsvc.storage.redis.topology.coverage import Coverage
-from pushsvc.web import arguments, completions, generations, models, pages, problems, views
+from pushsvc.web import (
+    arguments,
+    before_request,
+    completions,
+    events,
+    generations,
+    health,
+    history,
+    models,
+    pages,
+    problems,
+    publish,
+    tickets,
+    unread,
+)
 
 
 def create_app(settings: Settings) -> Flask:
@@ -53,7 +67,7 @@ def create_app(settings: Settings) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = arguments.MAX_BODY_BYTES
     app.json = provider = DefaultJSONProvider(app)
     provider.sort_keys = False
-    app.extensions[EXTENSION] = Service(
+    app.extensions[EXTENSION] = service = Service(
         settings=settings,
         secret=secret,
         limits=Limits(settings.max_event_bytes, settings.max_batch),
@@ -64,7 +78,8 @@ def create_app(settings: Settings) -> Flask:
         health=Health(partitions, coverage),
     )
     problems.install(app)
-    for each in (views, completions, generations, models, pages):
+    before_request.install(app, service)
+    for each in (publish, events, history, tickets, unread, health, completions, generations, models, pages):
         app.register_blueprint(each.blueprint)
     if settings.allowed_origins:
         # As patterns: a string that holds a bracket, as an address of IPv6 does, is taken for one.

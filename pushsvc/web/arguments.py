@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
+import gevent
 from flask import request
 from gunicorn.http.errors import ParseException
 
@@ -15,14 +17,16 @@ from pushsvc.errors import Invalid, UnsupportedMedia
 from pushsvc.events import exact_json
 from pushsvc.events.encoded import EncodedBatch
 from pushsvc.events.event import EventId, printable
+from pushsvc.events.exact_json import NotJson
 from pushsvc.storage import cursor
 from pushsvc.storage.cursor import Cursor
 from pushsvc.storage.redis.keys import Keys
-from pushsvc.web import publishing
 from pushsvc.web.content_coding import decoded
 
 MAX_BODY_BYTES: Final = 64 * 2**20  # of any request; one batch of the usual size is far below
 SMALL_BODY_BYTES: Final = 320_000  # as many topics as one may follow, their names as long as JSON can write them
+
+LONG_BYTES: Final = 262144  # of a body that is parsed in a thread
 
 
 def json_body() -> bytes:
@@ -37,10 +41,21 @@ def json_body() -> bytes:
     return body if codings is None else decoded(body, codings, request.max_content_length or MAX_BODY_BYTES)
 
 
+def read_json(load: Callable[[bytes], Any], body: bytes) -> Any:
+    """What the body says, by one of `exact_json`'s readers. One that may take long gets a thread, so that the others
+    have their turns. Raises Invalid with where the text stops being JSON."""
+    try:
+        if len(body) < LONG_BYTES:
+            return load(body)
+        return gevent.get_hub().threadpool.apply(load, (body,))
+    except NotJson as error:
+        raise Invalid(f"The body is not valid JSON: {error}") from error
+
+
 def json_object(fields: set[str]) -> dict[str, Any]:
     """A small JSON object with no other fields than these. Raises Invalid."""
     request.max_content_length = SMALL_BODY_BYTES  # any user may send one, and parsing takes many times its size
-    body = publishing.read_json(partial(exact_json.loads, unique=True), json_body())
+    body = read_json(partial(exact_json.loads, unique=True), json_body())
     if not isinstance(body, dict):
         raise Invalid("The body must be a JSON object.")
     for field in body:

@@ -25,9 +25,9 @@ from pushsvc.partition import Partition
 from pushsvc.web.arguments import json_body
 from pushsvc.web.credentials import identify
 from pushsvc.web.current import service
-from pushsvc.web.events import Connection, stream
 from pushsvc.web.generations import answer_url
 from pushsvc.web.refusing import STREAM_HEADERS
+from pushsvc.web.streams import Connection, stream
 
 MOST_BODY_BYTES: Final = 8 * 2**20  # of a question; it is kept with the answer
 

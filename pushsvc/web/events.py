@@ -1,34 +1,39 @@
-"""GET /events: from a request to a subscriber that has joined the Hub, and a generator that writes for it."""
+"""GET /events: from a request to a subscriber that has joined the Hub."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
-from flask import Response, after_this_request, request
+from flask import Blueprint, Response, request
 from flask.typing import ResponseReturnValue
 
-from pushsvc.delivery.hub import Hub
-from pushsvc.delivery.subscriber import Reason, Subscriber
-from pushsvc.delivery.transports.handover import CLOSES, HELD, UNREAD, HandOver
-from pushsvc.delivery.transports.queued import HangUp, QueuedTransport, discard
-from pushsvc.events import sse
+from pushsvc.delivery.subscriber import Subscriber
+from pushsvc.delivery.transports.queued import QueuedTransport
 from pushsvc.events.encoded import EncodedBatch
-from pushsvc.events.event import ALL, BEGINNING, EventId, checked_topics, user_channel
-from pushsvc.events.proof import with_proof
+from pushsvc.events.event import ALL, BEGINNING, checked_topics, user_channel
 from pushsvc.partition import Partition
 from pushsvc.storage.cursor import Cursor
 from pushsvc.storage.log import Clock
-from pushsvc.storage.tickets import SESSION_SECONDS, Admission
 from pushsvc.web.arguments import choice, stream_cursor, stream_heartbeat, stream_parameters
-from pushsvc.web.cookies import set_cookie
 from pushsvc.web.credentials import admit, identify
 from pushsvc.web.current import service
-from pushsvc.web.refusing import CHUNKED, STREAM_HEADERS, resumable
+from pushsvc.web.refusing import STREAM_HEADERS, resumable
+from pushsvc.web.streams import Connection, Start, opening, start_after, stream
+
+blueprint = Blueprint("events", __name__)
 
 
+@blueprint.get("/events")
 @resumable
 def events() -> ResponseReturnValue:
+    """GET /events: a stream of what the user, all, and the chosen topics hear, from where the client was.
+
+    Answers 200 with text/event-stream (WHATWG HTML section 9.2); HEAD: only the head. Refuses: 400 for a parameter that
+    is wrong, 401 without a good token or ticket, 403 where that may not listen to a channel, 413 for a long body, 429
+    to a user with too many connections, 503 where this worker takes no more, or Redis is away. To an EventSource, 429
+    and 503 are told in a stream (see refusing.py).
+    """
     svc = service()
     if request.method == "HEAD":
         identify()
@@ -63,121 +68,6 @@ def events() -> ResponseReturnValue:
     return stream(partition.hub, connection, outlet, opening(partition, start), admission, start.after)
 
 
-class Connection:
-    """A subscriber that has joined the Hub, and the watch on its client, for as long as a request holds them."""
-
-    def __init__(self, hub: Hub, subscriber: Subscriber, left: Callable[[], None] | None = None) -> None:
-        """`left` is called when the client leaves. Raises Unavailable, or TooManyConnections."""
-        self._hub = hub
-        self.subscriber = subscriber
-        self._client = request.environ.get("gunicorn.socket")
-        self._chunked = CHUNKED.get(request.environ.get("SERVER_PROTOCOL", ""))
-        self._held = True
-        self._handed_over = False
-        self._holders = request.environ.get(HELD, {})
-        self._left = left
-        streams = isinstance(subscriber.outlet, QueuedTransport)  # else another request may follow on the connection
-        self._hang_up = HangUp(self._client, discard if streams else request.environ.get(UNREAD))
-        self._over = False
-        self._holders[self.end] = None
-        after_this_request(self._ends_with)
-        try:
-            self._over = hub.join(subscriber)
-            self._hang_up.watch(self._gone)
-        except BaseException:
-            self.leave()
-            raise
-
-    def _ends_with(self, response: Response) -> Response:
-        """Whatever the answer to the request comes to be, an error as well; also if the client is gone before the first
-        byte, so that no generator starts that could clean up."""
-        response.call_on_close(self.leave)
-        return response
-
-    def _gone(self) -> None:
-        self._hub.connections.end(self.subscriber, Reason.GONE)
-        if self._left is not None:
-            self._left()
-
-    @property
-    def detachable(self) -> bool:
-        """The response can go on without this request's greenlet."""
-        return self._hub.room.detaches and self._client is not None and self._chunked is not None
-
-    def stand(self) -> None:
-        """Nothing can refuse it any more."""
-        self._hub.stand(self.subscriber, over=self._over)
-
-    def hand_over(self) -> HandOver:
-        """Raise this: the Hub goes on with the client's socket."""
-        self._hang_up.unwatch()
-        self._handed_over = True  # the response ends before the Hub has it
-        return HandOver(self._adopted)
-
-    def _adopted(self, client: Any) -> None:
-        self._hub.adopt(self.subscriber, client, chunked=self._chunked is True)
-        self._held = False
-
-    def leave(self) -> None:
-        """The response has ended. Harmless when repeated."""
-        if not self._handed_over:
-            self.end()
-
-    def end(self) -> None:
-        """Nobody will go on with it but the Hub, if that has it. Harmless when repeated."""
-        self._hang_up.unwatch()
-        if self._held:
-            self._hub.leave(self.subscriber)
-        self._holders.pop(self.end, None)
-
-
-def stream(
-    hub: Hub,
-    connection: Connection,
-    outlet: QueuedTransport,
-    head: bytes,
-    admission: Admission | None = None,
-    cursor: EventId | None = None,
-) -> Response:
-    """A response that begins with `head`, and goes on for as long as the connection is held. Who listens was admitted
-    by `admission`; see `begin`."""
-    try:
-        if connection.detachable:
-            request.environ[CLOSES]()  # or a proxy would send its next request on what the Hub is about to close
-        head = with_proof(head, connection.subscriber.proof)
-        response = Response(_stream(hub, connection, outlet, head), headers=STREAM_HEADERS)
-        begin(admission, response, connection.subscriber, cursor)
-        connection.stand()
-        return response
-    except BaseException:
-        connection.leave()
-        raise
-
-
-def _stream(hub: Hub, connection: Connection, outlet: QueuedTransport, head: bytes) -> Iterator[bytes]:
-    yield head
-    yield from hub.listen(connection.subscriber, outlet, detach=connection.detachable)
-    if connection.detachable and not outlet.ended:
-        raise connection.hand_over()
-    if not outlet.whole:
-        outlet.cut()
-
-
-def begin(
-    admission: Admission | None, response: Response, stands: Subscriber | None = None, cursor: EventId | None = None
-) -> None:
-    """Only now that the connection `stands` is a ticket spent: it must not be lost on a refusal. `cursor`: where who
-    repeats this request begins, unless its URL says all about that. Raises Unauthorized, or LostRace."""
-    if admission is None or admission.use is None:
-        return
-    partition = service().of(admission.use.ticket)
-    name = "" if stands is None else partition.streams.name(stands)
-    begun = partition.tickets.begin(admission.use, admission.identity.need_user(), name, cursor)
-    set_cookie(response, begun.cookie_name, begun.cookie, SESSION_SECONDS)
-    if begun.earlier:
-        partition.streams.end(begun.earlier)
-
-
 class _Wish(NamedTuple):
     """What the parameters ask for. `topics` None: those of the ticket."""
 
@@ -202,18 +92,6 @@ def _wish(partition: Partition) -> _Wish:
     )
 
 
-class Start(NamedTuple):
-    """The cursor to replay after, the channels on which the reader never stood, and whether it may have lost something
-    that nobody can name, which is to be said. `ours`: its cursor is, or it has none. `anew`: nor has its user a
-    position, so that only the losses that are known by then tell whether there was one."""
-
-    after: EventId
-    unasked: Sequence[str] = ()
-    lost: bool = False
-    ours: bool = True
-    anew: bool = False
-
-
 def _start(partition: Partition, user: str, channels: Sequence[str], wish: _Wish) -> Start:
     """From its cursor; who has none, or comes back before the first event of a first backlog, where `since` says."""
     if wish.cursor.stands or not wish.cursor.ours:
@@ -236,19 +114,3 @@ def _anew(clock: Clock, channels: Sequence[str]) -> Start:
     if clock.lives.recorded_loss(clock.epoch) is not None:
         return Start(clock.epoch, unasked=channels[1:])
     return Start(BEGINNING, unasked=channels[1:], lost=True)
-
-
-def start_after(cursor: Cursor, channels: Sequence[str]) -> Start:
-    """Where a client goes on that says where it was: after that; if its cursor is not ours, with all that is kept."""
-    if cursor.ours:
-        return Start(cursor.id or BEGINNING)
-    return Start(BEGINNING, unasked=channels, lost=True, ours=False)
-
-
-def opening(partition: Partition, start: Start) -> bytes:
-    """The first bytes of a stream: how soon to reconnect, and the cursor, so that who hears nothing else resumes here.
-
-    To one whose cursor is not ours the gap comes first: the reconnection time stands in that event's block.
-    """
-    retry_ms = partition.hub.connections.retry_ms()
-    return sse.cursor(start.after, retry_ms) if start.ours else sse.retry(retry_ms)

@@ -26,9 +26,9 @@ from pushsvc.storage.tickets import Admission
 from pushsvc.web.arguments import number, stream_cursor, stream_heartbeat, stream_parameters
 from pushsvc.web.credentials import admit, bears_token, identify, same_site
 from pushsvc.web.current import service
-from pushsvc.web.events import Connection, Start, begin, opening, start_after, stream
 from pushsvc.web.links import link
 from pushsvc.web.refusing import STREAM_HEADERS, resumable
+from pushsvc.web.streams import Connection, Start, begin, opening, start_after, stream
 
 DEFAULT_LIMIT: Final = 20
 MOST_LIMIT: Final = 100

@@ -20,7 +20,7 @@ from tests.support.eventsource import until
 from tests.support.stack import ROOT, Stack, alive, command, copied
 
 LOADED_BY_THE_MASTER = "server/worker.py", "config.py"
-LOADED_BY_WORKERS = "web/views.py"
+LOADED_BY_WORKERS = "web/publish.py"
 
 
 @pytest.fixture(scope="module")
@@ -157,13 +157,13 @@ def test_a_reload_is_refused_where_the_new_code_does_not_load(reloaded: Stack) -
         return subprocess.run(check.split(), cwd=reloaded.folder, env=environ, capture_output=True).returncode
 
     assert checked() == 0
-    views = Path(reloaded.folder, "pushsvc", "web", "views.py")
-    text = views.read_text()
-    views.write_text(text + "\nimport something_that_was_not_installed\n")
+    publish = Path(reloaded.folder, "pushsvc", "web", "publish.py")
+    text = publish.read_text()
+    publish.write_text(text + "\nimport something_that_was_not_installed\n")
     try:
         assert checked() != 0
     finally:
-        views.write_text(text)
+        publish.write_text(text)
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd")

@@ -2,46 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import islice
-from typing import Any, Final
+from typing import Any
 
-import gevent
-import orjson
+from flask import Blueprint, request
+from flask.typing import ResponseReturnValue
 
 from pushsvc.auth import Identity
 from pushsvc.errors import Invalid, PushError, TooLarge, Unavailable
 from pushsvc.events import exact_json
 from pushsvc.events.event import Event, Limits, Publication, parse_publication
-from pushsvc.events.exact_json import NotJson
 from pushsvc.storage.log import Receipt
 from pushsvc.storage.partitioned_log import Appender, JoinedReceipt
-
-LONG_BYTES: Final = 262144  # of a body
+from pushsvc.web.arguments import json_body, read_json
+from pushsvc.web.credentials import identify
+from pushsvc.web.current import service
 
 Answer = dict[str, Any]
 
-
-def parse_json(body: bytes) -> Any:
-    """Raises Invalid with where the text stops being JSON."""
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise Invalid(f"The body is not valid JSON: {error}") from error
+blueprint = Blueprint("publish", __name__)
 
 
-def read_json(load: Callable[[bytes], Any], body: bytes) -> Any:
-    """What the body says, by one of `exact_json`'s readers. One that may take long gets a thread, so that the others
-    have their turns. Raises Invalid with where the text stops being JSON."""
-    try:
-        if len(body) < LONG_BYTES:
-            return load(body)
-        return gevent.get_hub().threadpool.apply(load, (body,))
-    except NotJson as error:
-        raise Invalid(f"The body is not valid JSON: {error}") from error
+@blueprint.post("/publish")
+def publish() -> ResponseReturnValue:
+    """POST /publish: append events to the log. A JSON object is one event; an array is a batch, in which each item
+    stands for itself.
+
+    Answers 200: for an event `id` and `duplicate`, or `results` by user if it names `users`; for a batch `results`,
+    each as for an event, or with `error`. Refuses: 400 for an event that is wrong, 401 without a good token, 403 where
+    that may not publish to a channel, 413 for too large an event or batch, 415 for a body that is not JSON, 503 while
+    Redis takes none (the same request can be repeated), 507 where it has no space.
+    """
+    identity = identify()
+    body = json_body()
+    svc = service()
+    return _publish(body, request.headers.get("Idempotency-Key"), identity, svc.log, svc.limits)
 
 
-def publish(body: bytes, header_key: str | None, identity: Identity, log: Appender, limits: Limits) -> Answer:
+def _publish(body: bytes, header_key: str | None, identity: Identity, log: Appender, limits: Limits) -> Answer:
     """The answer to a JSON body: an object is one event, whose refusal is raised; an array is a batch."""
     item = read_json(exact_json.loads_items, body)
     if not isinstance(item, list):

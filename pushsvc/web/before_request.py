@@ -1,0 +1,24 @@
+"""What is done before every request, whatever its path."""
+
+from __future__ import annotations
+
+from flask import Flask
+
+from pushsvc.service import Service
+from pushsvc.web.arguments import check_query
+from pushsvc.web.credentials import revoke_shown
+
+
+def install(app: Flask, service: Service) -> None:
+    """Make `app` check every request's query, and start `service` with the first: gunicorn's other workers do not
+    know it; ours has started it by then."""
+    started = False
+
+    @app.before_request
+    def prepare() -> None:
+        nonlocal started
+        if not started:
+            service.start()
+            started = True
+        check_query()
+        revoke_shown()

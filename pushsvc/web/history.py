@@ -1,0 +1,58 @@
+"""GET /history: what a channel's log keeps, page by page, and the long poll."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from flask import Blueprint, request
+from flask.typing import ResponseReturnValue
+
+from pushsvc.delivery import history
+from pushsvc.delivery.subscriber import Subscriber
+from pushsvc.errors import Invalid
+from pushsvc.events.event import BEGINNING, checked_channel
+from pushsvc.web.arguments import id_argument, number
+from pushsvc.web.credentials import identify
+from pushsvc.web.current import service
+from pushsvc.web.streams import Connection
+
+ANONYMOUS: Final = "*"  # no name: whom the long polls of tokens without a user count for
+
+blueprint = Blueprint("history", __name__)
+
+
+@blueprint.get("/history")
+def read_history() -> ResponseReturnValue:
+    """GET /history: a page of a channel's events in id order, `after` one or `before` one; `wait` (seconds) makes it a
+    long poll.
+
+    Answers 200 with `events`, `next` and, if events after `after` are gone, `gap`. Refuses: 400 for a parameter that is
+    missing or wrong, 401 without a good token, 403 where that may not listen to the channel, 429 to a user with too
+    many long polls, 503 while Redis is away or, to a long poll, where this worker takes no more.
+    """
+    identity = identify()
+    svc = service()
+    if "channel" not in request.args:
+        raise Invalid.field("channel", "is missing.")
+    channel = checked_channel(request.args["channel"])
+    identity.need_subscribe([channel])
+    partition = svc.with_channel(channel, identity.user)
+    log, hub = partition.log, partition.hub
+    after, before = id_argument("after", partition.keys), id_argument("before", partition.keys)
+    limit = number("limit", history.DEFAULT_LIMIT, 1, history.MAX_LIMIT)
+    wait = number("wait", 0, 0, history.MAX_WAIT)
+    if before is not None and after is None:
+        return history.newest_before(log, channel, before, limit)
+    anew = after is None and identity.user is not None and log.standing(identity.user).is_lost
+    answer = history.page_after(log, channel, after, limit, before, anew=anew)
+    if not wait or before is not None or history.says_something(answer):
+        return answer
+    bell = history.Wakeup()
+    subscriber = Subscriber(
+        identity.user or ANONYMOUS, [channel], after or BEGINNING, bell, ack=False, expires=identity.expires
+    )
+    connection = Connection(hub, subscriber)
+    try:
+        return history.await_page_after(log, channel, after, limit, wait, subscriber, bell, anew=anew)
+    finally:
+        connection.leave()

@@ -1,0 +1,41 @@
+"""POST /tickets: what opens a stream for a browser, which can send no token."""
+
+from __future__ import annotations
+
+from flask import Blueprint
+from flask.typing import ResponseReturnValue
+
+from pushsvc.errors import Invalid
+from pushsvc.events.event import checked_name, checked_topics, user_channel
+from pushsvc.storage.tickets import DEFAULT_TTL, MAX_TTL
+from pushsvc.web.arguments import json_object
+from pushsvc.web.credentials import identify
+from pushsvc.web.current import service
+from pushsvc.web.links import link
+
+blueprint = Blueprint("tickets", __name__)
+
+
+@blueprint.post("/tickets")
+def tickets() -> ResponseReturnValue:
+    """POST /tickets: issue a ticket that opens one stream of a user.
+
+    Answers 200 with `ticket`, `expires_in` (seconds), `url` (of the stream) and `cursor` (the newest event of now).
+    Refuses: 400 for a field that is unknown or wrong, 401 without a good token, 403 where the token may not listen to
+    the user or a topic, 415 for a body that is not JSON, 503 while Redis is away.
+    """
+    identity = identify()
+    svc = service()
+    body = json_object({"user", "topics", "ttl"})
+    user = checked_name(body.get("user", identity.user), "user")
+    topics = checked_topics(body.get("topics", []))
+    ttl = body.get("ttl", DEFAULT_TTL)
+    if isinstance(ttl, bool) or not isinstance(ttl, int) or not 1 <= ttl <= MAX_TTL:
+        raise Invalid.field("ttl", f"must be a whole number of seconds from 1 to {MAX_TTL}.")
+    identity.need_subscribe([user_channel(user), *topics])
+    expires = identity.expires if user == identity.user else None
+    partition = svc.of(user)
+    cursor = partition.log.clock().last  # before anything that the asker reads next: see README, "Listen"
+    ticket = partition.tickets.issue(user, topics, ttl, expires)
+    url = link(f"/events?ticket={ticket}")
+    return {"ticket": ticket, "expires_in": ttl, "url": url, "cursor": str(cursor)}

@@ -1,0 +1,55 @@
+"""POST /ack and GET /unread: how far a user has read, and what is left."""
+
+from __future__ import annotations
+
+from flask import Blueprint
+from flask.typing import ResponseReturnValue
+
+from pushsvc.delivery import history
+from pushsvc.errors import Invalid, PushError
+from pushsvc.events.event import EventId
+from pushsvc.web.arguments import json_object
+from pushsvc.web.credentials import identify, prover
+from pushsvc.web.current import service
+
+blueprint = Blueprint("unread", __name__)
+
+
+@blueprint.post("/ack")
+def ack() -> ResponseReturnValue:
+    """POST /ack: move the user's position up to the event `id`; an older id changes nothing.
+
+    The id's proof, if it has a good one, names the user; else the token does.
+    Answers 200 as GET /unread. Refuses: 400 for an id that is none, or is ahead of every event, 401 without a good
+    token, 403 where that names no user, 415 for a body that is not JSON, 503 while Redis is away.
+    """
+    try:
+        given = json_object({"id"}).get("id")
+    except PushError:
+        identify()  # who may not ask is told that first
+        raise
+    user = prover(given) if isinstance(given, str) else None
+    if user is None:
+        user = identify().need_user()
+    if not isinstance(given, str):
+        raise Invalid.field("id", "must be an event id such as 1795229804123-0.")
+    partition = service().of(user)
+    event_id = EventId.parse(partition.keys.own(given))
+    if event_id > partition.log.clock().last:  # it would silence events that are still to come
+        raise Invalid.field("id", "is ahead of every event there is.")
+    partition.log.advance({user: event_id})
+    return _unread(user)
+
+
+@blueprint.get("/unread")
+def unread() -> ResponseReturnValue:
+    """GET /unread: count what the user has not read.
+
+    Answers 200 with `unread` (how many), `id` (the position) and, if some of them are gone, `gap`.
+    Refuses: 401 without a good token, 403 where that names no user, 503 while Redis is away.
+    """
+    return _unread(identify().need_user())
+
+
+def _unread(user: str) -> ResponseReturnValue:
+    return history.unread(service().of(user).log, user)
