@@ -71,7 +71,7 @@ def create_app(settings: Settings) -> Flask:
         settings=settings,
         secret=secret,
         limits=Limits(settings.max_event_bytes, settings.max_batch),
-        room=shared.room,
+        capacity=shared.capacity,
         partitions=tuple(partitions),
         model=shared.model,
         log=partitions[0].log if count == 1 else PartitionedLog([each.log for each in partitions]),

@@ -47,7 +47,7 @@ class Shared:
     settings: Settings
     secret: str
     worker_id: str
-    room: Capacity
+    capacity: Capacity
     model: Model
     full: Callable[[], bool]
 
@@ -192,7 +192,7 @@ def make_partition(url: str, keys: Keys, shared: Shared) -> Partition:
         presence,
         lambda ear: PubSub(client, store, worker_id, ear),
         called=called,
-        room=shared.room,
+        capacity=shared.capacity,
     )
     tickets = Tickets(store, shared.secret, settings.leeway_seconds)
     return Partition(

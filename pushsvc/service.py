@@ -28,7 +28,7 @@ class Service:
     settings: Settings
     secret: str
     limits: Limits
-    room: Capacity
+    capacity: Capacity
     partitions: tuple[Partition, ...]
     model: Model
     log: Appender  # of all partitions, for publishers
@@ -67,7 +67,7 @@ class Service:
 
     def drain(self, seconds: float) -> None:
         """Take no more connections, and let all go over `seconds`."""
-        self.room.draining = True
+        self.capacity.stop_accepting()
         self._with_each(lambda partition: partition.lifetimes.drain(seconds))
 
     def end_all(self) -> None:
@@ -89,6 +89,6 @@ class Service:
 
     def unready(self) -> str | None:
         """Why this worker should get no traffic; None: it should."""
-        if self.room.leaving or self.room.draining:
+        if self.capacity.stopping:
             return "This worker is stopping."
         return self.health.unready()

@@ -45,11 +45,11 @@ class Hub(PubSubListener):
         make_bus: Callable[[PubSubListener], PubSub],
         *,
         called: Callable[[str], None],
-        room: Capacity,
+        capacity: Capacity,
     ) -> None:
         """`called` with what another worker has to tell this one."""
         self._called = called
-        self.room = room
+        self.capacity = capacity
         self.connections = connections
         self.bus = make_bus(self)
         self.loop = Loop("hub", self._tidy, expected=())
@@ -71,7 +71,7 @@ class Hub(PubSubListener):
 
         Raises Unavailable, or TooManyConnections.
         """
-        self.room.check()
+        self.capacity.check()
         try:
             self.connections.enter(subscriber)
             over = self._presence.enter(subscriber)

@@ -60,8 +60,9 @@ class PushWorker(HttpWorker):
     def run(self) -> None:
         self._stopping = stopping = gevent.event.Event()
         service = self._service
-        self._limit_connections(service.room)
-        service.room.detaches = not self.cfg.is_ssl and self.cfg.protocol == "http"  # else bytes are not what they seem
+        self._limit_connections(service.capacity)
+        if not self.cfg.is_ssl and self.cfg.protocol == "http":  # else bytes are not what they seem
+            service.capacity.allow_detaching()
         service.start()
         if self.age == 1 and MARK not in os.environ:  # gunicorn was started by hand: nobody has looked yet
             service.look_aside()
@@ -70,7 +71,7 @@ class PushWorker(HttpWorker):
         self._servers = servers = [self._serve(listener) for listener in self.sockets]
         try:
             self._work(service, stopping)
-            relieved = not service.room.leaving
+            relieved = not service.capacity.leaving
             if not relieved:
                 self._stay(LAME_DUCK_SECONDS)
                 self._refuse()
@@ -119,16 +120,17 @@ class PushWorker(HttpWorker):
             gevent.sleep(STEP_SECONDS / 2)
 
     @staticmethod
-    def _limit_connections(room: Capacity) -> None:
+    def _limit_connections(capacity: Capacity) -> None:
         descriptors = raise_descriptor_limit()
-        wanted, room.most = room.most, most_connections(room.most, descriptors)
+        wanted = capacity.most
+        capacity.limit(most_connections(wanted, descriptors))
         if descriptors < wanted:
             logger.warning(
                 "PUSHSVC_MAX_CONNECTIONS is %d, but this process may open %d files: it will take %d connections; "
                 "raise the limit (ulimit -n, LimitNOFILE=)",
                 wanted,
                 descriptors,
-                room.most,
+                capacity.most,
             )
 
     def _finish(self, service: Service, servers: list[StreamServer]) -> None:
@@ -157,7 +159,7 @@ class PushWorker(HttpWorker):
 
     @staticmethod
     def _busy(service: Service, servers: list[StreamServer]) -> bool:
-        return bool(len(service.room) or service.generating or any(server.pool for server in servers))
+        return bool(len(service.capacity) or service.generating or any(server.pool for server in servers))
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         """SIGTERM: if nobody takes over, not ready from this moment; on a reload, once others are ready."""
@@ -169,7 +171,7 @@ class PushWorker(HttpWorker):
             return
         if not awaits_next:
             self._left_at = self._left_at or time.monotonic()
-            self._service.room.leaving = True
+            self._service.capacity.announce_stop()
         self._stopping.set()
 
     def handle_quit(self, sig: int, frame: Any) -> None:
@@ -188,4 +190,4 @@ class PushWorker(HttpWorker):
     def _refuse(self) -> None:
         """Take nothing new: not ready, and each answer says that its connection ends with it."""
         self.alive = False
-        self._service.room.draining = True
+        self._service.capacity.stop_accepting()

@@ -60,7 +60,7 @@ def generations() -> ResponseReturnValue:
 def _at(user: str) -> Partition:
     """Raises Unavailable if this worker takes no more connections."""
     svc = service()
-    svc.room.check()
+    svc.capacity.check()
     return svc.of(user)
 
 

@@ -33,7 +33,7 @@ def resumable(view: Callable[..., ResponseReturnValue]) -> Callable[..., Respons
     @wraps(view)
     def answer(**names: str) -> ResponseReturnValue:
         try:
-            service().room.check()
+            service().capacity.check()
             if (request.content_length or 0) > MOST_SAID_BYTES:
                 raise TooLarge(f"A body means nothing here; it may be of {MOST_SAID_BYTES} bytes.")
             return _of_one_ticket(view, names)

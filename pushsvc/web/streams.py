@@ -61,7 +61,7 @@ class Connection:
     @property
     def detachable(self) -> bool:
         """The response can go on without this request's greenlet."""
-        return self._hub.room.detaches and self._client is not None and self._chunked is not None
+        return self._hub.capacity.detaches and self._client is not None and self._chunked is not None
 
     def stand(self) -> None:
         """Nothing can refuse it any more."""

@@ -162,7 +162,7 @@ class Lab:
         self.service: Service = app.extensions[EXTENSION]
         self.partition = self.service.partitions[0]
         self.connections = self.partition.hub.connections
-        self.service.room.detaches = True
+        self.service.capacity.allow_detaching()
         listener = socket.create_server(("127.0.0.1", 0))
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # as the connections that it accepts have it
         self.address = listener.getsockname()

@@ -107,14 +107,14 @@ def fall_behind(lab: Lab, user: str) -> Client:
 
 
 def with_a_greenlet(lab: Lab, user: str) -> Client:
-    lab.service.room.detaches = False
+    lab.service.capacity.allow_detaching(allowed=False)
     try:
         client = arrive(lab, user)
         with TRACER.arm():
             client.close()
             until(lambda: lab.subscriber(user) is None, MOMENT)
     finally:
-        lab.service.room.detaches = True
+        lab.service.capacity.allow_detaching()
     return client
 
 

@@ -199,7 +199,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Hub:
     connections = Connections(
         nothing, lambda subscriber: None, heartbeat_seconds=15, retry_seconds=2, send_buffer_bytes=65536, poll=EpollPoll
     )
-    return Hub(nothing, connections, nothing, lambda ear: nothing, called=print, room=Capacity(10, lambda: 0))
+    return Hub(nothing, connections, nothing, lambda ear: nothing, called=print, capacity=Capacity(10, lambda: 0))
 
 
 def settled(hub: Hub, end: socket.socket) -> tuple[int, Subscriber]:
