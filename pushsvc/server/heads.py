@@ -14,7 +14,9 @@ LONGEST_LINE: Final = 128 * 1024  # bytes, of the request line, and of a header 
 LONGEST_HEAD: Final = 4 * LONGEST_LINE
 MOST_FIELDS: Final = 256
 _LINE: Final = re.compile(rb"(?:\r\n)?([A-Z]+) ([^ ?\r\n]*)([^\r\n]*)")
-_STREAMS: Final = re.compile(r"/(events|v1/generations/([^/]+/)?events)")
+_PATHS: Final = r"/(events|v1/generations/([^/ ?]+/)?events)"  # of streams, also behind PUBLIC_URL's path
+_STREAMS: Final = re.compile(_PATHS)
+_OPENS: Final = re.compile(rb"GET (/[^ ?]*)?" + _PATHS.encode() + rb"[ ?]")
 
 
 class Head(NamedTuple):
@@ -35,6 +37,11 @@ class Head(NamedTuple):
         """It gives up for good at any status but 200."""
         listens = self.method == "GET" and "text/event-stream" in self.accept.lower()
         return listens and _STREAMS.search(self.path) is not None
+
+
+def opens_stream(first: bytes) -> bool:
+    """Tell whether a request that begins with these bytes asks for a stream."""
+    return _OPENS.match(first) is not None
 
 
 class BoundedRequest(Request):

@@ -17,7 +17,7 @@ from gunicorn.workers.ggevent import GeventWorker
 
 from pushsvc.concurrency.throttle import TickThrottle
 from pushsvc.delivery.transports.handover import CLOSES, HELD, UNREAD, HandOver
-from pushsvc.server.heads import BoundedRequest, head_of
+from pushsvc.server.heads import BoundedRequest, head_of, opens_stream
 from pushsvc.server.keepalive import HEAD_SECONDS, Idle, KeepAlive, KeptConnection
 from pushsvc.server.unanswered import answer_to, is_bug
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from pushsvc.service import Service
 
 NEWCOMERS: Final = 5  # connections accepted, and streams begun, in one turn of the event loop
-_STREAM: Final = b"GET /events"
 SKIPPED_BYTES: Final = 65536  # at a time
 LINGER_SECONDS: Final = 0.5  # for a client that still sends when its request is refused
 
@@ -77,7 +76,7 @@ class HttpWorker(GeventWorker):
         """Gunicorn serves a connection in here. A crowd's first requests may all arrive in one turn of the loop."""
         kept = self._kept[gevent.getcurrent()] = KeptConnection(client)
         try:
-            if self._await_request(kept).startswith(_STREAM):
+            if opens_stream(self._await_request(kept)):
                 self._newcomers.wait()  # others, such as publishers, do not wait behind listeners that come back
             super().handle(listener, client, address)
         except (Idle, OSError):  # nobody asked anything, or who did is gone

@@ -13,7 +13,7 @@ import gevent.socket
 from gevent.monkey import get_original
 
 HEAD_SECONDS: Final = 30  # from a request's first byte to the end of its head
-_PEEKED_BYTES: Final = 16
+PEEKED_BYTES: Final = 256  # enough for the path of a stream
 _poll: Final = get_original("select", "poll")  # does not wait in gevent's loop
 
 
@@ -54,7 +54,7 @@ class KeptConnection:
             if pending is not None:
                 self.heard = True
                 return b""
-            first: bytes = self._client.recv(_PEEKED_BYTES, socket.MSG_PEEK)
+            first: bytes = self._client.recv(PEEKED_BYTES, socket.MSG_PEEK)
             blank = len(first) - len(first.lstrip(b"\r\n"))  # before a request line: RFC 9112 section 2.2
             if blank:
                 self._client.recv(blank)
