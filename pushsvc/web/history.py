@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+import secrets
 
 from flask import Blueprint, request
 from flask.typing import ResponseReturnValue
@@ -15,8 +15,6 @@ from pushsvc.web.arguments import id_argument, number
 from pushsvc.web.credentials import identify
 from pushsvc.web.current import service
 from pushsvc.web.streams import Connection
-
-ANONYMOUS: Final = "*"  # no name: whom the long polls of tokens without a user count for
 
 blueprint = Blueprint("history", __name__)
 
@@ -49,10 +47,16 @@ def read_history() -> ResponseReturnValue:
         return answer
     bell = history.Wakeup()
     subscriber = Subscriber(
-        identity.user or ANONYMOUS, [channel], after or BEGINNING, bell, ack=False, expires=identity.expires
+        identity.user or _nobody(), [channel], after or BEGINNING, bell, ack=False, expires=identity.expires
     )
     connection = Connection(hub, subscriber)
     try:
         return history.await_page_after(log, channel, after, limit, wait, subscriber, bell, anew=anew)
     finally:
         connection.leave()
+
+
+def _nobody() -> str:
+    """A name that no user can have, for one long poll of a token without `sub`: backends poll as much as they like, and
+    one user's cap is not for all of them together."""
+    return f"*{secrets.token_hex(8)}"

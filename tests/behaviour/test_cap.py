@@ -144,6 +144,29 @@ def test_where_nobody_gives_way_the_newcomer_is_refused_for_now(capped: Stack, u
         each.join()
 
 
+def test_tokens_without_a_user_have_no_cap_together(capped: Stack, user: str) -> None:
+    """Those are backends'; one user's cap is for none of them."""
+
+    def counts() -> list[object]:
+        return list[object](capped.redis.keys(r"*conns:\**"))
+
+    channel, answers = f"topic:{user}", list[httpx.Response]()
+    token = capped.bearer(subscribe=[channel])
+    polls = [
+        threading.Thread(target=lambda: answers.append(poll(capped, token, channel, capped.url)))
+        for _ in range(2 * CAP)
+    ]
+    for each in polls:
+        each.start()
+    until(lambda: len(counts()) == 2 * CAP, "the long polls")
+    capped.publish(topic=user)
+    for each in polls:
+        each.join()
+    assert [answer.status_code for answer in answers] == [200] * 2 * CAP
+    assert all(answer.json()["events"] for answer in answers)
+    until(lambda: not counts(), "that nothing is left of them")
+
+
 def test_listeners_of_an_answer_end_nobody(capped: Stack, user: str) -> None:
     question = {"model": "mock", "messages": [{"role": "user", "content": "?" * 2000}]}
     begun = capped.post("/v1/generations", question, capped.bearer(user)).json()
