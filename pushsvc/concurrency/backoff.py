@@ -1,25 +1,43 @@
-"""Waiting for what is away for a moment."""
+"""Pauses that grow from one failed try to the next."""
 
 from __future__ import annotations
 
 import time
 from typing import Final
 
-FIRST_PAUSE: Final = 0.05  # seconds, doubled up to
+FIRST_PAUSE: Final = 0.05  # seconds between the first two tries that a `Retries` allows, doubled up to
 LONGEST_PAUSE: Final = 0.5
 
 
 class Backoff:
-    """The pauses between tries, of so many seconds in all."""
+    """Pauses in seconds: the first is `first`, each next one twice as long, up to `longest`."""
+
+    def __init__(self, first: float, longest: float) -> None:
+        self._first = first
+        self._longest = longest
+        self._pause = first
+
+    def next_pause(self) -> float:
+        """The pause after a failure. Sleeping is left to the caller."""
+        pause, self._pause = self._pause, min(2 * self._pause, self._longest)
+        return pause
+
+    def reset(self) -> None:
+        """Begin again with the first pause, after a success."""
+        self._pause = self._first
+
+
+class Retries:
+    """Tries of one thing, with growing pauses between them, for at most `seconds` in all."""
 
     def __init__(self, seconds: float) -> None:
         self._until = time.monotonic() + seconds
-        self._pause = FIRST_PAUSE
+        self._backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
 
     def wait(self) -> bool:
-        """False: it has been long enough."""
-        if time.monotonic() + self._pause > self._until:
+        """Sleep before the next try. Returns False, at once, if its time would be over by then."""
+        pause = self._backoff.next_pause()
+        if time.monotonic() + pause > self._until:
             return False
-        time.sleep(self._pause)
-        self._pause = min(2 * self._pause, LONGEST_PAUSE)
+        time.sleep(pause)
         return True

@@ -9,6 +9,7 @@ from typing import Final
 
 import gevent
 
+from pushsvc.concurrency.backoff import Backoff
 from pushsvc.errors import NoRights
 
 logger = logging.getLogger(__name__)
@@ -34,7 +35,7 @@ class Loop:
         self.refused: NoRights | None = None  # what it failed for last, if it was that
         self._body = body
         self._expected = expected
-        self._pause = FIRST_PAUSE
+        self._backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
         self._greenlet: gevent.Greenlet | None = None
 
     def start(self) -> None:
@@ -49,22 +50,23 @@ class Loop:
 
     def well(self) -> None:
         self.healthy, self.refused = True, None
-        self._pause = FIRST_PAUSE
+        self._backoff.reset()
 
     def _run(self) -> None:
         while True:
             try:
                 self._body(self)
                 logger.error("loop %s ended; restarting", self.name)
+                pause = self._backoff.next_pause()
             except Exception as error:  # whatever it is, the loop must come back
+                pause = self._backoff.next_pause()
                 self.refused = error if isinstance(error, NoRights) else None
                 bug = not isinstance(error, self._expected)
-                line = f"loop {self.name}: {error}; restarting in {self._pause:.1f} s"
-                if bug or is_news(line, REMIND_SECONDS if self._pause == LONGEST_PAUSE else SAME_SECONDS):
+                line = f"loop {self.name}: {error}; restarting in {pause:.1f} s"
+                if bug or is_news(line, REMIND_SECONDS if pause == LONGEST_PAUSE else SAME_SECONDS):
                     logger.error("%s", line, exc_info=bug)
             self.healthy = False
-            gevent.sleep(self._pause)
-            self._pause = min(self._pause * 2, LONGEST_PAUSE)
+            gevent.sleep(pause)
 
 
 _told: Final[dict[str, float]] = {}  # when each line was logged last, monotonic

@@ -10,6 +10,7 @@ from typing import Any, Final, Protocol
 import gevent
 import gevent.event
 
+from pushsvc.concurrency.backoff import Backoff
 from pushsvc.concurrency.loops import Loop
 from pushsvc.errors import Unavailable, WrongType
 from pushsvc.llm.outcome import Ending
@@ -60,17 +61,16 @@ class GenerationWriter:
         self._wake.set()
 
     def _work(self, loop: Loop) -> None:
-        pause = FIRST_PAUSE
+        backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
         while True:
             loop.well()
             self._wake.wait()
             self._wake.clear()
             speakers, self._waiting = self._waiting, {}
             if self._write(list(speakers)):
-                pause = FIRST_PAUSE
+                backoff.reset()
             else:
-                gevent.sleep(pause)
-                pause = min(2 * pause, LONGEST_PAUSE)
+                gevent.sleep(backoff.next_pause())
 
     def _write(self, speakers: list[Writable]) -> bool:
         """False: Redis did not take everything; it will be asked again."""

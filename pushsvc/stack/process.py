@@ -8,13 +8,15 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from pushsvc.concurrency.backoff import Backoff
 from pushsvc.terminal import say
 
 STEADY_SECONDS: Final = 5.0  # a part that lived so long starts again at once, others with growing pauses
+FIRST_PAUSE: Final = 0.1  # seconds, doubled up to
 LONGEST_PAUSE: Final = 5.0
 _PR_SET_PDEATHSIG: Final = 1  # prctl(2)
 
@@ -33,7 +35,7 @@ class ManagedProcess:
     folder: Path | None = None  # to run in, if not ours
     process: subprocess.Popen[bytes] | None = None
     _started: float = 0.0
-    _pause: float = 0.0
+    _backoff: Backoff = field(default_factory=lambda: Backoff(FIRST_PAUSE, LONGEST_PAUSE))
     _due: float = 0.0
 
     def start(self) -> None:
@@ -56,9 +58,11 @@ class ManagedProcess:
                 return
             say(f"{self.name} ended with status {self.process.returncode}; starting it again")
             self._end_group()
-            steady = now - self._started > STEADY_SECONDS
-            self._pause = 0.0 if steady else min(max(self._pause * 2, 0.1), LONGEST_PAUSE)
-            self._due = now + self._pause
+            self._due = now
+            if now - self._started > STEADY_SECONDS:
+                self._backoff.reset()
+            else:
+                self._due += self._backoff.next_pause()
             self.process = None
         if now >= self._due:
             try:

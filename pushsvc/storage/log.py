@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from pushsvc.concurrency.backoff import Backoff
+from pushsvc.concurrency.backoff import Retries
 from pushsvc.errors import NotApplied, PushError, Unavailable, WrongType
 from pushsvc.events import sse
 from pushsvc.events.event import BEGINNING, Event, EventId
@@ -99,12 +99,12 @@ class EventLog:
         if self._store.evicts:  # nothing is acknowledged that may vanish without a word
             return [Unavailable(self._store.evicts, retry_after=EVICTS_SECONDS)] * len(events)
         receipts: list[Receipt | PushError] = [_NOT_YET] * len(events)
-        patience = Backoff(PATIENCE_SECONDS)
+        retries = Retries(PATIENCE_SECONDS)
         while True:
             waiting = [number for number, receipt in enumerate(receipts) if isinstance(receipt, NotApplied)]
             for number, receipt in zip(waiting, self._append_now([events[n] for n in waiting]), strict=True):
                 receipts[number] = receipt
-            if not any(isinstance(receipt, NotApplied) for receipt in receipts) or not patience.wait():
+            if not any(isinstance(receipt, NotApplied) for receipt in receipts) or not retries.wait():
                 return receipts
 
     def _append_now(self, events: Sequence[Event]) -> list[Receipt | PushError]:
