@@ -23,6 +23,7 @@ from pushsvc.stack.probes import valkey_ready
 from pushsvc.stack.valkey import server_command
 from pushsvc.storage.log import EventLog
 from pushsvc.storage.redis.client import RedisClient, connect
+from pushsvc.storage.retention import Retention
 
 TURNS: Final = 15
 TURN_SECONDS: Final = 0.4
@@ -38,7 +39,7 @@ def serving(folder: Path, durability: Literal["everysec", "always"]) -> Iterator
             assert server.poll() is None, "the server does not start"
             time.sleep(0.05)
         with connect(f"unix://{socket_path(settings.data_dir)}") as client:
-            yield EventLog(RedisClient(client), keep_events=1000, keep_seconds=3600, dedupe_seconds=60)
+            yield EventLog(RedisClient(client), Retention(keep_events=1000, keep_seconds=3600, dedupe_seconds=60))
     finally:
         server.terminate()
         server.wait()

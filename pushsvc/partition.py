@@ -33,6 +33,7 @@ from pushsvc.storage.redis.fencing import Fence
 from pushsvc.storage.redis.keys import Keys
 from pushsvc.storage.redis.pubsub import PubSub
 from pushsvc.storage.redis.topology import failover
+from pushsvc.storage.retention import Retention
 from pushsvc.storage.tickets import Tickets
 
 logger = logging.getLogger(__name__)
@@ -151,12 +152,8 @@ def make_partition(url: str, keys: Keys, shared: Shared) -> Partition:
     succession = Fence(keys, Acknowledged(Journal(settings.data_dir, keys.clock, worker_id)))
     client = connect(url, succession.handshake, keys, settings.redis_password_file)
     store = RedisClient(client, keys, succession, wait_replicas=settings.wait_replicas)
-    kept = {
-        "keep_events": settings.keep_events,
-        "keep_seconds": settings.keep_seconds,
-        "dedupe_seconds": settings.dedupe_seconds,
-    }
-    log = EventLog(store, **kept)
+    retention = Retention.from_settings(settings)
+    log = EventLog(store, retention)
     presence = Presence(
         store,
         worker_id,
@@ -164,7 +161,7 @@ def make_partition(url: str, keys: Keys, shared: Shared) -> Partition:
         lambda name: streams.giving_way(name),
         lambda name, began: streams.oust(name, began),
     )
-    records = Records(store, log, worker_id, **kept, most_per_user=settings.llm_max_generations_per_user)
+    records = Records(store, log, worker_id, retention, most_per_user=settings.llm_max_generations_per_user)
     generations = _make_generations(store, records, presence, shared)
 
     def left(subscriber: Subscriber) -> None:

@@ -28,6 +28,7 @@ from pushsvc.storage.redis.keys import Keys
 from pushsvc.storage.redis.pipeline import AutoPipeline
 from pushsvc.storage.redis.scripts import Command, Script
 from pushsvc.storage.redis.subscription import batches, subscription
+from pushsvc.storage.retention import Retention
 from pushsvc.storage.tickets import Evidence, Tickets
 
 _SHARED: Final = ("clock", "epoch", "loss", "server", "producers")  # keys that are not of one user or worker
@@ -139,7 +140,7 @@ def rehearse(client: redis.Redis, keys: Keys, succession: Fence, settings: Setti
     try:
         stage.connect_all()
         ear.connect()
-        log = _log(stage, settings)
+        log = EventLog(stage, Retention.from_settings(settings))
         _listen(ear, stage, log, user)
         try:
             _work(stage, log, settings, user, ear)
@@ -188,15 +189,6 @@ class _Ear:
             raise Refused(what, message)
 
 
-def _log(store: RedisClient, settings: Settings) -> EventLog:
-    return EventLog(
-        store,
-        keep_events=settings.keep_events,
-        keep_seconds=settings.keep_seconds,
-        dedupe_seconds=settings.dedupe_seconds,
-    )
-
-
 def _listen(ear: _Ear, stage: _Stage, log: EventLog, user: str) -> None:
     """What is announced on a channel of the service's own must come back."""
     keys = stage.keys
@@ -240,10 +232,7 @@ def _work(store: RedisClient, log: EventLog, settings: Settings, user: str, ear:
 
 
 def _answer(store: RedisClient, log: EventLog, user: str, worker: str, settings: Settings) -> None:
-    records = Records(
-        store, log, worker, most_per_user=1, keep_events=settings.keep_events, keep_seconds=settings.keep_seconds,
-        dedupe_seconds=settings.dedupe_seconds,
-    )  # fmt: skip
+    records = Records(store, log, worker, Retention.from_settings(settings), most_per_user=1)
     try:
         generation, _ = records.begin(user, b"{}", cancels=False, key="check")
         store.one(records.say([PendingFrames(generation, 1, [b"data: check\n\n"])]))

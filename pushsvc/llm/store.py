@@ -20,6 +20,7 @@ from pushsvc.llm.record import FIELDS, Record
 from pushsvc.storage.log import EventLog
 from pushsvc.storage.redis.client import RedisClient
 from pushsvc.storage.redis.scripts import Command, Script
+from pushsvc.storage.retention import Retention
 
 _BEGIN: Final = Script("begin", after="log")
 _SAY: Final = Script("say", after="log")
@@ -52,10 +53,8 @@ class Records:
         store: RedisClient,
         log: EventLog,
         worker_id: str,
+        retention: Retention,
         *,
-        keep_events: int,
-        keep_seconds: int,
-        dedupe_seconds: int,
         most_per_user: int,
     ) -> None:
         """`most_per_user`: how many of a user's may run at a time."""
@@ -63,16 +62,14 @@ class Records:
         self._keys = store.keys
         self._log = log
         self._worker_id = worker_id
-        self._keep_events = keep_events
-        self._keep_seconds = keep_seconds
-        self._dedupe_seconds = dedupe_seconds
+        self._retention = retention
         self._most_per_user = most_per_user
 
     def begin(self, user: str, request: bytes, *, cancels: bool, key: str | None) -> tuple[str, bool]:
         """A new generation of this worker's, as (id, True); or with a key that was used before (that one, False).
 
         Raises TooManyGenerations."""
-        keys = self._keys
+        keys, retention = self._keys, self._retention
         new = keys.draw(lambda: f"gen_{secrets.token_hex(12)}")
         names = [*self._log_keys(answers_channel(user)), keys.generation(new), keys.generations(user)]
         names += [keys.running(user), keys.generating(self._worker_id), keys.producers]
@@ -81,9 +78,9 @@ class Records:
             keyed = [] if key is None else [keys.generation_key(user, key), keys.generation(first)]
             word, *ids = self._store.one(
                 _BEGIN.call(
-                    names + keyed, new, self._worker_id, self._keep_seconds, self._keep_events, self._most_per_user,
-                    self._dedupe_seconds, first, _news(new, RUNNING), FEED_SECONDS, FORGOTTEN_AT_ONCE,
-                    "user", user, "request", request, "cancels", int(cancels),
+                    names + keyed, new, self._worker_id, retention.keep_seconds, retention.keep_events,
+                    self._most_per_user, retention.dedupe_seconds, first, _news(new, RUNNING), FEED_SECONDS,
+                    FORGOTTEN_AT_ONCE, "user", user, "request", request, "cancels", int(cancels),
                 )
             )  # fmt: skip
             if word == b"other":
@@ -131,7 +128,7 @@ class Records:
         for each in words:
             names += (self._keys.generation(each.id), *self._log_keys(answer_channel(each.id))[2:])
             said += (each.number, len(each.frames), *each.frames)
-        return _SAY.call(names, self._keep_seconds, *said)
+        return _SAY.call(names, self._retention.keep_seconds, *said)
 
     def finish(self, last: PendingFrames, user: str, ending: Ending, worker: str, *, ours: bool) -> Command:
         """The command that appends the last words and the ending. It answers the state that the generation has now."""
@@ -139,8 +136,8 @@ class Records:
         names += [self._keys.generating(worker), *self._log_keys(answers_channel(user))[2:], self._keys.running(user)]
         frames = [*last.frames, *ending.frames()]
         return _FINISH.call(
-            names, int(ours), self._keep_seconds, ending.state, last.id, _news(last.id, ending.state), FEED_SECONDS,
-            len(frames), *frames, "worker", worker, *ending.fields(),
+            names, int(ours), self._retention.keep_seconds, ending.state, last.id, _news(last.id, ending.state),
+            FEED_SECONDS, len(frames), *frames, "worker", worker, *ending.fields(),
         )  # fmt: skip
 
     def end(self, record: Record, ending: Ending) -> str:
@@ -229,7 +226,7 @@ class Records:
     def _keep(self, generation_id: str, field: str, value: bytes) -> None:
         """As long as its record. If that is gone by now, this must not stay for ever either."""
         name = self._keys.generation(generation_id)
-        self._store.execute([("HSET", name, field, value), ("EXPIRE", name, self._keep_seconds, "NX")])
+        self._store.execute([("HSET", name, field, value), ("EXPIRE", name, self._retention.keep_seconds, "NX")])
 
     def tell(self, worker: str, word: str) -> None:
         """Have a worker hear a word: the name of a generation to look at, or what streams.py says."""

@@ -16,6 +16,7 @@ from pushsvc.storage.redis.epochs import EpochHistory, Hole, lose
 from pushsvc.storage.redis.fencing import Fenced
 from pushsvc.storage.redis.refusals import refusal
 from pushsvc.storage.redis.scripts import Command, Script
+from pushsvc.storage.retention import Retention
 
 logger = logging.getLogger(__name__)
 
@@ -23,10 +24,6 @@ _APPEND: Final = Script("append", after="log")
 _CLOCK: Final = Script("clock")
 _COUNT: Final = Script("count")
 _ADVANCE: Final = Script("advance")
-
-# A channel's tail outlives its events, so that a client that comes back later still learns whether it missed any.
-TAIL_EXTRA_SECONDS: Final = 30 * 86400
-
 
 PATIENCE_SECONDS: Final = 3.0  # how long a publish waits for a Redis that restarts, or moves
 EVICTS_SECONDS: Final = 5  # when to come back to a Redis that an operator has to set right
@@ -85,12 +82,10 @@ class EventLog:
     """Delivery contract: an event that `append` returned a receipt for is in the log, and every reader that asks
     for what is after an earlier cursor gets it, until it is trimmed, expires or its ttl ends."""
 
-    def __init__(self, store: RedisClient, *, keep_events: int, keep_seconds: int, dedupe_seconds: int) -> None:
+    def __init__(self, store: RedisClient, retention: Retention) -> None:
         self._store = store
         self._keys = store.keys
-        self._keep_events = keep_events
-        self._keep_seconds = keep_seconds
-        self._dedupe_seconds = dedupe_seconds
+        self._retention = retention
         self.acknowledged = store.succession.acknowledged
 
     def append(self, events: Sequence[Event]) -> list[Receipt | PushError]:
@@ -121,14 +116,15 @@ class EventLog:
         return receipts
 
     def _append_command(self, event: Event) -> Command:
+        retention = self._retention
         return _APPEND.call(
             self._names(event),
             sse.frame(event.name, event.data),
-            self._keep_events,
-            self._keep_seconds,
-            self._keep_seconds + TAIL_EXTRA_SECONDS,
+            retention.keep_events,
+            retention.keep_seconds,
+            retention.tail_seconds,
             event.ttl or 0,
-            self._dedupe_seconds,
+            retention.dedupe_seconds,
         )
 
     def _names(self, event: Event) -> list[str]:
@@ -171,7 +167,7 @@ class EventLog:
         succession = self._store.succession
         if epoch != succession.lives.raw:
             succession.follow(EpochHistory(epoch))
-        return Clock(succession.lives, EventId.from_redis(last), now, now - self._keep_seconds * 1000)
+        return Clock(succession.lives, EventId.from_redis(last), now, now - self._retention.keep_seconds * 1000)
 
     @property
     def all_lost(self) -> bool:
@@ -194,7 +190,7 @@ class EventLog:
     def lose(self, hole: Hole) -> None:
         """Note it: whoever comes back from before shall be told; and who brings no cursor, as long as what was lost
         would have been kept."""
-        self._store.one(lose(self._keys, hole, self._keep_seconds))
+        self._store.one(lose(self._keys, hole, self._retention.keep_seconds))
         if hole[0] == BEGINNING:
             self._store.succession.all_lost = False
 
@@ -249,5 +245,4 @@ class EventLog:
         """Move users' positions forward; one that is already further stays."""
         names = [self._keys.position(user) for user in positions]
         # As long as the tails: without a position, what has expired since would look like a loss.
-        seconds = self._keep_seconds + TAIL_EXTRA_SECONDS
-        self._store.one(_ADVANCE.call(names, seconds, *map(str, positions.values())))
+        self._store.one(_ADVANCE.call(names, self._retention.tail_seconds, *map(str, positions.values())))

@@ -17,6 +17,7 @@ from pushsvc.llm.store import Records
 from pushsvc.storage.log import EventLog
 from pushsvc.storage.redis.client import RedisClient, connect
 from pushsvc.storage.redis.keys import ALONE as keys
+from pushsvc.storage.retention import Retention
 from tests.behaviour.test_completions import ASK, data, text
 from tests.conftest import Start
 from tests.support.eventsource import EventSource, Message, Parser, until
@@ -595,8 +596,8 @@ def test_what_is_packed_is_told_as_before(answering: Stack, user: str, model: Mo
 
     before = told()
     store = RedisClient(connect(f"unix://{answering.data_dir}/valkey.sock"))
-    kept = {"keep_events": 10, "keep_seconds": 3600, "dedupe_seconds": 60}
-    Records(store, EventLog(store, **kept), "test", **kept, most_per_user=1).pack(begun["id"])
+    kept = Retention(keep_events=10, keep_seconds=3600, dedupe_seconds=60)
+    Records(store, EventLog(store, kept), "test", kept, most_per_user=1).pack(begun["id"])
     channel = f"answer:{begun['id']}"
     assert not answering.redis.exists(keys.log(channel), keys.tail(channel))
     assert told() == before

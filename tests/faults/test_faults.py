@@ -24,6 +24,7 @@ from pushsvc.storage import log as eventlog
 from pushsvc.storage.log import EventLog, Receipt
 from pushsvc.storage.redis.client import RedisClient, connect
 from pushsvc.storage.redis.keys import ALONE as keys
+from pushsvc.storage.retention import Retention
 from tests.conftest import Start
 from tests.support.eventsource import until
 from tests.support.stack import Stack, connections, dies_with_the_tests
@@ -186,7 +187,8 @@ def test_a_publish_waits_for_a_redis_that_starts(
     monkeypatch.setattr(eventlog, "PATIENCE_SECONDS", 30.0)
     settings = Settings(data_dir=tmp_path)
     log = EventLog(
-        RedisClient(connect(f"unix://{socket_path(tmp_path)}")), keep_events=9, keep_seconds=60, dedupe_seconds=60
+        RedisClient(connect(f"unix://{socket_path(tmp_path)}")),
+        Retention(keep_events=9, keep_seconds=60, dedupe_seconds=60),
     )
     events = [Event("user:a", "message", data) for data in ("one", "two")]
     with ThreadPoolExecutor() as pool:

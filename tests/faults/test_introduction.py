@@ -21,6 +21,7 @@ from pushsvc.storage.redis.fencing import INTRODUCE, Fence, Unnamed, introductio
 from pushsvc.storage.redis.keys import ALONE as keys
 from pushsvc.storage.redis.keys import Keys
 from pushsvc.storage.redis.scripts import Script
+from pushsvc.storage.retention import Retention
 from tests.support.eventsource import until
 from tests.support.servers import Servers
 from tests.support.stack import Stack, free_port
@@ -57,7 +58,7 @@ def a_replica(servers: Servers, master: int, *options: str) -> int:
 def log_of(url: str) -> EventLog:
     succession = Fence(keys)
     store = RedisClient(connect(url, succession.handshake), keys, succession)
-    return EventLog(store, keep_events=100, keep_seconds=60, dedupe_seconds=60)
+    return EventLog(store, Retention(keep_events=100, keep_seconds=60, dedupe_seconds=60))
 
 
 def at(port: int) -> str:
@@ -180,7 +181,7 @@ def test_a_receipt_is_of_the_life_in_which_the_data_has_the_event(stack: Stack) 
     def log() -> EventLog:
         succession = Fence(own)
         store = RedisClient(connect(f"unix://{stack.data_dir}/valkey.sock", succession.handshake, own), own, succession)
-        return EventLog(store, keep_events=100, keep_seconds=60, dedupe_seconds=60)
+        return EventLog(store, Retention(keep_events=100, keep_seconds=60, dedupe_seconds=60))
 
     def life() -> bytes:
         return EpochHistory.latest(stack.redis.get(own.epoch) or b"")  # type: ignore[arg-type]  # redis-py's

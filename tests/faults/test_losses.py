@@ -18,6 +18,7 @@ from pushsvc.storage.redis.client import RedisClient, connect
 from pushsvc.storage.redis.epochs import EpochHistory
 from pushsvc.storage.redis.keys import ALONE as keys
 from pushsvc.storage.redis.scripts import Script
+from pushsvc.storage.retention import Retention
 from tests.conftest import Start
 from tests.support.eventsource import until
 from tests.support.stack import Stack
@@ -138,7 +139,7 @@ def gaps_and_data(log: EventLog, channel: str, after: EventId) -> tuple[list[str
 @pytest.mark.parametrize("missed", [1, 3])
 def test_a_log_that_is_trimmed_past_the_clock(store: RedisClient, user: str, missed: int) -> None:
     channel = f"user:{user}"
-    log = TrimmedBehindTheClock(store, keep_events=1, keep_seconds=60, dedupe_seconds=60)
+    log = TrimmedBehindTheClock(store, Retention(keep_events=1, keep_seconds=60, dedupe_seconds=60))
     cursor = stored(log, channel, "had")[0]
     for number in range(missed):
         log.append([Event(channel, "message", f"missed {number}")])
@@ -155,7 +156,7 @@ def test_a_log_that_is_trimmed_past_the_clock(store: RedisClient, user: str, mis
 
 def test_what_is_appended_past_the_clock_is_no_loss(store: RedisClient, user: str) -> None:
     channel = f"user:{user}"
-    log = TrimmedBehindTheClock(store, keep_events=10, keep_seconds=60, dedupe_seconds=60)
+    log = TrimmedBehindTheClock(store, Retention(keep_events=10, keep_seconds=60, dedupe_seconds=60))
     cursor = stored(log, channel, "had")[0]
     log.append([Event(channel, "message", "missed")])
     log.meanwhile = (Event(channel, "message", "announced"),)
@@ -164,7 +165,7 @@ def test_what_is_appended_past_the_clock_is_no_loss(store: RedisClient, user: st
 
 def test_a_master_that_was_replaced_answers_no_reader(store: RedisClient, user: str) -> None:
     """The clock is of the new one; what was published there so far, the old one cannot know."""
-    log = EventLog(store, keep_events=10, keep_seconds=60, dedupe_seconds=60)
+    log = EventLog(store, Retention(keep_events=10, keep_seconds=60, dedupe_seconds=60))
     [cursor] = stored(log, f"user:{user}", "had")
     clock = log.clock()
     later = EventId(clock.last.ms + 5, 0)
@@ -182,7 +183,7 @@ def test_a_master_that_was_replaced_answers_no_reader(store: RedisClient, user: 
 
 def test_the_cursor_stands_after_each_late_event(store: RedisClient, user: str) -> None:
     """Wherever the connection breaks, what comes again is at most the one event whose cursor was cut off."""
-    log = EventLog(store, keep_events=1000, keep_seconds=60, dedupe_seconds=60)
+    log = EventLog(store, Retention(keep_events=1000, keep_seconds=60, dedupe_seconds=60))
     late, other = f"user:{user}", f"topic:{user}"
     known, *ids = stored(log, late, "known", "late 1", "late 2", "late 3")
     [cursor] = stored(log, other, "had")
@@ -194,8 +195,8 @@ def test_the_cursor_stands_after_each_late_event(store: RedisClient, user: str) 
 
 def test_one_channel_that_goes_on_and_one_that_was_trimmed(store: RedisClient, user: str) -> None:
     """The loss in the short channel is said once, though the long one takes several reads."""
-    long = EventLog(store, keep_events=1000, keep_seconds=60, dedupe_seconds=60)
-    short = EventLog(store, keep_events=1, keep_seconds=60, dedupe_seconds=60)
+    long = EventLog(store, Retention(keep_events=1000, keep_seconds=60, dedupe_seconds=60))
+    short = EventLog(store, Retention(keep_events=1, keep_seconds=60, dedupe_seconds=60))
     channels = [f"user:{user}", f"topic:{user}"]
     cursor = stored(short, channels[1], "had")[0]
     long.append([Event(channels[0], "message", f"{n}") for n in range(250)])
@@ -209,7 +210,7 @@ def test_one_channel_that_goes_on_and_one_that_was_trimmed(store: RedisClient, u
 
 def test_an_entry_that_was_deleted_by_hand_is_said(stack: Stack, store: RedisClient, user: str) -> None:
     channel = f"user:{user}"
-    log = EventLog(store, keep_events=1000, keep_seconds=60, dedupe_seconds=60)
+    log = EventLog(store, Retention(keep_events=1000, keep_seconds=60, dedupe_seconds=60))
     ids = stored(log, channel, *range(5))
     client: redis.Redis = stack.redis
     client.xdel(keys.log(channel), str(ids[2]), str(ids[4]))

@@ -17,6 +17,7 @@ from pushsvc.storage.redis.client import RedisClient, connect
 from pushsvc.storage.redis.epochs import EpochHistory
 from pushsvc.storage.redis.keys import ALONE as keys
 from pushsvc.storage.redis.keys import Keys
+from pushsvc.storage.retention import Retention
 from tests.faults.test_lives import heard
 from tests.support.eventsource import EventSource, until
 from tests.support.restored import backup, put_back, restart, without_redis
@@ -205,7 +206,7 @@ def test_a_loss_is_noted_once(stack: Stack, lives: str, hole: tuple[str, str], n
     stack.redis.delete(own.loss)
     stack.redis.set(own.epoch, lives)
     with connect_to(stack) as client:
-        log = EventLog(RedisClient(client, own), keep_events=10, keep_seconds=60, dedupe_seconds=60)
+        log = EventLog(RedisClient(client, own), Retention(keep_events=10, keep_seconds=60, dedupe_seconds=60))
         log.lose((EventId.parse(hole[0], "last"), EventId.parse(hole[1], "first")))
     assert stack.redis.get(own.epoch) == noted.encode()
     assert stack.redis.get(own.loss) == loss

@@ -23,6 +23,7 @@ from pushsvc.storage.redis.client import RedisClient, connect
 from pushsvc.storage.redis.epochs import EpochHistory
 from pushsvc.storage.redis.fencing import MOST_LIVES, Fence, Fenced
 from pushsvc.storage.redis.keys import ALONE as keys
+from pushsvc.storage.retention import Retention
 from tests.support.eventsource import EventSource, until
 from tests.support.servers import Relay, Servers
 from tests.support.stack import Stack, free_port
@@ -115,7 +116,7 @@ def log_of(port: int, wait_replicas: int = 0) -> EventLog:
     store = RedisClient(
         connect(f"redis://127.0.0.1:{port}", succession.handshake), keys, succession, wait_replicas=wait_replicas
     )
-    return EventLog(store, keep_events=100, keep_seconds=60, dedupe_seconds=60)
+    return EventLog(store, Retention(keep_events=100, keep_seconds=60, dedupe_seconds=60))
 
 
 def test_a_repetition_is_not_acknowledged_either_while_no_replica_has_it(

@@ -33,6 +33,7 @@ from pushsvc.storage.log import EventLog, Receipt
 from pushsvc.storage.redis.client import RedisClient, connect
 from pushsvc.storage.redis.fencing import Fence
 from pushsvc.storage.redis.keys import ALONE
+from pushsvc.storage.retention import Retention
 from tests.support.stack import SECRET, Stack, read_to_the_end
 
 TENANTS = 50
@@ -51,7 +52,7 @@ class Requests:
         self._address = host, int(port)
         self._rng = random.Random(seed)
         self._store = RedisClient(connect(f"unix://{data_dir}/valkey.sock", Fence(ALONE).handshake))
-        self._log = EventLog(self._store, keep_events=EVENTS, keep_seconds=3600, dedupe_seconds=3600)
+        self._log = EventLog(self._store, Retention(keep_events=EVENTS, keep_seconds=3600, dedupe_seconds=3600))
         for tenant in range(TENANTS):
             self._log.append([self._event(tenant) for _ in range(EVENTS)])
         self._tokens = [auth.encode({"sub": f"t{tenant}"}, SECRET, ttl=86400) for tenant in range(TENANTS)]

@@ -33,6 +33,7 @@ from pushsvc.storage.log import EventLog, Receipt
 from pushsvc.storage.redis.client import RedisClient, connect
 from pushsvc.storage.redis.fencing import Fence
 from pushsvc.storage.redis.keys import ALONE
+from pushsvc.storage.retention import Retention
 from tests.support.eventsource import until
 from tests.support.programs import CC, need
 from tests.support.stack import dies_with_the_tests
@@ -75,7 +76,7 @@ class Machine:
     def log(self) -> EventLog:
         url = f"unix://{socket_path(self.settings.data_dir)}"
         store = RedisClient(connect(url, Fence(ALONE).handshake))
-        return EventLog(store, keep_events=10**6, keep_seconds=86400, dedupe_seconds=60)
+        return EventLog(store, Retention(keep_events=10**6, keep_seconds=86400, dedupe_seconds=60))
 
     def publish_until_the_power_goes(self, number: int, events: int) -> None:
         """About so many."""
