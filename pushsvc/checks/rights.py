@@ -11,7 +11,7 @@ from pushsvc.events.event import answer_channel, answers_channel
 from pushsvc.storage import (
     tickets,  # noqa: F401  # each brings its scripts
 )
-from pushsvc.storage.redis.fencing import takes_reads
+from pushsvc.storage.redis.demoted import takes_reads
 from pushsvc.storage.redis.keys import Keys
 from pushsvc.storage.redis.refusals import first_word
 from pushsvc.storage.redis.scripts import Command, Script

@@ -19,6 +19,7 @@ from redis.exceptions import (
 
 import pushsvc.storage.log  # noqa: F401  # so that its scripts are known, whichever tests are run
 from pushsvc.errors import NoRights, NotApplied, OutOfSpace, PushError, ReadsOnly, TooFewReplicas, Unavailable
+from pushsvc.storage.redis.demoted import is_demoted
 from pushsvc.storage.redis.pipeline import NotSent
 from pushsvc.storage.redis.refusals import LOST, RefusalLog, refusal
 from pushsvc.storage.redis.scripts import Script
@@ -141,3 +142,23 @@ def test_the_same_refusal_is_one_line_a_second(caplog: pytest.LogCaptureFixture)
             said.warn(ResponseError("NOREPLICAS Not enough good replicas to write."))
         said.warn(ResponseError("BUSY"))
     assert len(caplog.records) == 2
+
+
+@pytest.mark.parametrize("error", [
+    ReadOnlyError("You can't write against a read only replica."),
+    MovedError("13907 127.0.0.1:1"),
+    ClusterDownError("The cluster is down"),
+    "READONLY You can't write against a read only replica.",
+    "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
+])  # fmt: skip
+def test_a_redis_that_is_no_master_any_more_shows_it(error: object) -> None:
+    assert is_demoted(error)
+
+
+@pytest.mark.parametrize("error", [
+    ClusterDownError("The cluster is down and only accepts read commands"),
+    "OOM command not allowed when used memory > 'maxmemory'.",
+    NoPermissionError("this user has no permissions to run the 'xadd' command"),
+])  # fmt: skip
+def test_a_master_may_refuse_for_other_reasons(error: object) -> None:
+    assert not is_demoted(error)

@@ -13,10 +13,11 @@ from weakref import WeakKeyDictionary, WeakSet
 import hiredis
 import redis
 from redis.connection import Connection, ConnectionInterface
-from redis.exceptions import AskError, ClusterDownError, MovedError, ReadOnlyError, ResponseError, TryAgainError
+from redis.exceptions import ReadOnlyError, ResponseError
 
 from pushsvc.concurrency.loops import SAME_SECONDS, is_news
 from pushsvc.storage.acknowledged import Acknowledged
+from pushsvc.storage.redis.demoted import ELSEWHERE, is_demoted, takes_reads
 from pushsvc.storage.redis.epochs import EpochHistory, Hole
 from pushsvc.storage.redis.keys import Keys
 from pushsvc.storage.redis.scripts import Command, Script
@@ -28,18 +29,8 @@ _LIFE: Final = Script("life")
 UNKNOWN: Final = EpochHistory(b"0-0")
 PROMPT_SECONDS: Final = 1.0
 MOST_LIVES: Final = 32  # remembered; each takes some 30 bytes of every clock
-# What is asked for has moved, is about to, or cannot be had of anybody just now (as ClusterDownError: MASTERDOWN, too).
-ELSEWHERE: Final = (AskError, MovedError, TryAgainError, ClusterDownError)
 # Asked at the top level: many services refuse it in scripts. Each by itself: some take one section only.
 INTRODUCE: Final[tuple[Command, ...]] = (("INFO", "server"), ("INFO", "replication"))
-
-
-def takes_reads(error: object) -> bool:
-    """The cluster lacks a part, and this node, whose data is its own, refuses to change it for as long."""
-    text = str(error)
-    if isinstance(error, ClusterDownError):
-        return "only accepts read" in text
-    return "the cluster is down and readonly" in text  # the same, of a command in a script
 
 
 class Fenced(redis.ConnectionError):
@@ -156,7 +147,7 @@ class Fence:
         try:
             raw: Any = connection.read_response()
         except ResponseError as error:
-            if isinstance(error, (*ELSEWHERE, ReadOnlyError)) and not takes_reads(error):
+            if (is_demoted(error) or isinstance(error, ELSEWHERE)) and not takes_reads(error):
                 raise
             line = f"redis: {type(error).__name__}: {error}"
             if connection not in self._owing and is_news(line, SAME_SECONDS):

@@ -19,10 +19,11 @@ import redis
 from gevent.event import AsyncResult
 from gevent.monkey import is_module_patched
 from redis.connection import ConnectionInterface
-from redis.exceptions import ClusterDownError, MovedError, ReadOnlyError, ResponseError
+from redis.exceptions import ResponseError
 
 from pushsvc.concurrency.loops import TimeSlice
-from pushsvc.storage.redis.fencing import Fence, Fenced, takes_reads
+from pushsvc.storage.redis.demoted import is_demoted
+from pushsvc.storage.redis.fencing import Fence, Fenced
 from pushsvc.storage.redis.largest import LARGE, longest
 from pushsvc.storage.redis.scripts import Command
 
@@ -30,10 +31,6 @@ logger = logging.getLogger(__name__)
 
 MOST_COMMANDS: Final = 1000  # in one round trip, unless a single request brings more
 IDLE_SECONDS: Final = 0.05  # a connection unused for so long is looked at before it is trusted
-
-
-# Refusals after which another connection is needed: by now there may be another master, or it may let us in.
-_USELESS: Final = (ReadOnlyError, MovedError, ClusterDownError, redis.ConnectionError)
 
 
 class NotSent(redis.ConnectionError):
@@ -169,7 +166,7 @@ class AutoPipeline:
                 if not _is_said(error):
                     raise
                 answers.append(error)
-                useless = useless or (isinstance(error, _USELESS) and not takes_reads(error))
+                useless = useless or is_demoted(error) or isinstance(error, redis.ConnectionError)  # or LOADING, NOAUTH
             turn.share()  # reading what is there already never yields by itself
         self._used = time.monotonic()
         if useless:

@@ -26,6 +26,7 @@ from redis.connection import ConnectionInterface
 from pushsvc.concurrency.loops import SAME_SECONDS, Loop, TimeSlice, is_news
 from pushsvc.errors import NoRights, Unavailable
 from pushsvc.storage.redis.client import RedisClient
+from pushsvc.storage.redis.demoted import is_demoted
 from pushsvc.storage.redis.fencing import INTRODUCE, introduction
 from pushsvc.storage.redis.listener import Announcement, PubSubListener
 from pushsvc.storage.redis.scripts import Command
@@ -41,7 +42,6 @@ BATCH: Final = 500  # channels in one SSUBSCRIBE
 # After so many commands for channels, so that a crowd that joins or leaves shares the next one; one user waits little.
 PAUSE_PER_CHANNEL: Final = 0.005  # seconds
 LONGEST_PAUSE: Final = 0.1
-_DEMOTED: Final = ("READONLY", "MOVED", "CLUSTERDOWN", "MASTERDOWN")  # refusals of who is the master no more
 
 
 class PubSub:
@@ -211,7 +211,7 @@ class PubSub:
     def _probed(self, answer: Any) -> None:
         probing, self._probing = self._probing, None
         if isinstance(answer, Exception):
-            if str(answer).startswith(_DEMOTED):
+            if is_demoted(answer):
                 raise redis.ReadOnlyError(f"this Redis is the master no more: {answer}")
             line = f"redis does not tell the clock: {answer}"
             if is_news(line, SAME_SECONDS):

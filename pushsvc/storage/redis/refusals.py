@@ -32,7 +32,7 @@ from pushsvc.errors import (
     Unavailable,
     WrongType,
 )
-from pushsvc.storage.redis.fencing import ELSEWHERE
+from pushsvc.storage.redis.demoted import ELSEWHERE
 from pushsvc.storage.redis.largest import TooLong
 from pushsvc.storage.redis.pipeline import NotSent
 
