@@ -29,6 +29,7 @@ from pushsvc.checks.findings import SECTIONS, findings, parse
 from pushsvc.checks.rehearsal import Refused, Unheard, exchange, rehearse
 from pushsvc.config import PREFIX, Settings
 from pushsvc.errors import ConfigError, Unavailable
+from pushsvc.storage.redis import fencing, refusals
 from pushsvc.storage.redis.client import connect
 from pushsvc.storage.redis.explaining import explained
 from pushsvc.storage.redis.fencing import Fence
@@ -259,13 +260,13 @@ def _translated(url: str, keys: Keys, settings: Settings) -> Iterator[None]:
 
 @contextmanager
 def _unlogged() -> Iterator[None]:
-    """What this thread would log of it is said in one line."""
+    """Keep out of the log what this thread says in one line itself."""
     this = threading.get_ident()
 
     def other(record: logging.LogRecord) -> bool:
         return record.thread != this
 
-    loggers = [logging.getLogger(f"pushsvc.{name}") for name in ("succession", "store")]
+    loggers = (fencing.logger, refusals.logger)
     for logger in loggers:
         logger.addFilter(other)
     try:

@@ -16,6 +16,7 @@ import redis
 from pushsvc.checks import start as redis_checks
 from pushsvc.errors import Unavailable
 from pushsvc.storage.redis.keys import ALONE
+from pushsvc.storage.redis.refusals import REFUSAL_LOG
 from tests.conftest import Start
 from tests.support.checking import account, check, configured, port_of, refused
 from tests.support.eventsource import until
@@ -261,3 +262,11 @@ def test_a_cluster_that_is_down(tmp_path: Path) -> None:
         assert "Redis does not answer: " in refused(cluster.url)
     finally:
         cluster.stop()
+
+
+def test_what_the_start_says_in_one_line_is_not_logged_as_well(caplog: pytest.LogCaptureFixture) -> None:
+    with redis_checks._unlogged():
+        REFUSAL_LOG.warn(redis.ResponseError("BUSY said by the start"))
+    assert not caplog.records
+    REFUSAL_LOG.warn(redis.ResponseError("BUSY said by the service"))
+    assert len(caplog.records) == 1

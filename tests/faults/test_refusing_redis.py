@@ -137,7 +137,7 @@ def test_a_publish_waits_for_who_is_busy(start: Start, user: str) -> None:
 
 def test_the_same_refusal_is_one_line_a_second(caplog: pytest.LogCaptureFixture) -> None:
     said = RefusalLog()
-    with caplog.at_level(logging.WARNING, "pushsvc.storage.redis.client"):
+    with caplog.at_level(logging.WARNING, "pushsvc.storage.redis.refusals"):
         for _ in range(100):
             said.warn(ResponseError("NOREPLICAS Not enough good replicas to write."))
         said.warn(ResponseError("BUSY"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -22,8 +21,6 @@ from pushsvc.storage.redis.refusals import REFUSAL_LOG, refusal
 from pushsvc.storage.redis.scripts import Command, Script
 from pushsvc.storage.redis.topology import cluster, connecting, sentinels
 from pushsvc.storage.redis.topology.nodes import Nodes
-
-logger = logging.getLogger(__name__)
 
 WAIT_MS: Final = 1000  # how long replicas may take to confirm
 ASK_SECONDS: Final = 0.5  # as long may a sentinel, or a node of a cluster, take to say where the master is
