@@ -65,7 +65,7 @@ class _Stage(RedisClient):
         self._open: dict[int, ConnectionInterface] = {}
         self._touched: dict[str, None] = {}
 
-    def _run(self, lane: AutoPipeline, commands: Sequence[Command], *, refusals: bool = False) -> list[Any]:
+    def _run(self, lane: AutoPipeline, commands: Sequence[Command], *, refusals: bool = False) -> list[Any]:  # noqa: ARG002  # each raises
         connection = self.connect(lane)
         answers = exchange(connection, commands)
         missing = [number for number, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
@@ -164,7 +164,7 @@ class _Ear:
             self._connection.connect()
         except ResponseError as error:
             raise Refused("HELLO 3", error) from error
-        self._batches = batches(self._connection._get_socket())
+        self._batches = batches(self._connection)
 
     def close(self) -> None:
         self._connection.disconnect()

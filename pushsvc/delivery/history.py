@@ -123,14 +123,14 @@ class Wakeup:
     def wake(self) -> None:
         self.rung.set()
 
-    def end(self, farewell: bytes, *, whole: bool) -> bool:
+    def end(self, farewell: bytes, *, whole: bool) -> bool:  # noqa: ARG002
         self.rung.set()
         return False
 
     def cut(self) -> None:
         self.rung.set()
 
-    def stuck(self, now: float, behind: bool, patience: float) -> bool:
+    def stuck(self, now: float, behind: bool, patience: float) -> bool:  # noqa: ARG002
         return False
 
 

@@ -119,7 +119,7 @@ class Subscriber:
         "proof", "read", "reason", "sent_at", "user",
     )  # fmt: skip
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # a record of what the stream asked for
         self,
         user: str,
         channels: Sequence[str],
@@ -270,7 +270,7 @@ class Asker(Listener):
     def refusal(reason: Reason) -> PushError | None:
         return REFUSALS.get(reason, _NOT_READ if reason is Reason.STUCK else None)
 
-    def farewell(self, refusal: PushError, retry_ms: int) -> bytes:
+    def farewell(self, refusal: PushError, retry_ms: int) -> bytes:  # noqa: ARG002
         """Its client knows nothing of reconnecting."""
         return sse.data_frame(orjson.dumps(as_openai(refusal.problem(), refusal.status)))
 

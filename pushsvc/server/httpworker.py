@@ -109,7 +109,7 @@ class HttpWorker(GeventWorker):
             gevent.sleep(0)
         request.unreader.unread(self._kept[gevent.getcurrent()].finish(request.unreader.take_buffered()))
 
-    def handle_error(self, request: Any, client: Any, address: Any, error: BaseException) -> None:
+    def handle_error(self, request: Any, client: Any, _address: Any, error: BaseException) -> None:
         """Gunicorn calls this where a request cannot be read, or was killed. Its own answer would be HTML."""
         kept = self._kept.get(gevent.getcurrent())
         if kept is None or kept.owes_head:

@@ -174,7 +174,7 @@ class PushWorker(HttpWorker):
             self._service.capacity.announce_stop()
         self._stopping.set()
 
-    def handle_quit(self, sig: int, frame: Any) -> None:
+    def handle_quit(self, _sig: int, _frame: Any) -> None:
         """SIGINT and SIGQUIT: end at once. Not in a signal handler, which must not wait."""
         gevent.spawn(self._quit)
 

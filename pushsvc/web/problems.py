@@ -41,7 +41,7 @@ def _http(error: HTTPException) -> Response:
     return _document({"type": "about:blank", "title": title, "status": status, "detail": detail}, status, kept)
 
 
-def _bug(error: Exception) -> Response:
+def _bug(_error: Exception) -> Response:
     logger.exception("bug in %s %r", request.method, request.path)  # %r: a path may hold line breaks
     problem = PushError("The service made an error; it was logged.").problem()
     return _document(problem, 500, {})

@@ -214,6 +214,6 @@ class DetachedSocket:
         self._sockets.remove(self.fd)
         self.fd = -1
 
-    def stuck(self, now: float, behind: bool, patience: float) -> bool:
+    def stuck(self, now: float, behind: bool, patience: float) -> bool:  # noqa: ARG002
         backlog = self._backlog
         return backlog is not None and backlog.ending_since is not None and now - backlog.ending_since > patience

@@ -138,7 +138,7 @@ class PubSub:
                 self._put("SSUBSCRIBE", self._keys.log(channel))
             self._queued.set()
             turn = TimeSlice()
-            for batch in batches(connection._get_socket()):
+            for batch in batches(connection):
                 self._handle(loop, batch)
                 if time.monotonic() - self._heard > DEAF_SECONDS:
                     raise redis.TimeoutError("the subscription no longer hears this worker's own canary")

@@ -25,8 +25,12 @@ def subscription(client: redis.Redis) -> Connection:
     return connection
 
 
-def batches(sock: Any) -> Iterator[list[Any]]:
-    """What comes on the socket, parsed, as much at a time as has arrived. A silence of ANSWER_SECONDS raises."""
+def batches(connection: Connection) -> Iterator[list[Any]]:
+    """Read what comes on a subscribed connection: each batch is the parsed messages that have arrived together.
+
+    Raises OSError when the connection breaks, or is silent for ANSWER_SECONDS; ConnectionError when Redis closes it.
+    """
+    sock: Any = connection._get_socket()  # noqa: SLF001  # redis-py has no way to read many messages at once
     reader = hiredis.Reader(notEnoughData=_PARTIAL)
     buffer = bytearray(READ_BYTES)
     while True:

@@ -116,7 +116,7 @@ class TlsConnection(_Discreet, SSLConnection):
             self._parser.read_from_socket(timeout=0, raise_on_timeout=False)
         except OSError as error:
             raise redis.ConnectionError(f"Error while reading from {self.host}:{self.port}: {error.args}") from error
-        return bool(self._parser._reader.has_data())
+        return bool(self._parser._reader.has_data())  # noqa: SLF001  # parsed, and not read
 
 
 class SocketConnection(_Discreet, UnixDomainSocketConnection):
