@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import gevent.event
 
-from pushsvc.delivery.replay import Loss, losses
+from pushsvc.delivery.gaps import losses, newest_loss, resume
 from pushsvc.delivery.subscriber import Subscriber
 from pushsvc.events import sse
 from pushsvc.events.encoded import EncodedBatch
@@ -46,22 +46,18 @@ def page_after(
     or who waits for the next event would be told of the loss again at once.
     """
     clock = log.clock()
-    restart = None if after is None else clock.restart(after)
-    reset = restart is not None
-    start = after or BEGINNING if restart is None else restart
-    piece = log.read([channel], start, clock, limit + 1)[0]
+    at = resume(after or BEGINNING, clock)
+    piece = log.read([channel], at.start, clock, limit + 1)[0]
     entries = [entry for entry in piece.entries if before is None or entry.id < before]
     more = len(entries) > limit
     answer = _answer(entries[:limit], clock, following=entries[limit - 1].id if more else None)
-    lost: Loss | None = None
-    if after is not None:
-        whole = len(piece.entries) <= limit
-        lost = max(losses(None if reset else after, piece, whole=whole), default=None, key=lambda loss: loss.lost)
-        seam = clock.lives.recorded_loss(after)
-        if seam is not None and after != BEGINNING and (not more or seam[0] < entries[limit].id):
-            reset = True
-    if reset or anew or lost is not None:
-        oldest = piece.entries[0].id if (reset or anew) and piece.entries else lost.oldest if lost else None
+    whole = len(piece.entries) <= limit
+    lost = None if after is None else newest_loss(losses(None if at.is_reset else after, piece, whole=whole))
+    reset = anew or at.is_reset
+    if at.loss is not None and after not in (None, BEGINNING):  # a later page tells of a loss that lies in it
+        reset = reset or not more or at.loss[0] < entries[limit].id
+    if reset or lost is not None:
+        oldest = piece.entries[0].id if reset and piece.entries else lost.oldest if lost else None
         answer["gap"] = gap(after, oldest, "reset" if reset or lost is None else lost.reason(clock))
         if after is not None and before is None and not answer["events"] and answer["next"] is None:
             answer["next"] = str(max([clock.last, *(entry.id for entry in entries)]))
@@ -84,7 +80,8 @@ def unread(log: EventLog, user: str) -> Answer:
     position = standing.position
     count = log.count_after(channels, position, clock)
     answer: Answer = {"unread": count, "id": None if position is None else str(position)}
-    if standing.is_lost or (position and (clock.lives.recorded_loss(position) or clock.restart(position))):
+    at = None if position is None else resume(position, clock)
+    if standing.is_lost or (at is not None and (at.is_reset or at.loss is not None)):
         kept = [entry.id for piece in log.read(channels, position or BEGINNING, clock, 1) for entry in piece.entries]
         answer["gap"] = gap(position, min(kept, default=None), "reset")
     return answer

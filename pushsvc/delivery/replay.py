@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple, Protocol
 
+from pushsvc.delivery.gaps import Loss, losses, newest_loss, resume
 from pushsvc.events import sse
 from pushsvc.events.event import BEGINNING, EventId
 from pushsvc.storage.entries import Entry, Slice
@@ -36,36 +37,6 @@ class Late(NamedTuple):
 
     channels: dict[str, EventId]
     until: EventId
-
-
-class Loss(NamedTuple):
-    """Events that should be there and are not. `lost` is the newest of them, `oldest` the first one kept after."""
-
-    lost: EventId
-    oldest: EventId | None
-
-    def reason(self, clock: Clock) -> str:
-        return "trimmed" if self.lost.ms >= clock.cutoff else "expired"
-
-
-def is_reset(cursor: EventId, clock: Clock) -> bool:
-    """The cursor is not of this data."""
-    return clock.restart(cursor) is not None
-
-
-def losses(mark: EventId | None, piece: Slice, *, whole: bool) -> Iterator[Loss]:
-    """What is missing in a channel after `mark` (None: not known where it began, so nothing before the first entry).
-
-    Every event names the one before it in its channel. So the first one read must follow one at or before the
-    mark, and each later one the one just read; anything else is a loss, and nothing else is. If the slice is the
-    `whole` rest of the channel, its tail must be in it too.
-    """
-    for entry in piece.entries:
-        if mark is not None and entry.prev > mark:
-            yield Loss(entry.prev, entry.id)
-        mark = entry.id
-    if whole and mark is not None and piece.tail > mark:
-        yield Loss(piece.tail, None)
 
 
 class Replay:
@@ -103,14 +74,14 @@ class Replay:
     def pages(self) -> Iterator[Page]:
         clock = self._clock or self._log.clock()
         reset: EventId | None = None  # a gap with this reason is due, and moves the cursor here
-        restart = clock.restart(self.through)
-        if restart is not None:
-            self.through, reset = restart, max(restart, clock.epoch)
+        at = resume(self.through, clock)
+        if at.is_reset:
+            self.through, reset = at.start, max(at.start, clock.epoch)
             self._marks = dict.fromkeys(self._channels)
-            self._stood = restart != BEGINNING
-        elif self._lost and not (self._stood and clock.lives.recorded_loss(self.through)):  # else it is said there
+            self._stood = at.start != BEGINNING
+        elif self._lost and not (self._stood and at.loss):  # else it is said there
             reset = max(self.through, clock.epoch)
-        if self._late is not None and self._late.channels and restart is None:
+        if self._late is not None and self._late.channels and not at.is_reset:
             yield from self._read_late(self._late, clock)
         looks = 0
         while self.through < clock.last or reset:
@@ -195,7 +166,7 @@ def _gap(
     reset: EventId | None = None,
 ) -> Page:
     """Before these `entries`, which are all there are up to the `bound`."""
-    newest = max(lost, default=None, key=lambda loss: loss.lost)
+    newest = newest_loss(lost)
     # The gap may move the browser's cursor past the loss only if no event that is still to come lies before it.
     passes = newest is not None and newest.lost <= bound and (not entries or entries[0].id > newest.lost)
     cursor = newest.lost if newest is not None and passes else None

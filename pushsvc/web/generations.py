@@ -8,7 +8,7 @@ import orjson
 from flask import Blueprint, Response, request
 from flask.typing import ResponseReturnValue
 
-from pushsvc.delivery.replay import is_reset
+from pushsvc.delivery.gaps import resume
 from pushsvc.delivery.subscriber import Listener, Subscriber
 from pushsvc.delivery.transports.queued import QueuedTransport
 from pushsvc.errors import Invalid
@@ -113,7 +113,7 @@ def _retell(partition: Partition, reader: _Reader, cursor: Cursor) -> Response:
     """Of one that has ended: all, or what the browser has not had; and if that is nothing, that it need not ask."""
     record = reader.record
     said, told = partition.generations.records.said(record.id), b""
-    if cursor.id is not None and is_reset(cursor.id, clock := partition.log.clock()):
+    if cursor.id is not None and resume(cursor.id, clock := partition.log.clock()).is_reset:
         told = sse.gap(cursor.id, said[0].id if said else None, "reset", clock.epoch)
     if not cursor.stands or told:
         endings = 1 if record.ending is None or record.ending.error is None else 2

@@ -48,8 +48,8 @@ MUTANTS: Final = [
         "faults/test_lives.py::test_what_was_acknowledged_here_counts_as_heard",
     ),
     Mutant(
-        "forgets the epoch", "delivery/replay.py",
-        "    return clock.restart(cursor) is not None", "    return False",
+        "forgets the epoch", "web/generations.py",
+        "resume(cursor.id, clock := partition.log.clock()).is_reset", "not (clock := partition.log.clock())",
         "behaviour/test_generations.py::test_a_cursor_that_is_not_of_this_life",
     ),
     Mutant(
@@ -84,7 +84,7 @@ MUTANTS: Final = [
         "faults/test_faults.py::test_a_frozen_redis_turns_readiness_red_and_heals",
     ),
     Mutant(
-        "says nothing of what was trimmed", "delivery/replay.py",
+        "says nothing of what was trimmed", "delivery/gaps.py",
         "        if mark is not None and entry.prev > mark:", "        if False:",
         "faults/test_losses.py",
     ),
