@@ -149,9 +149,9 @@ def _make_generations(store: RedisClient, records: Records, presence: Presence, 
 def make_partition(url: str, keys: Keys, shared: Shared) -> Partition:
     """Nothing runs, and nothing is asked of Redis, until it is started."""
     settings, worker_id = shared.settings, shared.worker_id
-    succession = Fence(keys, Acknowledged(Journal(settings.data_dir, keys.clock, worker_id)))
-    client = connect(url, succession.handshake, keys, settings.redis_password_file)
-    store = RedisClient(client, keys, succession, wait_replicas=settings.wait_replicas)
+    fence = Fence(keys, Acknowledged(Journal(settings.data_dir, keys.clock, worker_id)))
+    client = connect(url, fence.handshake, keys, settings.redis_password_file)
+    store = RedisClient(client, keys, fence, wait_replicas=settings.wait_replicas)
     retention = Retention.from_settings(settings)
     log = EventLog(store, retention)
     presence = Presence(

@@ -59,8 +59,8 @@ class _Visitor:
 class _Stage(RedisClient):
     """A RedisClient that says what Redis said, as Refused, and has connections that end."""
 
-    def __init__(self, client: redis.Redis, keys: Keys, succession: Fence, wait_replicas: int) -> None:
-        super().__init__(client, keys, succession, wait_replicas=wait_replicas)
+    def __init__(self, client: redis.Redis, keys: Keys, fence: Fence, wait_replicas: int) -> None:
+        super().__init__(client, keys, fence, wait_replicas=wait_replicas)
         self._client = client
         self._open: dict[int, ConnectionInterface] = {}
         self._touched: dict[str, None] = {}
@@ -132,9 +132,9 @@ def _name(command: Command) -> str:
     return f"{name} of {script}.lua" if script else name
 
 
-def rehearse(client: redis.Redis, keys: Keys, succession: Fence, settings: Settings) -> None:
+def rehearse(client: redis.Redis, keys: Keys, fence: Fence, settings: Settings) -> None:
     """`client` greets with the succession. Raises Refused, Unheard, Unavailable, or RedisError."""
-    stage = _Stage(client, keys, succession, settings.wait_replicas)
+    stage = _Stage(client, keys, fence, settings.wait_replicas)
     user = keys.draw(lambda: f"{NOBODY} {secrets.token_hex(6)}")  # with a blank, which no name of a user has
     ear = _Ear(client)
     try:
@@ -213,7 +213,7 @@ def _work(store: RedisClient, log: EventLog, settings: Settings, user: str, ear:
     log.count_after([channel], clock.last, clock)
     log.advance({user: receipt.id})
     log.standing(user)
-    log.lose((clock.last, clock.last))
+    log.record_loss((clock.last, clock.last))
     presence = Presence(store, worker, 1, lambda _: (), lambda *_: None)
     visitors = [_Visitor(user), _Visitor(user)]
     for visitor in visitors:  # the second is one too many, and the first gives way

@@ -108,10 +108,10 @@ def _check(url: str, keys: Keys, settings: Settings) -> list[str]:
     """Of one partition."""
     with _translated(url, keys, settings), _unlogged():
         warnings = _facts(url, keys, settings)
-        succession = Fence(keys)
+        fence = Fence(keys)
         try:
-            with connect(url, succession.handshake, keys, settings.redis_password_file) as client:
-                rehearse(client, keys, succession, settings)
+            with connect(url, fence.handshake, keys, settings.redis_password_file) as client:
+                rehearse(client, keys, fence, settings)
         except Refused as error:
             word = rights.takes_no_writes(error.error)
             if word is None:

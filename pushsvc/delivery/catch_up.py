@@ -82,7 +82,7 @@ class CatchUp:
             self._last = clock.last
             self.shelf.validate(clock, dict(zip(shelved, tails, strict=True)))
             self._clock_came(clock)
-            clock = self._log.informed(clock)
+            clock = self._log.with_known_losses(clock)
             for catching in waiting:
                 came = self._waiting.pop(catching, None)
                 if came is not None:

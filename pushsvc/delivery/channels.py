@@ -84,7 +84,7 @@ class Channels:
 
     def __init__(self) -> None:
         self.through = BEGINNING
-        self.life = b""  # of the data, see Lives.current
+        self.epoch = b""  # of the data, see EpochHistory.current
         self.unsettled = 0  # how often one has been; who shares a turn sees by it whether a descriptor may be stale
         self._channels: dict[str, Channel] = {}
 

@@ -26,9 +26,9 @@ class Run:
 
 
 def parse(payload: bytes) -> tuple[EventId, EventId, bytes, bytes]:
-    """An announcement's id, its predecessor's id in the channel, the life of the data, and all bytes of the event."""
-    raw_id, raw_prev, life, frame = payload.split(b" ", 3)
-    return EventId.from_redis(raw_id), EventId.from_redis(raw_prev), life, sse.with_id(raw_id, frame)
+    """An announcement's id, its predecessor's id in the channel, the epoch of the data, and all bytes of the event."""
+    raw_id, raw_prev, epoch, frame = payload.split(b" ", 3)
+    return EventId.from_redis(raw_id), EventId.from_redis(raw_prev), epoch, sse.with_id(raw_id, frame)
 
 
 def runs(batch: Iterable[tuple[str, bytes]], channels: Channels) -> tuple[list[Run], dict[str, EventId]]:
@@ -41,12 +41,12 @@ def runs(batch: Iterable[tuple[str, bytes]], channels: Channels) -> tuple[list[R
         if channel is None:
             continue
         try:
-            event_id, prev, life, wire = parse(payload)
+            event_id, prev, epoch, wire = parse(payload)
         except ValueError:
             logger.warning("something that is no event was published on the Redis channel of %r", name)
             continue
         known = channel.last
-        if life != channels.life:  # of a master that was replaced, or of a new one: the log tells what is true
+        if epoch != channels.epoch:  # of a master that was replaced, or of a new one: the log tells what is true
             torn.setdefault(name, channels.through if known is None else known)
             continue
         if not channel.note(event_id, prev):

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from pushsvc.events.event import EventId
 from pushsvc.storage.entries import Slice
 from pushsvc.storage.log import Clock
-from pushsvc.storage.redis.epochs import Hole
+from pushsvc.storage.redis.epochs import Boundary
 
 
 class Resumption(NamedTuple):
@@ -21,14 +21,14 @@ class Resumption(NamedTuple):
 
     start: EventId
     is_reset: bool
-    loss: Hole | None
+    loss: Boundary | None
 
 
 def resume(cursor: EventId, clock: Clock) -> Resumption:
     """Compare a cursor with the epochs of the data, without reading any channel."""
     restart = clock.restart(cursor)
     start = cursor if restart is None else restart
-    return Resumption(start, restart is not None, clock.lives.recorded_loss(start))
+    return Resumption(start, restart is not None, clock.epochs.recorded_loss(start))
 
 
 class Loss(NamedTuple):

@@ -169,15 +169,15 @@ class Hub(PubSubListener):
             self._unproven.add(channel)
 
     def _clock_came(self, clock: Clock) -> None:
-        if self._recovery.losses.found(self._channels.through, self._channels.life, clock):
+        if self._recovery.losses.found(self._channels.through, self._channels.epoch, clock):
             self._tell_loss(clock)
-        self._channels.through, self._channels.life = clock.last, clock.lives.current
+        self._channels.through, self._channels.epoch = clock.last, clock.epochs.current
         self._channels.prove(self._unproven, clock.last)
         self._unproven.clear()
 
     def _tell_loss(self, clock: Clock) -> None:
-        """Redis has less than it had: what was heard since is of another life of the data. Everybody is told."""
-        end = clock.lives.end(self._channels.life)
+        """Redis has less than it had: what was heard since is of another epoch of the data. Everybody is told."""
+        end = clock.epochs.end_of(self._channels.epoch)
         for subscriber in self.connections.all():
             self._behind(subscriber)
             assert subscriber.catching is not None
@@ -185,7 +185,7 @@ class Hub(PubSubListener):
             if lived or subscriber.catching.begun or subscriber.last == BEGINNING or self._recovery.losses.unclear:
                 subscriber.catching.lost = True  # else its cursor tells whether it is to be told
             if lived and end is not None and subscriber.last > end[1]:  # heard from a master that had been replaced:
-                subscriber.last = end[0]._replace(seq=end[0].seq + 1)  # between two lives, where all is lost
+                subscriber.last = end[0]._replace(seq=end[0].seq + 1)  # between two epochs, where all is lost
         self._channels.rewind(clock.last)
 
     def announced(self, batch: Sequence[Announcement]) -> None:

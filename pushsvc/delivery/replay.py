@@ -76,11 +76,11 @@ class Replay:
         reset: EventId | None = None  # a gap with this reason is due, and moves the cursor here
         at = resume(self.through, clock)
         if at.is_reset:
-            self.through, reset = at.start, max(at.start, clock.epoch)
+            self.through, reset = at.start, max(at.start, clock.birth)
             self._marks = dict.fromkeys(self._channels)
             self._stood = at.start != BEGINNING
         elif self._lost and not (self._stood and at.loss):  # else it is said there
-            reset = max(self.through, clock.epoch)
+            reset = max(self.through, clock.birth)
         if self._late is not None and self._late.channels and not at.is_reset:
             yield from self._read_late(self._late, clock)
         looks = 0
@@ -90,11 +90,11 @@ class Replay:
             if looks % MOST_LOOKS and any(_trimmed_past(piece, clock) for piece in pieces):
                 clock = self._log.clock()
                 continue
-            seam = clock.lives.recorded_loss(self.through) if self._stood else None
-            yield from self._turn(pieces, seam[0] if seam else clock.last, clock, reset)
+            loss = clock.epochs.recorded_loss(self.through) if self._stood else None
+            yield from self._turn(pieces, loss[0] if loss else clock.last, clock, reset)
             looks, reset = 0, None
-            if seam and self.through == seam[0]:
-                self.through = reset = seam[1]
+            if loss and self.through == loss[0]:
+                self.through = reset = loss[1]
 
     def _read_late(self, late: Late, clock: Clock) -> Iterator[Page]:
         """What lies before the cursor. Each event is followed by what puts the browser's cursor back to where it was:

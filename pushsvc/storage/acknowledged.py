@@ -1,8 +1,8 @@
-"""What was acknowledged here, so that a worker notices when Redis has lost it, though nobody was listening.
+"""The newest acknowledged ids, so that a worker notices when Redis has lost them, though nobody was listening.
 
-Each process notes it in a file of its own with every receipt. All workers of a machine read these when the data has
-another life, before they serve anybody in it; and take over the files of those that have ended, so what a worker
-acknowledged outlives it. What remains unknowable: what the workers of one machine alone acknowledged in
+Each process writes them to a file of its own with every receipt. All workers of a machine read these files when a new
+epoch of the data begins, before they serve anybody in it; and they take over the files of processes that have ended, so
+the ids outlive a worker. One thing remains unknowable: the events that the workers of one machine alone acknowledged in
 its last seconds, if it loses power (nothing is synced) or its DATA_DIR while Redis loses those events.
 """
 
@@ -16,12 +16,12 @@ from typing import Final
 from pushsvc.events.event import BEGINNING, EventId
 from pushsvc.storage.journal import Journal
 
-MOST_LIVES: Final = 8  # of the data, in a file; all but the last are looked at within a second
+MOST_EPOCHS: Final = 8  # in a file; all but the last are looked at within a second
 _LINE: Final = re.compile(rb"(\d{1,20}-\d{1,20}) (\d{1,20}-\d{1,20})")
 
 
 class Acknowledged:
-    """The newest id in each life of the data (see epochs.py) in which any was acknowledged. Threads may share it."""
+    """The newest acknowledged id of each epoch (see epochs.py; named by its first id). Threads may share it."""
 
     def __init__(self, journal: Journal | None = None) -> None:
         self._journal = journal
@@ -29,35 +29,36 @@ class Acknowledged:
         self._saved = True
         self._lock = threading.Lock()
 
-    def note(self, life: bytes, event_id: EventId) -> None:
+    def note(self, epoch: bytes, event_id: EventId) -> None:
+        """Note an id that is being acknowledged. `save` writes it to the file."""
         with self._lock:
-            known = self._newest.get(life)
+            known = self._newest.get(epoch)
             if known is None or event_id > known:
-                self._newest[life] = event_id
+                self._newest[epoch] = event_id
                 self._saved = False
 
     def newest(self) -> dict[bytes, EventId]:
-        """By life, as of now."""
+        """The newest ids by epoch, as of now, of this process alone."""
         return dict(self._newest)
 
     def of_machine(self) -> dict[bytes, EventId]:
-        """As `newest`, by any worker of this machine that lives, or has no heir yet."""
+        """As `newest`, over all workers of this machine that run, or have ended and were not inherited yet."""
         found = self.newest()
-        for life, event_id in _read(self._journal.others() if self._journal is not None else []):
-            found[life] = max(event_id, found.get(life, event_id))
+        for epoch, event_id in _read(self._journal.others() if self._journal is not None else []):
+            found[epoch] = max(event_id, found.get(epoch, event_id))
         return found
 
     def forget(self, judged: Mapping[bytes, EventId], but: bytes) -> None:
-        """These were looked at, and all of them are told or are there; the life `but` goes on."""
+        """Drop ids that were judged: each is in the data, or its loss is told. The epoch `but` goes on, and stays."""
         with self._lock:
-            for life, event_id in judged.items():
-                if life != but and self._newest.get(life) == event_id:
-                    del self._newest[life]
+            for epoch, event_id in judged.items():
+                if epoch != but and self._newest.get(epoch) == event_id:
+                    del self._newest[epoch]
                     self._saved = False
 
     def save(self) -> None:
-        """Before the receipts go out, and once all that was forgotten is known elsewhere. All noted before is in the
-        file when this returns, also if another thread wrote it."""
+        """Write the file: before receipts go out, and once a loss is recorded elsewhere. All that was noted before the
+        call is in the file when this returns, also if another thread wrote it."""
         if self._journal is None:
             return
         with self._lock:
@@ -66,19 +67,19 @@ class Acknowledged:
                 self._journal.write(self._lines())
 
     def inherit(self, told: EventId = BEGINNING) -> None:
-        """Take over what processes noted that have ended since, except what was before `told`: that is known."""
+        """Take over the ids of processes that have ended, except those before `told`: their loss is known."""
         if self._journal is not None:
             with self._journal.inherited() as contents:
-                for life, event_id in _read(contents):
+                for epoch, event_id in _read(contents):
                     if event_id >= told:
-                        self.note(life, event_id)
+                        self.note(epoch, event_id)
                 self.save()
 
     def _lines(self) -> bytes:
-        newest = sorted(self._newest.items(), key=lambda item: item[1])[-MOST_LIVES:]
-        return b"".join(b"%b %b\n" % (life, str(event_id).encode()) for life, event_id in newest)
+        newest = sorted(self._newest.items(), key=lambda item: item[1])[-MOST_EPOCHS:]
+        return b"".join(b"%b %b\n" % (epoch, str(event_id).encode()) for epoch, event_id in newest)
 
 
 def _read(contents: Iterable[bytes]) -> Iterator[tuple[bytes, EventId]]:
-    for life, event_id in _LINE.findall(b"\n".join(contents)):
-        yield life, EventId.from_redis(event_id)
+    for epoch, event_id in _LINE.findall(b"\n".join(contents)):
+        yield epoch, EventId.from_redis(event_id)

@@ -12,7 +12,7 @@ from pushsvc.events import sse
 from pushsvc.events.event import BEGINNING, Event, EventId
 from pushsvc.storage.entries import Slice, kept, read_entry
 from pushsvc.storage.redis.client import RedisClient
-from pushsvc.storage.redis.epochs import EpochHistory, Hole, lose
+from pushsvc.storage.redis.epochs import Boundary, EpochHistory, record_loss
 from pushsvc.storage.redis.fencing import Fenced
 from pushsvc.storage.redis.refusals import refusal
 from pushsvc.storage.redis.scripts import Command, Script
@@ -27,54 +27,55 @@ _ADVANCE: Final = Script("advance")
 
 PATIENCE_SECONDS: Final = 3.0  # how long a publish waits for a Redis that restarts, or moves
 EVICTS_SECONDS: Final = 5  # when to come back to a Redis that an operator has to set right
-LIFE_BYTES: Final = 42  # the longest id, and a mark
+EPOCH_BYTES: Final = 42  # the longest id, and a mark
 _NOT_YET: Final = NotApplied("", retry_after=1)
 
 
 class Receipt(NamedTuple):
-    """What became of a publish: the event's id, and whether its key had been used before."""
+    """The result of a publish: the event's id, and whether its key had been used before."""
 
     id: EventId
     duplicate: bool
 
 
 class Clock(NamedTuple):
-    """Where the log stands: the lives of the data, last id drawn, Redis's wall clock and the oldest time kept (both
-    ms)."""
+    """Where the log stands: the epochs of the data, the last id drawn, Redis's wall clock and the oldest time kept
+    (both in ms since 1970)."""
 
-    lives: EpochHistory
+    epochs: EpochHistory
     last: EventId
     now: int
     cutoff: int
 
     @property
-    def epoch(self) -> EventId:
-        """The first id ever drawn."""
-        return self.lives.birth
+    def birth(self) -> EventId:
+        """The first id ever drawn in this data."""
+        return self.epochs.birth
 
     def restart(self, cursor: EventId) -> EventId | None:
-        """Where a reader goes on whose cursor is not of this data; None: it is.
+        """The id after which a reader goes on if its cursor is not of this data. None: it is.
 
-        Between two lives: the data lost it, and all it has after it is of the later one. Before all, or beyond the
-        last: nothing is known of that reader.
+        A cursor between two epochs is of an event that the data lost; what comes after it begins with the later epoch.
+        One before the birth or beyond the last id says nothing: that reader begins anew.
         """
         if cursor == BEGINNING:
             return None
-        if not self.epoch <= cursor <= self.last:
+        if not self.birth <= cursor <= self.last:
             return BEGINNING
-        hole = self.lives.unowned_range(cursor)
-        return None if hole is None else hole[1]
+        boundary = self.epochs.unowned_range(cursor)
+        return None if boundary is None else boundary[1]
 
 
 class Standing(NamedTuple):
-    """A user's `position`: up to where they have had everything; None: nothing is known. `loss`: not long ago the data
-    lost events, so that those may have been theirs, or the position itself."""
+    """The `position` up to which a user has had everything; None: it is unknown. `loss`: not long ago the data lost
+    events, and those may have been theirs, or the position itself."""
 
     position: EventId | None
     loss: bool
 
     @property
     def is_lost(self) -> bool:
+        """Whether the user may have had a position that is gone."""
         return self.position is None and self.loss
 
 
@@ -86,7 +87,7 @@ class EventLog:
         self._store = store
         self._keys = store.keys
         self._retention = retention
-        self.acknowledged = store.succession.acknowledged
+        self.acknowledged = store.fence.acknowledged
 
     def append(self, events: Sequence[Event]) -> list[Receipt | PushError]:
         """Store and announce, in order, in one round trip; each event by itself is all or nothing. While Redis is away
@@ -103,7 +104,7 @@ class EventLog:
                 return receipts
 
     def _append_now(self, events: Sequence[Event]) -> list[Receipt | PushError]:
-        """Unreached, where it is harmless to try again."""
+        """Append once. NotApplied stands for each event that it is harmless to try again."""
         try:
             answers = self._store.kept_each([self._append_command(event) for event in events])
         except NotApplied as error:
@@ -128,16 +129,16 @@ class EventLog:
         )
 
     def _names(self, event: Event) -> list[str]:
-        """The keys that its appending touches."""
+        """The keys that appending the event touches."""
         names = [self._keys.clock, self._keys.epoch, self._keys.log(event.channel), self._keys.tail(event.channel)]
         return names if event.key is None else [*names, self._keys.dedupe(event.channel, event.key)]
 
     def _receipt(self, event: Event, answer: Any) -> Receipt | PushError:
         if not isinstance(answer, Exception):
             event_id = EventId.from_redis(answer[0])
-            # As the data says it: after a FLUSHALL there may be another life before this process hears of it.
-            life = answer[2] if len(answer) > 2 else self._store.succession.lives.current
-            self.acknowledged.note(life, event_id)
+            # As the data says it: after a FLUSHALL there may be another epoch before this process hears of it.
+            epoch = answer[2] if len(answer) > 2 else self._store.fence.epochs.current
+            self.acknowledged.note(epoch, event_id)
             return Receipt(event_id, bool(answer[1]))
         error = self._store.refusal(answer)
         if isinstance(error, WrongType):
@@ -145,7 +146,7 @@ class EventLog:
         return error
 
     def clock(self) -> Clock:
-        """Where the log stands now. All events up to `last` can be read; all later ones are still to be announced.
+        """Ask where the log stands now. All events up to `last` can be read; all later ones are still to be announced.
         Raises Unavailable."""
         answer = self._store.one(_CLOCK.call([self._keys.clock, self._keys.epoch]))
         try:
@@ -160,43 +161,43 @@ class EventLog:
         return ("EVAL", _CLOCK.source, len(names), *names)
 
     def probed(self, answer: Sequence[Any]) -> tuple[Clock, list[EventId]]:
-        """What it answers. Raises Fenced."""
+        """Parse the answer to `probe`: the clock, and the tails in order. Raises Fenced."""
         return self._clock(*answer[:3]), [EventId.from_redis(tail) for tail in answer[3:]]
 
-    def _clock(self, epoch: bytes, last: bytes, now: int) -> Clock:
-        succession = self._store.succession
-        if epoch != succession.lives.raw:
-            succession.follow(EpochHistory(epoch))
-        return Clock(succession.lives, EventId.from_redis(last), now, now - self._retention.keep_seconds * 1000)
+    def _clock(self, raw: bytes, last: bytes, now: int) -> Clock:
+        fence = self._store.fence
+        if raw != fence.epochs.raw:
+            fence.advance_to(EpochHistory(raw))
+        return Clock(fence.epochs, EventId.from_redis(last), now, now - self._retention.keep_seconds * 1000)
 
     @property
     def all_lost(self) -> bool:
-        """What was before the birth of this data, and Redis does not say so yet."""
-        return self._store.succession.all_lost
+        """Whether all that was before the birth of this data is lost, and Redis does not say so yet."""
+        return self._store.fence.all_lost
 
-    def informed(self, clock: Clock) -> Clock:
-        """With the losses that became known since it came."""
-        lives = self._store.succession.lives
-        return clock._replace(lives=lives) if lives.raw == clock.lives.raw else clock
+    def with_known_losses(self, clock: Clock) -> Clock:
+        """The same clock, with the losses that became known since it was read."""
+        epochs = self._store.fence.epochs
+        return clock._replace(epochs=epochs) if epochs.raw == clock.epochs.raw else clock
 
-    def lost(self, hole: Hole) -> None:
-        """Events were lost between these two lives of the data (BEGINNING: all before the second): who is served here
-        from now on is told, and everybody once `lose` has noted it."""
-        if hole[0] == BEGINNING:
-            self._store.succession.all_lost = True
+    def remember_loss(self, boundary: Boundary) -> None:
+        """Tell whoever is served here from now on that events were lost at the boundary (BEGINNING: all before its
+        second id). Everybody else learns it once `record_loss` has written it."""
+        if boundary[0] == BEGINNING:
+            self._store.fence.all_lost = True
         else:
-            self._store.succession.lose(hole)
+            self._store.fence.add_loss(boundary)
 
-    def lose(self, hole: Hole) -> None:
-        """Note it: whoever comes back from before shall be told; and who brings no cursor, as long as what was lost
-        would have been kept."""
-        self._store.one(lose(self._keys, hole, self._retention.keep_seconds))
-        if hole[0] == BEGINNING:
-            self._store.succession.all_lost = False
+    def record_loss(self, boundary: Boundary) -> None:
+        """Write to Redis that events were lost at the boundary. Readers from before it are told; those without a cursor
+        too, for as long as what was lost would have been kept."""
+        self._store.one(record_loss(self._keys, boundary, self._retention.keep_seconds))
+        if boundary[0] == BEGINNING:
+            self._store.fence.all_lost = False
 
     def read(self, channels: Sequence[str], after: EventId, clock: Clock, count: int) -> list[Slice]:
         """The oldest `count` entries of each channel with an id after `after`, ids rising. Raises Unavailable, also
-        if the data is not in the life of the clock any more: then another clock is needed."""
+        if the data is not in the clock's epoch any more: then another clock is needed."""
         first = f"({after}" if after.ms >= clock.cutoff else f"{clock.cutoff}-0"
         return self._slices(
             channels, clock, [("XRANGE", self._keys.log(channel), first, "+", "COUNT", count) for channel in channels]
@@ -208,18 +209,18 @@ class EventLog:
         return self._slices([channel], clock, [command])[0]
 
     def _slices(self, channels: Sequence[str], clock: Clock, ranges: Sequence[Command]) -> list[Slice]:
-        """Tails first: what a tail names was in the log then, so a range that is read later shows it, or its loss.
+        """Read the tails, then the ranges: what a tail names was in the log then, so the range shows it, or its loss.
 
-        And in the clock's life of the data: a master that wakes up, and does not know yet that it was replaced, lacks
-        what came since. Raises Unavailable.
+        Raises Unavailable if the data is not in the clock's epoch: a master that wakes up, and does not know yet that
+        it was replaced, lacks what came since.
         """
         commands: list[Command] = [
-            ("GETRANGE", self._keys.epoch, -LIFE_BYTES, -1),
+            ("GETRANGE", self._keys.epoch, -EPOCH_BYTES, -1),
             *(("GET", self._keys.tail(channel)) for channel in channels),
             *ranges,
         ]
-        life, *answers = map(kept, commands, self._store.read_each(commands))
-        if EpochHistory.latest(life or b"") != clock.lives.current:
+        epoch, *answers = map(kept, commands, self._store.read_each(commands))
+        if EpochHistory.latest(epoch or b"") != clock.epochs.current:
             raise Unavailable("Redis is changing its master; try again.", retry_after=1)
         return [
             Slice([read_entry(*raw) for raw in entries or ()], EventId.from_redis(tail) if tail else BEGINNING)
@@ -232,13 +233,13 @@ class EventLog:
         return int(self._store.one(_COUNT.call([self._keys.log(c) for c in channels], start, clock.cutoff, clock.now)))
 
     def standing(self, user: str) -> Standing:
-        """Raises Unavailable."""
-        keys, succession = self._keys, self._store.succession
+        """The user's position, and whether it may be lost. Raises Unavailable."""
+        keys, fence = self._keys, self._store.fence
         names = (keys.position(user), keys.loss, keys.epoch)
-        position, loss, epoch = self._store.each([("GET", name) for name in names])
+        position, loss, raw = self._store.each([("GET", name) for name in names])
         if isinstance(position, Exception):
             raise refusal(position) from position
-        known = succession.knows_more(epoch if isinstance(epoch, bytes) else b"")
+        known = fence.knows_more(raw if isinstance(raw, bytes) else b"")
         return Standing(EventId.from_redis(position) if position else None, known or isinstance(loss, bytes))
 
     def advance(self, positions: Mapping[str, EventId]) -> None:

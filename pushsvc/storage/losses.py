@@ -1,4 +1,4 @@
-"""Whether Redis has lost events, as far as this worker can know, and the note of it for who is elsewhere, or away."""
+"""Detects that Redis has lost events, as far as this worker can know, and records it for readers elsewhere, or away."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import gevent.event
 from pushsvc.errors import PushError
 from pushsvc.events.event import BEGINNING, EventId
 from pushsvc.storage.log import Clock, EventLog
-from pushsvc.storage.redis.epochs import EpochHistory, Hole
-from pushsvc.storage.redis.fencing import MOST_LIVES
+from pushsvc.storage.redis.epochs import Boundary, EpochHistory
+from pushsvc.storage.redis.fencing import MOST_EPOCHS
 
 logger = logging.getLogger(__name__)
 
@@ -25,22 +25,22 @@ class Losses:
     """Compares each clock with all that this worker heard of, or acknowledged, before it was asked for."""
 
     def __init__(self, log: EventLog, ask: Callable[[], None]) -> None:
-        """`ask` for another clock."""
+        """`ask`: requests another clock."""
         self._log = log
         self._ask = ask
-        self._told = BEGINNING  # all who are here know of the losses before this
-        # The newest ids that were acknowledged, by life, when the probe left: its answer must know of them.
+        self._told = BEGINNING  # whoever is connected here has been told of the losses before this
+        # The newest ids that were acknowledged, by epoch, when the clock was requested: it must know of them.
         self._acknowledged: dict[bytes, EventId] = {}
-        self._life: bytes | None = None  # of the data, when the clock came last
-        self._birth = BEGINNING  # of that data; that nothing before it is left was told then
-        self._inherits = True  # what others acknowledged that have ended counts too: looked for with each new life
-        self._owed: dict[Hole, None] = {}  # that are yet to be noted
-        self._missed = BEGINNING  # the newest id that is known to be gone, of a life whose end Redis could not note yet
-        self.unclear = False  # what was found last: the cursor of a reader does not tell whether it lies before that
-        self.count = 0  # how often a loss was found; who did not look since then does not know of it
+        self._epoch: bytes | None = None  # of the clock before
+        self._birth = BEGINNING  # of that clock; a loss of all before it was told then
+        self._inherits = True  # with each new epoch: look for what ended processes have acknowledged
+        self._owed: dict[Boundary, None] = {}  # losses yet to be recorded, in order
+        self._missed = BEGINNING  # newest id known to be gone, of an epoch whose end Redis could not record yet
+        self.unclear = False  # the last loss: a reader's cursor does not tell whether it lies before it
+        self.count = 0  # losses found so far; a reader remembers it to see whether there were more
         self._noting: gevent.Greenlet | None = None
         self._wake = gevent.event.Event()
-        self._told_of: deque[Hole] = deque(maxlen=MOST_LIVES)  # who is here
+        self._told_of: deque[Boundary] = deque(maxlen=MOST_EPOCHS)  # losses that all here know of
 
     def probe_leaves(self) -> None:
         if self._inherits:
@@ -48,86 +48,87 @@ class Losses:
             self._log.acknowledged.inherit(self._birth)
         self._acknowledged = self._log.acknowledged.newest()
 
-    def found(self, through: EventId, life: bytes, clock: Clock) -> bool:
-        """Whether the data has lost events since the clock before, which was of this `life` of it, when all up to
-        `through` had been announced here; what was acknowledged here counts as well. If nobody knows yet, it is noted,
-        so that those who are elsewhere, or away, are told too."""
-        told, self._told = self._told, max(self._told, clock.lives.healed)
+    def found(self, through: EventId, epoch: bytes, clock: Clock) -> bool:
+        """Whether Redis has lost events since the previous clock reading, which was in this `epoch`. `through`: the
+        last event that was announced here by then; what was acknowledged here counts as well. A loss that nobody
+        recorded yet is recorded, so that readers elsewhere, or away, are told too."""
+        told, self._told = self._told, max(self._told, clock.epochs.whole_since)
         others_said = through != BEGINNING and self._told > told
         known = self._acknowledged
         self.unclear = False
-        found = [self._is_lost(newest, of, clock) for of, newest in ((life, through), *known.items())]
+        found = [self._is_lost(newest, of, clock) for of, newest in ((epoch, through), *known.items())]
         found.append(self._is_reborn(clock))
-        if not self._owed:  # else the others, and who comes after this process, shall know before Redis does
-            self._log.acknowledged.forget(known, but=clock.lives.current)
+        if not self._owed:  # else it is kept for other workers, and for the next
+            self._log.acknowledged.forget(known, but=clock.epochs.current)
             self._log.acknowledged.save()
-        if self._life not in (None, clock.lives.current):
+        if self._epoch not in (None, clock.epochs.current):
             self._inherits = True
             self._ask()
-        self._life, self._birth = clock.lives.current, clock.epoch
+        self._epoch, self._birth = clock.epochs.current, clock.birth
         self.count += any(found) or others_said
         return any(found) or others_said
 
-    def _is_lost(self, newest: EventId, life: bytes, clock: Clock) -> bool:
-        """Whether the data lacks an event that was heard or acknowledged in this life of it."""
-        hole = clock.lives.end(life)
-        if hole is not None and newest > hole[1]:  # it is of a master that had been replaced
+    def _is_lost(self, newest: EventId, epoch: bytes, clock: Clock) -> bool:
+        """Whether the data lacks an event that was heard or acknowledged in this epoch."""
+        boundary = clock.epochs.end_of(epoch)
+        if boundary is not None and newest > boundary[1]:  # it is of a master that had been replaced
             self.unclear = True
         else:
             if clock.restart(newest) is None:
                 return False
-            hole = clock.lives.unowned_range(newest)
-            if hole is None and life == clock.lives.current:  # it is over, and will be known to be
+            boundary = clock.epochs.unowned_range(newest)
+            if boundary is None and epoch == clock.epochs.current:  # it is over, and will be known to be
                 if newest <= self._missed:
                     return False
                 self._missed, self.unclear = newest, True
-                self._log.acknowledged.note(life, newest)
-            elif hole is None:
-                hole = BEGINNING, clock.epoch
-        if hole in self._told_of or (
-            hole is not None and hole[0] != BEGINNING and EpochHistory(clock.lives.raw).says(hole)
+                self._log.acknowledged.note(epoch, newest)
+            elif boundary is None:
+                boundary = BEGINNING, clock.birth
+        if boundary in self._told_of or (
+            boundary is not None and boundary[0] != BEGINNING and EpochHistory(clock.epochs.raw).knows_loss_at(boundary)
         ):
             return False  # what Redis says is told as that
         logger.error("redis has lost events: it has stood at %s, and now stands at %s", newest, clock.last)
-        self._tell(hole or (BEGINNING, clock.epoch))
+        self._tell(boundary or (BEGINNING, clock.birth))
         return True
 
     def _is_reborn(self, clock: Clock) -> bool:
-        """Whether nothing is left of what others of this machine acknowledged, and who is here does not know."""
-        hole = BEGINNING, clock.epoch
+        """Whether nothing is left of what other workers of this machine acknowledged, and nobody here was told."""
+        boundary = BEGINNING, clock.birth
         if not self._log.all_lost:
             return False
-        if hole in self._told_of:
-            self._note(hole)  # it may have been, before that was heard of again
+        if boundary in self._told_of:
+            self._note(boundary)  # it may have been, before that was heard of again
             return False
-        self._tell(hole)
+        self._tell(boundary)
         return True
 
-    def _tell(self, hole: Hole) -> None:
-        self._told = max(self._told, hole[1])
-        self._told_of.append(hole)
-        self._note(hole)
+    def _tell(self, boundary: Boundary) -> None:
+        self._told = max(self._told, boundary[1])
+        self._told_of.append(boundary)
+        self._note(boundary)
 
-    def _note(self, hole: Hole) -> None:
-        self._log.lost(hole)
-        self._owed[hole] = None
+    def _note(self, boundary: Boundary) -> None:
+        self._log.remember_loss(boundary)
+        self._owed[boundary] = None
         self._wake.set()
         if self._noting is None or self._noting.dead:
             self._noting = gevent.spawn(self._write)
 
     def _write(self) -> None:
-        """What refuses this, as too few replicas after a failover do, may be over before anybody comes back."""
+        """Record losses until Redis takes them. A refusal, as of too few replicas after a failover, may be over before
+        anybody comes back."""
         said = False
         while self._owed:
-            hole = next(iter(self._owed))
+            boundary = next(iter(self._owed))
             self._wake.clear()
             try:
-                self._log.lose(hole)
+                self._log.record_loss(boundary)
             except PushError as error:
                 if not said:
                     logger.error("that could not be noted yet: %s", error)
                 said = True
-                self._owed[hole] = self._owed.pop(hole)  # the others first
+                self._owed[boundary] = self._owed.pop(boundary)  # the others first
                 self._wake.wait(AGAIN_SECONDS)
             else:
-                del self._owed[hole]
+                del self._owed[boundary]

@@ -111,6 +111,6 @@ def _start(partition: Partition, user: str, channels: Sequence[str], wish: _Wish
 def _anew(clock: Clock, channels: Sequence[str]) -> Start:
     """Of a user without a position, not long after the data lost events: these may have been theirs, or the position
     itself. Nobody can know; so it is said, where it happened, and once: the gap's id becomes their position."""
-    if clock.lives.recorded_loss(clock.epoch) is not None:
-        return Start(clock.epoch, unasked=channels[1:])
+    if clock.epochs.recorded_loss(clock.birth) is not None:
+        return Start(clock.birth, unasked=channels[1:])
     return Start(BEGINNING, unasked=channels[1:], lost=True)

@@ -114,7 +114,7 @@ def _retell(partition: Partition, reader: _Reader, cursor: Cursor) -> Response:
     record = reader.record
     said, told = partition.generations.records.said(record.id), b""
     if cursor.id is not None and resume(cursor.id, clock := partition.log.clock()).is_reset:
-        told = sse.gap(cursor.id, said[0].id if said else None, "reset", clock.epoch)
+        told = sse.gap(cursor.id, said[0].id if said else None, "reset", clock.birth)
     if not cursor.stands or told:
         endings = 1 if record.ending is None or record.ending.error is None else 2
         told += _snapshot(said[:-endings])
@@ -136,8 +136,8 @@ def _opening(partition: Partition, cursor: Cursor, oldest: EventId) -> bytes:
     retry_ms = partition.hub.connections.retry_ms()
     if cursor.ours:
         return sse.cursor(cursor.id or BEGINNING, retry_ms)
-    epoch = partition.log.clock().epoch  # before every event
-    return sse.retry(retry_ms) + sse.gap(None, oldest if oldest != BEGINNING else None, "reset", epoch)
+    birth = partition.log.clock().birth  # before every event
+    return sse.retry(retry_ms) + sse.gap(None, oldest if oldest != BEGINNING else None, "reset", birth)
 
 
 def _snapshot(said: list[EncodedEvent]) -> bytes:

@@ -12,7 +12,7 @@ import pytest
 
 from pushsvc.delivery.catch_up import CatchUp
 from pushsvc.events.event import BEGINNING, EventId
-from pushsvc.storage.acknowledged import MOST_LIVES, Acknowledged
+from pushsvc.storage.acknowledged import MOST_EPOCHS, Acknowledged
 from pushsvc.storage.journal import SIZE, Journal
 from pushsvc.storage.log import Clock
 from pushsvc.storage.losses import Losses
@@ -93,8 +93,8 @@ def test_threads_share_the_file(tmp_path: Path) -> None:
 
 def test_what_was_told_is_no_heritage(tmp_path: Path) -> None:
     journal, known = process(tmp_path, "one")
-    for life, ms in ((b"1-0", 9), (b"20-0", 25)):
-        known.note(life, at(ms))
+    for epoch, ms in ((b"1-0", 9), (b"20-0", 25)):
+        known.note(epoch, at(ms))
     known.save()
     known.forget({b"1-0": at(9), b"20-0": at(25)}, but=b"20-0")
     known.save()
@@ -107,14 +107,14 @@ def test_what_was_told_is_no_heritage(tmp_path: Path) -> None:
 def test_a_file_holds_the_newest_lives_whole(tmp_path: Path) -> None:
     journal, known = process(tmp_path, "one")
     top = EventId.parse(LONGEST)
-    for number in range(2 * MOST_LIVES):
+    for number in range(2 * MOST_EPOCHS):
         known.note(f"{2**63 + number}-{2**63}".encode(), top._replace(seq=top.seq - 100 + number))
     known.save()
     end(journal)
     _, heir = process(tmp_path, "two")
     heir.inherit()
-    assert max(heir.newest().values()).seq == top.seq - 100 + 2 * MOST_LIVES - 1
-    assert len(heir.newest()) == MOST_LIVES
+    assert max(heir.newest().values()).seq == top.seq - 100 + 2 * MOST_EPOCHS - 1
+    assert len(heir.newest()) == MOST_EPOCHS
     assert len(known._lines()) < SIZE
 
 
@@ -192,7 +192,7 @@ def test_who_lives_on_inherits_when_redis_has_another_life(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("life", "newest", "hole"),
+    ("epoch", "newest", "boundary"),
     [
         (b"1-0", 5, None),
         (b"1-0", 6, (5, 9)),
@@ -202,41 +202,43 @@ def test_who_lives_on_inherits_when_redis_has_another_life(tmp_path: Path) -> No
         (b"0-0", 10, None),
     ],
 )
-def test_what_a_life_lacks_is_known_by_the_newest_of_it(life: bytes, newest: int, hole: tuple[int, int] | None) -> None:
-    lives = EpochHistory(b"1-0 5-0 9-0")
-    lost = lives.lost({life: at(newest)})
-    assert lost == ({(at(hole[0]), at(hole[1]))} if hole else set())
-    assert EpochHistory(lives.raw, lost).recorded_loss(at(3)) == ((at(5), at(9)) if hole else None)
+def test_what_a_life_lacks_is_known_by_the_newest_of_it(
+    epoch: bytes, newest: int, boundary: tuple[int, int] | None
+) -> None:
+    epochs = EpochHistory(b"1-0 5-0 9-0")
+    lost = epochs.losses_of({epoch: at(newest)})
+    assert lost == ({(at(boundary[0]), at(boundary[1]))} if boundary else set())
+    assert EpochHistory(epochs.raw, lost).recorded_loss(at(3)) == ((at(5), at(9)) if boundary else None)
 
 
 def test_nobody_is_served_in_a_life_before_it_is_known_what_that_lacks(tmp_path: Path) -> None:
     """What the other workers of the machine acknowledged counts at once, not only when they look themselves."""
     _, other = process(tmp_path, "other")
-    succession = Fence(keys, process(tmp_path, "this")[1])
-    succession.follow(EpochHistory(b"10-0"))
+    fence = Fence(keys, process(tmp_path, "this")[1])
+    fence.advance_to(EpochHistory(b"10-0"))
     other.note(b"10-0", at(18))
     other.save()
-    succession.follow(EpochHistory(b"10-0 15-0 20-0"))
-    assert succession.lives.recorded_loss(at(12)) == (at(15), at(20))
-    assert succession.lives.recorded_loss(at(21)) is None
-    succession.follow(EpochHistory(b"10-0 15-0 20-0!"))
-    assert succession.lives.recorded_loss(at(12)) == (at(15), at(20))
-    succession.follow(EpochHistory(b"10-0 15-0 20-0! 30-0 40-0"))
-    assert succession.lives.recorded_loss(at(22)) is None, "nothing is missing there"
+    fence.advance_to(EpochHistory(b"10-0 15-0 20-0"))
+    assert fence.epochs.recorded_loss(at(12)) == (at(15), at(20))
+    assert fence.epochs.recorded_loss(at(21)) is None
+    fence.advance_to(EpochHistory(b"10-0 15-0 20-0!"))
+    assert fence.epochs.recorded_loss(at(12)) == (at(15), at(20))
+    fence.advance_to(EpochHistory(b"10-0 15-0 20-0! 30-0 40-0"))
+    assert fence.epochs.recorded_loss(at(22)) is None, "nothing is missing there"
 
 
 def test_a_fresh_worker_knows_that_all_was_lost(tmp_path: Path) -> None:
     """A FLUSHALL just before it started, which those who acknowledged something have yet to notice."""
     _, other = process(tmp_path, "other")
-    succession = Fence(keys, process(tmp_path, "fresh")[1])
-    assert not succession.knows_more(b"")
+    fence = Fence(keys, process(tmp_path, "fresh")[1])
+    assert not fence.knows_more(b"")
     other.note(b"10-0", at(18))
     other.save()
-    succession.follow(EpochHistory(b"20-0"))
-    assert succession.all_lost
-    assert succession.knows_more(b"20-0")
+    fence.advance_to(EpochHistory(b"20-0"))
+    assert fence.all_lost
+    assert fence.knows_more(b"20-0")
     elsewhere = Fence(keys, process(tmp_path, "elsewhere", kind="another")[1])
-    elsewhere.follow(EpochHistory(b"20-0"))
+    elsewhere.advance_to(EpochHistory(b"20-0"))
     assert not elsewhere.knows_more(b"20-0")
     assert elsewhere.knows_more(b"30-0"), "nothing is left of what it knew"
 
@@ -246,15 +248,15 @@ def test_what_was_before_a_flushall_that_is_known_is_no_news(tmp_path: Path, lat
     """A process that died in that moment left its file, which is found when Redis has another life."""
     dead, its = process(tmp_path, "dead")
     its.note(b"10-0", at(18))
-    succession = Fence(keys, process(tmp_path, "this")[1])
+    fence = Fence(keys, process(tmp_path, "this")[1])
     log = Known(b"20-0", 25)
-    log.acknowledged = succession.acknowledged
+    log.acknowledged = fence.acknowledged
     losses = Losses(log, lambda: None)
 
     def found(raw: bytes, last: int) -> bool:
         losses.probe_leaves()
-        succession.follow(EpochHistory(raw))
-        return losses.found(at(25), b"20-0", Clock(succession.lives, at(last), 0, 0))
+        fence.advance_to(EpochHistory(raw))
+        return losses.found(at(25), b"20-0", Clock(fence.epochs, at(last), 0, 0))
 
     if not late:
         assert not found(b"20-0", 25)
@@ -262,7 +264,7 @@ def test_what_was_before_a_flushall_that_is_known_is_no_news(tmp_path: Path, lat
     end(dead)
     told = [found(b"20-0 25-0 30-0", 31) for _ in range(3)]
     assert told == [late, False, False]
-    assert succession.all_lost == late
+    assert fence.all_lost == late
 
 
 def test_a_loss_whose_life_cannot_be_noted_yet() -> None:
@@ -270,11 +272,11 @@ def test_a_loss_whose_life_cannot_be_noted_yet() -> None:
     log = Known(b"10-0", 20)
     told: list[bool] = []
     losses = Losses(log, lambda: None)
-    for through, lives, last in (
+    for through, epochs, last in (
         (20, b"10-0", 20), (20, b"10-0", 15), (15, b"10-0", 15), (15, b"10-0 15-0 30-0", 31),
     ):  # fmt: skip
         losses.probe_leaves()
-        told.append(losses.found(at(through), b"10-0", Clock(EpochHistory(lives), at(last), 0, 0)))
+        told.append(losses.found(at(through), b"10-0", Clock(EpochHistory(epochs), at(last), 0, 0)))
         gevent.sleep(0)
     assert told == [False, True, False, True]
     assert log.noted == [(BEGINNING, at(10)), (at(15), at(30))]

@@ -56,8 +56,8 @@ def a_replica(servers: Servers, master: int, *options: str) -> int:
 
 
 def log_of(url: str) -> EventLog:
-    succession = Fence(keys)
-    store = RedisClient(connect(url, succession.handshake), keys, succession)
+    fence = Fence(keys)
+    store = RedisClient(connect(url, fence.handshake), keys, fence)
     return EventLog(store, Retention(keep_events=100, keep_seconds=60, dedupe_seconds=60))
 
 
@@ -71,7 +71,7 @@ def told(log: EventLog, data: str = "x") -> Receipt:
     return receipt
 
 
-def lives(port: int) -> list[bytes]:
+def epochs(port: int) -> list[bytes]:
     return bytes(redis.Redis(port=port).get(keys.epoch) or b"").split()  # type: ignore[arg-type]
 
 
@@ -140,14 +140,14 @@ def test_no_connection_stays_with_who_became_a_replica(servers: Servers, monkeyp
     """One that takes writes would acknowledge them, and lose them."""
     monkeypatch.setattr(eventlog, "PATIENCE_SECONDS", 0.0)
     first = a_server(servers, "--replica-read-only", "no")
-    succession = Fence(keys)
-    store = RedisClient(connect(at(first), succession.handshake), keys, succession)
+    fence = Fence(keys)
+    store = RedisClient(connect(at(first), fence.handshake), keys, fence)
     assert store.one(("SET", "a", 1)) == b"OK"
     second = a_replica(servers, first)
     redis.Redis(port=second).replicaof("NO", "ONE")
     redis.Redis(port=first).replicaof("127.0.0.1", str(second))
     with pytest.raises(ReadOnlyError):
-        succession.heard(introduction(*store.execute(INTRODUCE)))
+        fence.check_role(introduction(*store.execute(INTRODUCE)))
     for ask in (store.one, lambda command: store.read([command])):
         with pytest.raises(Unavailable, match="replica"):
             ask(("SET", "a", 2))
@@ -165,13 +165,13 @@ def test_a_life_that_could_not_be_noted_is_noted_before_the_next_event(servers: 
     servers.serve(port, "--min-replicas-to-write", "1")
     log = log_of(at(port))
     assert log.clock().last == had.id
-    assert len(lives(port)) == 1
+    assert len(epochs(port)) == 1
     [refused] = log.append([Event("user:u", "message", "refused")])
     assert isinstance(refused, TooFewReplicas)
     redis.Redis(port=port).config_set("min-replicas-to-write", 0)
     after = told(log)
-    assert len(lives(port)) == 3
-    assert had.id < EventId.from_redis(lives(port)[-1]) < after.id
+    assert len(epochs(port)) == 3
+    assert had.id < EventId.from_redis(epochs(port)[-1]) < after.id
 
 
 def test_a_receipt_is_of_the_life_in_which_the_data_has_the_event(stack: Stack) -> None:
@@ -179,20 +179,20 @@ def test_a_receipt_is_of_the_life_in_which_the_data_has_the_event(stack: Stack) 
     own = Keys(0, 1, "receipts")
 
     def log() -> EventLog:
-        succession = Fence(own)
-        store = RedisClient(connect(f"unix://{stack.data_dir}/valkey.sock", succession.handshake, own), own, succession)
+        fence = Fence(own)
+        store = RedisClient(connect(f"unix://{stack.data_dir}/valkey.sock", fence.handshake, own), own, fence)
         return EventLog(store, Retention(keep_events=100, keep_seconds=60, dedupe_seconds=60))
 
-    def life() -> bytes:
+    def epoch() -> bytes:
         return EpochHistory.latest(stack.redis.get(own.epoch) or b"")  # type: ignore[arg-type]  # redis-py's
 
-    first, ids, lives = log(), [], []
+    first, ids, epochs = log(), [], []
     for happens in (first.clock, lambda: stack.redis.delete(*stack.redis.scan_iter(match="receipts{*")), log().clock):
         happens()
         ids.append(told(first).id)
-        lives.append(life())
-    assert len(set(lives)) == 3
-    assert first.acknowledged.newest() == dict(zip(lives, ids, strict=True))
-    now = first.clock().lives
-    assert now.lost(dict(zip(lives[1:], ids[1:], strict=True))) == set(), "nothing is lost that is there"
+        epochs.append(epoch())
+    assert len(set(epochs)) == 3
+    assert first.acknowledged.newest() == dict(zip(epochs, ids, strict=True))
+    now = first.clock().epochs
+    assert now.losses_of(dict(zip(epochs[1:], ids[1:], strict=True))) == set(), "nothing is lost that is there"
     assert ids[0] < now.birth, "what was flushed is still known"

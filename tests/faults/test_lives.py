@@ -16,8 +16,8 @@ from pushsvc.delivery.catch_up import CatchUp
 from pushsvc.events.event import BEGINNING, EventId
 from pushsvc.storage.acknowledged import Acknowledged
 from pushsvc.storage.log import Clock, EventLog
-from pushsvc.storage.redis.epochs import EpochHistory, Hole
-from pushsvc.storage.redis.fencing import MOST_LIVES
+from pushsvc.storage.redis.epochs import Boundary, EpochHistory
+from pushsvc.storage.redis.fencing import MOST_EPOCHS
 from pushsvc.storage.redis.keys import ALONE as keys
 from pushsvc.storage.redis.scripts import Command
 from tests.support.eventsource import EventSource, until
@@ -32,22 +32,24 @@ def at(ms: int) -> EventId:
 @given(st.lists(st.integers(1, 40), min_size=2, max_size=7, unique=True), st.integers(0, 42))
 def test_a_cursor_is_of_the_data_or_between_two_of_its_lives(numbers: list[int], ms: int) -> None:
     bounds = sorted(numbers)[: (len(numbers) - 1) // 2 * 2 + 1]
-    lives = EpochHistory(" ".join(f"{bound}-0" for bound in bounds).encode())
-    holes = [(low, high) for low, high in zip(bounds[1::2], bounds[2::2], strict=True) if low < ms < high]
-    assert lives.unowned_range(at(ms)) == (None if not holes else (at(holes[0][0]), at(holes[0][1])))
-    assert lives.birth == at(bounds[0])
-    assert lives.recorded_loss(at(ms)) is None, "no loss is known"
-    clock = Clock(lives, at(41), 0, 0)
-    expected = None if ms == 0 else BEGINNING if not bounds[0] <= ms <= 41 else at(holes[0][1]) if holes else None
+    epochs = EpochHistory(" ".join(f"{bound}-0" for bound in bounds).encode())
+    boundaries = [(low, high) for low, high in zip(bounds[1::2], bounds[2::2], strict=True) if low < ms < high]
+    assert epochs.unowned_range(at(ms)) == (None if not boundaries else (at(boundaries[0][0]), at(boundaries[0][1])))
+    assert epochs.birth == at(bounds[0])
+    assert epochs.recorded_loss(at(ms)) is None, "no loss is known"
+    clock = Clock(epochs, at(41), 0, 0)
+    expected = (
+        None if ms == 0 else BEGINNING if not bounds[0] <= ms <= 41 else at(boundaries[0][1]) if boundaries else None
+    )
     assert clock.restart(at(ms)) == expected
 
 
 def test_a_known_loss_is_met_by_who_was_before_it() -> None:
-    lives = EpochHistory(b"1-0 5-0 9-0! 12-0 15-0 20-0 25-0!")
-    assert [lives.recorded_loss(at(ms)) for ms in (1, 5)] == [(at(5), at(9))] * 2
-    assert [lives.recorded_loss(at(ms)) for ms in (6, 9, 20)] == [(at(20), at(25))] * 3
-    assert lives.recorded_loss(at(21)) is None
-    assert [lives.unowned_range(at(ms)) for ms in (7, 9, 13)] == [(at(5), at(9)), None, (at(12), at(15))]
+    epochs = EpochHistory(b"1-0 5-0 9-0! 12-0 15-0 20-0 25-0!")
+    assert [epochs.recorded_loss(at(ms)) for ms in (1, 5)] == [(at(5), at(9))] * 2
+    assert [epochs.recorded_loss(at(ms)) for ms in (6, 9, 20)] == [(at(20), at(25))] * 3
+    assert epochs.recorded_loss(at(21)) is None
+    assert [epochs.unowned_range(at(ms)) for ms in (7, 9, 13)] == [(at(5), at(9)), None, (at(12), at(15))]
 
 
 class Known(EventLog):
@@ -55,9 +57,9 @@ class Known(EventLog):
 
     all_lost = False
 
-    def __init__(self, lives: bytes, last: int) -> None:
+    def __init__(self, epochs: bytes, last: int) -> None:
         self.acknowledged = Acknowledged()
-        self.clock_now = Clock(EpochHistory(lives), at(last), 0, 0)
+        self.clock_now = Clock(EpochHistory(epochs), at(last), 0, 0)
         self.noted: list[tuple[EventId, EventId]] = []
 
     def probe(self, channels: Sequence[str]) -> Command:
@@ -66,18 +68,18 @@ class Known(EventLog):
     def probed(self, answer: Any) -> tuple[Clock, list[EventId]]:
         return self.clock_now, []
 
-    def lost(self, hole: Hole) -> None:
+    def remember_loss(self, boundary: Boundary) -> None:
         pass
 
-    def informed(self, clock: Clock) -> Clock:
+    def with_known_losses(self, clock: Clock) -> Clock:
         return clock
 
-    def lose(self, hole: Hole) -> None:
-        self.noted.append(hole)
+    def record_loss(self, boundary: Boundary) -> None:
+        self.noted.append(boundary)
 
 
 @pytest.mark.parametrize(
-    ("life", "acknowledged", "hole"),
+    ("epoch", "acknowledged", "boundary"),
     [
         (b"10-0", 25, (20, 30)),  # of the life before, behind its end as the data has it
         (b"10-0", 35, (20, 30)),  # by a master that had been replaced
@@ -87,7 +89,7 @@ class Known(EventLog):
     ],
 )
 def test_what_was_acknowledged_here_counts_as_heard(
-    life: bytes, acknowledged: int, hole: tuple[int, int] | None
+    epoch: bytes, acknowledged: int, boundary: tuple[int, int] | None
 ) -> None:
     log = Known(b"10-0 20-0 30-0", 40)
     told: list[bool] = []
@@ -95,15 +97,15 @@ def test_what_was_acknowledged_here_counts_as_heard(
         log, lambda: None, lambda _: False, lambda clock: told.append(recovery.losses.found(at(40), b"30-0", clock)),
         lambda *_: None, lambda *_: None,
     )  # fmt: skip
-    log.acknowledged.note(life, at(acknowledged))
+    log.acknowledged.note(epoch, at(acknowledged))
     for _ in range(2):
         _, answered = recovery.probe()
         log.acknowledged.note(b"30-0", at(99))  # after the probe left: its answer need not know of it
         answered(None)
         log.acknowledged.forget(log.acknowledged.newest(), but=b"")
         gevent.sleep(0)
-    assert told == [hole is not None, False], "it is told once"
-    assert log.noted == ([tuple(map(at, hole))] if hole else [])
+    assert told == [boundary is not None, False], "it is told once"
+    assert log.noted == ([tuple(map(at, boundary))] if boundary else [])
 
 
 @pytest.fixture(scope="module", params=["", "gevent"], ids=["detached", "queue"])
@@ -124,7 +126,7 @@ def heard(source: EventSource) -> list[str]:
 
 def test_a_restart_is_no_loss_to_anybody(restored: Stack, user: str) -> None:
     stack = restored
-    lives = len((stack.redis.get(keys.epoch) or b"").split())
+    epochs = len((stack.redis.get(keys.epoch) or b"").split())
     first = stack.publish(user=user, data="1")
     with stack.listen(user) as source, stack.listen(f"{user}-idle") as idle:
         source.wait_for(1)
@@ -138,7 +140,7 @@ def test_a_restart_is_no_loss_to_anybody(restored: Stack, user: str) -> None:
         assert heard(idle) == ["only"]
     epoch = stack.redis.get(keys.epoch)
     assert isinstance(epoch, bytes)
-    assert len(epoch.split()) == lives + 4, "two more lives, though two workers and all their connections saw each"
+    assert len(epoch.split()) == epochs + 4, "two more lives, though two workers and all their connections saw each"
     with stack.listen(user, headers={"Last-Event-ID": first}) as source:
         source.wait_for(2)
         assert heard(source) == ["2", "3"]
@@ -254,7 +256,7 @@ def test_lives_are_forgotten_beyond_a_number(restored: Stack, user: str, lost: b
     """Not that events were lost: then all before that counts as other data."""
     stack = restored
     stack.publish(user=user)  # the clock runs; who starts it writes the epoch
-    words = [f"{ms}-0" for ms in range(1, 2 * MOST_LIVES + 2)]
+    words = [f"{ms}-0" for ms in range(1, 2 * MOST_EPOCHS + 2)]
     stack.redis.set(keys.epoch, " ".join([*words[:2], words[2] + "!" * lost, *words[3:]]))
     restart(stack)
     epoch = stack.redis.get(keys.epoch)

@@ -170,7 +170,7 @@ def test_a_master_that_was_replaced_answers_no_reader(store: RedisClient, user: 
     clock = log.clock()
     later = EventId(clock.last.ms + 5, 0)
     successor = clock._replace(
-        last=later, lives=EpochHistory(b"%b %b %b" % (clock.lives.raw, str(clock.last).encode(), str(later).encode()))
+        last=later, epochs=EpochHistory(b"%b %b %b" % (clock.epochs.raw, str(clock.last).encode(), str(later).encode()))
     )
     for read in (
         lambda: list(Replay(log, [f"user:{user}"], cursor, clock=successor).pages()),

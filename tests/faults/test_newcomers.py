@@ -191,7 +191,7 @@ def test_what_a_backup_lacks_is_said_to_a_new_tab_where_it_was(stack: Stack, use
 
 
 @pytest.mark.parametrize(
-    ("lives", "hole", "noted", "loss"),
+    ("epochs", "boundary", "noted", "loss"),
     [
         ("1-0 5-0 9-0", ("5-0", "9-0"), "1-0 5-0 9-0!", b"9-0"),
         ("1-0 5-0 9-0!", ("5-0", "9-0"), "1-0 5-0 9-0!", None),
@@ -201,13 +201,15 @@ def test_what_a_backup_lacks_is_said_to_a_new_tab_where_it_was(stack: Stack, use
         ("1-0 10-0 12-0", ("0-0", "12-0"), "1-0 10-0 12-0", b"12-0"),
     ],
 )
-def test_a_loss_is_noted_once(stack: Stack, lives: str, hole: tuple[str, str], noted: str, loss: bytes | None) -> None:
+def test_a_loss_is_noted_once(
+    stack: Stack, epochs: str, boundary: tuple[str, str], noted: str, loss: bytes | None
+) -> None:
     own = Keys(0, 1, "noted-once")  # the stack's workers note losses of their own
     stack.redis.delete(own.loss)
-    stack.redis.set(own.epoch, lives)
+    stack.redis.set(own.epoch, epochs)
     with connect_to(stack) as client:
         log = EventLog(RedisClient(client, own), Retention(keep_events=10, keep_seconds=60, dedupe_seconds=60))
-        log.lose((EventId.parse(hole[0], "last"), EventId.parse(hole[1], "first")))
+        log.record_loss((EventId.parse(boundary[0], "last"), EventId.parse(boundary[1], "first")))
     assert stack.redis.get(own.epoch) == noted.encode()
     assert stack.redis.get(own.loss) == loss
     assert EpochHistory(noted.encode()).birth == EventId(1, 0)

@@ -185,7 +185,7 @@ def test_a_ticket_is_not_lost_and_works_once(server: redis.Redis) -> None:
 
 
 def test_a_life_that_begins_is_noted(server: redis.Redis) -> None:
-    call = Keyed(server, "life", keys("clock", "epoch", "server"), "another", 32, after=None)
+    call = Keyed(server, "epoch", keys("clock", "epoch", "server"), "another", 32, after=None)
     for k in range(1, MOST_COMMANDS):
         clean(server)
         server.xadd(f"{TAG}clock", {"": ""}, id="5-0")
@@ -204,7 +204,7 @@ def test_the_epoch_that_may_not_be_read_is_not_taken_for_lost(server: redis.Redi
     server.set(epoch, "1-0 5-0 6-0")
     server.set(process, "one")
     reading = Keyed(server, "clock", [clock, epoch], after=None)
-    greeting = Keyed(server, "life", [clock, epoch, process], "one", 32, after=None)
+    greeting = Keyed(server, "epoch", [clock, epoch, process], "one", 32, after=None)
     for k in range(1, MOST_COMMANDS):
         reading.run(refuse=k)
         greeting.run(refuse=k)

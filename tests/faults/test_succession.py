@@ -21,7 +21,7 @@ from pushsvc.storage.entries import Slice
 from pushsvc.storage.log import Clock, EventLog, Receipt
 from pushsvc.storage.redis.client import RedisClient, connect
 from pushsvc.storage.redis.epochs import EpochHistory
-from pushsvc.storage.redis.fencing import MOST_LIVES, Fence, Fenced
+from pushsvc.storage.redis.fencing import MOST_EPOCHS, Fence, Fenced
 from pushsvc.storage.redis.keys import ALONE as keys
 from pushsvc.storage.retention import Retention
 from tests.support.eventsource import EventSource, until
@@ -94,28 +94,26 @@ def workers(port: int) -> int:
 
 
 def test_who_is_in_a_life_that_is_over_is_not_followed() -> None:
-    succession = Fence(keys)
+    fence = Fence(keys)
     for raw in (b"1-0", b"1-0 5-0 6-0", b"1-0 5-0 6-0 8-0 9-0!"):
-        succession.follow(EpochHistory(raw))
+        fence.advance_to(EpochHistory(raw))
     for raw in (b"1-0", b"1-0 5-0 6-0", b"1-0 5-0 6-0!"):
         with pytest.raises(Fenced):
-            succession.follow(EpochHistory(raw))
-    succession.follow(EpochHistory(b"7-0"))  # FLUSHALL: nothing of what was
+            fence.advance_to(EpochHistory(raw))
+    fence.advance_to(EpochHistory(b"7-0"))  # FLUSHALL: nothing of what was
 
 
 def test_also_when_the_first_lives_are_forgotten() -> None:
-    words = [f"{number}-0" for number in range(1, 2 * MOST_LIVES + 2)]
+    words = [f"{number}-0" for number in range(1, 2 * MOST_EPOCHS + 2)]
     before = EpochHistory(" ".join(words).encode())
     after = EpochHistory(" ".join([words[0], *words[3:], "900-0", "901-0"]).encode())
-    assert before.before(after)
-    assert not after.before(before)
+    assert before.is_superseded_by(after)
+    assert not after.is_superseded_by(before)
 
 
 def log_of(port: int, wait_replicas: int = 0) -> EventLog:
-    succession = Fence(keys)
-    store = RedisClient(
-        connect(f"redis://127.0.0.1:{port}", succession.handshake), keys, succession, wait_replicas=wait_replicas
-    )
+    fence = Fence(keys)
+    store = RedisClient(connect(f"redis://127.0.0.1:{port}", fence.handshake), keys, fence, wait_replicas=wait_replicas)
     return EventLog(store, Retention(keep_events=100, keep_seconds=60, dedupe_seconds=60))
 
 

@@ -44,7 +44,7 @@ MUTANTS: Final = [
     ),
     Mutant(
         "does not know of what it acknowledged itself", "storage/losses.py",
-        "((life, through), *known.items())", "((life, through),)",
+        "((epoch, through), *known.items())", "((epoch, through),)",
         "faults/test_lives.py::test_what_was_acknowledged_here_counts_as_heard",
     ),
     Mutant(
@@ -90,17 +90,17 @@ MUTANTS: Final = [
     ),
     Mutant(
         "believes a master that was replaced", "storage/log.py",
-        '        if EpochHistory.latest(life or b"") != clock.lives.current:', "        if False:",
+        '        if EpochHistory.latest(epoch or b"") != clock.epochs.current:', "        if False:",
         "faults/test_losses.py::test_a_master_that_was_replaced_answers_no_reader",
     ),
     Mutant(
         "follows a master that was replaced", "storage/redis/fencing.py",
-        "        if lives.before(self.lives):", "        if False:",
+        "        if epochs.is_superseded_by(self.epochs):", "        if False:",
         "faults/test_succession.py::test_who_is_in_a_life_that_is_over_is_not_followed",
     ),
     Mutant(
         "takes what a replaced master said for what the new one has", "storage/losses.py",
-        "if hole is not None and newest > hole[1]:", "if False:",
+        "if boundary is not None and newest > boundary[1]:", "if False:",
         "faults/test_succession.py::test_two_masters_for_a_while",
     ),
     Mutant(
@@ -272,8 +272,8 @@ MUTANTS: Final = [
     ),
     Mutant(
         "takes a receipt for one of the life that is known here", "storage/log.py",
-        "answer[2] if len(answer) > 2 else self._store.succession.lives.current",
-        "self._store.succession.lives.current",
+        "answer[2] if len(answer) > 2 else self._store.fence.epochs.current",
+        "self._store.fence.epochs.current",
         "faults/test_introduction.py::test_a_receipt_is_of_the_life_in_which_the_data_has_the_event",
     ),
 ]  # fmt: skip

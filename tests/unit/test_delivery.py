@@ -124,7 +124,7 @@ def channels() -> Channels:
     """Descriptors 1 and 2 follow a, 2 and 3 follow b, all settled."""
     found: dict[int, Subscriber] = {}
     result = Channels()
-    result.life = b"1-0"
+    result.epoch = b"1-0"
     for fd, names in {1: "a", 2: "ab", 3: "b"}.items():
         found[fd], _ = subscriber(*names)
         result.enter(found[fd])
@@ -133,8 +133,8 @@ def channels() -> Channels:
     return result
 
 
-def announcement(channel: str, number: int, prev: int, life: str = "1-0") -> tuple[str, bytes]:
-    return channel, f"{at(number)} {at(prev)} {life} data: {number}\n\n".encode()
+def announcement(channel: str, number: int, prev: int, epoch: str = "1-0") -> tuple[str, bytes]:
+    return channel, f"{at(number)} {at(prev)} {epoch} data: {number}\n\n".encode()
 
 
 def sent(channels: Channels, *batch: tuple[str, bytes]) -> dict[int, list[str]]:
@@ -158,7 +158,7 @@ def test_a_torn_chain_is_said_with_what_was_whole(channels: Channels) -> None:
 
 def test_what_a_replaced_master_announces_is_not_sent(channels: Channels) -> None:
     runs([announcement("a", 1, 0)], channels)
-    assert runs([announcement("a", 2, 1, life="0-5")], channels) == ([], {"a": at(1)})
+    assert runs([announcement("a", 2, 1, epoch="0-5")], channels) == ([], {"a": at(1)})
     assert sent(channels, announcement("a", 3, 1)) == {1: ["3"], 2: ["3"]}, "and the chain goes on"
 
 

@@ -23,8 +23,8 @@ def event(ms: int, prev: int) -> Entry:
 class Log:
     """The events that each channel keeps."""
 
-    def __init__(self, lives: bytes, last: int, **kept: list[Entry]) -> None:
-        self._clock = Clock(EpochHistory(lives), at(last), last, 0)
+    def __init__(self, epochs: bytes, last: int, **kept: list[Entry]) -> None:
+        self._clock = Clock(EpochHistory(epochs), at(last), last, 0)
         self._kept = kept
 
     def clock(self) -> Clock:

@@ -24,8 +24,8 @@ TURN_SECONDS: Final = 3.0  # as long may one wait for others that are large
 
 
 class Apart:
-    def __init__(self, client: redis.Redis, succession: Fence, keys: Keys) -> None:
-        self._lane = AutoPipeline(client, succession)  # for connections to try on
+    def __init__(self, client: redis.Redis, fence: Fence, keys: Keys) -> None:
+        self._lane = AutoPipeline(client, fence)  # for connections to try on
         self._keys = keys
         self._largest = Largest()
         self._turns = threading.BoundedSemaphore(AT_ONCE)

@@ -54,21 +54,21 @@ class RedisClient:
     that is cancelled between its command and the answer would leave that to the next who gets it."""
 
     def __init__(
-        self, client: redis.Redis, keys: Keys = ALONE, succession: Fence | None = None, *, wait_replicas: int = 0
+        self, client: redis.Redis, keys: Keys = ALONE, fence: Fence | None = None, *, wait_replicas: int = 0
     ) -> None:
-        """`keys`: of the partition that it is for. `succession`: what greets on the client's connections.
+        """`keys`: of the partition that it is for. `fence`: whose handshake the client's connections make.
         `wait_replicas`: how many must have what is `kept`."""
         self.keys = keys
-        self.succession = succession or Fence(keys)
+        self.fence = fence or Fence(keys)
         self.lost = False  # to everybody: the cluster's node that has it is down
         self.evicts: str | None = None  # what is written may vanish: how that is
         self._wait_replicas = wait_replicas
-        apart = Apart(client, self.succession, keys).run
-        self._lane = AutoPipeline(client, self.succession, apart=apart)
-        self._reads = AutoPipeline(client, self.succession)
+        apart = Apart(client, self.fence, keys).run
+        self._lane = AutoPipeline(client, self.fence, apart=apart)
+        self._reads = AutoPipeline(client, self.fence)
         # Of its own: nothing else shall wait for replicas. One answer is for all that were asked in a round trip.
         wait = ("WAIT", wait_replicas, WAIT_MS)
-        self._kept = AutoPipeline(client, self.succession, last=wait, apart=apart) if wait_replicas else self._lane
+        self._kept = AutoPipeline(client, self.fence, last=wait, apart=apart) if wait_replicas else self._lane
 
     def execute(self, commands: Sequence[Command]) -> list[Any]:
         """Raises Unavailable when Redis does not answer or refuses, as NotApplied if nothing was done; WrongType, see

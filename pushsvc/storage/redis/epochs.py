@@ -1,5 +1,5 @@
-"""The lives of the data: each process of Redis that has it begins one. What was lost between two of them is known by
-the ids that nobody drew in either. Pure.
+"""The epochs of the data: each process of Redis that holds the data begins one. Ids that were drawn in none of them
+belong to events that the data has lost. (Kafka calls it a leader epoch, Raft a term.)
 """
 
 from __future__ import annotations
@@ -14,72 +14,79 @@ from pushsvc.storage.redis.scripts import Command, Script
 
 _LOSE: Final = Script("lose")
 
-Hole = tuple[EventId, EventId]  # the last id of one life, and the first of the next
+Boundary = tuple[EventId, EventId]  # the last id of one epoch, and the first of the next
 
 
 class EpochHistory:
-    """As the epoch says them: the clock's birth, then for each life that followed on another the last id of that and
-    the first of its own, which has a `!` if it is known that events were lost between the two."""
+    """The parsed value of the epoch key: `birth [last first[!]]…`. The birth is the first id ever drawn. Each further
+    epoch is a pair: the last id of the one before, and the first of its own; `!` marks a known loss between the two.
 
-    def __init__(self, raw: bytes, lost: Collection[Hole] = ()) -> None:
-        """`lost`: between which lives events were lost, though the epoch does not say so yet."""
+    An epoch is named by its first id, as bytes.
+    """
+
+    def __init__(self, raw: bytes, lost: Collection[Boundary] = ()) -> None:
+        """`lost`: boundaries at which events were lost, though the raw value does not say so yet."""
         self.raw = raw
         words = raw.split()
-        self.current = self.latest(raw)  # the first id of the last life
+        self.current = self.latest(raw)
         self._bounds = [EventId.from_redis(word.rstrip(b"!")) for word in words]
-        holes = list(zip(self._bounds[1::2], self._bounds[2::2], strict=False))
-        self._seams = [
-            hole for hole, word in zip(holes, words[2::2], strict=True) if word.endswith(b"!") or hole in lost
+        boundaries = list(zip(self._bounds[1::2], self._bounds[2::2], strict=False))
+        self._losses = [
+            boundary
+            for boundary, word in zip(boundaries, words[2::2], strict=True)
+            if word.endswith(b"!") or boundary in lost
         ]
 
     @staticmethod
     def latest(raw: bytes) -> bytes:
-        """What `current` would be; the epoch's end is enough for that."""
+        """The name of the last epoch. The end of the raw value is enough to know it."""
         return raw.rstrip(b"!").rpartition(b" ")[2]
 
-    def before(self, other: EpochHistory) -> bool:
-        """The last of these is over, as the other knows: they are of a master that has been replaced."""
-        return other.end(self.current) is not None
+    @property
+    def birth(self) -> EventId:
+        """The first id ever drawn in this data."""
+        return self._bounds[0]
 
-    def lost(self, newest: Mapping[bytes, EventId]) -> set[Hole]:
-        """Where events are missing, of whose lives these were the newest ids."""
-        ends = ((self.end(life) or self.unowned_range(event_id), event_id) for life, event_id in newest.items())
+    def is_superseded_by(self, other: EpochHistory) -> bool:
+        """Whether the other history knows that the last epoch of this one is over: a master told it that has been
+        replaced."""
+        return other.end_of(self.current) is not None
+
+    def losses_of(self, newest: Mapping[bytes, EventId]) -> set[Boundary]:
+        """The boundaries at which an event is missing. `newest`: by epoch, an id that was seen in it."""
+        ends = ((self.end_of(epoch) or self.unowned_range(event_id), event_id) for epoch, event_id in newest.items())
         return {end for end, event_id in ends if end is not None and event_id > end[0]}
 
-    def says(self, hole: Hole) -> bool:
-        """It is known of that hole that events were lost there, or it is none of these lives'."""
-        return hole in self._seams or hole[1] not in self._bounds
+    def knows_loss_at(self, boundary: Boundary) -> bool:
+        """Whether a loss at the boundary is recorded, or the boundary is not one of this history's."""
+        return boundary in self._losses or boundary[1] not in self._bounds
 
-    def end(self, life: bytes) -> Hole | None:
-        """Where the life that began with this id ended, and the next began. None: it is the last, or unknown."""
-        first = EventId.from_redis(life) if life else BEGINNING
+    def end_of(self, epoch: bytes) -> Boundary | None:
+        """Where an epoch ended and the next began. None: it is the last one, or unknown."""
+        first = EventId.from_redis(epoch) if epoch else BEGINNING
         at = bisect_left(self._bounds, first)
         if at % 2 or at + 2 >= len(self._bounds) or self._bounds[at] != first:
             return None
         return self._bounds[at + 1], self._bounds[at + 2]
 
-    @property
-    def birth(self) -> EventId:
-        return self._bounds[0]
-
-    def unowned_range(self, cursor: EventId) -> Hole | None:
-        """The last id of one life and the first of the next, if it was drawn after the one and before the other: by
-        a Redis whose data is lost. None: in one of these lives, or before all."""
+    def unowned_range(self, cursor: EventId) -> Boundary | None:
+        """The boundary inside which the cursor lies: a Redis drew it whose data is lost. None: the cursor is of one of
+        the epochs, or before all."""
         at = bisect_left(self._bounds, cursor)
         if at % 2 or at == 0 or self._bounds[at] == cursor:
             return None
         return self._bounds[at - 1], self._bounds[at]
 
-    def recorded_loss(self, cursor: EventId) -> Hole | None:
-        """The next two lives between which it is known that events after the cursor were lost; as `unowned_range`."""
-        return next((seam for seam in self._seams if cursor <= seam[0]), None)
+    def recorded_loss(self, cursor: EventId) -> Boundary | None:
+        """The first boundary after the cursor at which events are known to be lost."""
+        return next((boundary for boundary in self._losses if cursor <= boundary[0]), None)
 
     @property
-    def healed(self) -> EventId:
-        """The first id after all the losses that are known."""
-        return self._seams[-1][1] if self._seams else BEGINNING
+    def whole_since(self) -> EventId:
+        """The first id after all known losses."""
+        return self._losses[-1][1] if self._losses else BEGINNING
 
 
-def lose(keys: Keys, hole: Hole, seconds: int) -> Command:
-    """The command that notes that events were lost there; for so long readers without a cursor are told, too."""
-    return _LOSE.call([keys.epoch, keys.loss], *map(str, hole), seconds)
+def record_loss(keys: Keys, boundary: Boundary, seconds: int) -> Command:
+    """The command that records a loss at the boundary. For `seconds`, readers without a cursor are told of it, too."""
+    return _LOSE.call([keys.epoch, keys.loss], *map(str, boundary), seconds)

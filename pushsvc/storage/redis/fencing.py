@@ -1,4 +1,5 @@
-"""Which master is believed: each connection, when it is made, says in which life of the data its Redis is."""
+"""Fencing: a master that was replaced, and does not know it, is not believed. Each connection learns, when it is made,
+in which epoch of the data its Redis is."""
 
 from __future__ import annotations
 
@@ -18,17 +19,17 @@ from redis.exceptions import ReadOnlyError, ResponseError
 from pushsvc.concurrency.loops import SAME_SECONDS, is_news
 from pushsvc.storage.acknowledged import Acknowledged
 from pushsvc.storage.redis.demoted import ELSEWHERE, is_demoted, takes_reads
-from pushsvc.storage.redis.epochs import EpochHistory, Hole
+from pushsvc.storage.redis.epochs import Boundary, EpochHistory
 from pushsvc.storage.redis.keys import Keys
 from pushsvc.storage.redis.scripts import Command, Script
 
 logger = logging.getLogger(__name__)
 
-_LIFE: Final = Script("life")
+_BEGIN_EPOCH: Final = Script("epoch")
 
 UNKNOWN: Final = EpochHistory(b"0-0")
 PROMPT_SECONDS: Final = 1.0
-MOST_LIVES: Final = 32  # remembered; each takes some 30 bytes of every clock
+MOST_EPOCHS: Final = 32  # remembered; each takes some 30 bytes of every clock
 # Asked at the top level: many services refuse it in scripts. Each by itself: some take one section only.
 INTRODUCE: Final[tuple[Command, ...]] = (("INFO", "server"), ("INFO", "replication"))
 
@@ -42,8 +43,8 @@ class Unnamed(redis.ConnectionError):
 
 
 class Introduction(NamedTuple):
-    """What a Redis says of itself: its `process`, and the `word` by which it is known whether that is the one that had
-    the data last, and has been the master all the time."""
+    """How a Redis describes itself: its `process`, and the `word` that changes when another process takes the data
+    over, or the same one after it had been a replica."""
 
     process: bytes
     word: bytes
@@ -51,14 +52,14 @@ class Introduction(NamedTuple):
 
 
 def introduction(server: bytes, replication: bytes) -> Introduction:
-    """From the answers to INTRODUCE. Raises Unnamed."""
+    """Parse the answers to INTRODUCE. Raises Unnamed."""
     info = server + b"\n" + replication
     process = re.search(rb"^run_id:(\w+)", info, re.MULTILINE)
     if process is None:
         raise Unnamed("INFO names no run_id, by which a loss of data would be noticed")
     word = process[1]
     second = re.search(rb"^master_replid2:(\w+)", info, re.MULTILINE)
-    # A master that has always been one has no second id; its first changes when a replica comes, no other life.
+    # A master that has always been one has no second id; its first changes when a replica comes, in the same epoch.
     if second is not None and second[1].strip(b"0"):
         first = re.search(rb"^master_replid:(\w+)", info, re.MULTILINE)
         word += b" " + (first[1] if first is not None else b"")
@@ -67,8 +68,8 @@ def introduction(server: bytes, replication: bytes) -> Introduction:
 
 @contextmanager
 def reject_slow_connect(connection: Connection) -> Iterator[None]:
-    """While it connects to who is called the master. One that greets late was away, maybe for long enough that by now
-    another is, and has not heard of it. Raises TimeoutError."""
+    """Guard the connecting to a node that is said to be the master. A node that answers late was away, maybe for so
+    long that another is the master by now, and has not heard of it. Raises TimeoutError."""
     began = time.monotonic()
     yield
     if time.monotonic() - began > PROMPT_SECONDS:
@@ -77,73 +78,75 @@ def reject_slow_connect(connection: Connection) -> Iterator[None]:
 
 
 class Fence:
-    """The last life of the data that this process has heard of. Who is in one before it, as a master that does not
-    know yet that it was replaced, is not believed, on any connection."""
+    """The newest epoch of the data that this process has heard of. A Redis in an older one is a master that does not
+    know yet that it was replaced; no connection to it is used."""
 
     def __init__(self, keys: Keys, acknowledged: Acknowledged | None = None) -> None:
-        self.lives = UNKNOWN
+        self.epochs = UNKNOWN
         self.acknowledged = acknowledged or Acknowledged()
         # Nothing is left of what was before the birth of this data, and Redis does not say so yet.
         self.all_lost = False
         self._keys = keys
-        self._lost: set[Hole] = set()  # between lives, of which Redis does not say so yet
+        self._lost: set[Boundary] = set()  # at which events were lost, which Redis does not say yet
         self._with: WeakKeyDictionary[ConnectionInterface, Introduction] = WeakKeyDictionary()
-        self._owing: WeakSet[ConnectionInterface] = WeakSet()  # they could not note the life that began with them
-        self._over: WeakSet[ConnectionInterface] = WeakSet()  # they lead to who is no master any more
+        self._owing: WeakSet[ConnectionInterface] = WeakSet()  # could not record the epoch that began with them
+        self._over: WeakSet[ConnectionInterface] = WeakSet()  # lead to who is no master any more
 
-    def follow(self, lives: EpochHistory) -> None:
-        """Raises Fenced."""
-        if lives.before(self.lives):
+    def advance_to(self, epochs: EpochHistory) -> None:
+        """Take the history of a Redis for the newest one. Raises Fenced if that Redis was replaced."""
+        if epochs.is_superseded_by(self.epochs):
             raise Fenced("this Redis was replaced, and does not know it yet")
-        if lives.current != self.lives.current:  # nobody is served in a life before it is known what that lacks
+        if epochs.current != self.epochs.current:  # nobody is served in it before it is known what it lacks
             newest = self.acknowledged.of_machine()
-            self._lost |= lives.lost(newest)
-            if lives.birth != self.lives.birth:  # else that is known, and a file of before may be left all the same
-                self.all_lost = self.all_lost or any(event_id < lives.birth for event_id in newest.values())
-        self._lost = {hole for hole in self._lost if not lives.says(hole)}
-        self.lives = EpochHistory(lives.raw, self._lost) if self._lost else lives
+            self._lost |= epochs.losses_of(newest)
+            if epochs.birth != self.epochs.birth:  # else that is known, and a file of before may be left all the same
+                self.all_lost = self.all_lost or any(event_id < epochs.birth for event_id in newest.values())
+        self._lost = {boundary for boundary in self._lost if not epochs.knows_loss_at(boundary)}
+        self.epochs = EpochHistory(epochs.raw, self._lost) if self._lost else epochs
 
-    def knows_more(self, epoch: bytes) -> bool:
-        """Than the data says that has this epoch: of a loss, or of data that was there before all of this."""
-        other = epoch.partition(b" ")[0].rstrip(b"!") != self.lives.raw.partition(b" ")[0].rstrip(b"!")
-        return bool(self._lost) or self.all_lost or (other and self.lives is not UNKNOWN)
+    def knows_more(self, raw: bytes) -> bool:
+        """Whether this process knows of a loss, or of data that was there before, of which this raw history says
+        nothing."""
+        other = raw.partition(b" ")[0].rstrip(b"!") != self.epochs.raw.partition(b" ")[0].rstrip(b"!")
+        return bool(self._lost) or self.all_lost or (other and self.epochs is not UNKNOWN)
 
-    def lose(self, hole: Hole) -> None:
-        """Events were lost there, which is yet to be noted."""
-        self._lost.add(hole)
-        self.follow(EpochHistory(self.lives.raw))
+    def add_loss(self, boundary: Boundary) -> None:
+        """Events were lost there, which Redis is yet to record."""
+        self._lost.add(boundary)
+        self.advance_to(EpochHistory(self.epochs.raw))
 
     def handshake(self, connection: ConnectionInterface) -> None:
-        """The first words on each connection. A Redis that refuses to note anything can still be read; not one that
-        says that others have the data, nor one that does not say who it is."""
+        """Speak the first words on a connection. A Redis that refuses to record its epoch can still be read; not one
+        that says that others have the data, nor one that does not say which process it is."""
         connection.on_connect()
         connection.send_packed_command([b"".join(map(hiredis.pack_command, INTRODUCE))])
         said = introduction(*(connection.read_response() for _ in INTRODUCE))
         self._with[connection] = said
-        self.heard(said)
-        self._note(connection, said)
+        self.check_role(said)
+        self._begin_epoch(connection, said)
 
-    def settle(self, connection: ConnectionInterface) -> bool:
-        """What the Redis refused to note when it was greeted, it is to note before it takes any event: as soon as it
-        does not refuse these either. True: it has, just now."""
+    def begin_owed_epoch(self, connection: ConnectionInterface) -> bool:
+        """Try again to record the epoch that Redis refused to record at the handshake: before it takes any event, as
+        soon as it would take these too. Returns whether it has, just now."""
         if connection not in self._owing:
             return False
-        self._note(connection, self._with[connection])
+        self._begin_epoch(connection, self._with[connection])
         return connection not in self._owing
 
-    def heard(self, said: Introduction) -> None:
-        """A Redis introduces itself, for the first time or again. Raises ReadOnlyError if it is no master (now): then
-        no connection to it is to be used any more. A replica that takes writes would lose them."""
+    def check_role(self, said: Introduction) -> None:
+        """Look at how a Redis describes itself, for the first time or again. If it is no master (now), raises
+        ReadOnlyError, and no connection to it is used any more: a replica that takes writes would lose them."""
         if not said.is_master:
             self._over.update(each for each, known in self._with.items() if known.process == said.process)
             raise ReadOnlyError("this Redis is a replica")
 
-    def is_over(self, connection: ConnectionInterface) -> bool:
+    def is_unusable(self, connection: ConnectionInterface) -> bool:
+        """Whether the connection leads to a Redis that is no master any more."""
         return connection in self._over
 
-    def _note(self, connection: ConnectionInterface, said: Introduction) -> None:
-        keys = self._keys
-        connection.send_command("EVAL", _LIFE.source, 3, keys.clock, keys.epoch, keys.server, said.word, MOST_LIVES)
+    def _begin_epoch(self, connection: ConnectionInterface, said: Introduction) -> None:
+        names = (self._keys.clock, self._keys.epoch, self._keys.server)
+        connection.send_command("EVAL", _BEGIN_EPOCH.source, len(names), *names, said.word, MOST_EPOCHS)
         try:
             raw: Any = connection.read_response()
         except ResponseError as error:
@@ -156,4 +159,4 @@ class Fence:
         else:
             self._owing.discard(connection)
             if raw:
-                self.follow(EpochHistory(raw))
+                self.advance_to(EpochHistory(raw))

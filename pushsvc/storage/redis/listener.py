@@ -20,7 +20,7 @@ class PubSubListener(Protocol):
         """From now on everything appended to the channel is announced; what came before must be read."""
 
     def announced(self, batch: Sequence[Announcement]) -> None:
-        """What arrived together. A payload is `<id> <id of the channel's event before> <life> <frame>`."""
+        """What arrived together. A payload is `<id> <id of the channel's event before> <epoch> <frame>`."""
 
     def called(self, word: str) -> None:
         """Another worker has something to tell this one."""

@@ -50,7 +50,7 @@ class AutoPipeline:
     def __init__(
         self,
         client: redis.Redis,
-        succession: Fence,
+        fence: Fence,
         last: Command | None = None,
         *,
         apart: Callable[[AutoPipeline, Sequence[Command]], list[Any]] | None = None,
@@ -60,8 +60,8 @@ class AutoPipeline:
         self._client = client
         self._apart = apart
         self._pool = client.connection_pool
-        self._succession = succession
-        self._life = b""  # of the data, when the connection was made
+        self._fence = fence
+        self._epoch = b""  # of the data, when the connection was made
         self._last = [] if last is None else [hiredis.pack_command(last)]
         self._queue: deque[_Request] = deque()
         self._wake = gevent.event.Event()
@@ -100,7 +100,7 @@ class AutoPipeline:
 
     def once(self, commands: Sequence[Command]) -> list[Any]:
         """As `run`, on a connection that is made for it alone."""
-        single = AutoPipeline(self._client, self._succession)
+        single = AutoPipeline(self._client, self._fence)
         single._last = self._last
         try:
             return single._exchange([_packed(commands)], len(commands))
@@ -198,17 +198,17 @@ class AutoPipeline:
         if self._connection is None:
             connection = self._pool.connection_class(**self._pool.connection_kwargs)
             connection.connect()
-            self._connection, self._life = connection, self._succession.lives.current
-        elif self._succession.settle(self._connection):
-            self._life = self._succession.lives.current
+            self._connection, self._epoch = connection, self._fence.epochs.current
+        elif self._fence.begin_owed_epoch(self._connection):
+            self._epoch = self._fence.epochs.current
         return self._connection
 
     def _outlived(self) -> bool:
-        """The life of the data in which the connection was made is over, or it leads to who is no master any more."""
-        if self._connection is not None and self._succession.is_over(self._connection):
+        """Whether the epoch in which the connection was made is over, or its Redis is no master any more."""
+        if self._connection is not None and self._fence.is_unusable(self._connection):
             return True
-        lives = self._succession.lives
-        return self._life != lives.current and lives.end(self._life) is not None
+        epochs = self._fence.epochs
+        return self._epoch != epochs.current and epochs.end_of(self._epoch) is not None
 
     def _stale(self) -> bool:
         """Closed by Redis, or something came that nobody asked for."""

@@ -227,7 +227,7 @@ class PubSub:
         if len(self._said) == len(INTRODUCE):
             said, self._said = self._said, []
             if not any(isinstance(each, Exception) for each in said):
-                self._store.succession.heard(introduction(*said))
+                self._store.fence.check_role(introduction(*said))
 
     def _write(self, loop: Loop) -> None:
         """Send what is queued; commands of the same kind that came together leave together, in order."""
@@ -268,7 +268,7 @@ class PubSub:
     def _sing(self, loop: Loop) -> None:
         while True:
             _, *said = self._store.execute([("SPUBLISH", self._own, ""), *INTRODUCE])
-            self._store.succession.heard(introduction(*said))  # those who publish may be with another than who listens
+            self._store.fence.check_role(introduction(*said))  # those who publish may be with another than who listens
             loop.well()
             self._unproven.wait(CANARY_SECONDS)
             self._unproven.clear()

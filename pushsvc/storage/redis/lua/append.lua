@@ -7,7 +7,7 @@
 -- ARGV[1] frame   ARGV[2] events kept   ARGV[3] seconds kept   ARGV[4] seconds the tail is kept
 -- ARGV[5] ttl in seconds, 0 for none   ARGV[6] seconds a key is remembered
 --
--- Returns {id, 0, the life of the data it is in, if that is known} for a new event, {the first id, 1} for a repeated key
+-- Returns {id, 0, the epoch it is in, if that is known} for a new event, {the first id, 1} for a repeated key
 -- (nothing happens then).
 if KEYS[5] then
   local first = redis.pcall('GET', KEYS[5])
@@ -21,9 +21,9 @@ if KEYS[5] then
 end
 local id = draw(KEYS[1], KEYS[2])
 if KEYS[5] then redis.call('SET', KEYS[5], id, 'EX', ARGV[6]) end
-local done, refused, life = pcall(append, id, KEYS[2], KEYS[3], KEYS[4], ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5])
+local done, refused, current = pcall(append, id, KEYS[2], KEYS[3], KEYS[4], ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5])
 if not done then
   if KEYS[5] then redis.pcall('SET', KEYS[5], '?', 'EX', ARGV[6]) end -- not DEL, to which there may be no right
   return type(refused) == 'table' and refused or redis.error_reply(refused)
 end
-return refused or {id, 0, life ~= '-' and life or nil}
+return refused or {id, 0, current ~= '-' and current or nil}

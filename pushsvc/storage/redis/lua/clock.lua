@@ -11,7 +11,7 @@ else
 end
 local epoch = redis.pcall('GET', KEYS[2])
 if type(epoch) == 'table' and not string.find(epoch.err, '^WRONGTYPE') then return epoch end -- it may be there
-if type(epoch) ~= 'string' then -- somebody deleted it: all before now counts as another life
+if type(epoch) ~= 'string' then -- somebody deleted it: all before now counts as another epoch
   epoch = last
   redis.call('SET', KEYS[2], epoch)
 end

@@ -12,12 +12,12 @@ end
 
 -- Append the event with this id, just drawn, and announce it. `kept` is how many events the log may hold, nil for all;
 -- `seconds` how long the log is kept from now on, nil or false for as long as it is already; `ttl` is in seconds, '0'
--- for none. Returns what Redis refused after the event was in the log, or nil; and the life of the data it is in, '-' if
+-- for none. Returns what Redis refused after the event was in the log, or nil; and the epoch it is in, '-' if
 -- that is not known.
 --
 -- Each entry carries the id of its predecessor in the channel. That chain is how any reader, of the log or of
--- the announcements, finds that something between two events is missing. An announcement also says in which life of the
--- data it was made.
+-- the announcements, finds that something between two events is missing. An announcement also says in which epoch
+-- it was made.
 --
 -- Redis does not undo what a script did before a command that it refuses (an account without the right to it). So the
 -- first command that changes anything decides: it raises, and there is no event; after it everything else is done that
@@ -48,8 +48,8 @@ local function append(id, epoch, log, tail, frame, kept, seconds, tail_seconds, 
   end
   if seconds then try('EXPIRE', log, seconds) end
   -- A cluster's nodes pass on what a master announces that was away and does not know yet that it was replaced.
-  local life = redis.pcall('GETRANGE', epoch, -42, -1) -- the longest id, and a mark
-  life = type(life) == 'string' and string.match(life, '([%d-]+)!?$') or '-' -- somebody deleted it: the log tells
-  try('SPUBLISH', log, id .. ' ' .. before .. ' ' .. life .. ' ' .. frame)
-  return refused, life
+  local current = redis.pcall('GETRANGE', epoch, -42, -1) -- the longest id, and a mark
+  current = type(current) == 'string' and string.match(current, '([%d-]+)!?$') or '-' -- deleted: the log tells
+  try('SPUBLISH', log, id .. ' ' .. before .. ' ' .. current .. ' ' .. frame)
+  return refused, current
 end
