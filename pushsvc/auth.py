@@ -1,4 +1,4 @@
-"""Who is calling, and what may they do: JSON Web Tokens (RFC 7519), HS256 only."""
+"""Identities of callers, and what they may do: JSON Web Tokens (RFC 7519), HS256 only."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ DEMO_CLAIMS: Final = {"sub": "demo", "publish": ["*"], "subscribe": ["*"]}  # al
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What a verified token says. Patterns are channels; a trailing `*` matches the rest. `expires`: the Unix time from
-    which it counts no more, leeway included."""
+    """The claims of a verified token. Patterns are channels; a trailing `*` matches the rest. `expires`: the Unix
+    time at which it stops to count, leeway included."""
 
     user: str | None
     publish: tuple[str, ...] = ()
@@ -35,24 +35,28 @@ class Identity:
     expires: float | None = None
 
     def need_user(self) -> str:
+        """The token's user. Raises Forbidden if it names none."""
         if self.user is None:
             raise Forbidden("This token names no user (claim sub), so it has no events of its own.")
         return self.user
 
     def may_publish(self, channel: str) -> bool:
+        """Whether the token allows publishing to the channel."""
         return _matches(self.publish, channel)
 
     def may_subscribe(self, channel: str) -> bool:
-        """A token with a user always reads that user's channel and what goes to all."""
+        """Whether the token allows reading the channel. A user always reads their own channel, and `all`."""
         own = self.user is not None and channel in (ALL, user_channel(self.user))
         return own or _matches(self.subscribe, channel)
 
     def need_publish(self, channels: Iterable[str]) -> None:
+        """Raises Forbidden, naming the first channel that the token does not allow publishing to."""
         for channel in channels:
             if not self.may_publish(channel):
                 raise Forbidden(f"This token may not publish to {channel}.")
 
     def need_subscribe(self, channels: Iterable[str]) -> None:
+        """Raises Forbidden, naming the first channel that the token does not allow reading."""
         for channel in channels:
             if not self.may_subscribe(channel):
                 raise Forbidden(f"This token may not subscribe to {channel}.")
@@ -65,7 +69,7 @@ def _matches(patterns: Iterable[str], channel: str) -> bool:
 
 
 def matches_something(pattern: str) -> bool:
-    """Whether there can be a channel that it matches."""
+    """Whether any channel can match the pattern."""
     start = pattern.removesuffix("*")
     if start != pattern and any(channel.startswith(start) for channel in ("user:", "topic:", ALL)):
         return True
@@ -76,14 +80,14 @@ def matches_something(pattern: str) -> bool:
 
 
 def encode(claims: Mapping[str, Any], secret: str, *, ttl: float | None) -> str:
-    """A token with these claims, that ends after `ttl` seconds (None: never)."""
+    """Make a token with these claims, which ends after `ttl` seconds (None: never)."""
     expiry = {} if ttl is None else {"exp": int(time.time() + ttl)}
     return jwt.encode({**claims, **expiry}, secret, algorithm=ALGORITHM)
 
 
 def decode(token: str, secret: str, leeway: float = 0.0) -> Identity:
-    """Verify a token. `leeway`: seconds by which its maker's clock may be off. Raises Unauthorized, never saying more
-    than the caller may know."""
+    """Verify a token. `leeway`: seconds by which its maker's clock may be off. Raises Unauthorized, which tells no
+    more than the caller may know."""
     identity = _verified(token, secret, leeway)
     if identity.expires is not None and identity.expires <= time.time():
         raise Unauthorized("The token has expired.")
@@ -137,7 +141,7 @@ def _patterns(claims: Mapping[str, Any], name: str) -> tuple[str, ...]:
 
 
 def derived_key(secret: str, purpose: str) -> str:
-    """A key of its own for each kind of token, so that one kind is never taken for another."""
+    """The signing key for one kind of token, so that no other kind is ever taken for it."""
     return hmac.digest(secret.encode(), purpose.encode(), "sha256").hex()
 
 

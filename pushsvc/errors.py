@@ -1,4 +1,4 @@
-"""One root error. Each knows its HTTP status, so one handler turns any of them into a problem (RFC 9457)."""
+"""Errors with an HTTP status each, under one root, so that one handler turns any of them into a problem (RFC 9457)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import ClassVar, Final
 
 
 class PushError(Exception):
-    """Something the caller can understand and act on.
+    """An error that the caller can understand and act on.
 
     `detail` is one sentence for people; `errors` maps a field or parameter to what is wrong with it.
     """
@@ -22,6 +22,7 @@ class PushError(Exception):
 
     @property
     def headers(self) -> dict[str, str]:
+        """Headers of the answer beside those of every problem."""
         return {}
 
     def problem(self) -> dict[str, object]:
@@ -51,35 +52,38 @@ class Invalid(PushError):
 
     @classmethod
     def field(cls, name: str, what: str) -> Invalid:
+        """The error for one field or parameter. `what`: the rest of the sentence that begins with its name."""
         return cls(f"{name}: {what}", errors={name: what})
 
 
 class Unauthorized(PushError):
-    """No credentials, or bad, expired or spent ones."""
+    """The request has no credentials, or bad, expired or spent ones."""
 
     status = 401
     title = "Unauthorized"
 
     @property
     def headers(self) -> dict[str, str]:
+        """`WWW-Authenticate` (RFC 6750 section 3)."""
         return {"WWW-Authenticate": 'Bearer realm="pushsvc"'}  # RFC 9110 section 11.6.1: a 401 names a scheme
 
 
 class Forbidden(PushError):
-    """Known caller, but the token does not allow this."""
+    """The caller is known, and the token does not allow this."""
 
     status = 403
     title = "Forbidden"
 
 
 class TooLarge(PushError):
-    """An event, a batch or a body over its limit."""
+    """An event, a batch or a body is over its limit."""
 
     status = 413
     title = "Content too large"
 
     @classmethod
     def field(cls, name: str, what: str) -> TooLarge:
+        """The error for one field. `what`: the rest of the sentence that begins with its name."""
         return cls(f"{name}: {what}", errors={name: what})
 
 
@@ -90,17 +94,18 @@ class UnsupportedMedia(PushError):
     title = "Unsupported media type"
 
     def __init__(self, detail: str, *, accepts: dict[str, str] | None = None) -> None:
-        """`accepts`: the header that says what this path does read."""
+        """`accepts`: the header that names what this path reads."""
         super().__init__(detail)
         self._accepts = accepts or {}
 
     @property
     def headers(self) -> dict[str, str]:
+        """The header that names what this path reads."""
         return self._accepts
 
 
 class Later(PushError):
-    """Not now; `retry_after` (seconds) says when to come back."""
+    """The service cannot do it now; `retry_after` (seconds) tells when to come back."""
 
     def __init__(self, detail: str, *, retry_after: int) -> None:
         super().__init__(detail)
@@ -108,11 +113,12 @@ class Later(PushError):
 
     @property
     def headers(self) -> dict[str, str]:
+        """`Retry-After`."""
         return {"Retry-After": str(self.retry_after)}
 
 
 class TooManyConnections(Later):
-    """One user holds as many connections as one user may."""
+    """A user holds as many connections as one may."""
 
     status = 429
     title = "Too many connections"
@@ -126,21 +132,21 @@ class TooManyGenerations(Later):
 
 
 class NotFound(PushError):
-    """There is no such thing, or it is not the caller's to know of."""
+    """No such thing exists, or the caller may not know of it."""
 
     status = 404
     title = "Not found"
 
 
 class Unavailable(Later):
-    """Full, draining, or Redis does not answer."""
+    """The service is full or draining, or Redis does not answer."""
 
     status = 503
     title = "Unavailable"
 
 
 class NotApplied(Unavailable):
-    """Redis does not answer, or not yet: nothing of what was asked has been done, so it can be asked again."""
+    """Redis does not answer, or not yet. Nothing has been done, so the request can be repeated."""
 
 
 class Unwritable(Unavailable):
@@ -148,12 +154,11 @@ class Unwritable(Unavailable):
 
 
 class TooFewReplicas(Unwritable, NotApplied):
-    """Redis has fewer replicas than it was told to have before it writes. Nothing of what was asked has been done."""
+    """Redis has fewer replicas than it must have before it writes. Nothing has been done."""
 
 
 class ReadsOnly(Unwritable, NotApplied):
-    """Redis's cluster lacks a part of its data, and takes no writes to the others. Nothing of what was asked has been
-    done."""
+    """Redis's cluster lacks a part of its data, and takes no writes to the others. Nothing has been done."""
 
 
 class NoRights(Unavailable):
@@ -161,7 +166,7 @@ class NoRights(Unavailable):
 
 
 class Unconfirmed(Unavailable):
-    """It was done, but fewer replicas have it than shall, or nobody knows how many."""
+    """The write was done, but too few replicas have it, or nobody knows how many."""
 
 
 class OutOfSpace(Unwritable):
@@ -172,7 +177,7 @@ class OutOfSpace(Unwritable):
 
 
 class WrongType(PushError):
-    """What Redis has under one of our names is not ours: only an operator can mend that."""
+    """A key of the service holds something else in Redis: only an operator can mend that."""
 
     status = 500
     title = "Broken channel"

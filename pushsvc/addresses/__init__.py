@@ -1,1 +1,1 @@
-"""Where something is, read strictly: Redis, web origins. Pure."""
+"""Addresses of Redis, of servers and of web origins, read strictly. Pure."""

@@ -1,4 +1,4 @@
-"""Hosts and ports, and what else a server may listen on."""
+"""Hosts and ports, and the other addresses that a server may listen on."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ _UNIX: Final = re.compile(r"unix:/[^\s\"'\\;{}$:]+")
 
 
 def host_port(value: str) -> str:
+    """Validate `host:port`, for pydantic. Raises ValueError, whose text goes on from the setting's name."""
     match = _HOST_PORT.fullmatch(value)
     if match is None or not 0 < int(match[2]) < 65536:
         raise ValueError("should be host:port, such as 127.0.0.1:8080")
@@ -28,7 +29,7 @@ def address(value: str) -> str:
 
 
 def port(parts: SplitResult) -> int | None:
-    """The port that an address names, or the usual one of its scheme; None: it names one that cannot be."""
+    """The port that an address names, or its scheme's usual one. None: it names a port that cannot be."""
     try:
         return parts.port or {"https": 443}.get(parts.scheme, 80)
     except ValueError:

@@ -22,7 +22,7 @@ _NEVER: Final = frozenset(["about", "blob", "data", "file", "filesystem", "ftp",
 
 
 def parse(text: str) -> str | None:
-    """The normal form of an origin; None for what no browser sends as that of a page, such as `null` or a URL."""
+    """The normal form of an origin. None: no browser sends this as a page's origin; `null`, say, or a URL."""
     match = _ORIGIN.fullmatch(text)
     if match is None:
         return None
@@ -35,17 +35,18 @@ def parse(text: str) -> str | None:
 
 
 def of_request(scheme: str, host: str) -> frozenset[str]:
-    """The origins that a page has which was loaded through the same address as this request, whose `Host` is `host`.
+    """The origins that a page may have that was loaded through the same address as this request; `host` is its `Host`
+    header.
 
-    Where TLS ends before us, and nobody whom we trust says so, the page's scheme is `https` and ours `http`; the other
-    way round it is another page, which anybody on the way may have written.
+    Where TLS ends in front of the service, and no trusted proxy says so, the page's scheme is `https` and the request's
+    `http`. The other way round it is another page, which anybody on the way may have written.
     """
     found = {parse(f"{each}://{host}") for each in (scheme, "https")}
     return frozenset(origin for origin in found if origin is not None)
 
 
 def cors_headers(origin: str, allowed: Collection[str]) -> dict[str, str]:
-    """What goes with an answer that neither the application nor nginx made; `origin` is the request's."""
+    """CORS headers for an answer that neither the application nor nginx made; `origin` is the request's."""
     if not allowed:
         return {}
     if parse(origin) not in allowed:

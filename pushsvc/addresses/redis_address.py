@@ -1,7 +1,7 @@
-"""Where Redis is and how it is spoken to, as PUSHSVC_REDIS_URL says it.
+"""The address of Redis, as PUSHSVC_REDIS_URL gives it.
 
 Nothing is guessed, and no library gets what it might take for something else. A password that is not percent-encoded
-falls into other parts of the URL, so no error repeats any of them: what stands there may be a piece of it.
+falls into other parts of the URL, so no error repeats any of them: each may be a piece of it.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ _MOST_DATABASES: Final = 2**31 - 1
 
 @dataclass(frozen=True)
 class RedisUrl:
-    """`servers`: host and port of each; none for a unix socket, which is at `path`. `service`: the sentinels' name for
-    the master."""
+    """A parsed URL. `servers`: host and port of each server; empty for a unix socket, which is at `path`. `service`:
+    the sentinels' name for the master."""
 
     scheme: str
     user: str
@@ -56,11 +56,13 @@ class RedisUrl:
 
     @property
     def tls(self) -> bool:
+        """Whether connections use TLS."""
         return self.scheme in TLS_SCHEMES
 
 
 def parse(url: str) -> RedisUrl:
-    """Raises ValueError, whose text goes on from the setting's name and holds no part of the URL."""
+    """Parse the value of PUSHSVC_REDIS_URL. Raises ValueError, whose text goes on from the setting's name and holds
+    no part of the URL."""
     scheme = next((each for each in SCHEMES if url.startswith(each)), None)
     if scheme is None:
         raise ValueError(f"should start with one of {' '.join(SCHEMES)}")
@@ -96,7 +98,7 @@ def parse(url: str) -> RedisUrl:
 
 
 def _whole(rest: str) -> str:
-    """All behind the scheme."""
+    """Parse everything behind the scheme."""
     try:
         rest.encode()
     except UnicodeEncodeError:  # Python hands over such bytes of the environment as lone surrogates
@@ -116,14 +118,14 @@ def _account_part(text: str) -> str:
 
 
 def _servers(text: str, port: int) -> tuple[Address, ...]:
-    """`port`: of those that name none."""
+    """Parse servers with commas between them. `port`: the one of a server that names none."""
     if not text:
         raise ValueError("should name a host behind its //, or behind the @ of its user and password")
     return tuple(_server(each, port) for each in text.split(","))
 
 
 def _server(text: str, port: int) -> Address:
-    """`host`, `host:port`, and an address of IPv6 in brackets."""
+    """Parse `host`, `host:port`, or an IPv6 address in brackets."""
     match = re.fullmatch(r"(?:\[([^\[\]]*)\]|([^\[\]:]*))(?::([^:]*))?", text)
     if match is None:
         raise ValueError("should name each server as host:port, an address of IPv6 as [::1]:6379")
@@ -153,7 +155,7 @@ def _ipv6(text: str) -> str:
 
 
 def _socket(hosts: str, path: str) -> str:
-    """`unix://[user:password@]/path`."""
+    """Parse `unix://[user:password@]/path`."""
     if hosts:
         raise ValueError("should have the whole path of the socket, such as unix:///run/redis/redis.sock")
     found = decoded(path, errors="surrogateescape")
@@ -186,7 +188,7 @@ def at_socket(path: os.PathLike[str]) -> str:
 
 
 def from_anywhere(url: str) -> str:
-    """The same, with paths of files that hold in any folder. `url`: one that was parsed."""
+    """The same URL with absolute paths of files, which hold in any folder. `url`: one that parses."""
     before, mark, query = url.partition("?")
     return before + mark + "&".join(map(_absolute, query.split("&")))
 

@@ -1,5 +1,5 @@
-"""The options that the query of PUSHSVC_REDIS_URL may have: with which schemes, and of which values. docs/redis.md says
-what they do."""
+"""Options in the query of PUSHSVC_REDIS_URL: which schemes have them, and which values they take. docs/redis.md
+explains them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ _TLS_VERSIONS: Final = {"771": "TLSv1_2", "772": "TLSv1_3", "tlsv1.2": "TLSv1_2"
 
 
 def decoded(text: str, *, plus: bool = False, errors: str = "strict") -> str:
-    """Percent-decoded; with `plus` as in queries, where + is a blank. Raises ValueError, without a part of the text."""
+    """Percent-decode a piece of the URL; with `plus` as in queries, where + is a blank. Raises ValueError, without a
+    part of the text."""
     if re.search(r"%(?![0-9A-Fa-f]{2})", text):
         raise ValueError("should have % only before two hexadecimal digits: encode % as %25")
     try:
@@ -42,7 +43,7 @@ def decoded(text: str, *, plus: bool = False, errors: str = "strict") -> str:
 
 
 class _Bad(ValueError):
-    """The value of an option is not what it should be; says what that is."""
+    """An option has a bad value; the text says what it should be."""
 
 
 def _text(value: str) -> str:
@@ -136,13 +137,13 @@ _SECRETS: Final = ("sentinel_password", "ssl_password")
 
 
 def holds_at_sign(query: str) -> bool:
-    """Where there should be none: what comes before it may belong to a password with a ? in it."""
+    """Whether an @ stands where none should be: what comes before it may belong to a password with a ? in it."""
     pieces = (piece.partition("=") for piece in query.split("&"))
     return any("@" in name or ("@" in value and name not in _FREE) for name, _, value in pieces)
 
 
 def read_options(query: str, scheme: str) -> Iterator[tuple[str, Any]]:
-    """Raises ValueError, as of addresses.parse."""
+    """Parse the query. Raises ValueError, as `redis_address.parse` does."""
     pieces = [piece.partition("=") for piece in query.split("&") if piece]
     seen: set[str] = set()
     for name, equals, value in pieces:
@@ -166,7 +167,8 @@ def read_options(query: str, scheme: str) -> Iterator[tuple[str, Any]]:
 
 
 def _unknown(name: str, equals: str, seen: set[str], unclear: bool) -> str:
-    """A name is repeated where it cannot be a piece of a password in which & was not encoded."""
+    """Word the refusal of an unknown option. Its name is repeated only where it cannot be a piece of a password with
+    an unencoded & in it."""
     secret = next((each for each in _SECRETS if each in seen), None)
     if secret is not None:
         return f"should have & encoded as %26 in {secret}, and no other options than those that are known"

@@ -1,1 +1,1 @@
-"""All that is looked at before anybody is served: the environment, and what Redis is and does."""
+"""Checks before anybody is served: of the environment, and of what Redis is and does."""

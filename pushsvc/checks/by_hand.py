@@ -1,4 +1,4 @@
-"""What `up` and `serve` look at before they start is looked at beside the start where gunicorn was started by hand."""
+"""Runs the checks of `up` and `serve` beside the start where gunicorn was started by hand."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ logger = logging.getLogger(__name__)
 
 
 def look_once(settings: Settings) -> None:
-    """In a thread (of gevent's, if that has patched them), so that nobody waits for Redis. Our own worker class has its
-    first worker look, others look in each worker."""
+    """Run the checks once, in a thread (of gevent's, if that has patched them), so that nobody waits for Redis. The
+    service's own worker class has its first worker do it; others do it in each worker."""
     if MARK not in os.environ and "pushsvc.server.worker" not in sys.modules:
         look_aside(settings)
 
 
 def look_aside(settings: Settings) -> None:
+    """Start a thread that runs the checks, and logs what operators should know."""
     Thread(target=_look, args=(settings,), daemon=True).start()
 
 

@@ -1,4 +1,4 @@
-"""What a worker cannot do with a partition, or should not, though its Redis answers: looked for all the time."""
+"""Watches what a worker cannot do with a partition, or should not, though its Redis answers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ WAIT_SECONDS: Final = 2.0  # where replicas are missing, each look holds publish
 
 
 class Checkup:
-    """Keeps both lanes open, so that one that cannot be opened is noticed before somebody needs it."""
+    """Looks at a partition all the time. It keeps both pipelines connected, so that one that cannot connect is
+    noticed before somebody needs it."""
 
     def __init__(self, store: RedisClient, settings: Settings, presence: Presence) -> None:
         self._store = store
@@ -74,7 +75,7 @@ class Checkup:
                 self._store.evicts = next((each.text for each in found if each.evicts), None)
 
     def _confirm(self) -> None:
-        """Write something, and see whether the replicas that are waited for have it."""
+        """Write something, and check that enough replicas have it."""
         pause = LOOK_SECONDS if self._unconfirmed is None else WAIT_SECONDS
         if not self._settings.wait_replicas or time.monotonic() - self._waited_at < pause:
             return

@@ -1,5 +1,5 @@
-"""A Redis that works and yet cannot keep all promises: INFO tells. Never CONFIG, which clouds forbid. The start and the
-running worker read the same. Pure."""
+"""Promises that a Redis cannot keep though it works, as INFO shows them. CONFIG is never asked: clouds forbid it.
+The start and the running worker read the same. Pure."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _EVICTING: Final = re.compile(r"(allkeys|volatile)-")
 
 
 class Finding(NamedTuple):
-    """`code`: a word for programs; `text`: a sentence for people. `evicts`: events may vanish there, so that nothing is
-    to be acknowledged: the start stops, and a publish is refused."""
+    """Something that operators should know. `code`: a word for programs; `text`: a sentence for people. `evicts`:
+    events may vanish there, so that nothing may be acknowledged: the start stops, and publishes are refused."""
 
     code: str
     text: str
@@ -24,13 +24,13 @@ class Finding(NamedTuple):
 
 
 def parse(raw: bytes) -> dict[str, str]:
-    """The fields of INFO's answer."""
+    """Parse the answer to INFO into its fields."""
     lines = (line.split(":", 1) for line in raw.decode("utf-8", "replace").splitlines() if not line.startswith("#"))
     return {words[0]: words[1] for words in lines if len(words) == 2}
 
 
 def findings(info: Mapping[str, object], settings: Settings) -> list[Finding]:
-    """`info`: fields of the SECTIONS, as `parse` or redis-py gives them; one that is missing says nothing."""
+    """Judge the fields of the SECTIONS, as `parse` or redis-py gives them. A missing field says nothing."""
     fields = {name: str(value) for name, value in info.items()}
     return [
         *_policy(fields.get("maxmemory_policy")),
@@ -55,7 +55,7 @@ def _policy(policy: str | None) -> Iterator[Finding]:
 
 
 def replicas(info: Mapping[str, object]) -> int:
-    """How many replicas follow."""
+    """How many replicas follow this master."""
     named = [str(value) for name, value in info.items() if re.fullmatch(r"slave\d+", name)]
     return sum(bool(re.search(r"state\W+online", each)) for each in named)
 
@@ -84,7 +84,7 @@ def _disk(fields: Mapping[str, str]) -> Iterator[Finding]:
 
 
 def _connections(fields: Mapping[str, str], settings: Settings) -> Iterator[Finding]:
-    """Of a single server; who has how many of a cluster's partitions changes."""
+    """Judge the connections of a single server. On a cluster each node's number of partitions changes."""
     most = fields.get("maxclients", "")
     needed = 2 * settings.workers * (_LANES + bool(settings.wait_replicas))  # twice: a reload has old and new workers
     if most.isdecimal() and int(most) < needed and fields.get("cluster_enabled", "0") == "0":

@@ -1,5 +1,5 @@
-"""The service's work, done once before it starts: the real scripts, over the real kinds of connection, for a user that
-nobody can be. What that wrote is removed, and nobody hears it."""
+"""Rehearses the service's work before it starts: the real scripts, over the real kinds of connection, for a user
+that nobody can be. What it wrote is removed, and nobody hears it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _SHARED: Final = ("clock", "epoch", "loss", "server", "producers")  # keys that 
 
 
 class Refused(Exception):
-    """Redis refuses something that the service needs; `command` as people know it."""
+    """Redis refuses something that the service needs. `command`: as people know it."""
 
     def __init__(self, command: str, error: Exception) -> None:
         super().__init__(str(error))
@@ -57,7 +57,7 @@ class _Visitor:
 
 
 class _Stage(RedisClient):
-    """A RedisClient that says what Redis said, as Refused, and has connections that end."""
+    """A RedisClient that raises Refused with Redis's own words, and whose connections are closed at the end."""
 
     def __init__(self, client: redis.Redis, keys: Keys, fence: Fence, wait_replicas: int) -> None:
         super().__init__(client, keys, fence, wait_replicas=wait_replicas)
@@ -82,15 +82,15 @@ class _Stage(RedisClient):
         return answers
 
     def send(self, command: Command) -> None:
-        """Here it is waited for."""
+        """Run the command and wait for it, unlike the service."""
         self.one(command)
 
     def kept_each(self, commands: Sequence[Command]) -> list[Any]:
-        """How many replicas there are has been looked at; nobody waits for them here."""
+        """Run the commands without waiting for replicas: their number was looked at before."""
         return self.each(commands)
 
     def connect(self, lane: AutoPipeline | None = None) -> ConnectionInterface:
-        """One for each lane, as that makes it."""
+        """A connection as the pipeline makes it, one for each pipeline."""
         lane = lane or self._lane
         if id(lane) not in self._open:
             pool = self._client.connection_pool
@@ -99,7 +99,7 @@ class _Stage(RedisClient):
         return self._open[id(lane)]
 
     def connect_all(self) -> None:
-        """As many as the service has at a time, the subscription's aside."""
+        """Connect as often as the service does at a time, the subscription aside."""
         for lane in (self._lane, self._reads, self._kept):
             self.connect(lane)
 
@@ -115,7 +115,7 @@ class _Stage(RedisClient):
 
 
 def exchange(connection: ConnectionInterface, commands: Sequence[Command]) -> list[Any]:
-    """In one round trip; what is refused is an exception among the answers."""
+    """Run commands in one round trip; what is refused is an exception among the answers."""
     connection.send_packed_command([hiredis.pack_command(command) for command in commands], check_health=False)
     answers: list[Any] = []
     for _ in commands:
@@ -133,7 +133,8 @@ def _name(command: Command) -> str:
 
 
 def rehearse(client: redis.Redis, keys: Keys, fence: Fence, settings: Settings) -> None:
-    """`client` greets with the succession. Raises Refused, Unheard, Unavailable, or RedisError."""
+    """Do the service's work once. `client` makes the handshake of `fence`. Raises Refused, Unheard, Unavailable, or
+    RedisError."""
     stage = _Stage(client, keys, fence, settings.wait_replicas)
     user = keys.draw(lambda: f"{NOBODY} {secrets.token_hex(6)}")  # with a blank, which no name of a user has
     ear = _Ear(client)
@@ -153,7 +154,7 @@ def rehearse(client: redis.Redis, keys: Keys, fence: Fence, settings: Settings) 
 
 
 class _Ear:
-    """The subscription's kind of connection, on channels of the service's own."""
+    """A connection of the subscription's kind, on channels of its own."""
 
     def __init__(self, client: redis.Redis) -> None:
         self._connection = subscription(client)
@@ -175,7 +176,7 @@ class _Ear:
             self.hear(str(command[0]))
 
     def hear(self, what: str) -> None:
-        """One message, which comes of that. Raises Refused, or Unheard."""
+        """Wait for one message, which `what` causes. Raises Refused, or Unheard."""
         while not self._arrived:
             try:
                 self._arrived += next(self._batches)
@@ -190,7 +191,7 @@ class _Ear:
 
 
 def _listen(ear: _Ear, stage: _Stage, log: EventLog, user: str) -> None:
-    """What is announced on a channel of the service's own must come back."""
+    """Check that what is announced on a channel comes back."""
     keys = stage.keys
     own, channel = keys.ear(f"{NOBODY} {secrets.token_hex(6)}"), keys.log(f"user:{user}")
     ear.ask("SSUBSCRIBE", own, channel, answers=2)

@@ -1,5 +1,5 @@
-"""Variables of the environment that look as if something else was meant. The service says so when it starts, and starts
-all the same."""
+"""Variables of the environment that look as if something else was meant. The service names them when it starts, and
+starts all the same."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _told: set[str] = set()  # by this process, or before it was forked
 
 
 def remarks(environ: Mapping[str, str]) -> Iterator[str]:
-    """A line for each; no value is repeated, as it may be a secret."""
+    """One line for each such variable. No value is repeated, as it may be a secret."""
     for name in sorted(environ):
         word = name.upper().replace("-", "_").removeprefix(PREFIX)
         if name == PREFIX + word and word in _SETTINGS:
@@ -33,7 +33,8 @@ def remarks(environ: Mapping[str, str]) -> Iterator[str]:
 
 
 def _guess(word: str) -> list[str]:
-    """At most one: what is written alike, else what the word is a piece of."""
+    """The setting that was probably meant, at most one: one that is written alike, else one of which the word is a
+    piece."""
     pieces = [each for each in _SETTINGS if f"_{word}_" in f"_{each}_"]
     return get_close_matches(word, _SETTINGS, 1, _LIKE) or (pieces if len(pieces) == 1 else [])
 
@@ -43,7 +44,8 @@ def _known_elsewhere(word: str, value: str) -> bool:
 
 
 def tell(environ: Mapping[str, str]) -> None:
-    """To the operator, each once: the processes that `up` and `serve` start have the mark, and workers are forked."""
+    """Print the remarks to the operator, each once: processes that `up` and `serve` start have the mark, and workers
+    are forked."""
     for line in () if MARK in environ else remarks(environ):
         if line not in _told:
             _told.add(line)

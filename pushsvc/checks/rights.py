@@ -1,5 +1,5 @@
-"""What the account needs: each command that the service uses, in scripts and by itself, and each kind of key and
-channel. Tried on names of the service's own, in one round trip."""
+"""Rights that the account needs: each command that the service uses, in scripts and by itself, and each kind of key
+and channel. All are tried on names of the service's own, in one round trip."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _SUBJECT: Final = re.compile(r"\b(?:access|publish to)\b.*?\b(key|channel)s?\b")
 
 
 class Refusal(NamedTuple):
-    """What Redis refuses: a command, a key or a channel; and in which words."""
+    """A command, key or channel that Redis refuses, and its words."""
 
     what: str
     words: str
@@ -44,7 +44,7 @@ def in_scripts() -> list[str]:
 
 
 def by_themselves(keys: Keys, wait: bool) -> list[Command]:
-    """Those that the service sends, as it sends them. `wait`: it waits for replicas."""
+    """The commands that the service sends outside scripts, as it sends them. `wait`: it waits for replicas."""
     text, hashed, members, ranked, stream, listed = _own(keys)
     channel = keys.ear(NOBODY)
     commands: list[Command] = [
@@ -66,7 +66,7 @@ def _own(keys: Keys) -> list[str]:
 
 
 def names(keys: Keys) -> list[str]:
-    """One of each kind of key there is."""
+    """A name of each kind of key there is."""
     user, channels = NOBODY, (f"user:{NOBODY}", answers_channel(NOBODY), answer_channel(NOBODY))
     each = [keys.clock, keys.epoch, keys.server, keys.producers, keys.own_count]
     each += [keys.position(user), keys.ticket(user)]
@@ -78,7 +78,7 @@ def names(keys: Keys) -> list[str]:
 
 
 def trial(keys: Keys, wait: bool) -> list[Command]:
-    """The commands whose answers `refused` reads."""
+    """The commands to run whose answers `refused` reads."""
     own, ours = [*_own(keys), keys.ear(NOBODY)], names(keys)
     return [
         *(("GET", name) for name in ours),
@@ -92,7 +92,7 @@ def trial(keys: Keys, wait: bool) -> list[Command]:
 
 
 def refused(commands: Sequence[Command], answers: Sequence[Any]) -> list[Refusal]:
-    """What stands in the way, keys and channels first: without them all else is refused, too."""
+    """The refusals among the answers, keys and channels first: without these all else is refused, too."""
     found = list(dict.fromkeys(_refused(commands, answers)))
     alone = {each.what for each in found}
     within = [each for each in found if each.what.removesuffix(IN_SCRIPTS) not in alone - {each.what}]
@@ -110,24 +110,24 @@ def _refused(commands: Sequence[Command], answers: Sequence[Any]) -> Iterator[Re
 
 
 def brief(error: object) -> str:
-    """What Redis says, without what it repeats of the command, or explains at length."""
+    """Redis's words, without what they repeat of the command, or explain at length."""
     return str(error).partition(", with args")[0][:LONGEST]
 
 
 def takes_no_writes(error: object) -> str | None:
-    """The word by which Redis says so, if it does: of its state, whoever asks."""
+    """The first word of a refusal that tells of Redis's state, whoever asks. None: it is no such refusal."""
     if takes_reads(error):
         return "CLUSTERDOWN"
     return word if (word := first_word(error)) in UNWRITABLE else None
 
 
 def is_of_a_name(error: object) -> bool:
-    """It is not the command that the account may not use, but its key or channel."""
+    """Whether the account may not use the key or channel, rather than the command."""
     return bool(_SUBJECT.search(str(error)))
 
 
 def _refusal(name: str, subject: str, error: object) -> Iterator[Refusal]:
-    """`subject`: the key or channel, where it is the only one."""
+    """Make a Refusal. `subject`: the key or channel, where it is the only one."""
     words = brief(error)
     match = _SUBJECT.search(words)
     if takes_no_writes(error) or first_word(error) in _ALLOWED or first_word(words) in _ALLOWED:

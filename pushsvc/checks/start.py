@@ -1,5 +1,5 @@
-"""What a Redis must be able to do, found out before anybody relies on it: in about the time of a few round trips, and
-said in one line that names what is missing."""
+"""Checks at the start that Redis can do what the service needs: in about the time of a few round trips, and with one
+line that names what is missing."""
 
 from __future__ import annotations
 
@@ -54,12 +54,12 @@ class _Passing(Exception):
 
 
 class _Lost(Exception):
-    """Redis does not answer; of a cluster, this partition's."""
+    """Redis does not answer, or a cluster's node does not that has this partition."""
 
 
 def check_redis(url: str, settings: Settings, stopped: Callable[[], object] = lambda: False) -> list[str]:
-    """Do once what the service will do. Raises ConfigError if anything of that cannot be; returns what operators should
-    know though it can. `stopped`: whether there is any reason to wait."""
+    """Do once what the service will do. Raises ConfigError if any of it fails; returns what operators should know
+    though it works. `stopped`: whether there is a reason to give up waiting."""
     check_files(redis_address.parse(url), settings.redis_password_file)
     until = time.monotonic() + PATIENCE_SECONDS
     told = ""
@@ -105,7 +105,7 @@ def _check_all(url: str, settings: Settings) -> list[str]:
 
 
 def _check(url: str, keys: Keys, settings: Settings) -> list[str]:
-    """Of one partition."""
+    """Check one partition."""
     with _translated(url, keys, settings), _unlogged():
         warnings = _facts(url, keys, settings)
         fence = Fence(keys)
@@ -121,7 +121,7 @@ def _check(url: str, keys: Keys, settings: Settings) -> list[str]:
 
 
 def _facts(url: str, keys: Keys, settings: Settings) -> list[str]:
-    """By what Redis says of itself, and of the account's rights, on one connection and in two round trips."""
+    """Check what Redis says of itself, and the account's rights, on one connection and in two round trips."""
     with connect(url, None, keys, settings.redis_password_file) as client:
         connection = client.connection_pool.connection_class(**client.connection_pool.connection_kwargs)
         try:
@@ -146,7 +146,7 @@ def _facts(url: str, keys: Keys, settings: Settings) -> list[str]:
 
 
 def _info(connection: Any) -> dict[str, str]:
-    """Raises Refused."""
+    """Ask for INFO. Raises Refused."""
     # Each section by itself: some take one only. Those that other parts need must be there.
     answers = exchange(connection, [("INFO", section) for section in SECTIONS])
     for section, answer in zip(SECTIONS, answers, strict=True):
@@ -166,7 +166,7 @@ def _connect(connection: Any) -> None:
 
 
 def _look(url: str, info: Mapping[str, str]) -> None:
-    """Raises ConfigError unless it is a master that is new enough, and of the kind that the URL says."""
+    """Raises ConfigError unless Redis is a master, new enough, and of the kind that the URL names."""
     mode = kinds.modes(info)
     if "sentinel" in mode:
         raise ConfigError(f"{_URL}: {kinds.sentinel(url)}")
@@ -216,7 +216,7 @@ def _names(keys: Keys) -> str:
 
 
 def _refused_account(error: Exception, url: str, keys: Keys, settings: Settings) -> str:
-    """Why Redis takes no command on this connection."""
+    """The reason why Redis takes no command on this connection."""
     if "cluster support disabled" in str(error):
         return f"what answers there is no node of a cluster; use {kinds.scheme(url)}"
     if "unknown command 'cluster'" in str(error).lower() and kinds.finds_sentinel(url, settings):
@@ -232,7 +232,7 @@ def _refused_account(error: Exception, url: str, keys: Keys, settings: Settings)
 
 @contextmanager
 def _translated(url: str, keys: Keys, settings: Settings) -> Iterator[None]:
-    """Errors in words for operators. Raises ConfigError, _Passing or _Lost."""
+    """Turn errors into words for operators. Raises ConfigError, _Passing or _Lost."""
     try:
         yield
     except WrongPartitions as error:

@@ -23,13 +23,14 @@ TURN_SECONDS: Final = 0.01  # work that has more to do lets others have their tu
 
 
 class Loop:
-    """Runs `body` for ever in a greenlet. A body that returns or raises has failed, and is run again.
+    """Runs `body` for ever in a greenlet. A body that returns or raises has failed, and is run again after a pause.
 
-    The body calls `well()` when it does its work; until then, and after a failure, `healthy` is False.
+    The body calls `well()` whenever it has done its work; until then, and after a failure, `healthy` is False.
     """
 
     def __init__(self, name: str, body: Callable[[Loop], None], *, expected: tuple[type[Exception], ...]) -> None:
-        """`expected`: errors of the world, such as a Redis that is gone, that are worth a line and no traceback."""
+        """`expected`: errors of the world, such as a Redis that is gone, that are logged in one line and without a
+        traceback."""
         self.name = name
         self.healthy = False
         self.refused: NoRights | None = None  # what it failed for last, if it was that
@@ -39,16 +40,19 @@ class Loop:
         self._greenlet: gevent.Greenlet | None = None
 
     def start(self) -> None:
+        """Start the greenlet, once."""
         if self._greenlet is None:
             self._greenlet = gevent.spawn(self._run)
 
     def stop(self) -> None:
+        """Kill the greenlet. Harmless when repeated."""
         if self._greenlet is not None:
             self._greenlet.kill()
             self._greenlet = None
         self.healthy = False
 
     def well(self) -> None:
+        """Report that the body works. The next pause is the first again."""
         self.healthy, self.refused = True, None
         self._backoff.reset()
 
@@ -73,7 +77,8 @@ _told: Final[dict[str, float]] = {}  # when each line was logged last, monotonic
 
 
 def is_news(line: str, seconds: float) -> bool:
-    """It was not logged for so long, by whoever asks or by their like in another partition."""
+    """Whether the line was not logged in the last `seconds`, by this caller or by its like in another partition. If
+    so, it counts as logged now."""
     now = time.monotonic()
     if now - _told.get(line, float("-inf")) < seconds:
         return False
@@ -84,13 +89,13 @@ def is_news(line: str, seconds: float) -> bool:
 
 
 class TimeSlice:
-    """For work that does not wait for anything, and so would hold the others up."""
+    """The time that work which never waits may take before it lets other greenlets run."""
 
     def __init__(self) -> None:
         self._began = time.monotonic()
 
     def share(self) -> None:
-        """Let the other greenlets run, if this one has had its time. What they change has then changed."""
+        """Let the other greenlets run if the time is over. Whatever they change has then changed."""
         if time.monotonic() - self._began > TURN_SECONDS:
             gevent.sleep(0)
             self._began = time.monotonic()

@@ -18,7 +18,8 @@ def spread(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], object] = gevent.sleep,
 ) -> Iterator[int]:
-    """Counts to `count`, evenly over `seconds`; when it was held up, a little faster until it has caught up."""
+    """Count to `count`, evenly over `seconds`; after this worker was held up, a little faster until it has caught
+    up."""
     if not count:
         return
     step = seconds / count

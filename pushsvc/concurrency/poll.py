@@ -1,4 +1,4 @@
-"""Many descriptors, watched at once. Which of the two ways it is PUSHSVC_POLLER says."""
+"""Watches many descriptors at once, in one of two ways, which PUSHSVC_POLLER names."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ have been removed by an earlier call in the same look."""
 
 
 class Poll(Protocol):
-    """Says which descriptors are ready, as long as they are."""
+    """Reports descriptors that are ready, for as long as they are."""
 
     def add(self, fd: int) -> None:
-        """Tell when the other side says something, or is gone. Raises OSError if the system has no more watches."""
+        """Report when the other side says something, or is gone. Raises OSError if the system has no more watches."""
 
     def await_room(self, fd: int, wanted: bool) -> None:
-        """Tell also when there is room to write."""
+        """Report also when there is room to write; with `wanted` False no more."""
 
     def remove(self, fd: int) -> None:
-        """Before the descriptor is closed. Harmless when repeated."""
+        """Stop watching, before the descriptor is closed. Harmless when repeated."""
 
 
 class EpollPoll:
-    """One epoll, itself watched by gevent's loop as a single descriptor: a watcher each would cost memory and a
-    callback of its own."""
+    """One epoll for all descriptors, itself watched by gevent's loop as a single one: a watcher for each would cost
+    memory and a callback of its own."""
 
     def __init__(self, ready: Ready) -> None:
         self._ready = ready
@@ -47,6 +47,7 @@ class EpollPoll:
         self._watcher: Any = None
 
     def add(self, fd: int) -> None:
+        """See `Poll.add`."""
         if self._epoll is None:  # not before the process that serves has been forked
             self._epoll = get_original("select", "epoll")()
             self._watcher = gevent.get_hub().loop.io(self._epoll.fileno(), _READABLE)
@@ -54,9 +55,11 @@ class EpollPoll:
         self._epoll.register(fd, _SAYS)
 
     def await_room(self, fd: int, wanted: bool) -> None:
+        """See `Poll.await_room`."""
         self._epoll.modify(fd, _SAYS | _ROOM if wanted else _SAYS)
 
     def remove(self, fd: int) -> None:
+        """See `Poll.remove`."""
         if self._epoll is not None:
             with contextlib.suppress(OSError):  # it is out already, or was never in
                 self._epoll.unregister(fd)
@@ -70,7 +73,7 @@ class EpollPoll:
 
 
 class GeventPoll:
-    """A watcher of gevent's for each: for systems without epoll, such as macOS."""
+    """One of gevent's watchers for each descriptor: for systems without epoll, such as macOS."""
 
     def __init__(self, ready: Ready) -> None:
         self._ready = ready
@@ -78,15 +81,18 @@ class GeventPoll:
         self._room: dict[int, Any] = {}
 
     def add(self, fd: int) -> None:
+        """See `Poll.add`."""
         self._says[fd] = self._watch(fd, _READABLE, False)
 
     def await_room(self, fd: int, wanted: bool) -> None:
+        """See `Poll.await_room`."""
         if wanted and fd not in self._room:
             self._room[fd] = self._watch(fd, _WRITABLE, True)
         elif not wanted:
             _close(self._room.pop(fd, None))
 
     def remove(self, fd: int) -> None:
+        """See `Poll.remove`."""
         _close(self._says.pop(fd, None))
         _close(self._room.pop(fd, None))
 

@@ -10,7 +10,7 @@ import gevent.event
 
 
 class TickThrottle:
-    """Lets so many greenlets through with each turn of the loop, in the order in which they came."""
+    """Lets at most `at_once` greenlets through with each turn of the event loop, in the order in which they came."""
 
     def __init__(self, at_once: int) -> None:
         self._at_once = at_once
@@ -19,6 +19,7 @@ class TickThrottle:
         self._next_turn: Any = None  # a timer of no time fires with the loop's next turn
 
     def wait(self) -> None:
+        """Wait for this greenlet's turn."""
         if self._next_turn is None:
             self._next_turn = gevent.get_hub().loop.timer(0)
         if not self._next_turn.active:

@@ -17,7 +17,7 @@ class EncodedEvent(NamedTuple):
 
 
 class EncodedBatch:
-    """What one send carries. `last` is the newest event in it; None: there is no event, only a comment or a field."""
+    """The bytes of one send. `last` is the newest event in it; None: it holds no event, only a comment or a field."""
 
     __slots__ = ("_pieces", "chunk", "events", "last", "wire")
 
@@ -30,19 +30,19 @@ class EncodedBatch:
 
     @classmethod
     def of(cls, events: Sequence[EncodedEvent]) -> EncodedBatch:
-        """At least one event, ids rising."""
+        """Join events; at least one, ids rising."""
         wire = events[0].wire if len(events) == 1 else b"".join([event.wire for event in events])
         return cls(wire, events[-1].id, events)
 
     def after(self, cursor: EventId) -> EncodedBatch | None:
-        """What of it is new to one who has had everything up to `cursor`."""
+        """The part of the batch that is new to a reader that has had everything up to `cursor`."""
         if self.events[0].id > cursor:
             return self
         new = [event for event in self.events if event.id > cursor]
         return EncodedBatch.of(new) if new else None
 
     def proven(self, proof: str | None) -> EncodedBatch:
-        """The same for a stream whose ids carry a proof; None: it does not."""
+        """The same batch for a stream whose ids carry a proof. None: the stream has none."""
         if proof is None:
             return self
         self._pieces = self._pieces or around_proofs(self.wire)  # once, however many have proofs

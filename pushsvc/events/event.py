@@ -1,4 +1,4 @@
-"""Events, ids and channels, and what may be said about them at the border. Pure: no clock, no I/O."""
+"""Events, ids and channels, and the rules for them at the border. Pure: no clock, no I/O."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ MAX_TTL: Final = 10 * 365 * 86400  # seconds; keeps deadlines far inside what a 
 class EventId(NamedTuple):
     """`<ms>-<seq>`: larger than every earlier id of its partition, so ids order as tuples.
 
-    The clock in Redis draws them; `ms` is its wall clock in milliseconds or later.
+    The clock in Redis draws them; `ms` is its wall clock in milliseconds, or later.
     """
 
     ms: int
@@ -58,7 +58,7 @@ class EventId(NamedTuple):
 
     @classmethod
     def from_redis(cls, raw: bytes) -> EventId:
-        """Read an id that Redis gave; trusted."""
+        """Read an id that Redis gave, which is trusted."""
         ms, _, seq = raw.partition(b"-")
         return cls(int(ms), int(seq))
 
@@ -68,7 +68,7 @@ BEGINNING: Final = EventId(0, 0)  # before every event
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What a backend asks to have delivered, once it has been checked.
+    """An event that a backend asks to have delivered, checked.
 
     `data` is the text the browser reads as `MessageEvent.data`; `ttl` is in seconds; `key` makes repeats harmless.
     """
@@ -81,47 +81,50 @@ class Event:
 
 
 def answer_channel(generation_id: str) -> str:
-    """Where a generation says what it says; not for publishers."""
+    """The channel of a generation's frames; not for publishers."""
     return f"{_ANSWER}{generation_id}"
 
 
 def generation_of(channel: str) -> str:
-    """Whose answer channel this is."""
+    """The id of the generation whose answer channel this is."""
     return channel.removeprefix(_ANSWER)
 
 
 def is_answer(channel: str) -> bool:
+    """Whether the channel carries the frames of a generation."""
     return channel.startswith(_ANSWER)
 
 
 def answers_channel(user: str) -> str:
-    """Where it is said that a generation of the user began or ended; not for publishers."""
+    """The channel that tells when a generation of the user begins or ends; not for publishers."""
     return f"answers:{user}"
 
 
 def user_of(channel: str) -> str | None:
-    """The user whose channel this is; None: it is for everybody."""
+    """The user whose channel this is. None: the channel is for everybody."""
     kind, _, name = channel.partition(":")
     return name if kind == "user" else None
 
 
 def user_channel(user: object, field: str = "user") -> str:
+    """The channel of a user id, checked. Raises Invalid, naming `field`."""
     return f"user:{checked_name(user, field)}"
 
 
 def topic_channel(topic: object, field: str = "topic") -> str:
+    """The channel of a topic name, checked. Raises Invalid, naming `field`."""
     return f"topic:{checked_name(topic, field)}"
 
 
 def checked_name(name: object, field: str) -> str:
-    """A user id or topic name, compared by code point; raises Invalid, naming `field`."""
+    """A user id or topic name, compared by code point. Raises Invalid, naming `field`."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise Invalid.field(field, "must be 1 to 255 characters without white space, control characters, commas and *.")
     return name
 
 
 def checked_channel(channel: str, field: str = "channel") -> str:
-    """`user:<id>`, `topic:<name>` or `all`; raises Invalid, naming `field`."""
+    """Check `user:<id>`, `topic:<name>` or `all`. Raises Invalid, naming `field`."""
     kind, _, name = channel.partition(":")
     if channel == ALL:
         return channel
@@ -132,7 +135,7 @@ def checked_channel(channel: str, field: str = "channel") -> str:
 
 
 def checked_topics(topics: object, field: str = "topics") -> tuple[str, ...]:
-    """A list of topic names, each once, as channels; raises Invalid, naming `field`."""
+    """The channels of a list of topic names, each once. Raises Invalid, naming `field`."""
     if not isinstance(topics, list):
         raise Invalid.field(field, "must be a list of topic names.")
     if len(topics) > MAX_TOPICS:
@@ -141,7 +144,7 @@ def checked_topics(topics: object, field: str = "topics") -> tuple[str, ...]:
 
 
 def printable(field: str) -> str:
-    """A name that a client made up, fit to be said in a refusal."""
+    """A name that a client made up, cut and escaped so that a refusal may repeat it."""
     return field[:80].encode("utf-8", "backslashreplace").decode()
 
 
@@ -159,7 +162,7 @@ class Publication:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The settings that decide what is too much."""
+    """The settings that bound what is published."""
 
     event_bytes: int
     batch: int
@@ -256,7 +259,7 @@ def _key(key: object, header_key: str | None) -> str | None:
 
 
 def checked_key(key: object, field: str) -> str | None:
-    """An idempotency key, if there is one; raises Invalid, naming `field`."""
+    """An idempotency key, if there is one. Raises Invalid, naming `field`."""
     if key is None:
         return None
     if not isinstance(key, str) or not 1 <= len(key) <= MAX_KEY or _CONTROL.search(key):

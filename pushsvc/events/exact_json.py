@@ -1,8 +1,8 @@
 """JSON of other people, read and written so that every number keeps its digits. Pure.
 
 orjson reads numbers as doubles and 64-bit integers, which changes `123456789012345678901234567890`, `-0`, `1.10` and
-`1e400`, takes the last of doubled keys, and refuses halves of surrogate pairs. Where it would change nothing, which is
-seen by writing again what it read, it is used; all else goes through the standard library, at some times the cost.
+`1e400`, takes the last of doubled keys, and refuses halves of surrogate pairs. It is used where it changes nothing,
+which shows when its result is written again; all else goes through the standard library, at some times the cost.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ _DEEP: Final = "it is nested too deeply"
 
 
 class NotJson(ValueError):
-    """Text that is no JSON, or names a key twice. Says where, or which."""
+    """A text is no JSON, or names a key twice. The message says where, or which."""
 
 
 class LoneSurrogate(ValueError):
-    """Half of a surrogate pair, which is no character and cannot be written in UTF-8."""
+    """A string holds half of a surrogate pair, which is no character and cannot be written in UTF-8."""
 
 
 class Number(float):
@@ -38,13 +38,14 @@ class Number(float):
     text: str
 
     def __new__(cls, text: str) -> Self:
+        """`text`: the number as it was read."""
         number = super().__new__(cls, text)
         number.text = text
         return number
 
 
 class Doubled:
-    """What `loads_items` gives in the place of an object that names a key twice: `key`."""
+    """The stand-in of `loads_items` for an object that names a key twice: `key`."""
 
     __slots__ = ("key",)
 
@@ -56,7 +57,7 @@ class Doubled:
 
 
 def loads(raw: bytes, *, unique: bool = False) -> Any:
-    """The value of a JSON text. Of doubled keys the last counts, or with `unique` they are refused.
+    """Parse a JSON text. Of doubled keys the last counts, or with `unique` they are refused.
 
     Strings may hold lone surrogates. Raises NotJson.
     """
@@ -64,14 +65,14 @@ def loads(raw: bytes, *, unique: bool = False) -> Any:
 
 
 def loads_items(raw: bytes) -> Any:
-    """As `loads`, for values that each stand for themselves: an object that names a key twice is Doubled, and harms no
-    other. Raises NotJson."""
+    """Parse like `loads`, for values that each stand for themselves: an object that names a key twice becomes
+    Doubled, and harms no other. Raises NotJson."""
     return _loads(raw, _ITEMS)
 
 
 def loads_leniently(raw: bytes) -> Any:
-    """As `loads`, also with NaN and the infinities, which Python writes and reads, and JSON does not know: they are
-    null. Raises NotJson."""
+    """Parse like `loads`, also NaN and the infinities, which Python writes and JSON does not know: they become null.
+    Raises NotJson."""
     return _loads(raw, _LENIENT)
 
 
@@ -98,7 +99,7 @@ def _loads(raw: bytes, decoder: json.JSONDecoder) -> Any:
 
 
 def dumps(value: Any, *, lone: bool = False) -> bytes:
-    """Compact JSON. `lone`: halves of surrogate pairs are written as escapes, as in `"\\ud83d"`.
+    r"""Write compact JSON. `lone`: halves of surrogate pairs are written as escapes, as in `"\ud83d"`.
 
     Raises LoneSurrogate, NotJson where something is Doubled, or ValueError where it is nested too deeply.
     """
@@ -118,7 +119,7 @@ def dumps(value: Any, *, lone: bool = False) -> bytes:
 
 
 def has_lone_surrogate(raw: bytes, value: Any) -> bool:
-    """Whether a string of `value` holds half of a surrogate pair. `raw`: the text that says it."""
+    """Whether a string of `value` holds half of a surrogate pair. `raw`: the text that it was read from."""
     if _ESCAPED_SURROGATE.search(raw) is None:
         return False
     try:
@@ -129,7 +130,7 @@ def has_lone_surrogate(raw: bytes, value: Any) -> bool:
 
 
 def paired(text: str) -> str:
-    """With halves of surrogate pairs that follow each other put together."""
+    """The text with halves of surrogate pairs that follow each other put together."""
     if text.isascii() or _LONE.search(text) is None:
         return text
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")

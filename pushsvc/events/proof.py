@@ -1,4 +1,4 @@
-"""What a ticket's stream adds to its ids where cookies may not come back: `<id>~<proof>`.
+"""Proofs in the ids of a ticket's stream, for clients whose cookies may not come back: `<id>~<proof>`.
 
 `Last-Event-ID` is the one header that a server fills and that every engine gives back, also for a page of another site
 and without cookies. So the proof that a spent ticket's stream is the client's own travels in it. It is opaque, and for
@@ -24,17 +24,17 @@ def proof_in(text: str) -> str | None:
 
 
 def without_proof(text: str) -> str:
-    """An id that a client sent."""
+    """An id that a client sent, without its proof."""
     return text.partition(MARK)[0]
 
 
 def proofs_in(text: str) -> list[str]:
-    """All that may be a proof in what a client has made of ids."""
+    """Everything that may be a proof in a text that a client made of ids."""
     return [piece for piece in text.split(MARK)[1:] if _PROOF.fullmatch(piece)]
 
 
 def around_proofs(wire: bytes) -> list[bytes]:
-    """Events in pieces, between which a proof goes: each ends behind an id, but for the last."""
+    """Split events at the places where a proof goes: each piece but the last ends behind an id."""
     first, *others = (b"\n" + wire).split(_BEFORE_ID)
     pieces, begun = [], first
     for each in others:
@@ -46,10 +46,10 @@ def around_proofs(wire: bytes) -> list[bytes]:
 
 
 def joined(pieces: Sequence[bytes], proof: str) -> bytes:
-    """The events, with the proof behind each id."""
+    """Join the pieces of `around_proofs`, with the proof behind each id."""
     return f"{MARK}{proof}".encode().join(pieces)
 
 
 def with_proof(wire: bytes, proof: str | None) -> bytes:
-    """The same events, with the proof behind each id; None: there is none."""
+    """The events with the proof behind each id. None: there is no proof."""
     return wire if proof is None else joined(around_proofs(wire), proof)

@@ -1,7 +1,7 @@
-"""The wire: events as bytes, in the syntax of WHATWG HTML section 9.2 (Server-sent events). Pure.
+"""The bytes of events, in the syntax of WHATWG HTML section 9.2 (Server-sent events). Pure.
 
-A *frame* is everything of an event but its id. It is made once, at publish, and is what the stream in Redis
-keeps; the id line is put before it when the id is known. So every subscriber gets the same bytes.
+A *frame* is everything of an event but its id. It is made once, at publish, and is what the stream in Redis keeps; the
+id line is put before it when the id is known. So every subscriber gets the same bytes.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def frame(name: str, data: str) -> bytes:
 
 
 def read_event(raw: bytes) -> tuple[str, str]:
-    """The (name, data) that `frame` wrote, with or without an id."""
+    """The (name, data) of an event that `frame` wrote, with or without an id."""
     name, lines = "message", []
     for line in raw.decode().split("\n"):
         field, _, value = line.partition(": ")
@@ -55,29 +55,29 @@ def with_id(event_id: bytes, event_frame: bytes) -> bytes:
 
 
 def cursor(event_id: EventId, retry_ms: int | None = None) -> bytes:
-    """An event that tells a browser where it stands; a page that does not listen for `cursor` sees nothing of it.
+    """An event that tells a browser where it stands. A page that does not listen for `cursor` sees nothing of it.
 
-    The empty data line is what moves the browser's cursor: of an id without data only Chromium takes note.
-    `retry_ms` sets the reconnection time in the same block.
+    The empty data line is what moves the browser's cursor: of an id without data only Chromium takes note. `retry_ms`
+    sets the reconnection time in the same block.
     """
     return retry(retry_ms) + b"event: cursor\nid: %s\ndata:\n\n" % str(event_id).encode()
 
 
 def refused(problem: Mapping[str, object], retry_ms: int | None = None) -> bytes:
-    """An event for a client that is turned away, or let go: the problem document (RFC 9457), and in `retry_ms` when to
-    come back. It has no id, so that the browser's cursor stays."""
+    """An event for a client that is turned away, or let go: the problem document (RFC 9457), and in `retry_ms` when
+    to come back. It has no id, so that the browser's cursor stays."""
     return retry(retry_ms) + b"event: refused\ndata: %s\n\n" % orjson.dumps(problem)
 
 
 def retry(retry_ms: int | None) -> bytes:
-    """The line that sets the reconnection time. It is to be followed by an event in the same block: some clients take a
-    block without one for a message."""
+    """The line that sets the reconnection time. An event must follow in the same block: some clients take a block
+    without one for a message."""
     return b"" if retry_ms is None else b"retry: %d\n" % retry_ms
 
 
 def gap(requested: EventId | None, oldest: EventId | None, reason: str, event_id: EventId | None) -> bytes:
-    """Events between `requested` (None: nobody knows where the client stood) and `oldest` (None: nothing is kept) are
-    gone.
+    """An event that tells that others are gone, between `requested` (None: nobody knows where the client stood) and
+    `oldest` (None: nothing is kept).
 
     `event_id` moves the browser's cursor past the loss, so that it is told once; None leaves the cursor.
     """
@@ -93,18 +93,19 @@ def gap(requested: EventId | None, oldest: EventId | None, reason: str, event_id
 
 
 def is_broken_off(wire: bytes) -> bool:
-    """These are the last events of an answer, and say that it was not completed."""
+    """Whether these last events of an answer say that it was not completed."""
     last = wire.rfind(b"\n\n", 0, -len(DONE))
     before = wire.rfind(b"\n\n", 0, max(0, last))
     return wire.endswith(DONE) and last >= 0 and ERROR in wire[max(0, before) : last]
 
 
 class TooLong(ValueError):
-    """An event that does not end."""
+    """An event does not end within the bytes that one may have."""
 
 
 class Reader:
-    """The data of the events in a stream that comes in any pieces (WHATWG HTML section 9.2.6); all else is skipped."""
+    """Extracts the data of the events in a stream that comes in any pieces (WHATWG HTML section 9.2.6); all else is
+    skipped."""
 
     __slots__ = ("_after_cr", "_most", "_rest")
 
@@ -115,7 +116,7 @@ class Reader:
         self._after_cr = False
 
     def feed(self, piece: bytes) -> list[bytes]:
-        """What is complete with this piece. Raises TooLong."""
+        """The data of the events that are complete with this piece. Raises TooLong."""
         if piece.startswith(b"data: ") and piece.find(b"\n") == len(piece) - 2 and self._plain(piece):
             return [piece[6:-2]]  # mostly it is one event, and all of it
         if self._after_cr:  # which was taken for a line end; this LF belongs to it
@@ -139,7 +140,7 @@ class Reader:
         )
 
     def finish(self) -> list[bytes]:
-        """The stream ended: its last event, if only the blank line after it is missing."""
+        """The data of the last event when the stream ends, if only the blank line after it is missing."""
         last, self._rest = _data(bytes(self._rest)), b""
         return [] if last is None else [last]
 
@@ -156,7 +157,7 @@ def _data(block: bytes) -> bytes | None:
 
 
 def data_frame(data: bytes) -> bytes:
-    """As `frame`, for data that is bytes already and of an event without a name."""
+    """A frame like that of `frame`, for data that is bytes already and of an event without a name."""
     if b"\n" in data or b"\r" in data:
         data = _BYTES_LINE_END.sub(b"\ndata: ", data)
     return b"data: %b\n\n" % data

@@ -1,4 +1,4 @@
-"""Where a client resumes, as it says itself. Pure."""
+"""Cursors that clients bring: where each says that it resumes. Pure."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ PARAMETERS: Final = ("last_event_id", "lastEventId", "last-event-id")
 
 
 class Cursor(NamedTuple):
-    """`id` is the last event that the client has had; None: it did not say. `ours` is False where its header is no id
-    of this service: then nothing is known of that reader."""
+    """The place that a client names. `id` is the last event that it has had; None: it named none. `ours` is False
+    where its header is no id of this service: then nothing is known of that reader."""
 
     id: EventId | None = None
     ours: bool = True
 
     @property
     def stands(self) -> bool:
-        """Whether the client has been here before: who comes back with 0-0 heard nothing, and begins anew."""
+        """Whether the client has been here before. One that comes back with 0-0 heard nothing, and begins anew."""
         return self.id is not None and self.id != BEGINNING
 
 
 def read_cursor(header: str | None, parameters: Sequence[tuple[str, str]], keys: Keys) -> Cursor:
-    """The browser's `Last-Event-ID` header; else the newest of the parameters, as (name, value); empty ones say
-    nothing. `keys` are those of the partition that it is for.
+    """Read the browser's `Last-Event-ID` header; else the newest of the parameters, as (name, value). Empty ones count
+    as absent. `keys` are those of the partition that the cursor is for.
 
     The header wins because an EventSource repeats its URL, with an old parameter, on every reconnect. A browser can
     never change that header, so a bad one is no error; a bad parameter raises Invalid, naming it.

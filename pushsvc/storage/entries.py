@@ -1,4 +1,4 @@
-"""What a channel's log holds, as it is read."""
+"""Entries of a channel's log, as they are read."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ class Entry(NamedTuple):
     deadline: int | None
 
     def alive(self, now: int) -> bool:
+        """Whether the event's ttl has not ended. `now`: Redis's clock in ms."""
         return self.deadline is None or self.deadline > now
 
 
@@ -36,8 +37,8 @@ class Slice(NamedTuple):
 
 
 def kept(command: Command, answer: Any) -> Any:
-    """What a read gives. If somebody left something else under its key, nothing: what was there is lost, which is
-    said, and the other channels go on. Raises Unavailable."""
+    """The answer to a read. A key of another type, which somebody else wrote, counts as an empty one, and is logged:
+    what was there is lost, and the other channels go on. Raises Unavailable."""
     if not isinstance(answer, Exception):
         return answer
     error = refusal(answer)
@@ -48,6 +49,7 @@ def kept(command: Command, answer: Any) -> Any:
 
 
 def read_entry(event_id: bytes, pairs: Sequence[bytes]) -> Entry:
+    """Parse an entry of a stream: its id, and its fields as a flat list."""
     fields = dict(zip(pairs[::2], pairs[1::2], strict=True))
     deadline = fields.get(b"x")
     return Entry(

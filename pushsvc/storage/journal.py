@@ -21,7 +21,8 @@ _SUM: Final = re.compile(rb"# ([0-9a-f]{8})\n")  # of what follows it; a line th
 
 
 class Journal:
-    """A process holds a lock on its file for as long as it lives. Who finds a file without one inherits it."""
+    """A file of a process, which holds a lock on it for as long as it runs. Whoever finds such a file without a lock
+    inherits it."""
 
     def __init__(self, data_dir: Path, kind: str, owner: str) -> None:
         """`kind`: which files are alike; `owner`: a name that no other process has."""
@@ -32,7 +33,7 @@ class Journal:
         self._refused = False
 
     def write(self, content: bytes) -> None:
-        """In place of what was there. A folder that takes no files is logged, and nothing else."""
+        """Replace the content. A folder that takes no files is logged, and is no error."""
         try:
             if self._file is None:
                 self._file = self._open()
@@ -58,7 +59,8 @@ class Journal:
 
     @contextmanager
     def inherited(self) -> Iterator[list[bytes]]:
-        """The contents of the files of processes that have ended; these are removed once they were used."""
+        """The contents of the files of processes that have ended. The files are removed when the block ends without
+        an error."""
         files: dict[Path, int] = {}
         try:
             for path in self._others():
@@ -80,7 +82,7 @@ class Journal:
                 os.close(file)
 
     def others(self) -> list[bytes]:
-        """The contents of all files of other processes, whether these live or have ended."""
+        """The contents of all files of other processes, whether these run or have ended."""
         for _ in range(MOST_READS):
             with suppress(FileNotFoundError):  # its heir was quicker, and may have been read before it had that
                 return [_content(path) for path in self._others()]
@@ -95,14 +97,14 @@ class Journal:
 
 
 def _with_sum(content: bytes) -> bytes:
-    """As long as each file is."""
+    """The content with its checksum before it, padded to the size of every file."""
     size = SIZE - len(b"# 00000000\n")
     rest = content[:size].ljust(size, b"\n")
     return b"# %08x\n%b" % (zlib.crc32(rest), rest)
 
 
 def _content(path: Path) -> bytes:
-    """Raises FileNotFoundError."""
+    """The content of the file at a path; b"" if it cannot be read. Raises FileNotFoundError."""
     try:
         with path.open("rb", buffering=0) as file:
             return _whole(file.fileno())
@@ -113,8 +115,8 @@ def _content(path: Path) -> bytes:
 
 
 def _whole(file: int) -> bytes:
-    """The content of a file. A read beside a write finds some of the new and some of the old, and together these may
-    say what nobody wrote. Nothing, if that goes on."""
+    """The content of an open file. A read beside a write finds some of the new and some of the old bytes, which the
+    checksum shows; it is repeated then. Gives b"" if that goes on."""
     for _ in range(MOST_READS):
         content = os.pread(file, SIZE, 0)
         said = _SUM.match(content)
@@ -126,7 +128,7 @@ def _whole(file: int) -> bytes:
 
 
 def _is_at(file: int, path: Path) -> bool:
-    """The file is still the one of that name."""
+    """Whether the path still names the open file."""
     try:
         return os.path.samestat(os.fstat(file), path.stat())
     except FileNotFoundError:

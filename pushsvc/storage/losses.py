@@ -43,6 +43,7 @@ class Losses:
         self._told_of: deque[Boundary] = deque(maxlen=MOST_EPOCHS)  # losses that all here know of
 
     def probe_leaves(self) -> None:
+        """Remember what was acknowledged by now. Called when a clock is requested: the clock must know of all that."""
         if self._inherits:
             self._inherits = False
             self._log.acknowledged.inherit(self._birth)

@@ -20,27 +20,29 @@ _PARTLY: Final = (
 
 
 class JoinedReceipt(NamedTuple):
-    """Those of all partitions as one. Clients take `id` for an id, and may resume from it wherever they live."""
+    """The receipts of all partitions as one. Clients take `id` for an id, and may resume from it in any partition."""
 
     id: str
     duplicate: bool
 
 
 class Appender(Protocol):
-    """An EventLog, or several."""
+    """An EventLog, or several of them."""
 
-    def append(self, events: Sequence[Event]) -> Sequence[Receipt | JoinedReceipt | PushError]: ...
+    def append(self, events: Sequence[Event]) -> Sequence[Receipt | JoinedReceipt | PushError]:
+        """See `EventLog.append`."""
 
 
 class PartitionedLog:
-    """`EventLog`, as far as publishing needs it. An event is acknowledged when all partitions that shall have it do;
-    if some have not, a repetition under the same key reaches these and does nothing to the others."""
+    """An `EventLog` over all partitions, as far as publishing needs it. An event is acknowledged when all partitions
+    that shall have it do; if some have not, a repetition under the same key reaches these and does nothing to the
+    others."""
 
     def __init__(self, logs: Sequence[EventLog]) -> None:
         self._logs = logs
 
     def append(self, events: Sequence[Event]) -> list[Receipt | JoinedReceipt | PushError]:
-        """In order within each partition, in all of them at the same time."""
+        """Append in order within each partition, in all of them at the same time."""
         shares: list[list[int]] = [[] for _ in self._logs]  # numbers of events, by partition
         for number, event in enumerate(events):
             user = user_of(event.channel)

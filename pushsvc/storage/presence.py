@@ -1,11 +1,11 @@
-"""How many connections each user has, over all workers: a count per user and worker, and a sign of life per worker.
+"""Counts the connections of each user over all workers: a count per user and worker, and a sign of life per worker.
 
-Counts are written as absolute numbers, so a lost or late write is mended by the next one; those of a worker that
-died stop counting when its sign of life runs out.
+Counts are written as absolute numbers, so a lost or late write is mended by the next one; those of a worker that died
+stop counting when its sign of life runs out.
 
 Proxies that do not notice a closed tab fill a user's cap with streams that nobody reads. So at the cap a new stream is
-served, and the oldest one ends, on whichever worker it is: the worker that holds the new one has Redis write down
-what is to end, and tell who holds it; who misses that word looks with the next beat.
+served, and the oldest one ends, on whichever worker it is: the worker that holds the new one has Redis write down what
+is to end, and tell its holder; a holder that misses the message looks with its next beat.
 """
 
 from __future__ import annotations
@@ -45,11 +45,12 @@ class Counted(Protocol):
     ousts: bool
 
     @property
-    def counted_as(self) -> str: ...
+    def counted_as(self) -> str:
+        """The name under which it counts."""
 
 
 class Stream(Counted, Protocol):
-    """A connection that gives way to newer ones; `began` is its own alone (see `Presence.now`)."""
+    """A connection that gives way to newer ones; no other has the same `began` (see `Presence.now`)."""
 
     began: int
 
@@ -65,7 +66,8 @@ class Presence:
         streams: Callable[[str], Sequence[Stream]],
         oust: Callable[[str, int], None],
     ) -> None:
-        """`streams` of a user that are here and give way, oldest first; `oust` the one of a user that began then."""
+        """`streams`: gives the streams of a user that are here and give way, oldest first. `oust`: ends the stream
+        of a user that began at that time."""
         self._store = store
         self._streams = streams
         self._oust = oust
@@ -104,8 +106,8 @@ class Presence:
         return state == _OVER
 
     def _entered(self, connection: Counted, streams: Sequence[Stream]) -> int:
-        """Whether other workers live is asked only where it matters: then the script is called again, with their
-        names."""
+        """Run the script. It needs to know which other workers run only where the cap is reached: then it is called
+        again, with their names."""
         user, workers = connection.counted_as, list[str]()
         names = [self._keys.connections(user), self._keys.streams(user)]
         while True:
@@ -125,8 +127,8 @@ class Presence:
         return self._streams(user) if self._here[user] <= MOST_TIMES else ()
 
     def now(self) -> int:
-        """By Redis's clock, in microseconds since 1970, and later than any that this gave before. Raises Unavailable if
-        that clock is not known yet, and cannot be read."""
+        """The time by Redis's clock, in microseconds since 1970, later than any that this gave before. Raises
+        Unavailable if that clock is not known yet, and cannot be read."""
         if self._clock is None:
             seconds, rest = map(int, self._store.one(("TIME",)))
             self._clock = seconds * 10**6 + rest - time.monotonic_ns() // 1000
@@ -134,14 +136,14 @@ class Presence:
         return self._last
 
     def note(self, user: str, began: int) -> None:
-        """One of the user's streams began then, which gives way to newer ones from now on. Nobody waits for Redis: the
-        next beat writes what it did not hear."""
+        """Note that a stream of the user began then, which gives way to newer ones from now on. Nobody waits for
+        Redis: the next beat writes what it did not hear."""
         self._changed.add(user)
         if self._here[user] <= MOST_TIMES:
             self._store.send(_NOTE.call([self._keys.streams(user)], self._worker_id, began, FORGET_SECONDS))
 
     def oust_for(self, user: str, began: int) -> None:
-        """The one that began then stands, of a user who has too many: older ones give way to it. Raises Unavailable."""
+        """Make older streams of the user give way to the one that began then and stands now. Raises Unavailable."""
         keys, workers = self._keys, [self._worker_id]
         while True:
             names = [keys.connections(user), keys.streams(user)]
@@ -158,7 +160,7 @@ class Presence:
             workers += [each.decode() for each in unknown]
 
     def give_way(self) -> None:
-        """End what is to end here. Raises Unavailable."""
+        """End the streams here that have to give way. Raises Unavailable."""
         for each in self._store.one(("LPOP", self._keys.giving_way(self._worker_id), BATCH)) or ():
             user, _, began = each.decode().rpartition(" ")
             for stream in self._streams(user):
@@ -170,7 +172,7 @@ class Presence:
                 self._store.send(command)
 
     def heard(self, word: str) -> bool:
-        """Another worker says a word. False: it is not about this."""
+        """Take a message of another worker. False: it is not about giving way."""
         if word == GIVE_WAY:
             gevent.spawn(self._give_way)
         return word == GIVE_WAY
@@ -221,6 +223,7 @@ class Presence:
             self._write_counts(changed[start : start + BATCH])
 
     def sign_of_life(self) -> Command:
+        """The command that says that this worker runs."""
         return ("SET", self._keys.worker(self._worker_id), "", "EX", LEASE_SECONDS)
 
     def _write_counts(self, users: Sequence[str]) -> None:

@@ -20,6 +20,7 @@ class Retention(NamedTuple):
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Retention:
+        """The retention that the settings give."""
         return cls(settings.keep_events, settings.keep_seconds, settings.dedupe_seconds)
 
     @property

@@ -1,9 +1,9 @@
 """Tickets: an EventSource can set no header, so it brings a secret that works once, in its URL.
 
-A ticket is swapped, atomically, for the connection and a cookie. The browser's own reconnects repeat the URL with
-the spent ticket: Redis still knows what that gave, and the cookie proves that this is the browser it was given to.
-The cookie is named after the user, so that tabs of one browser may belong to different users. Where a cookie may not
-come back, the stream's ids carry the proof instead, see proof.py.
+A ticket is swapped, atomically, for the connection and a cookie. The browser's own reconnects repeat the URL with the
+spent ticket: Redis still knows what that gave, and the cookie proves that this is the browser it was given to. The
+cookie is named after the user, so that tabs of one browser may belong to different users. Where a cookie may not come
+back, the stream's ids carry the proof instead, see proof.py.
 
 A client that never saw the head of the first answer has neither. It repeats its request at once, so for a moment a
 repeat takes the stream over, from where that began.
@@ -44,8 +44,8 @@ _COOKIE_PREFIX: Final = "pushsvc_session_"
 
 
 class Evidence(NamedTuple):
-    """What a request with a ticket shows beside it. `last_event_id`: its header. `by_id`: cookies are not to be relied
-    on, whatever the rest says."""
+    """The evidence that a request brings beside its ticket. `last_event_id`: its header. `by_id`: cookies are not to
+    be relied on, whatever the rest says."""
 
     cookies: Mapping[str, str]
     last_event_id: str
@@ -54,7 +54,7 @@ class Evidence(NamedTuple):
 
 
 class Kind(enum.Enum):
-    """What the use of a ticket is."""
+    """The kind of a ticket's use."""
 
     FIRST = "the first"
     TAKE_OVER = "a repeat of it, whose answer went astray"
@@ -74,7 +74,8 @@ class Use:
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """Who may connect, and with which topics' channels; `use`: of their ticket, if it is that which admits them."""
+    """The result of admitting a caller: who they are, and the channels of topics they listen to. `use`: that of
+    their ticket, if a ticket admits them."""
 
     identity: Identity
     topics: tuple[str, ...] = ()
@@ -82,6 +83,7 @@ class Admission:
 
     @property
     def proof(self) -> str | None:
+        """The proof that the stream's ids carry, None if they carry none."""
         return None if self.use is None else self.use.proof
 
 
@@ -94,7 +96,8 @@ class Begun(NamedTuple):
 
 
 class SpentTicket(Unauthorized):
-    """Who brings it does not prove to be who used it. It was for this `user` and these channels of topics."""
+    """A ticket was used, and its bearer does not prove to be who used it. It was for this `user` and these channels
+    of topics."""
 
     def __init__(self, user: str, topics: tuple[str, ...]) -> None:
         super().__init__("The ticket was used already; ask for a new one.")
@@ -103,7 +106,7 @@ class SpentTicket(Unauthorized):
 
 
 class LostRace(Unauthorized):
-    """Another request with this ticket was quicker; it may be taken over."""
+    """Another request with this ticket was quicker; its stream may be taken over."""
 
 
 class Tickets:
@@ -119,9 +122,9 @@ class Tickets:
         self._key = auth.derived_key(secret, "session" if prefix == DEFAULT_PREFIX else f"session of {prefix}")
 
     def issue(self, user: str, topics: Sequence[str], ttl: int, expires: float | None) -> str:
-        """A ticket for `user` and the channels `topics`, usable once within `ttl` seconds.
+        """Make a ticket for `user` and the channels `topics`, usable once within `ttl` seconds.
 
-        `expires` (Unix time) ends what comes of it, where the one who asks has no longer themselves.
+        `expires` (Unix time) ends what the ticket opens, where the token that asks for it ends then.
         """
         ticket = self._drawn()
         claims = {"user": user, "topics": list(topics), "expires": expires}
@@ -129,7 +132,7 @@ class Tickets:
         return ticket
 
     def keep(self, ticket: str) -> None:
-        """Its stream was refused for now: a fresh ticket must not run out before its client comes back."""
+        """Prolong a fresh ticket whose stream was refused for now: it must not run out before its client comes back."""
         self._store.one(("EXPIRE", self._keys.ticket(_digest(ticket)), KEPT_SECONDS, "GT"))
 
     def admit(self, ticket: str, evidence: Evidence) -> Admission:
@@ -177,15 +180,15 @@ class Tickets:
         )
 
     def _is_of(self, user: str, cookie: str) -> bool:
-        """The cookie says that this browser has used a ticket of the user's."""
+        """Whether the cookie says that this browser has used a ticket of the user's."""
         try:
             return auth.decode(cookie, self._key, self._leeway).user in (user, self._short(user))
         except Unauthorized:
             return False
 
     def begin(self, use: Use, user: str, stream: str, cursor: EventId | None) -> Begun:
-        """The `stream` of this name stands, and begins at the `cursor` (None: with all there is): a fresh ticket is
-        spent now, and who returns may do so for as long again. Raises Unauthorized if another was quicker."""
+        """Spend a fresh ticket: the `stream` of this name stands, and begins at the `cursor` (None: with all there
+        is). A client that returns has as long to do so again. Raises Unauthorized if another request was quicker."""
         digest = _digest(use.ticket)
         cookie = auth.encode({"sub": self._short(user), "jti": digest[:16]}, self._key, ttl=SESSION_SECONDS)
         earlier = b""
@@ -229,7 +232,7 @@ class Tickets:
         return renewals
 
     def user_of(self, proof: str) -> str | None:
-        """The user whose ticket's stream has this proof in its ids; None: it is nobody's."""
+        """The user whose ticket's stream has this proof in its ids. None: it is nobody's."""
         digest = self._store.one(("GET", self._keys.proof(_digest(proof))))
         if digest is None:
             return None
@@ -242,25 +245,27 @@ class Tickets:
         return None if over else known.get("user")
 
     def revoke(self, proofs: Sequence[str]) -> None:
-        """They have stood where others may have seen them."""
+        """Forget proofs that have stood where others may have seen them."""
         self._store.one(("DEL", *(self._keys.proof(_digest(proof)) for proof in proofs)))
 
     def reading(self, generation_id: str) -> str:
-        """What opens one answer for reading, as often as one likes: for its URL. Nothing of it is stored."""
+        """Make a ticket for a URL that opens one answer for reading, as often as one likes. Nothing of it is stored."""
         return hmac.digest(self._key.encode(), f"reading:{generation_id}".encode(), "sha256").hex()[:48]
 
     def opens(self, ticket: str, generation_id: str) -> bool:
+        """Whether the ticket is one of `reading` for this generation."""
         return hmac.compare_digest(ticket.encode("utf-8", "surrogateescape"), self.reading(generation_id).encode())
 
     def _drawn(self) -> str:
-        """A secret by which its partition is found again."""
+        """A secret that tells its partition."""
         return self._keys.draw(lambda: secrets.token_urlsafe(24))
 
     def _cookie_name(self, user: str) -> str:
         return _COOKIE_PREFIX + self._mark(user)[:16]
 
     def _short(self, user: str) -> str:
-        """A name of 255 characters makes a cookie longer than nginx has room for in the head of an answer."""
+        """A short name for the user: one of 255 characters makes a cookie longer than nginx has room for in the head
+        of an answer."""
         return user if len(user.encode()) <= _LONGEST_IN_COOKIE else self._mark(user)
 
     def _mark(self, user: str) -> str:
@@ -268,5 +273,5 @@ class Tickets:
 
 
 def _digest(secret: str) -> str:
-    """Redis never holds what a thief of its data could use."""
+    """The hash under which Redis keeps a secret: a thief of the data must not be able to use it."""
     return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).hexdigest()

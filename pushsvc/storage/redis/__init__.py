@@ -1,1 +1,1 @@
-"""The way to speak to Redis. Only this room knows redis-py."""
+"""The client of Redis. Only this room, and the checks, know redis-py."""

@@ -1,5 +1,5 @@
-"""Commands with large values: each on a connection of its own, as Redis may not take it, and what shares a connection
-with it would break with it."""
+"""Runs commands with large values, each on a connection of its own: Redis may not take the value, and whatever
+shares a connection with it would break with it."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ TURN_SECONDS: Final = 3.0  # as long may one wait for others that are large
 
 
 class Apart:
+    """Stands in for a pipeline's `run` where a value is large."""
+
     def __init__(self, client: redis.Redis, fence: Fence, keys: Keys) -> None:
         self._lane = AutoPipeline(client, fence)  # for connections to try on
         self._keys = keys
@@ -31,8 +33,8 @@ class Apart:
         self._turns = threading.BoundedSemaphore(AT_ONCE)
 
     def run(self, lane: AutoPipeline, commands: Sequence[Command]) -> list[Any]:
-        """As the lane's `run`, in order, and in several round trips. After one that failed no more are sent: events
-        must not overtake others."""
+        """Run commands in order as `AutoPipeline.run` does, in several round trips. After one that failed no more
+        are sent: events must not overtake others."""
         groups = [
             (group, large)
             for large, some in itertools.groupby(commands, key=lambda command: longest(command) > LARGE)
@@ -56,7 +58,7 @@ class Apart:
         return answers + _worst(extra, lane.extra)
 
     def _alone(self, lane: AutoPipeline, command: Command) -> list[Any]:
-        """Raises TooLong, or as `AutoPipeline.run`."""
+        """Run one command. Raises TooLong, or as `AutoPipeline.run` does."""
         size = longest(command)
         self._largest.check(size)
         with self._turn():
@@ -74,7 +76,8 @@ class Apart:
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
-        """Raises NotSent if those before take too long, as where Redis hangs."""
+        """Wait until fewer than AT_ONCE large commands run. Raises NotSent if that takes too long, as where Redis
+        hangs."""
         if not self._turns.acquire(timeout=TURN_SECONDS):
             raise NotSent("too many large values wait for Redis")
         try:
@@ -83,7 +86,7 @@ class Apart:
             self._turns.release()
 
     def _takes(self, size: int) -> bool | None:
-        """See `Largest.judge`."""
+        """Try a value of this size that changes nothing; see `Largest.judge`."""
         try:
             answer = self._lane.once([("EXISTS", self._keys.worker("x").ljust(size, "x"))])[0]
         except NotSent:
@@ -94,12 +97,13 @@ class Apart:
 
 
 def _is_refused(answer: Any) -> bool:
-    """In the one word that Redis has for it, before it closes the connection."""
+    """Whether Redis answered with its one word for a value that is too large, before it closes the connection."""
     return isinstance(answer, Exception) and "Protocol error" in str(answer)
 
 
 def _worst(replicas: Sequence[Any], count: int) -> list[Any]:
-    """What all round trips' last command says, if each has one: of numbers of replicas the least."""
+    """The answer that stands for those to the last command of all round trips, if there is one: an error, or the
+    least number of replicas."""
     if not replicas:
         return [math.inf] * count  # nothing was written, and all replicas have that
     failed = [each for each in replicas if isinstance(each, Exception)]

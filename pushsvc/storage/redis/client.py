@@ -32,8 +32,8 @@ def connect(
     keys: Keys = ALONE,
     password_file: Path | None = None,
 ) -> redis.Redis:
-    """A client for the partition of these `keys`. It never retries by itself: a retried append could be a doubled
-    event. `handshake` makes the first words on each connection. Raises ValueError."""
+    """Make a client for the partition of these `keys`. It never retries by itself: a retried append could be a
+    doubled event. `handshake` speaks the first words on each connection. Raises ValueError."""
     found = redis_address.parse(url)
     options = connecting.common(found, password_file) | {"redis_connect_func": handshake}
     if found.scheme in SENTINEL_SCHEMES:
@@ -44,20 +44,20 @@ def connect(
 
 
 def nodes_of(url: str, password_file: Path | None = None) -> Nodes:
-    """Those of a cluster. Raises ValueError."""
+    """The nodes of a cluster. Raises ValueError."""
     found = redis_address.parse(url)
     return cluster.nodes_of(found, ASK_SECONDS, **connecting.common(found, password_file))
 
 
 class RedisClient:
     """Runs commands in one round trip and gives their answers in order. No connection goes back to a pool: a request
-    that is cancelled between its command and the answer would leave that to the next who gets it."""
+    that is cancelled between its command and the answer would leave that answer to the next user."""
 
     def __init__(
         self, client: redis.Redis, keys: Keys = ALONE, fence: Fence | None = None, *, wait_replicas: int = 0
     ) -> None:
-        """`keys`: of the partition that it is for. `fence`: whose handshake the client's connections make.
-        `wait_replicas`: how many must have what is `kept`."""
+        """`keys`: of the client's partition. `fence`: whose handshake the client's connections make.
+        `wait_replicas`: how many replicas must have what `kept_each` writes."""
         self.keys = keys
         self.fence = fence or Fence(keys)
         self.lost = False  # to everybody: the cluster's node that has it is down
@@ -71,25 +71,25 @@ class RedisClient:
         self._kept = AutoPipeline(client, self.fence, last=wait, apart=apart) if wait_replicas else self._lane
 
     def execute(self, commands: Sequence[Command]) -> list[Any]:
-        """Raises Unavailable when Redis does not answer or refuses, as NotApplied if nothing was done; WrongType, see
-        `refusal`."""
+        """Run commands. Raises Unavailable when Redis does not answer or refuses one (as NotApplied if nothing was
+        done), or WrongType, see `refusal`."""
         return self._run(self._lane, commands)
 
     def read(self, commands: Sequence[Command]) -> list[Any]:
-        """As `execute`, for answers that may be large: nothing else waits behind them."""
+        """Run commands whose answers may be large: no other answer waits behind them. Raises as `execute` does."""
         return self._run(self._reads, commands)
 
     def read_each(self, commands: Sequence[Command]) -> list[Any]:
-        """As `read`, but what Redis refused is an exception among the answers."""
+        """Run commands like `read`, but what Redis refused is an exception among the answers."""
         return self._run(self._reads, commands, refusals=True)
 
     def each(self, commands: Sequence[Command]) -> list[Any]:
-        """As `execute`, but what Redis refused is an exception among the answers."""
+        """Run commands like `execute`, but what Redis refused is an exception among the answers."""
         return self._run(self._lane, commands, refusals=True)
 
     def kept_each(self, commands: Sequence[Command]) -> list[Any]:
-        """As `each`; raises Unconfirmed if not enough replicas have what was written, or say so: another master may
-        lack it."""
+        """Run commands like `each`, and wait for replicas. Raises Unconfirmed if too few of them have what was
+        written, or say so: another master may lack it."""
         if not self._wait_replicas:
             return self.each(commands)
         *answers, replicas = self._run(self._kept, commands, refusals=True)
@@ -103,11 +103,11 @@ class RedisClient:
         return answers
 
     def one(self, command: Command) -> Any:
-        """The answer to a single command."""
+        """Run one command, and give its answer. Raises as `execute` does."""
         return self.execute([command])[0]
 
     def send(self, command: Command) -> None:
-        """What nobody need wait for, nor know of: it is done before what is asked from now on."""
+        """Run a command that nobody waits for. It is done before whatever is asked from now on."""
         self._lane.send([command])
 
     def _run(self, lane: AutoPipeline, commands: Sequence[Command], *, refusals: bool = False) -> list[Any]:
@@ -130,11 +130,12 @@ class RedisClient:
         return answers
 
     def refusal(self, error: Exception) -> PushError:
-        """What Redis said, in our words; the operator finds its own in the log."""
+        """Word what Redis said for clients; the operator finds Redis's own words in the log."""
         return refusal(error, lost=self.lost)
 
     def _taught(self, lane: AutoPipeline, commands: Sequence[Command]) -> list[Any]:
-        """By a fresh or restarted Redis, that knew no script; what it did not know it did not run either."""
+        """Load the scripts and run the commands again. A fresh or restarted Redis knew no script, so it has run none
+        of them."""
         try:
             self.load_scripts()
             return lane.run(commands)
@@ -142,7 +143,7 @@ class RedisClient:
             return [error] * (len(commands) + lane.extra)
 
     def load_scripts(self) -> None:
-        """Raises NotSent: nothing has happened."""
+        """Load all scripts. Raises NotSent: nothing has happened."""
         try:
             answers = self._lane.run([("SCRIPT", "LOAD", script.source) for script in Script.all])
         except RedisError as error:

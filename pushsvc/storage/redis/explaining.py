@@ -1,4 +1,4 @@
-"""What the network and Redis say when there is no connection, for operators: a sentence, and what to look at."""
+"""Explains to operators why there is no connection: the words of the network or of Redis, and what to look at."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ _USER_ALONE: Final = (
 
 
 def explained(error: Exception, *, tls: bool, user_alone: bool = False) -> str:
-    """`user_alone`: the address has a user and no password, nor is there a file with one."""
+    """One sentence for the error. `user_alone`: the address has a user and no password, and there is no file with
+    one."""
     text = str(error).partition(", with args beginning")[0]
     if len(text) > _LONGEST:
         text = text.partition(". ")[0][:_LONGEST]

@@ -35,11 +35,11 @@ INTRODUCE: Final[tuple[Command, ...]] = (("INFO", "server"), ("INFO", "replicati
 
 
 class Fenced(redis.ConnectionError):
-    """This Redis had the data once; another has it now."""
+    """A Redis had the data once; another has it now."""
 
 
 class Unnamed(redis.ConnectionError):
-    """This Redis does not say which process it is, so nobody could tell when it lost data."""
+    """A Redis does not say which process it is, so nobody could tell when it lost data."""
 
 
 class Introduction(NamedTuple):

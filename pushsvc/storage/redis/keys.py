@@ -1,7 +1,7 @@
-"""Every Redis key, in one place, and which of a cluster's partitions has what belongs to a name.
+"""Names of all Redis keys, in one place, and the partition of a cluster that has what belongs to a name.
 
-The hash tag in braces keeps a partition's keys together: they live on one node. A single server has one partition,
-with the tag `{0}`. The prefix in front of it sets a service's names apart from those of others on the same servers, and
+The hash tag in braces keeps a partition's keys together: they live on one node. A single server has one partition, with
+the tag `{0}`. The prefix in front of it sets a service's names apart from those of others on the same servers, and
 moves nothing to another slot. A channel's log key is also the pub/sub channel that announces it. Names are short where
 there is one per user.
 """
@@ -21,12 +21,12 @@ COUNTED: Final = "0"  # hash tag of the one key that is not of a partition, but 
 
 
 def slot(tag: str) -> int:
-    """Where the keys with this hash tag live (Redis cluster specification: CRC16 of the tag)."""
+    """The slot of keys with this hash tag (Redis cluster specification: CRC16 of the tag)."""
     return _crc16(tag) % SLOTS
 
 
 def place(name: str, partitions: int) -> int:
-    """The partition of a user, and of what is theirs."""
+    """The partition of a user, and of everything that is the user's."""
     return _crc16(name) % partitions
 
 
@@ -35,13 +35,13 @@ def _crc16(text: str) -> int:
 
 
 def _tag(number: int, partitions: int) -> str:
-    """Such that the partitions' slots lie evenly among all slots, as nodes own ranges of them: the first number that
-    falls into the partition's share."""
+    """The hash tag of a partition: the first number whose slot falls into the partition's share. So the partitions
+    lie evenly among all slots, as nodes own ranges of them."""
     return next(tag for tag in map(str, itertools.count()) if slot(tag) * partitions // SLOTS == number)
 
 
 class Keys:
-    """Those of one partition."""
+    """The names of one partition's keys."""
 
     def __init__(self, number: int = 0, partitions: int = 1, prefix: str = DEFAULT_PREFIX) -> None:
         self._number = number
@@ -59,7 +59,7 @@ class Keys:
         self.producers = f"{self._prefix}generating"  # set: ids of workers that run generations, or died while they did
 
     def all(self) -> Iterator[Keys]:
-        """Those of every partition of this data."""
+        """The Keys of every partition of this data."""
         return (Keys(number, self.partitions, self.prefix) for number in range(self.partitions))
 
     def hold(self, name: str) -> bool:
@@ -67,14 +67,14 @@ class Keys:
         return place(name, self.partitions) == self._number
 
     def own(self, text: str) -> str:
-        """Of an id that a client sent, what is of this partition: an event that everybody may hear has an id in each,
-        joined by dots. A proof is no part of it."""
+        """The part of a client's id that belongs to this partition. An event that everybody may hear has one id per
+        partition, joined by dots. A proof is no part of it."""
         text = without_proof(text)
         ids = text.split(".")
         return ids[self._number] if len(ids) == self.partitions else text
 
     def draw(self, make: Callable[[], str]) -> str:
-        """A new name for something of this partition; by the name alone it is found again."""
+        """Make names until one belongs to this partition; by the name alone it is found again."""
         return next(name for name in iter(make, "") if self.hold(name))
 
     def log(self, channel: str) -> str:
@@ -106,7 +106,7 @@ class Keys:
         return f"{self._prefix}spent:{digest}"
 
     def ticket_use(self, digest: str) -> str:
-        """Hash that lasts for a moment after a ticket's first use: its stream, and the cursor that began at."""
+        """Hash that lasts for a moment after a ticket's first use: its stream, and the cursor at which that began."""
         return f"{self._prefix}ticket-use:{digest}"
 
     def ticket_proof(self, digest: str) -> str:
@@ -114,7 +114,7 @@ class Keys:
         return f"{self._prefix}ticket-proof:{digest}"
 
     def proof(self, digest: str) -> str:
-        """String: whose ticket's proof this is, by the SHA-256 of both."""
+        """String: the user whose ticket's proof this is, by the SHA-256 of both."""
         return f"{self._prefix}proof:{digest}"
 
     def connections(self, user: str) -> str:
@@ -138,7 +138,7 @@ class Keys:
         return f"{self._prefix}ear:{worker_id}"
 
     def generation(self, generation_id: str) -> str:
-        """Hash: what is known of a generation beside what it said."""
+        """Hash: everything known of a generation except its frames."""
         return f"{self._prefix}gen:{generation_id}"
 
     def generations(self, user: str) -> str:
@@ -146,7 +146,7 @@ class Keys:
         return f"{self._prefix}gens:{user}"
 
     def running(self, user: str) -> str:
-        """Set: ids of those of them that run."""
+        """Set: ids of the user's generations that run."""
         return f"{self._prefix}gens-running:{user}"
 
     def generation_key(self, user: str, key: str) -> str:

@@ -1,5 +1,5 @@
-"""How large a value Redis takes (`proto-max-bulk-len`, `client-query-buffer-limit`, a limit of a proxy). One that is
-larger breaks the connection that it comes on, mostly without a word, and nothing of it is done."""
+"""Learns how large a value Redis takes (`proto-max-bulk-len`, `client-query-buffer-limit`, a limit of a proxy). A
+larger one breaks its connection, mostly without a word, and nothing of it is done."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Ask = Callable[[int], bool | None]
 
 
 class TooLong(ResponseError):
-    """Redis does not take so large a value; nothing was done."""
+    """A value is larger than Redis takes; nothing was done."""
 
     def __init__(self, size: int, limit: int) -> None:
         super().__init__(f"a value is larger than the {limit} bytes that Redis takes")
@@ -28,7 +28,7 @@ class TooLong(ResponseError):
 
 
 def longest(command: Command) -> int:
-    """Bytes of its largest value."""
+    """The bytes of a command's largest value."""
     return max(_size(each) for each in command)
 
 
@@ -39,21 +39,23 @@ def _size(value: Any) -> int:
 
 
 class Largest:
-    """What Redis has shown of it."""
+    """The bounds that Redis has shown so far."""
 
     def __init__(self) -> None:
         self._limit = 0
         self._until = 0.0  # monotonic time
 
     def check(self, size: int) -> None:
-        """Raises TooLong if that is known by now."""
+        """Raises TooLong if a value of this size is known to be too large."""
         if size > self._limit and time.monotonic() < self._until:
             raise TooLong(size, self._limit)
 
     def judge(self, size: int, ask: Ask) -> None:
-        """The connection broke that a value of this size came on. Raises TooLong if that is why.
+        """Find out whether a connection broke because of the size of a value on it. Raises TooLong if so.
 
-        `ask` tries a value of a size that changes nothing. False: that breaks the connection; None: there is none."""
+        `ask` tries a value of a size that changes nothing. It gives False where that breaks the connection, too, and
+        None where there is no connection.
+        """
         if not (ask(1) and ask(size) is False and ask(1)):
             return  # Redis is away, or takes it by now
         taken, refused = 0, -(-size // STEP)

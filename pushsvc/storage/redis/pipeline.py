@@ -1,6 +1,6 @@
-"""One connection to Redis that all greenlets share: what they ask while an answer is awaited leaves together, in one
-round trip. So a crowd of publishers or joiners costs Redis and this process a fraction of what they would one by one.
-"""
+"""Automatic pipelining: all greenlets share one connection to Redis, and what they ask while an answer is awaited
+leaves together, in one round trip. So a crowd of publishers or joiners costs Redis and this process a fraction of
+what they would one by one."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ IDLE_SECONDS: Final = 0.05  # a connection unused for so long is looked at befor
 
 
 class NotSent(redis.ConnectionError):
-    """There is no connection: Redis has heard nothing of it."""
+    """No connection could be made: Redis has heard nothing of the commands."""
 
 
 class _Request(NamedTuple):
@@ -44,8 +44,8 @@ class _Request(NamedTuple):
 
 
 class AutoPipeline:
-    """Answers reach exactly who asked: a connection on which anything went wrong is never used again. What was asked
-    first is run first."""
+    """A shared connection. Answers reach exactly who asked: a connection on which anything went wrong is never used
+    again. Commands run in the order in which they were asked for."""
 
     def __init__(
         self,
@@ -55,8 +55,8 @@ class AutoPipeline:
         *,
         apart: Callable[[AutoPipeline, Sequence[Command]], list[Any]] | None = None,
     ) -> None:
-        """`last`: a command to run after each round trip; each of those who asked gets its answer after their own.
-        `apart`: runs what holds large values instead."""
+        """`last`: a command to run after each round trip; each caller gets its answer after their own. `apart`: runs
+        what holds large values instead."""
         self._client = client
         self._apart = apart
         self._pool = client.connection_pool
@@ -72,7 +72,7 @@ class AutoPipeline:
 
     @property
     def extra(self) -> int:
-        """How many answers there are beside those of the commands."""
+        """The number of answers beside those of the commands."""
         return len(self._last)
 
     def run(self, commands: Sequence[Command]) -> list[Any]:
@@ -90,7 +90,7 @@ class AutoPipeline:
         return answers
 
     def send(self, commands: Sequence[Command]) -> None:
-        """As `run`, before what is asked from now on, but nobody is told what became of it."""
+        """Run commands like `run`, before what is asked from now on, but without an answer."""
         packed = _packed(commands)
         if is_module_patched("socket"):
             self._ask(packed, len(commands))
@@ -99,7 +99,7 @@ class AutoPipeline:
                 self._run_in_thread(packed, len(commands))
 
     def once(self, commands: Sequence[Command]) -> list[Any]:
-        """As `run`, on a connection that is made for it alone."""
+        """Run commands like `run`, on a connection that is made for them alone."""
         single = AutoPipeline(self._client, self._fence)
         single._last = self._last
         try:
@@ -118,7 +118,7 @@ class AutoPipeline:
         return place
 
     def _run_in_thread(self, packed: bytes, count: int) -> list[Any]:
-        """Under a server of threads there are no greenlets to share with."""
+        """Run at once, under a lock: a server of threads has no greenlets to share with."""
         with self._lock:
             try:
                 return self._exchange([packed], count)
@@ -176,7 +176,8 @@ class AutoPipeline:
         return answers
 
     def _sent(self, packed: bytes) -> ConnectionInterface:
-        """The connection that it went to. Raises NotSent; or another error, if it is not known what was sent."""
+        """Send, and give the connection that was used. Raises NotSent; or another error, if it is not known what was
+        sent."""
         for number in range(2):
             try:
                 connection = self._connected()
@@ -211,7 +212,7 @@ class AutoPipeline:
         return self._epoch != epochs.current and epochs.end_of(self._epoch) is not None
 
     def _stale(self) -> bool:
-        """Closed by Redis, or something came that nobody asked for."""
+        """Whether Redis closed the connection, or something came that nobody asked for."""
         assert self._connection is not None
         try:
             return bool(self._connection.can_read(0))
@@ -225,8 +226,8 @@ class AutoPipeline:
 
 
 def _is_said(error: redis.RedisError) -> bool:
-    """Redis answered so to one command, and goes on to the next: redis-py takes some of these for the connection's end
-    (LOADING, NOAUTH)."""
+    """Whether Redis answered so to one command, and goes on to the next: redis-py takes some of these for the
+    connection's end (LOADING, NOAUTH)."""
     return isinstance(error, ResponseError) or error.status_code is not None
 
 

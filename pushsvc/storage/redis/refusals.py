@@ -1,4 +1,4 @@
-"""What Redis refuses, in words that are true for the service's clients, and in the log."""
+"""Refusals of Redis, in words that are true for the service's clients, and in the log."""
 
 from __future__ import annotations
 
@@ -85,12 +85,12 @@ _BY_CLASS: Final[tuple[tuple[type[Exception], str], ...]] = (
 
 
 def first_word(error: object) -> str:
-    """Of what Redis said: it tells the kind of a refusal."""
+    """The first word of what Redis said: it tells the kind of a refusal."""
     return next((word for kind, word in _BY_CLASS if isinstance(error, kind)), str(error).partition(" ")[0])
 
 
 def refusal(error: Exception, *, lost: bool = False) -> PushError:
-    """`lost`: it was asked of a part of a cluster that is down."""
+    """The error for clients that stands for one of redis-py's. `lost`: a part of a cluster was asked that is down."""
     if isinstance(error, TooLong):
         return TooLarge(f"Redis takes values of at most {error.limit} bytes here; this one has {error.size}.")
     reason = (error.__cause__ if isinstance(error, NotSent) else None) or error  # why there is no connection
@@ -109,7 +109,7 @@ def refusal(error: Exception, *, lost: bool = False) -> PushError:
 
 
 class _Saying(NamedTuple):
-    """When a line was logged last, how long it is not logged again, and how often it was not."""
+    """A logged line: when it was logged last, how long it is not logged again, and how often it was not."""
 
     at: float
     pause: float
@@ -117,13 +117,13 @@ class _Saying(NamedTuple):
 
 
 class RefusalLog:
-    """What Redis refuses again and again is logged at first once a second, then ever more seldom, with how often it
-    was."""
+    """Logs refusals: the same one at first once a second, then ever more seldom, with how often it came."""
 
     def __init__(self) -> None:
         self._last: dict[str, _Saying] = {}
 
     def warn(self, error: Exception) -> None:
+        """Log the refusal, unless the same one was logged a moment ago."""
         text = f"{type(error).__name__}: {error}"
         now = time.monotonic()
         last = self._last.get(text)

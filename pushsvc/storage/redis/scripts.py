@@ -1,4 +1,4 @@
-"""What is said to Redis: commands, and the scripts of `lua/`, which are atomic."""
+"""Commands, and the scripts of `lua/`, which are atomic."""
 
 from __future__ import annotations
 

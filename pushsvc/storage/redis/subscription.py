@@ -1,4 +1,4 @@
-"""A connection that is subscribed, and what comes on it."""
+"""Connections that subscribe, and what comes on them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _PARTIAL: Final = object()
 
 
 def subscription(client: redis.Redis) -> Connection:
-    """A connection that may subscribe, yet to be made."""
+    """A connection that may subscribe. It is not connected yet."""
     pool = client.connection_pool
     settings = pool.connection_kwargs | {
         "protocol": 3,

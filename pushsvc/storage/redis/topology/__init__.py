@@ -1,1 +1,1 @@
-"""Which server to ask: one, a sentinels' master, a cluster's nodes."""
+"""Which server to connect to: a single one, a sentinels' master, or a cluster's nodes."""

@@ -34,7 +34,7 @@ class _ToOwnerByTls(_ToOwner, TlsConnection):
 
 
 def pool(url: RedisUrl, of: Keys, ask_seconds: float, **options: Any) -> ConnectionPool:
-    """For connections with these `options`. A node that is silent for `ask_seconds` is passed over."""
+    """A pool of connections with these `options`. A node that is silent for `ask_seconds` is passed over."""
     nodes = nodes_of(url, ask_seconds, **options)
     return ConnectionPool(
         connection_class=_ToOwnerByTls if url.tls else _ToOwner,
@@ -46,7 +46,7 @@ def pool(url: RedisUrl, of: Keys, ask_seconds: float, **options: Any) -> Connect
 
 
 def nodes_of(url: RedisUrl, ask_seconds: float, **options: Any) -> Nodes:
-    """As `pool`."""
+    """The nodes of a cluster, asked with the same options as `pool`."""
     kind = TlsConnection if url.tls else PlainConnection
     options |= {"socket_timeout": ask_seconds, "socket_connect_timeout": ask_seconds, "redis_connect_func": None}
 

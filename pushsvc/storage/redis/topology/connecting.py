@@ -1,5 +1,4 @@
-"""Connections to Redis, made by redis-py of what redis_address.py
-read; and what can be known before the first of them."""
+"""Connections to Redis, which redis-py makes of a parsed URL; and what can be checked before the first of them."""
 
 from __future__ import annotations
 
@@ -35,7 +34,8 @@ class NoPassword(redis.ConnectionError):
 
 
 class Account(CredentialProvider):
-    """The user and the password of a connection; the latter is read at each from its file, if there is one."""
+    """The user and the password of a connection. The password is read for each connection from its file, if there is
+    one."""
 
     def __init__(self, user: str, password: str, file: Path | None = None) -> None:
         self._user = user
@@ -43,6 +43,7 @@ class Account(CredentialProvider):
         self._file = file
 
     def get_credentials(self) -> tuple[Any, ...]:  # redis-py sends bytes as they are
+        """The words of AUTH, as redis-py asks for them."""
         if self._file is not None:
             try:
                 self._password = password_file.read(self._file)
@@ -53,8 +54,8 @@ class Account(CredentialProvider):
         return self._user, self._password
 
     def discreet(self, text: str) -> str:
-        """Some of what refuses an account repeats the words of the command. What Redis itself says does not, though a
-        password such as "pass" is found there."""
+        """Take the password out of an error that repeats the words of a command. Redis's own words repeat none,
+        though a password such as "pass" may be found in them."""
         if text.startswith(_OWN_WORDS):
             return text
         text = re.sub(r",? with args beginning with.*", "", text, flags=re.DOTALL)
@@ -63,12 +64,13 @@ class Account(CredentialProvider):
 
 
 class _Discreet(AbstractConnection):
-    """What Redis says to the password is passed on without that."""
+    """Connections whose errors do not repeat the password."""
 
     credential_provider: Account | None
 
     def connect_check_health(self, *args: Any, **options: Any) -> None:
-        """What takes no more connections says so, and hangs up; who has written by then may not read it any more."""
+        """Connect. A server that takes no more connections says so, and hangs up; after a write its words may not be
+        readable any more, so they are read first."""
         try:
             super().connect_check_health(*args, **options)
         except redis.ConnectionError as error:
@@ -77,7 +79,7 @@ class _Discreet(AbstractConnection):
             raise
 
     def _last_words(self) -> str:
-        """Of a server that hangs up on everybody."""
+        """The words of a server that hangs up on everybody."""
         try:
             with closing(self._connect()) as sock:  # type: ignore[no-untyped-call]
                 sock.settimeout(LAST_WORDS_SECONDS)
@@ -101,15 +103,15 @@ class _Discreet(AbstractConnection):
 
 
 class PlainConnection(_Discreet, Connection):
-    """By TCP."""
+    """A connection by TCP."""
 
 
 class TlsConnection(_Discreet, SSLConnection):
-    """By TLS."""
+    """A connection by TLS."""
 
     def can_read(self, timeout: float = 0) -> bool:
-        """Whether there is a part of an answer. TLS has words of its own, which may come after the handshake; redis-py
-        takes them for an answer that nobody asked for, and the connection for a broken one."""
+        """Whether there is a part of an answer. TLS has words of its own, which may come after the handshake;
+        redis-py takes them for an answer that nobody asked for, and the connection for a broken one."""
         if not super().can_read(timeout):
             return False
         try:
@@ -120,11 +122,11 @@ class TlsConnection(_Discreet, SSLConnection):
 
 
 class SocketConnection(_Discreet, UnixDomainSocketConnection):
-    """By a unix socket."""
+    """A connection by a unix socket."""
 
 
 def common(url: RedisUrl, file: Path | None = None) -> dict[str, Any]:
-    """The keywords of each connection to the data. `file`: with the password, which stands over the URL's."""
+    """The keywords of each connection to the data. `file`: holds the password, and wins over the URL's."""
     given = url.options
     options: dict[str, Any] = {
         "credential_provider": Account(url.user, url.password, file),
@@ -192,7 +194,7 @@ def check_files(url: RedisUrl, file: Path | None = None) -> None:
 
 @contextmanager
 def _readable(name: str, given: Mapping[str, Any], otherwise: str) -> Iterator[None]:
-    """`otherwise`: what is wrong with a file that can be read."""
+    """Guard the reading of a file. `otherwise`: what is wrong with one that can be read."""
     path = given[name]
     try:
         if not os.path.isdir(path) and not os.path.isfile(path):  # a pipe would wait for its writer

@@ -1,5 +1,5 @@
-"""Which partitions of a cluster are lost to everybody, and which to this worker alone. The first cannot be helped by
-sending traffic elsewhere; the second can."""
+"""Tells which partitions of a cluster are lost to everybody, and which to this worker alone. Sending traffic
+elsewhere helps only with the second."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ MOST_RANGES: Final = 3  # that are named
 
 
 class Trouble(NamedTuple):
-    """Why a partition cannot be served, as a sentence `about` a node. `lost`: by nobody, as far as can be told."""
+    """The reason why a partition cannot be served, as a sentence `about` a node. `lost`: nobody can serve it, as far
+    as can be told."""
 
     about: str
     text: str
@@ -38,7 +39,7 @@ class Coverage:
         self._heard: dict[tuple[Address, bytes], int] = {}
 
     def look(self, partitions: Iterable[int]) -> dict[int, Trouble]:
-        """What is wrong with these, by their numbers. None of those whose node answers. Asks each node once."""
+        """The troubles of these partitions, by number; none for one whose node answers. Each node is asked once."""
         views = self._nodes.views()
         heard, self._heard = self._heard, {}
         found: dict[int, Trouble | None] = {}
@@ -98,7 +99,7 @@ class Coverage:
 
 
 def _owner(views: Sequence[View], place: int) -> tuple[View | None, Node | None]:
-    """Who has the slot, and who says so: rather another than itself, which may have been away."""
+    """The node that has the slot, and the one that says so: rather another than itself, which may have been away."""
     found = [(view, node) for view in views if (node := view.owner(place)) is not None]
     return next((each for each in found if each[0].by != each[1].address), found[0] if found else (None, None))
 

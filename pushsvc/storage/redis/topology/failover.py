@@ -1,4 +1,4 @@
-"""The sentinels are listened to all the time, so that a planned failover is noticed: the old master then goes on taking
+"""Listens to the sentinels all the time, so that a planned failover is noticed: the old master then goes on taking
 what is sent to it for many seconds, and loses it."""
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _NEWS: Final = (_PROMOTES, b"+promoted-slave", b"+switch-master")
 
 
 class Failover:
-    """Each sentinel has a greenlet of its own: one that is silent keeps nobody waiting."""
+    """Listens to each sentinel in a greenlet of its own: one that is silent keeps nobody waiting."""
 
     def __init__(self, sentinels: Sentinels) -> None:
         self._sentinels = sentinels
@@ -36,8 +36,8 @@ class Failover:
         return Loop(f"sentinel {where}", lambda loop: self._run(loop, client), expected=())
 
     def _find(self, loop: Loop) -> None:
-        """Only the one that makes another master says so before, and the URL may name some of them, or one name for
-        all. So those that they know of are listened to, too."""
+        """Find more sentinels. Only the one that makes another master announces it before, and the URL may name some
+        of them, or one name for all. So those that they know of are listened to, too."""
         others: dict[Address, Loop] = {}
         try:
             while True:
@@ -55,7 +55,8 @@ class Failover:
                 each.stop()
 
     def _run(self, loop: Loop, client: redis.Redis) -> None:
-        """A sentinel that does not answer is no reason to be unready: the others do, or else nothing changes."""
+        """Listen to one sentinel. One that does not answer is no reason to be unready: the others do, or else
+        nothing changes."""
         while True:
             loop.well()
             try:
@@ -75,7 +76,7 @@ class Failover:
         self._note(client, "" if said else "it knows no master of that name")
 
     def _wait(self, pubsub: Any) -> None:
-        """Until it is time to ask again, or there is news."""
+        """Wait until it is time to ask again, or there is news."""
         try:
             news = pubsub.get_message(timeout=ASK_SECONDS)
         except redis.ResponseError:  # the account may not subscribe
@@ -85,14 +86,15 @@ class Failover:
             self._sentinels.hold()
 
     def _is_ours(self, text: bytes) -> bool:
-        """Of `slave <name> <host> <port> @ <service> <host> <port>` the end is the master that is to be replaced."""
+        """Whether a message is about this master: it is the end of `slave <name> <host> <port> @ <service> <host>
+        <port>`."""
         if self._sentinels.known is None:
             return False
         host, port = self._sentinels.known
         return text.endswith(f" @ {self._sentinels.service} {host} {port}".encode())
 
     def _note(self, client: redis.Redis, why: str) -> None:
-        """Once, when the last names no master any more, and when one does again."""
+        """Log once that the last sentinel names no master any more, and once that one does again."""
         name = self._sentinels.service
         if not why:
             self._naming.add(client)
@@ -108,6 +110,6 @@ class Failover:
 
 
 def loops(client: redis.Redis) -> tuple[Loop, ...]:
-    """What follows the sentinels of this client; nothing, if it has none."""
+    """The loops that follow the sentinels of this client; none, if it has no sentinels."""
     sentinels = client.connection_pool.connection_kwargs.get("sentinels")
     return Failover(sentinels).loops if isinstance(sentinels, Sentinels) else ()

@@ -1,4 +1,5 @@
-"""How many partitions the data of a cluster has. It says so itself; whoever was told another number touches nothing."""
+"""Keeps the number of partitions that the data of a cluster has. It is stored with the data; a service that was told
+another number touches nothing."""
 
 from __future__ import annotations
 
@@ -17,8 +18,8 @@ class WrongPartitions(redis.ConnectionError):
 
 
 class Layout:
-    """Each partition has the number, so that it can be served while others are lost. Data of before this was so has it
-    in one of them alone."""
+    """Agrees on the number. Each partition stores it, so that it can be served while others are lost. Older data has
+    it in one of them alone."""
 
     def __init__(self, nodes: Nodes, of: Keys) -> None:
         self._nodes = nodes
@@ -26,8 +27,7 @@ class Layout:
         self._agreed = False
 
     def agree(self) -> None:
-        """The first to come says how many partitions there are, and everybody else has to have the same. Raises
-        RedisError, or OSError."""
+        """Store the number, or compare it with the stored one. Raises WrongPartitions, RedisError, or OSError."""
         if self._agreed:
             return
         if not self._is_ours(self._ask(self._keys.tag, "GET", self._keys.own_count)):
@@ -37,7 +37,7 @@ class Layout:
         self._agreed = True
 
     def _agree_elsewhere(self) -> None:
-        """With another partition, whichever can be asked."""
+        """Agree with any other partition that can be asked."""
         ours = self._keys
         witnesses = [(keys.COUNTED, ours.count)]
         witnesses += [(each.tag, each.own_count) for each in ours.all() if each.tag not in (keys.COUNTED, ours.tag)]
@@ -51,7 +51,7 @@ class Layout:
         self._is_ours(said)
 
     def _is_ours(self, said: Any) -> bool:
-        """False: nothing is said. Raises WrongPartitions."""
+        """Whether a stored number is this one; False: none is stored. Raises WrongPartitions."""
         if said is not None and int(said) != self._keys.partitions:
             raise WrongPartitions(f"the data there has {int(said)} partitions and not {self._keys.partitions}")
         return said is not None

@@ -1,4 +1,4 @@
-"""Why no sentinel names the master, in one sentence for operators."""
+"""Explains to operators, in one sentence, why no sentinel names the master."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class NoMaster(redis.ConnectionError):
 
 
 class RefusedBySentinels(NoMaster, AuthenticationError):
-    """Nor will any, before an operator has looked at the account."""
+    """No sentinel will name the master before an operator has looked at the account."""
 
 
 def no_master(service: str, failures: Mapping[Address, Exception | None], *, tls: bool) -> NoMaster:
-    """`failures`: what went wrong with each sentinel; None: it knows no master of this name. What is most likely to be
-    the operator's mistake is said."""
+    """The error that says why. `failures`: what went wrong with each sentinel; None: it knows no master of this
+    name. The most likely mistake of an operator is named."""
     errors = {address: error for address, error in failures.items() if error is not None}
     for address, error in errors.items():
         if isinstance(error, InvalidResponse) or "unknown command" in str(error).lower():

@@ -1,4 +1,4 @@
-"""A cluster's nodes: what each says of who has which slot, and of who has failed."""
+"""Nodes of a cluster: what each says about the slots' owners, and about nodes that have failed."""
 
 from __future__ import annotations
 
@@ -25,25 +25,27 @@ class Node(NamedTuple):
 
 
 class Peer(NamedTuple):
-    """What one node knows of another: whether it is gone, and when it answered last (ms, by that one's clock)."""
+    """The state of a node as another one sees it: whether it is gone, and when it answered last (ms, by the other's
+    clock)."""
 
     gone: bool
     heard: int
 
 
 class View(NamedTuple):
-    """What the node at an address says: the owner of each range of slots, and of its peers what it may tell."""
+    """One node's view of the cluster: the owner of each range of slots, and the state of its peers."""
 
     by: Address
     ranges: list[tuple[int, int, Node]]
     peers: Mapping[bytes, Peer]
 
     def owner(self, slot: int) -> Node | None:
+        """The owner of the slot, None if there is none."""
         return next((node for first, last, node in self.ranges if first <= slot <= last), None)
 
 
 class Nodes:
-    """Those of the URL, and all that were heard of since."""
+    """The nodes of the URL, and all that were heard of since."""
 
     def __init__(self, seeds: list[Address], connect: Connect) -> None:
         self._known = seeds
@@ -51,7 +53,7 @@ class Nodes:
         self._connect = connect
 
     def owner(self, slot: int) -> Address:
-        """Who has the slot, asked anew each time: whoever needs a connection lost one, or was sent away. Raises
+        """The node that has the slot, asked anew each time: a caller has lost a connection, or was sent away. Raises
         RedisError, or OSError."""
         failure: Exception = redis.ConnectionError(f"no node of the cluster has slot {slot}")
         claimed: Address | None = None
@@ -71,7 +73,7 @@ class Nodes:
         return claimed
 
     def views(self) -> list[View]:
-        """What some of the nodes say, asked at the same time; not those that are silent."""
+        """The views of some of the nodes, asked at the same time; silent ones are left out."""
         asked = [gevent.spawn(self._view, address) for address in self._shuffled()[:MOST_VIEWS]]
         gevent.joinall(asked)
         return [each.value for each in asked if each.value is not None]
@@ -103,7 +105,7 @@ class Nodes:
             connection.disconnect()
 
     def _shuffled(self) -> list[Address]:
-        """One may be cut off from the others, or overloaded."""
+        """The addresses in random order: one node may be cut off from the others, or overloaded."""
         return random.sample(self._known, len(self._known))
 
     def _learn(self, slots: list[Any], asked: Address) -> list[tuple[int, int, Node]]:
@@ -113,13 +115,13 @@ class Nodes:
 
 
 def _address(node: list[Any], asked: Address) -> Address:
-    """An empty host means: the one that was asked."""
+    """The address of a node in an answer. An empty host means the node that was asked."""
     return node[0].decode() if node[0] else asked[0], int(node[1])
 
 
 def _peers(nodes: bytes) -> dict[bytes, Peer]:
-    """By id. A line is `id address flags master ping-sent pong-received epoch link-state slots…`. The link to one that
-    was killed is gone at once, long before the node counts as failed."""
+    """Parse the lines `id address flags master ping-sent pong-received epoch link-state slots…` into peers by id.
+    The link to a killed node is gone at once, long before the node counts as failed."""
     found = {}
     for line in nodes.splitlines():
         words = line.split()

@@ -12,7 +12,7 @@ _MOST_BYTES: Final = 65536  # tokens of clouds have a few thousand
 
 
 def read(path: Path) -> bytes:
-    """Without the last line end. Raises ValueError, whose text names the setting."""
+    """The password in the file, without the last line end. Raises ValueError, whose text names the setting."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe would wait for its writer
         with open(descriptor, "rb") as file:

@@ -1,4 +1,4 @@
-"""Redis behind sentinels: each connection goes to whom they call the master, and ends when that is another."""
+"""Redis behind sentinels: each connection goes to the master that they name, and ends when they name another."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ HOLD_SECONDS: Final = 2.0
 
 
 class Said(NamedTuple):
-    """What a sentinel says of the master. Failovers raise its `epoch`; `down`: the sentinel does not reach it;
+    """An answer of a sentinel about the master. Failovers raise its `epoch`; `down`: the sentinel does not reach it;
     `leaving`: the sentinel is about to make another."""
 
     address: Address
@@ -42,8 +42,8 @@ class Said(NamedTuple):
 
 
 class Sentinels:
-    """Which master is believed in. The newest word counts: a sentinel that was cut off, or asleep, goes on naming the
-    master from before, and must take nobody back there."""
+    """Decides which master is believed in. The newest answer counts: a sentinel that was cut off, or asleep, goes on
+    naming an earlier master, and must take nobody back there."""
 
     def __init__(self, service: str, clients: list[redis.Redis], *, tls: bool = False) -> None:
         """`service`: the name under which they know the master. `tls`: they speak it."""
@@ -61,11 +61,12 @@ class Sentinels:
 
     @property
     def known(self) -> Address | None:
+        """The address of the master that is believed in, None before there is one."""
         return None if self._known is None else self._known.address
 
     def master(self) -> Address:
-        """Whom to connect to: the first answer decides, unless it is older than another was before, or there was none
-        yet. Where no sentinel names any, it is whoever was it last. Raises RedisError."""
+        """The address to connect to. The first answer decides, unless it is older than another was before, or there
+        was none yet. Where no sentinel names a master, the last one stays. Raises RedisError."""
         failures: dict[Address, Exception | None] = {}
         first, down = self._known is None, False
         for client in list(self._order):
@@ -91,7 +92,7 @@ class Sentinels:
         return self._known.address
 
     def ask(self, client: redis.Redis) -> Said | None:
-        """None: this sentinel knows no master by that name. Raises RedisError."""
+        """Ask one sentinel. None: it knows no master by that name. Raises RedisError."""
         with client.pipeline(transaction=False) as both:
             # In this order: of a failover between the two, the address is the new one and the epoch may be the old. And
             # the address is not in the first answer, which has the old one until all replicas follow the new.
@@ -114,7 +115,7 @@ class Sentinels:
         )
 
     def others(self) -> set[Address] | None:
-        """Sentinels that these know of, unless the URL names as many as there are. None: nobody says."""
+        """Other sentinels that these know of, unless the URL names as many as there are. None: nobody says."""
         for client in self._order:
             try:
                 known = client.execute_command("SENTINEL", "SENTINELS", self.service)
@@ -129,15 +130,16 @@ class Sentinels:
         return None
 
     def another(self, address: Address) -> redis.Redis:
-        """A client for another sentinel, that is asked as those of the URL are."""
+        """A client for another sentinel, which is asked as those of the URL are."""
         host, port = address
         model = self.clients[0].connection_pool
         options = model.connection_kwargs | {"host": host, "port": port}
         return redis.Redis(connection_pool=ConnectionPool(connection_class=model.connection_class, **options))
 
     def hear(self, client: redis.Redis, said: Said) -> None:
-        """What is newer than all before is believed. What is not, if most of them say it, as where an account may not
-        ask for epochs; or once nobody has named the master for long: then they have been set up anew."""
+        """Judge an answer. It is believed if it is newer than all before; also if most sentinels give it, as where
+        an account may not ask for epochs; or once nobody has named the master for long: then they have been set up
+        anew."""
         now, known = time.monotonic(), self._known
         left = client in self._said and self._said[client].leaving
         self._said[client] = said
@@ -171,8 +173,8 @@ class Sentinels:
         logger.warning("the master is %s:%s now, say the sentinels, and no more %s:%s", *said.address, *before.address)
 
     def hold(self) -> None:
-        """Another master is about to be made: what is sent to the old one from now on may be lost. So nothing is,
-        until the new one is named, or too much time has passed."""
+        """Send nothing more: another master is about to be made, and whatever the old one takes from now on may be
+        lost. That ends when the new one is named, or after too much time."""
         if self.held:
             return
         logger.info("the sentinels make another master; what is for it waits")
@@ -181,10 +183,11 @@ class Sentinels:
 
     @property
     def held(self) -> bool:
+        """Whether nothing is sent just now."""
         return not self._settled.is_set()
 
     def settle(self) -> bool:
-        """Wait while that lasts; whether it did."""
+        """Wait while nothing is sent; whether that was so."""
         if not self.held:
             return False
         self._settled.wait(max(0.0, self._held_until - time.monotonic()))
@@ -193,6 +196,7 @@ class Sentinels:
         return True
 
     def enter(self, connection: _ToMaster) -> None:
+        """Have the connection ended when another master is named."""
         self._connections.add(connection)
 
 
@@ -219,7 +223,7 @@ class _ToMaster(PlainConnection):
         super().send_packed_command(command, check_health)  # type: ignore[no-untyped-call]
 
     def leave(self) -> None:
-        """Whoever reads here wakes up, and nothing more is sent."""
+        """End the connection: a greenlet that reads from it wakes up, and nothing more is sent."""
         self._left = True
         if self._sock is not None:
             with suppress(OSError), socket.socket(fileno=os.dup(self._sock.fileno())) as twin:  # also beneath TLS
@@ -236,7 +240,7 @@ def _address(client: redis.Redis) -> Address:
 
 
 def pool(url: RedisUrl, ask_seconds: float, **options: Any) -> ConnectionPool:
-    """For connections with these `options`. A sentinel that is silent for `ask_seconds` is passed over."""
+    """A pool of connections with these `options`. A sentinel that is silent for `ask_seconds` is passed over."""
     own: dict[str, Any] = connecting.network(url) | {
         "connection_class": TlsConnection if url.tls else PlainConnection,
         "credential_provider": Account(
