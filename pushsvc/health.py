@@ -115,7 +115,7 @@ class Health:
 
     def _run(self, loop: Loop) -> None:
         while True:
-            loop.well()
+            loop.report_healthy()
             self._look(self._reasons())
             self._say()
             gevent.sleep(GLANCE_SECONDS)

@@ -166,7 +166,7 @@ def make_partition(url: str, keys: Keys, shared: Shared) -> Partition:
 
     def left(subscriber: Subscriber) -> None:
         if subscriber.counted:  # else it never joined, or gave way
-            presence.leave(subscriber)
+            presence.count_out(subscriber)
             generations.left(subscriber)
 
     connections = Connections(

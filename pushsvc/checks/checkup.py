@@ -58,7 +58,7 @@ class Checkup:
                 raise
             except PushError as error:
                 self.lacking = f"This worker lacks a connection to Redis: {_without_advice(error)}"
-            loop.well()
+            loop.report_healthy()
             gevent.sleep(LOOK_SECONDS)
 
     def _read(self) -> None:
@@ -80,7 +80,7 @@ class Checkup:
         if not self._settings.wait_replicas or time.monotonic() - self._waited_at < pause:
             return
         try:
-            [answer] = self._store.kept_each([self._presence.sign_of_life()])
+            [answer] = self._store.execute_replicated([self._presence.sign_of_life()])
             self._unconfirmed = None
             if isinstance(answer, Exception):
                 raise self._store.refusal(answer)

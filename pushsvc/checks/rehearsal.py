@@ -83,11 +83,11 @@ class _Stage(RedisClient):
 
     def send(self, command: Command) -> None:
         """Run the command and wait for it, unlike the service."""
-        self.one(command)
+        self.execute_one(command)
 
-    def kept_each(self, commands: Sequence[Command]) -> list[Any]:
+    def execute_replicated(self, commands: Sequence[Command]) -> list[Any]:
         """Run the commands without waiting for replicas: their number was looked at before."""
-        return self.each(commands)
+        return self.execute_each(commands)
 
     def connect(self, lane: AutoPipeline | None = None) -> ConnectionInterface:
         """A connection as the pipeline makes it, one for each pipeline."""
@@ -196,7 +196,7 @@ def _listen(ear: _Ear, stage: _Stage, log: EventLog, user: str) -> None:
     own, channel = keys.ear(f"{NOBODY} {secrets.token_hex(6)}"), keys.log(f"user:{user}")
     ear.ask("SSUBSCRIBE", own, channel, answers=2)
     ear.ask(*log.probe([f"user:{user}"]))
-    stage.one(("SPUBLISH", own, ""))
+    stage.execute_one(("SPUBLISH", own, ""))
     ear.hear("SPUBLISH")
     ear.ask("SUNSUBSCRIBE", own)
 
@@ -218,14 +218,14 @@ def _work(store: RedisClient, log: EventLog, settings: Settings, user: str, ear:
     presence = Presence(store, worker, 1, lambda _: (), lambda *_: None)
     visitors = [_Visitor(user), _Visitor(user)]
     for visitor in visitors:  # the second is one too many, and the first gives way
-        over = presence.enter(visitor)
+        over = presence.count_in(visitor)
         began = presence.now()
         presence.note(user, began)
         if over:
             presence.oust_for(user, began)
     presence.total(user)
     for visitor in visitors:
-        presence.leave(visitor)
+        presence.count_out(visitor)
     presence.write()
     presence.give_way()
     _answer(store, log, user, worker, settings)
@@ -236,8 +236,8 @@ def _answer(store: RedisClient, log: EventLog, user: str, worker: str, settings:
     records = Records(store, log, worker, Retention.from_settings(settings), most_per_user=1)
     try:
         generation, _ = records.begin(user, b"{}", cancels=False, key="check")
-        store.one(records.say([PendingFrames(generation, 1, [b"data: check\n\n"])]))
-        store.one(records.finish(PendingFrames(generation, 2, []), user, Ending(COMPLETED), worker, ours=True))
+        store.execute_one(records.say([PendingFrames(generation, 1, [b"data: check\n\n"])]))
+        store.execute_one(records.finish(PendingFrames(generation, 2, []), user, Ending(COMPLETED), worker, ours=True))
         records.newest(user, 1, None)
         records.pack(generation)
         records.keep_answer(generation, b"{}")

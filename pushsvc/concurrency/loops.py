@@ -25,7 +25,8 @@ TURN_SECONDS: Final = 0.01  # work that has more to do lets others have their tu
 class Loop:
     """Runs `body` for ever in a greenlet. A body that returns or raises has failed, and is run again after a pause.
 
-    The body calls `well()` whenever it has done its work; until then, and after a failure, `healthy` is False.
+    The body calls `report_healthy()` whenever it has done its work; until then, and after a failure, `healthy` is
+    False.
     """
 
     def __init__(self, name: str, body: Callable[[Loop], None], *, expected: tuple[type[Exception], ...]) -> None:
@@ -51,7 +52,7 @@ class Loop:
             self._greenlet = None
         self.healthy = False
 
-    def well(self) -> None:
+    def report_healthy(self) -> None:
         """Report that the body works. The next pause is the first again."""
         self.healthy, self.refused = True, None
         self._backoff.reset()
@@ -94,7 +95,7 @@ class TimeSlice:
     def __init__(self) -> None:
         self._began = time.monotonic()
 
-    def share(self) -> None:
+    def yield_if_over(self) -> None:
         """Let the other greenlets run if the time is over. Whatever they change has then changed."""
         if time.monotonic() - self._began > TURN_SECONDS:
             gevent.sleep(0)

@@ -74,7 +74,7 @@ class Hub(PubSubListener):
         self.capacity.check()
         try:
             self.connections.enter(subscriber)
-            over = self._presence.enter(subscriber)
+            over = self._presence.count_in(subscriber)
             self.bus.want(subscriber.channels)
             if subscriber.catching is not None and not self._recovery.sync(subscriber.catching, CONFIRM_SECONDS):
                 raise Unavailable("Redis does not confirm the subscription; try again.", retry_after=1)
@@ -156,7 +156,7 @@ class Hub(PubSubListener):
         for number, subscriber in enumerate(self.connections.all()):
             self._behind(subscriber)
             if number % LOOK == 0:
-                turn.share()
+                turn.yield_if_over()
 
     def probe(self) -> tuple[Command, Callable[[Any], None]]:
         return self._recovery.probe()
@@ -197,7 +197,7 @@ class Hub(PubSubListener):
         for name, known in torn.items():
             for subscriber in self._channels.followers(self._channels[name]):
                 self._behind(subscriber, name, known)
-                turn.share()
+                turn.yield_if_over()
         if found:
             self._send(found)
         for run in found:
@@ -212,7 +212,7 @@ class Hub(PubSubListener):
                 subscriber.told, subscriber.broken_off = True, broken_off
                 if subscriber.catching is None:
                     self.connections.guard(subscriber, lambda each: self.connections.end(each, Reason.ENDED))
-                turn.share()
+                turn.yield_if_over()
 
     def _send(self, found: Sequence[Run]) -> None:
         turn, now = TimeSlice(), time.monotonic()
@@ -250,7 +250,7 @@ class Hub(PubSubListener):
                         self.connections.short(fd, burst.chunk[size:], burst.events[-1].id)
                 seen = self._channels.unsettled  # by ourselves, and behind us
             start += LOOK
-            turn.share()
+            turn.yield_if_over()
 
     def _failed(self, subscriber: Subscriber, reason: Reason) -> None:
         """It found no room, or worse. The log has everything: a greenlet reads on from there, if its client is quick
@@ -270,7 +270,7 @@ class Hub(PubSubListener):
 
     def _tidy(self, loop: Loop) -> None:
         while True:
-            loop.well()
+            loop.report_healthy()
             gevent.sleep(TIDY_SECONDS)
             self._recovery.shelf.evict_old()
             self.bus.drop(self._channels.let_go(time.monotonic() - LINGER_SECONDS))

@@ -25,7 +25,7 @@ class Lifetimes:
         connections = self._connections
         missed = connections.all()  # after an error of a turn before
         while True:
-            loop.well()
+            loop.report_healthy()
             gevent.sleep(connections.tick_seconds)
             turn = TimeSlice()
             connections.finish_leaving()
@@ -34,7 +34,7 @@ class Lifetimes:
                 if subscriber in connections:
                     connections.guard(subscriber, self._look)
                 if number % LOOK == 0:
-                    turn.share()
+                    turn.yield_if_over()
 
     def _look(self, subscriber: Subscriber) -> None:
         connections, now, wall = self._connections, time.monotonic(), time.time()

@@ -72,7 +72,7 @@ class Positions:
         while True:
             if self._had:
                 self._write()
-                loop.well()
+                loop.report_healthy()
             elif self._looking is not None:
                 self._look(self._looking)
             elif self._moved:
@@ -82,7 +82,7 @@ class Positions:
             else:
                 self._idle.set()
                 self._wake.clear()
-                loop.well()
+                loop.report_healthy()
                 self._wake.wait()
 
     def _look(self, channel: Iterator[tuple[str, EventId]]) -> None:

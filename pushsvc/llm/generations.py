@@ -182,7 +182,7 @@ class Generations:
 
     def _watch(self, loop: Loop) -> None:
         while True:
-            loop.well()
+            loop.report_healthy()
             gevent.sleep(LOOK_SECONDS)
             now = time.monotonic()
             for generation in list(self._running.values()):
@@ -196,7 +196,7 @@ class Generations:
                 self._look_for_lost()
             except Unwritable:  # nor can other workers give their signs of life
                 self._steady_since = time.monotonic()
-            loop.well()
+            loop.report_healthy()
             gevent.sleep(ROUND_SECONDS)
 
     def _look_for_lost(self) -> None:

@@ -76,7 +76,7 @@ class Records:
         first, looked = "", False
         while True:
             keyed = [] if key is None else [keys.generation_key(user, key), keys.generation(first)]
-            word, *ids = self._store.one(
+            word, *ids = self._store.execute_one(
                 _BEGIN.call(
                     names + keyed, new, self._worker_id, retention.keep_seconds, retention.keep_events,
                     self._most_per_user, retention.dedupe_seconds, first, _news(new, RUNNING), FEED_SECONDS,
@@ -101,7 +101,7 @@ class Records:
         ids = [each.decode() for each in self._store.read([("SMEMBERS", self._keys.running(user))])[0]]
         ended = self._ended(ids)
         if ended:
-            self._store.one(("SREM", self._keys.running(user), *ended))
+            self._store.execute_one(("SREM", self._keys.running(user), *ended))
 
     def _forget(self, user: str, ids: Sequence[str]) -> None:
         """With all that belongs to them, unless they run. If Redis is away the next that begins has it done."""
@@ -115,7 +115,7 @@ class Records:
 
     def _ended(self, ids: Sequence[str]) -> list[str]:
         """Those of which it is known that they do not run, nor ever will."""
-        states = self._store.each([("HGET", self._keys.generation(each), "state") for each in ids])
+        states = self._store.execute_each([("HGET", self._keys.generation(each), "state") for each in ids])
         runs = RUNNING.encode()
         return [
             each for each, state in zip(ids, states, strict=True) if state != runs and not isinstance(state, Exception)
@@ -143,7 +143,7 @@ class Records:
     def end(self, record: Record, ending: Ending) -> str:
         """End one that any worker may run. The state it has then: another ending may have been first."""
         command = self.finish(PendingFrames(record.id, 0, []), record.user, ending, record.worker, ours=False)
-        return str(self._store.one(command).decode())
+        return str(self._store.execute_one(command).decode())
 
     def states(self, ids: Sequence[str]) -> list[str]:
         """'' for one that there is no more."""
@@ -171,11 +171,11 @@ class Records:
         Raises LookupError if that is none of the user's."""
         start = 0
         if after is not None:
-            rank = self._store.one(("ZREVRANK", self._keys.generations(user), after))
+            rank = self._store.execute_one(("ZREVRANK", self._keys.generations(user), after))
             if rank is None:
                 raise LookupError(after)
             start = rank + 1
-        found = self._store.one(("ZREVRANGE", self._keys.generations(user), start, start + limit))
+        found = self._store.execute_one(("ZREVRANGE", self._keys.generations(user), start, start + limit))
         ids = [each.decode() for each in found]
         page = ids[: min(limit, self._fitting(ids))]
         records = self._records(page)
@@ -211,11 +211,11 @@ class Records:
         if said:
             self._keep(generation_id, "said", zlib.compress(said))
             # With its tail: to whom still reads it, slowly, the log is not to look like one that lost its end.
-            self._store.one(("DEL", *self._log_keys(answer_channel(generation_id))[2:]))
+            self._store.execute_one(("DEL", *self._log_keys(answer_channel(generation_id))[2:]))
 
     def _packed(self, generation_id: str) -> list[EncodedEvent]:
         """Looked for after the log, which is deleted after this is there."""
-        packed = self._store.one(("HGET", self._keys.generation(generation_id), "said"))
+        packed = self._store.execute_one(("HGET", self._keys.generation(generation_id), "said"))
         wires = [] if packed is None else [wire + b"\n\n" for wire in zlib.decompress(packed).split(b"\n\n")[:-1]]
         return [EncodedEvent(EventId.from_redis(wire[4 : wire.index(b"\n")]), wire) for wire in wires]
 
@@ -230,17 +230,17 @@ class Records:
 
     def tell(self, worker: str, word: str) -> None:
         """Have a worker hear a word: the name of a generation to look at, or what streams.py says."""
-        self._store.one(("SPUBLISH", self._keys.ear(worker), word))
+        self._store.execute_one(("SPUBLISH", self._keys.ear(worker), word))
 
     def silent(self) -> list[str]:
         """The workers that run generations, as far as Redis knows, and give no sign of life."""
-        workers = [each.decode() for each in self._store.one(("SMEMBERS", self._keys.producers))]
+        workers = [each.decode() for each in self._store.execute_one(("SMEMBERS", self._keys.producers))]
         alive = self._store.execute([("EXISTS", self._keys.worker(worker)) for worker in workers]) if workers else []
         return [worker for worker, lives in zip(workers, alive, strict=True) if not lives]
 
     def of_worker(self, worker: str) -> list[str]:
         """What it runs, as far as Redis knows."""
-        return [each.decode() for each in self._store.one(("SMEMBERS", self._keys.generating(worker)))]
+        return [each.decode() for each in self._store.execute_one(("SMEMBERS", self._keys.generating(worker)))]
 
     def _log_keys(self, name: str) -> list[str]:
         return [self._keys.clock, self._keys.epoch, self._keys.log(name), self._keys.tail(name)]

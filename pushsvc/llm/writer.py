@@ -63,7 +63,7 @@ class GenerationWriter:
     def _work(self, loop: Loop) -> None:
         backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
         while True:
-            loop.well()
+            loop.report_healthy()
             self._wake.wait()
             self._wake.clear()
             speakers, self._waiting = self._waiting, {}
@@ -99,7 +99,7 @@ class GenerationWriter:
         """The state of each; of what was not done, None or why."""
         groups = list(_grouped(said))
         try:
-            answers = self._store.each([*map(self._records.say, groups), *last])
+            answers = self._store.execute_each([*map(self._records.say, groups), *last])
         except Unavailable:
             return [None] * (len(said) + len(last))
         states: list[Any] = []

@@ -106,7 +106,7 @@ class EventLog:
     def _append_now(self, events: Sequence[Event]) -> list[Receipt | PushError]:
         """Append once. NotApplied stands for each event that it is harmless to try again."""
         try:
-            answers = self._store.kept_each([self._append_command(event) for event in events])
+            answers = self._store.execute_replicated([self._append_command(event) for event in events])
         except NotApplied as error:
             return [error] * len(events)
         except Unavailable as error:  # nobody knows; but a key says whether it was done already
@@ -148,7 +148,7 @@ class EventLog:
     def clock(self) -> Clock:
         """Ask where the log stands now. All events up to `last` can be read; all later ones are still to be announced.
         Raises Unavailable."""
-        answer = self._store.one(_CLOCK.call([self._keys.clock, self._keys.epoch]))
+        answer = self._store.execute_one(_CLOCK.call([self._keys.clock, self._keys.epoch]))
         try:
             return self._clock(*answer)
         except Fenced as error:
@@ -191,7 +191,7 @@ class EventLog:
     def record_loss(self, boundary: Boundary) -> None:
         """Write to Redis that events were lost at the boundary. Readers from before it are told; those without a cursor
         too, for as long as what was lost would have been kept."""
-        self._store.one(record_loss(self._keys, boundary, self._retention.keep_seconds))
+        self._store.execute_one(record_loss(self._keys, boundary, self._retention.keep_seconds))
         if boundary[0] == BEGINNING:
             self._store.fence.all_lost = False
 
@@ -229,14 +229,15 @@ class EventLog:
 
     def count_after(self, channels: Sequence[str], after: EventId | None, clock: Clock) -> int:
         """How many events the channels keep after a position (None: from the beginning)."""
+        names = [self._keys.log(channel) for channel in channels]
         start = "-" if after is None else f"({after}"
-        return int(self._store.one(_COUNT.call([self._keys.log(c) for c in channels], start, clock.cutoff, clock.now)))
+        return int(self._store.execute_one(_COUNT.call(names, start, clock.cutoff, clock.now)))
 
     def standing(self, user: str) -> Standing:
         """The user's position, and whether it may be lost. Raises Unavailable."""
         keys, fence = self._keys, self._store.fence
         names = (keys.position(user), keys.loss, keys.epoch)
-        position, loss, raw = self._store.each([("GET", name) for name in names])
+        position, loss, raw = self._store.execute_each([("GET", name) for name in names])
         if isinstance(position, Exception):
             raise refusal(position) from position
         known = fence.knows_more(raw if isinstance(raw, bytes) else b"")
@@ -246,4 +247,4 @@ class EventLog:
         """Move users' positions forward; one that is already further stays."""
         names = [self._keys.position(user) for user in positions]
         # As long as the tails: without a position, what has expired since would look like a loss.
-        self._store.one(_ADVANCE.call(names, self._retention.tail_seconds, *map(str, positions.values())))
+        self._store.execute_one(_ADVANCE.call(names, self._retention.tail_seconds, *map(str, positions.values())))

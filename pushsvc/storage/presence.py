@@ -82,7 +82,7 @@ class Presence:
         self.refused: Unwritable | None = None  # why Redis writes nothing just now
         self.loop = Loop("presence", self._beat, expected=(Unavailable,))
 
-    def enter(self, connection: Counted) -> bool:
+    def count_in(self, connection: Counted) -> bool:
         """Count a connection in. True: others have to give way to it, once it stands. Raises TooManyConnections, or
         Unavailable."""
         user = connection.counted_as
@@ -95,11 +95,11 @@ class Presence:
             over = _OVER if connection.ousts and streams else _FULL
             state = _IN if self._here[user] <= self._max_per_user else over
         except BaseException:
-            self.leave(connection)
+            self.count_out(connection)
             raise
         self._changed.add(user)  # of two that enter at once, the one that Redis heard last may have the lower count
         if state == _FULL:
-            self.leave(connection)
+            self.count_out(connection)
             raise TooManyConnections(
                 f"This user already has {self._max_per_user} connections; close one first.", retry_after=5
             )
@@ -111,7 +111,7 @@ class Presence:
         user, workers = connection.counted_as, list[str]()
         names = [self._keys.connections(user), self._keys.streams(user)]
         while True:
-            state, now, *found = self._store.one(
+            state, now, *found = self._store.execute_one(
                 _ENTER.call(
                     [*names, *map(self._keys.worker, workers)], self._worker_id, self._here[user], self._max_per_user,
                     FORGET_SECONDS, int(connection.ousts), _times(streams), *workers,
@@ -130,7 +130,7 @@ class Presence:
         """The time by Redis's clock, in microseconds since 1970, later than any that this gave before. Raises
         Unavailable if that clock is not known yet, and cannot be read."""
         if self._clock is None:
-            seconds, rest = map(int, self._store.one(("TIME",)))
+            seconds, rest = map(int, self._store.execute_one(("TIME",)))
             self._clock = seconds * 10**6 + rest - time.monotonic_ns() // 1000
         self._last = max(self._last + 1, time.monotonic_ns() // 1000 + self._clock)
         return self._last
@@ -149,7 +149,7 @@ class Presence:
             names = [keys.connections(user), keys.streams(user)]
             for each in workers:
                 names += (keys.worker(each), keys.giving_way(each), keys.ear(each))
-            unknown = self._store.one(
+            unknown = self._store.execute_one(
                 _STAND.call(
                     names, self._max_per_user, began, AT_ONCE, GIVE_WAY, int(BEAT_SECONDS * 10), user,
                     *workers,
@@ -161,11 +161,12 @@ class Presence:
 
     def give_way(self) -> None:
         """End the streams here that have to give way. Raises Unavailable."""
-        for each in self._store.one(("LPOP", self._keys.giving_way(self._worker_id), BATCH)) or ():
+        for each in self._store.execute_one(("LPOP", self._keys.giving_way(self._worker_id), BATCH)) or ():
             user, _, began = each.decode().rpartition(" ")
             for stream in self._streams(user):
                 if stream.began == int(began):
-                    self.leave(stream)  # at once, though its greenlet has yet to end: those who enter now are counted
+                    # At once, though its greenlet has yet to end: those who are counted in now must not count it.
+                    self.count_out(stream)
                     self._oust(user, stream.began)
             # A beat may have written it anew meanwhile, and it would give way once more, instead of one that is there.
             for command in self._count(user):
@@ -183,13 +184,13 @@ class Presence:
 
     def total(self, user: str) -> int:
         """How many connections the user has now. Raises Unavailable."""
-        held = self._store.one(("HGETALL", self._keys.connections(user)))
+        held = self._store.execute_one(("HGETALL", self._keys.connections(user)))
         counts = {worker.decode(): int(n) for worker, n in zip(held[::2], held[1::2], strict=True)}
         counts.pop(self._worker_id, None)
         alive = self._store.execute([("EXISTS", self._keys.worker(worker)) for worker in counts]) if counts else []
         return self._here[user] + sum(n for n, lives in zip(counts.values(), alive, strict=True) if lives)
 
-    def leave(self, connection: Counted) -> None:
+    def count_out(self, connection: Counted) -> None:
         """Count a connection out; Redis learns it with the next beat. Harmless when repeated."""
         if connection.counted:
             user = connection.counted_as
@@ -212,12 +213,12 @@ class Presence:
             except Unwritable as error:  # who listens is served all the same
                 self.refused = error
             self._written = now
-            loop.well()
+            loop.report_healthy()
             gevent.sleep(BEAT_SECONDS)
 
     def write(self) -> None:
         """Write the sign of life and the counts that changed. Raises Unavailable; nothing is forgotten then."""
-        self._store.one(self.sign_of_life())
+        self._store.execute_one(self.sign_of_life())
         changed = list(self._changed)
         for start in range(0, len(changed), BATCH):
             self._write_counts(changed[start : start + BATCH])

@@ -128,12 +128,12 @@ class Tickets:
         """
         ticket = self._drawn()
         claims = {"user": user, "topics": list(topics), "expires": expires}
-        self._store.one(("SET", self._keys.ticket(_digest(ticket)), orjson.dumps(claims), "EX", ttl))
+        self._store.execute_one(("SET", self._keys.ticket(_digest(ticket)), orjson.dumps(claims), "EX", ttl))
         return ticket
 
     def keep(self, ticket: str) -> None:
         """Prolong a fresh ticket whose stream was refused for now: it must not run out before its client comes back."""
-        self._store.one(("EXPIRE", self._keys.ticket(_digest(ticket)), KEPT_SECONDS, "GT"))
+        self._store.execute_one(("EXPIRE", self._keys.ticket(_digest(ticket)), KEPT_SECONDS, "GT"))
 
     def admit(self, ticket: str, evidence: Evidence) -> Admission:
         """Recognise a fresh ticket, one whose first answer may be lost, or the client that spent it. Raises
@@ -163,7 +163,7 @@ class Tickets:
             kind = Kind.RETURN
             if cursor is not None:
                 with contextlib.suppress(Unwritable):  # it runs out by itself
-                    self._store.one(("DEL", self._keys.ticket_use(digest)))
+                    self._store.execute_one(("DEL", self._keys.ticket_use(digest)))
         else:
             raise SpentTicket(user, topics)
         clean = not evidence.by_id and (has_cookie or (evidence.same_origin and not has_proof))
@@ -206,7 +206,7 @@ class Tickets:
         earlier: bytes | list[bytes] | None = [b""]
         while isinstance(earlier, list):  # the ticket's proof is another than was thought
             before = earlier[0].decode()
-            earlier = self._store.one(
+            earlier = self._store.execute_one(
                 _SPEND.call(
                     [*names, keys.proof(before), keys.proof(proven)], SESSION_SECONDS, int(TAKE_OVER_SECONDS * 1000),
                     int(first), stream, "" if cursor is None else str(cursor), cookie, digest, before, proven,
@@ -223,7 +223,7 @@ class Tickets:
             held = keys.ticket_proof(digest), keys.proof(_digest(use.proof))
             renewals += [("EXPIRE", each, SESSION_SECONDS) for each in held]
         elif use.proof is not None:
-            earlier = self._store.one(("GET", keys.ticket_proof(digest)))
+            earlier = self._store.execute_one(("GET", keys.ticket_proof(digest)))
             if earlier is not None:
                 renewals.append(("DEL", keys.proof(earlier.decode())))
             proven = _digest(use.proof)
@@ -233,7 +233,7 @@ class Tickets:
 
     def user_of(self, proof: str) -> str | None:
         """The user whose ticket's stream has this proof in its ids. None: it is nobody's."""
-        digest = self._store.one(("GET", self._keys.proof(_digest(proof))))
+        digest = self._store.execute_one(("GET", self._keys.proof(_digest(proof))))
         if digest is None:
             return None
         # It has come back, so nobody may take the stream over any more.
@@ -246,7 +246,7 @@ class Tickets:
 
     def revoke(self, proofs: Sequence[str]) -> None:
         """Forget proofs that have stood where others may have seen them."""
-        self._store.one(("DEL", *(self._keys.proof(_digest(proof)) for proof in proofs)))
+        self._store.execute_one(("DEL", *(self._keys.proof(_digest(proof)) for proof in proofs)))
 
     def reading(self, generation_id: str) -> str:
         """Make a ticket for a URL that opens one answer for reading, as often as one likes. Nothing of it is stored."""

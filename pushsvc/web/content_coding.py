@@ -45,7 +45,7 @@ def _inflated(body: bytes, name: str, most: int) -> bytes:
             found += piece
             if len(found) > most:
                 raise TooLarge(f"The body is larger than this path takes: more than {most} bytes without its {name}.")
-            turn.share()
+            turn.yield_if_over()
     except zlib.error as error:
         raise Invalid.field("Content-Encoding", f"the body is not valid {name}.") from error
     return bytes(found)

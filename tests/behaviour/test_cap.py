@@ -263,7 +263,7 @@ def test_of_streams_that_begin_at_once_all_are_known(
 ) -> None:
     """Though their words to Redis cross."""
     mine, here = presence
-    hub, answer = Hub.__new__(Hub), mine._store.one
+    hub, answer = Hub.__new__(Hub), mine._store.execute_one
     hub._presence = mine
 
     def one(command: Command) -> Any:
@@ -272,13 +272,13 @@ def test_of_streams_that_begin_at_once_all_are_known(
 
     def enter() -> None:
         each = stream(user)
-        mine.enter(each)
+        mine.count_in(each)
         here.append(each)
         hub.stand(each, over=False)
 
-    monkeypatch.setattr(mine._store, "one", one)
+    monkeypatch.setattr(mine._store, "execute_one", one)
     gevent.joinall([gevent.spawn(enter) for _ in range(CAP)], raise_error=True)
-    times = mine._store.one(("HGET", keys.streams(user), "own")).split()
+    times = mine._store.execute_one(("HGET", keys.streams(user), "own")).split()
     assert times == [b"%d" % each.began for each in here]
 
 
@@ -288,7 +288,7 @@ def test_what_is_known_of_streams_runs_out(
     """Also where it was lost, and written anew: the worker may die then."""
     mine, here = presence
     here.append(stream(user))
-    mine.enter(here[0])
+    mine.count_in(here[0])
     here[0].began = mine.now()
     mine.write()
     assert capped.redis.ttl(keys.streams(user)) > 0

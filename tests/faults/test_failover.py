@@ -218,8 +218,8 @@ def test_nothing_waits_for_ever_for_a_name(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(sentinels, "HOLD_SECONDS", 0.05)
     asked = Sentinels(SERVICE, [])
     asked.hold()
-    assert asked.settle()
-    assert not asked.settle(), "it has waited"
+    assert asked.wait_while_held()
+    assert not asked.wait_while_held(), "it has waited"
 
 
 def test_who_starts_while_another_master_is_made_waits_too() -> None:

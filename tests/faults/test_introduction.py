@@ -142,17 +142,17 @@ def test_no_connection_stays_with_who_became_a_replica(servers: Servers, monkeyp
     first = a_server(servers, "--replica-read-only", "no")
     fence = Fence(keys)
     store = RedisClient(connect(at(first), fence.handshake), keys, fence)
-    assert store.one(("SET", "a", 1)) == b"OK"
+    assert store.execute_one(("SET", "a", 1)) == b"OK"
     second = a_replica(servers, first)
     redis.Redis(port=second).replicaof("NO", "ONE")
     redis.Redis(port=first).replicaof("127.0.0.1", str(second))
     with pytest.raises(ReadOnlyError):
         fence.check_role(introduction(*store.execute(INTRODUCE)))
-    for ask in (store.one, lambda command: store.read([command])):
+    for ask in (store.execute_one, lambda command: store.read([command])):
         with pytest.raises(Unavailable, match="replica"):
             ask(("SET", "a", 2))
     redis.Redis(port=first).replicaof("NO", "ONE")
-    assert store.one(("SET", "a", 3)) == b"OK"
+    assert store.execute_one(("SET", "a", 3)) == b"OK"
 
 
 def test_a_life_that_could_not_be_noted_is_noted_before_the_next_event(servers: Servers) -> None:

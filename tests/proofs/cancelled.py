@@ -88,7 +88,7 @@ class Requests:
         return self._rng.choice((self._echo, self._echo_many, self._read, self._append, self._load))
 
     def _echo(self, tenant: int) -> None:
-        self._look(tenant, self._store.one(("ECHO", f"<{tenant}>")))
+        self._look(tenant, self._store.execute_one(("ECHO", f"<{tenant}>")))
 
     def _echo_many(self, tenant: int) -> None:
         answers = self._store.execute([("ECHO", f"<{tenant}> {number}") for number in range(7)])

@@ -252,7 +252,7 @@ MUTANTS: Final = [
     ),
     Mutant(
         "stays with the old master after a planned failover", "storage/redis/topology/sentinels.py",
-        "            connection.leave()", "            pass",
+        "            connection.abandon()", "            pass",
         "faults/test_failover.py::test_what_was_acknowledged_is_there_and_nothing_comes_twice",
     ),
     Mutant(

@@ -223,7 +223,7 @@ def test_a_descriptor_that_changed_hands_hears_nothing(
     stranger, heard = pairs[4]
 
     class Theft(TimeSlice):
-        def share(self) -> None:
+        def yield_if_over(self) -> None:
             if leaver.reason is None:
                 hub.connections.end(leaver, Reason.GONE)
                 os.dup2(stranger.fileno(), fd)

@@ -27,7 +27,7 @@ def test_a_loop_comes_back(caplog: pytest.LogCaptureFixture, error: Exception | 
 
     def body(loop: Loop) -> None:
         healthy_at_start.append(loop.healthy)
-        loop.well()
+        loop.report_healthy()
         if len(healthy_at_start) == 1:
             if error is not None:
                 raise error

@@ -57,7 +57,7 @@ class RedisClient:
         self, client: redis.Redis, keys: Keys = ALONE, fence: Fence | None = None, *, wait_replicas: int = 0
     ) -> None:
         """`keys`: of the client's partition. `fence`: whose handshake the client's connections make.
-        `wait_replicas`: how many replicas must have what `kept_each` writes."""
+        `wait_replicas`: how many replicas must have what `execute_replicated` writes."""
         self.keys = keys
         self.fence = fence or Fence(keys)
         self.lost = False  # to everybody: the cluster's node that has it is down
@@ -83,15 +83,15 @@ class RedisClient:
         """Run commands like `read`, but what Redis refused is an exception among the answers."""
         return self._run(self._reads, commands, refusals=True)
 
-    def each(self, commands: Sequence[Command]) -> list[Any]:
+    def execute_each(self, commands: Sequence[Command]) -> list[Any]:
         """Run commands like `execute`, but what Redis refused is an exception among the answers."""
         return self._run(self._lane, commands, refusals=True)
 
-    def kept_each(self, commands: Sequence[Command]) -> list[Any]:
-        """Run commands like `each`, and wait for replicas. Raises Unconfirmed if too few of them have what was
+    def execute_replicated(self, commands: Sequence[Command]) -> list[Any]:
+        """Run commands like `execute_each`, and wait for replicas. Raises Unconfirmed if too few of them have what was
         written, or say so: another master may lack it."""
         if not self._wait_replicas:
-            return self.each(commands)
+            return self.execute_each(commands)
         *answers, replicas = self._run(self._kept, commands, refusals=True)
         if isinstance(replicas, NoPermissionError):
             raise Unconfirmed("Redis does not let the service WAIT for replicas; an operator must look.", retry_after=5)
@@ -102,7 +102,7 @@ class RedisClient:
             raise Unconfirmed(f"Too few replicas of Redis have what was published ({count}); try again.", retry_after=1)
         return answers
 
-    def one(self, command: Command) -> Any:
+    def execute_one(self, command: Command) -> Any:
         """Run one command, and give its answer. Raises as `execute` does."""
         return self.execute([command])[0]
 

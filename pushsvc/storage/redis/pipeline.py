@@ -167,7 +167,7 @@ class AutoPipeline:
                     raise
                 answers.append(error)
                 useless = useless or is_demoted(error) or isinstance(error, redis.ConnectionError)  # or LOADING, NOAUTH
-            turn.share()  # reading what is there already never yields by itself
+            turn.yield_if_over()  # reading what is there already never yields by itself
         self._used = time.monotonic()
         if useless:
             self._drop()

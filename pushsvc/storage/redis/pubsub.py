@@ -142,7 +142,7 @@ class PubSub:
                 self._handle(loop, batch)
                 if time.monotonic() - self._heard > DEAF_SECONDS:
                     raise redis.TimeoutError("the subscription no longer hears this worker's own canary")
-                turn.share()  # reading what is there already never yields by itself
+                turn.yield_if_over()  # reading what is there already never yields by itself
         finally:
             self._connection = None
             connection.disconnect()
@@ -171,7 +171,7 @@ class PubSub:
                 if kind == b"ssubscribe":
                     self._unproven.set()
                 if kind == b"smessage":
-                    loop.well()
+                    loop.report_healthy()
                     if payload:
                         self._ear.called(payload.decode())
             elif kind == b"ssubscribe":
@@ -232,7 +232,7 @@ class PubSub:
     def _write(self, loop: Loop) -> None:
         """Send what is queued; commands of the same kind that came together leave together, in order."""
         while True:
-            loop.well()
+            loop.report_healthy()
             self._queued.wait()
             self._queued.clear()
             queue, self._queue = self._queue, []
@@ -269,6 +269,6 @@ class PubSub:
         while True:
             _, *said = self._store.execute([("SPUBLISH", self._own, ""), *INTRODUCE])
             self._store.fence.check_role(introduction(*said))  # those who publish may be with another than who listens
-            loop.well()
+            loop.report_healthy()
             self._unproven.wait(CANARY_SECONDS)
             self._unproven.clear()

@@ -69,8 +69,8 @@ class _Discreet(AbstractConnection):
     credential_provider: Account | None
 
     def connect_check_health(self, *args: Any, **options: Any) -> None:
-        """Connect. A server that takes no more connections says so, and hangs up; after a write its words may not be
-        readable any more, so they are read first."""
+        """Connect. Where the server hangs up, connect once more to read why: one that takes no more connections says so
+        at once, and whoever has written by then may not read it any more."""
         try:
             super().connect_check_health(*args, **options)
         except redis.ConnectionError as error:

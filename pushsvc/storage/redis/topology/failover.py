@@ -41,7 +41,7 @@ class Failover:
         others: dict[Address, Loop] = {}
         try:
             while True:
-                loop.well()
+                loop.report_healthy()
                 found = self._sentinels.others()
                 if found is not None:
                     for address in others.keys() - found:
@@ -58,7 +58,7 @@ class Failover:
         """Listen to one sentinel. One that does not answer is no reason to be unready: the others do, or else
         nothing changes."""
         while True:
-            loop.well()
+            loop.report_healthy()
             try:
                 with closing(client.pubsub()) as pubsub:
                     pubsub.subscribe(*_NEWS)

@@ -168,7 +168,7 @@ class Sentinels:
         if before is None:
             return
         for connection in list(self._connections):
-            connection.leave()
+            connection.abandon()
         self._settled.set()
         logger.warning("the master is %s:%s now, say the sentinels, and no more %s:%s", *said.address, *before.address)
 
@@ -186,7 +186,7 @@ class Sentinels:
         """Whether nothing is sent just now."""
         return not self._settled.is_set()
 
-    def settle(self) -> bool:
+    def wait_while_held(self) -> bool:
         """Wait while nothing is sent; whether that was so."""
         if not self.held:
             return False
@@ -195,7 +195,7 @@ class Sentinels:
             self._settled.set()
         return True
 
-    def enter(self, connection: _ToMaster) -> None:
+    def end_on_change(self, connection: _ToMaster) -> None:
         """Have the connection ended when another master is named."""
         self._connections.add(connection)
 
@@ -208,21 +208,21 @@ class _ToMaster(PlainConnection):
 
     def connect(self) -> None:
         address = self._sentinels.master()
-        if self._sentinels.settle():
+        if self._sentinels.wait_while_held():
             address = self._sentinels.master()
         self.host, self.port = address
         self._left = False
-        self._sentinels.enter(self)
+        self._sentinels.end_on_change(self)
         with reject_slow_connect(self):
             super().connect()  # type: ignore[no-untyped-call]
 
     def send_packed_command(self, command: Any, check_health: bool = True) -> None:
-        self._sentinels.settle()
+        self._sentinels.wait_while_held()
         if self._left:
             raise NotSent("the sentinels have named another master")
         super().send_packed_command(command, check_health)  # type: ignore[no-untyped-call]
 
-    def leave(self) -> None:
+    def abandon(self) -> None:
         """End the connection: a greenlet that reads from it wakes up, and nothing more is sent."""
         self._left = True
         if self._sock is not None:
