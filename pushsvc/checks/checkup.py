@@ -34,7 +34,7 @@ class Checkup:
         self.loop = Loop("checkup", self._run, expected=(Unavailable,))
 
     def problems(self) -> dict[str, str]:
-        """What stops publishes, and nothing else: sentences by a word for the kind."""
+        """Problems that stop publishes, and nothing else: sentences by a word for the kind."""
         found = {}
         if self._store.evicts:
             found["evicts"] = f"Publishes are refused: {self._store.evicts}"

@@ -55,7 +55,7 @@ def _policy(policy: str | None) -> Iterator[Finding]:
 
 
 def replicas(info: Mapping[str, object]) -> int:
-    """How many replicas follow this master."""
+    """The number of replicas that follow this master."""
     named = [str(value) for name, value in info.items() if re.fullmatch(r"slave\d+", name)]
     return sum(bool(re.search(r"state\W+online", each)) for each in named)
 

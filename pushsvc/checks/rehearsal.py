@@ -65,8 +65,9 @@ class _Stage(RedisClient):
         self._open: dict[int, ConnectionInterface] = {}
         self._touched: dict[str, None] = {}
 
-    def _run(self, lane: AutoPipeline, commands: Sequence[Command], *, refusals: bool = False) -> list[Any]:  # noqa: ARG002  # each raises
-        connection = self.connect(lane)
+    def _run(self, pipeline: AutoPipeline, commands: Sequence[Command], *, refusals: bool = False) -> list[Any]:  # noqa: ARG002
+        """Run commands. Unlike the service's own, each refusal raises."""
+        connection = self.connect(pipeline)
         answers = exchange(connection, commands)
         missing = [number for number, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
         if missing:  # somebody flushes them all the time
@@ -89,19 +90,19 @@ class _Stage(RedisClient):
         """Run the commands without waiting for replicas: their number was looked at before."""
         return self.execute_each(commands)
 
-    def connect(self, lane: AutoPipeline | None = None) -> ConnectionInterface:
+    def connect(self, pipeline: AutoPipeline | None = None) -> ConnectionInterface:
         """A connection as the pipeline makes it, one for each pipeline."""
-        lane = lane or self._lane
-        if id(lane) not in self._open:
+        pipeline = pipeline or self._main
+        if id(pipeline) not in self._open:
             pool = self._client.connection_pool
-            self._open[id(lane)] = pool.connection_class(**pool.connection_kwargs)
-            self._open[id(lane)].connect()
-        return self._open[id(lane)]
+            self._open[id(pipeline)] = pool.connection_class(**pool.connection_kwargs)
+            self._open[id(pipeline)].connect()
+        return self._open[id(pipeline)]
 
     def connect_all(self) -> None:
         """Connect as often as the service does at a time, the subscription aside."""
-        for lane in (self._lane, self._reads, self._kept):
-            self.connect(lane)
+        for pipeline in (self._main, self._reads, self._replicated):
+            self.connect(pipeline)
 
     def clear(self) -> None:
         """Remove what was written."""
@@ -137,23 +138,23 @@ def rehearse(client: redis.Redis, keys: Keys, fence: Fence, settings: Settings) 
     RedisError."""
     stage = _Stage(client, keys, fence, settings.wait_replicas)
     user = keys.draw(lambda: f"{NOBODY} {secrets.token_hex(6)}")  # with a blank, which no name of a user has
-    ear = _Ear(client)
+    listener = _Listener(client)
     try:
         stage.connect_all()
-        ear.connect()
+        listener.connect()
         log = EventLog(stage, Retention.from_settings(settings))
-        _listen(ear, stage, log, user)
+        _listen(listener, stage, log, user)
         try:
-            _work(stage, log, settings, user, ear)
+            _work(stage, log, settings, user, listener)
         finally:
             with suppress(redis.RedisError, OSError):  # what is left runs out
                 stage.clear()
     finally:
-        ear.close()
+        listener.close()
         stage.close()
 
 
-class _Ear:
+class _Listener:
     """A connection of the subscription's kind, on channels of its own."""
 
     def __init__(self, client: redis.Redis) -> None:
@@ -190,25 +191,25 @@ class _Ear:
             raise Refused(what, message)
 
 
-def _listen(ear: _Ear, stage: _Stage, log: EventLog, user: str) -> None:
+def _listen(listener: _Listener, stage: _Stage, log: EventLog, user: str) -> None:
     """Check that what is announced on a channel comes back."""
     keys = stage.keys
-    own, channel = keys.ear(f"{NOBODY} {secrets.token_hex(6)}"), keys.log(f"user:{user}")
-    ear.ask("SSUBSCRIBE", own, channel, answers=2)
-    ear.ask(*log.probe([f"user:{user}"]))
+    own, channel = keys.control(f"{NOBODY} {secrets.token_hex(6)}"), keys.log(f"user:{user}")
+    listener.ask("SSUBSCRIBE", own, channel, answers=2)
+    listener.ask(*log.probe([f"user:{user}"]))
     stage.execute_one(("SPUBLISH", own, ""))
-    ear.hear("SPUBLISH")
-    ear.ask("SUNSUBSCRIBE", own)
+    listener.hear("SPUBLISH")
+    listener.ask("SUNSUBSCRIBE", own)
 
 
-def _work(store: RedisClient, log: EventLog, settings: Settings, user: str, ear: _Ear) -> None:
+def _work(store: RedisClient, log: EventLog, settings: Settings, user: str, listener: _Listener) -> None:
     worker = f"{NOBODY} {secrets.token_hex(6)}"
     channel = f"user:{user}"
     clock = log.clock()
     [receipt] = log.append([Event(channel, "message", "check", key="check")])
     if isinstance(receipt, PushError):
         raise receipt
-    ear.hear("SPUBLISH in scripts")
+    listener.hear("SPUBLISH in scripts")
     log.read([channel], clock.last, clock, 1)
     log.read_back(channel, receipt.id, clock, 1)
     log.count_after([channel], clock.last, clock)

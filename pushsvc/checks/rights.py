@@ -46,7 +46,7 @@ def in_scripts() -> list[str]:
 def by_themselves(keys: Keys, wait: bool) -> list[Command]:
     """The commands that the service sends outside scripts, as it sends them. `wait`: it waits for replicas."""
     text, hashed, members, ranked, stream, listed = _own(keys)
-    channel = keys.ear(NOBODY)
+    channel = keys.control(NOBODY)
     commands: list[Command] = [
         ("EXISTS", text), ("GET", text), ("MGET", text), ("GETRANGE", text, 0, -1),
         ("SET", text, "", "EX", 60), ("EXPIRE", text, 60, "GT"),
@@ -79,7 +79,7 @@ def names(keys: Keys) -> list[str]:
 
 def trial(keys: Keys, wait: bool) -> list[Command]:
     """The commands to run whose answers `refused` reads."""
-    own, ours = [*_own(keys), keys.ear(NOBODY)], names(keys)
+    own, ours = [*_own(keys), keys.control(NOBODY)], names(keys)
     return [
         *(("GET", name) for name in ours),
         *(("SREM", name, "") for name in ours),  # changes nothing there, and shows the right to

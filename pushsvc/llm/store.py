@@ -230,7 +230,7 @@ class Records:
 
     def tell(self, worker: str, word: str) -> None:
         """Have a worker hear a word: the name of a generation to look at, or what streams.py says."""
-        self._store.execute_one(("SPUBLISH", self._keys.ear(worker), word))
+        self._store.execute_one(("SPUBLISH", self._keys.control(worker), word))
 
     def silent(self) -> list[str]:
         """The workers that run generations, as far as Redis knows, and give no sign of life."""

@@ -228,7 +228,7 @@ class EventLog:
         ]
 
     def count_after(self, channels: Sequence[str], after: EventId | None, clock: Clock) -> int:
-        """How many events the channels keep after a position (None: from the beginning)."""
+        """The number of events that the channels keep after a position (None: from the beginning)."""
         names = [self._keys.log(channel) for channel in channels]
         start = "-" if after is None else f"({after}"
         return int(self._store.execute_one(_COUNT.call(names, start, clock.cutoff, clock.now)))

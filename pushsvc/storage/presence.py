@@ -148,7 +148,7 @@ class Presence:
         while True:
             names = [keys.connections(user), keys.streams(user)]
             for each in workers:
-                names += (keys.worker(each), keys.giving_way(each), keys.ear(each))
+                names += (keys.worker(each), keys.giving_way(each), keys.control(each))
             unknown = self._store.execute_one(
                 _STAND.call(
                     names, self._max_per_user, began, AT_ONCE, GIVE_WAY, int(BEAT_SECONDS * 10), user,
@@ -183,7 +183,7 @@ class Presence:
             self.give_way()
 
     def total(self, user: str) -> int:
-        """How many connections the user has now. Raises Unavailable."""
+        """The number of connections that the user has now, over all workers. Raises Unavailable."""
         held = self._store.execute_one(("HGETALL", self._keys.connections(user)))
         counts = {worker.decode(): int(n) for worker, n in zip(held[::2], held[1::2], strict=True)}
         counts.pop(self._worker_id, None)

@@ -1,4 +1,4 @@
-"""How much of the log is kept, and for how long."""
+"""Bounds of the log: how much is kept, and for how long."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ TAIL_EXTRA_SECONDS: Final = 30 * 86400
 
 
 class Retention(NamedTuple):
-    """What a channel keeps: at most `keep_events` events, none longer than `keep_seconds`, and for `dedupe_seconds` the
-    idempotency keys that were used."""
+    """A channel keeps at most `keep_events` events, none longer than `keep_seconds`, and the idempotency keys that were
+    used for `dedupe_seconds`."""
 
     keep_events: int
     keep_seconds: int
@@ -25,5 +25,5 @@ class Retention(NamedTuple):
 
     @property
     def tail_seconds(self) -> int:
-        """How long the id of a channel's last event is kept, and a user's position, which is judged by it."""
+        """Seconds for which the id of a channel's last event is kept, and a user's position, which is judged by it."""
         return self.keep_seconds + TAIL_EXTRA_SECONDS

@@ -74,7 +74,7 @@ def test_who_has_given_way_does_not_once_more(start: Start, user: str) -> None:
         [(worker, times)] = stack.redis.hgetall(keys.streams(user)).items()
         name, began = os.fsdecode(worker), os.fsdecode(times).split()[0]
         stack.redis.rpush(keys.giving_way(name), f"{user} {began}")
-        stack.redis.execute_command("SPUBLISH", keys.ear(name), GIVE_WAY)
+        stack.redis.execute_command("SPUBLISH", keys.control(name), GIVE_WAY)
         gave_way(first)
         for _ in range(2):
             opened.enter_context(stack.listen(user))

@@ -60,7 +60,7 @@ def test_the_names_are_those_of_the_prefix(bare: redis.Redis) -> None:
 
 def test_every_kind_of_key_is_tried() -> None:
     mine = {name.removeprefix("pushsvc{0}:").partition(":")[0] for name in rights.names(ALONE)}
-    no_keys = {"all", "hold", "own", "draw", "channel_of", "ear"}
+    no_keys = {"all", "hold", "own", "draw", "channel_of", "control"}
     for name, method in inspect.getmembers(Keys(), inspect.ismethod):
         if not name.startswith("_") and name not in no_keys:
             made = method(*("user:x" for _ in inspect.signature(method).parameters))

@@ -27,12 +27,12 @@ class Apart:
     """Stands in for a pipeline's `run` where a value is large."""
 
     def __init__(self, client: redis.Redis, fence: Fence, keys: Keys) -> None:
-        self._lane = AutoPipeline(client, fence)  # for connections to try on
+        self._trials = AutoPipeline(client, fence)  # for connections to try on
         self._keys = keys
         self._largest = Largest()
         self._turns = threading.BoundedSemaphore(AT_ONCE)
 
-    def run(self, lane: AutoPipeline, commands: Sequence[Command]) -> list[Any]:
+    def run(self, pipeline: AutoPipeline, commands: Sequence[Command]) -> list[Any]:
         """Run commands in order as `AutoPipeline.run` does, in several round trips. After one that failed no more
         are sent: events must not overtake others."""
         groups = [
@@ -43,7 +43,7 @@ class Apart:
         answers, extra = list[Any](), list[Any]()
         for number, (group, large) in enumerate(groups):
             try:
-                found = self._alone(lane, group[0]) if large else lane.run(group)
+                found = self._alone(pipeline, group[0]) if large else pipeline.run(group)
             except TooLong as error:
                 answers.append(error)
                 continue
@@ -55,16 +55,16 @@ class Apart:
                 break
             answers += found[: len(group)]
             extra += found[len(group) :]
-        return answers + _worst(extra, lane.extra)
+        return answers + _worst(extra, pipeline.extra)
 
-    def _alone(self, lane: AutoPipeline, command: Command) -> list[Any]:
+    def _alone(self, pipeline: AutoPipeline, command: Command) -> list[Any]:
         """Run one command. Raises TooLong, or as `AutoPipeline.run` does."""
         size = longest(command)
         self._largest.check(size)
         with self._turn():
             self._largest.check(size)  # one that came before may have found it out
             try:
-                found = lane.once([command])
+                found = pipeline.once([command])
             except NotSent:
                 raise
             except RedisError:
@@ -88,7 +88,7 @@ class Apart:
     def _takes(self, size: int) -> bool | None:
         """Try a value of this size that changes nothing; see `Largest.judge`."""
         try:
-            answer = self._lane.once([("EXISTS", self._keys.worker("x").ljust(size, "x"))])[0]
+            answer = self._trials.once([("EXISTS", self._keys.worker("x").ljust(size, "x"))])[0]
         except NotSent:
             return None
         except RedisError:

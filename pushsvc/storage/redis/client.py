@@ -64,16 +64,16 @@ class RedisClient:
         self.evicts: str | None = None  # what is written may vanish: how that is
         self._wait_replicas = wait_replicas
         apart = Apart(client, self.fence, keys).run
-        self._lane = AutoPipeline(client, self.fence, apart=apart)
+        self._main = AutoPipeline(client, self.fence, apart=apart)
         self._reads = AutoPipeline(client, self.fence)
         # Of its own: nothing else shall wait for replicas. One answer is for all that were asked in a round trip.
         wait = ("WAIT", wait_replicas, WAIT_MS)
-        self._kept = AutoPipeline(client, self.fence, last=wait, apart=apart) if wait_replicas else self._lane
+        self._replicated = AutoPipeline(client, self.fence, last=wait, apart=apart) if wait_replicas else self._main
 
     def execute(self, commands: Sequence[Command]) -> list[Any]:
         """Run commands. Raises Unavailable when Redis does not answer or refuses one (as NotApplied if nothing was
         done), or WrongType, see `refusal`."""
-        return self._run(self._lane, commands)
+        return self._run(self._main, commands)
 
     def read(self, commands: Sequence[Command]) -> list[Any]:
         """Run commands whose answers may be large: no other answer waits behind them. Raises as `execute` does."""
@@ -85,14 +85,14 @@ class RedisClient:
 
     def execute_each(self, commands: Sequence[Command]) -> list[Any]:
         """Run commands like `execute`, but what Redis refused is an exception among the answers."""
-        return self._run(self._lane, commands, refusals=True)
+        return self._run(self._main, commands, refusals=True)
 
     def execute_replicated(self, commands: Sequence[Command]) -> list[Any]:
         """Run commands like `execute_each`, and wait for replicas. Raises Unconfirmed if too few of them have what was
         written, or say so: another master may lack it."""
         if not self._wait_replicas:
             return self.execute_each(commands)
-        *answers, replicas = self._run(self._kept, commands, refusals=True)
+        *answers, replicas = self._run(self._replicated, commands, refusals=True)
         if isinstance(replicas, NoPermissionError):
             raise Unconfirmed("Redis does not let the service WAIT for replicas; an operator must look.", retry_after=5)
         if isinstance(replicas, Exception):
@@ -108,14 +108,14 @@ class RedisClient:
 
     def send(self, command: Command) -> None:
         """Run a command that nobody waits for. It is done before whatever is asked from now on."""
-        self._lane.send([command])
+        self._main.send([command])
 
-    def _run(self, lane: AutoPipeline, commands: Sequence[Command], *, refusals: bool = False) -> list[Any]:
+    def _run(self, pipeline: AutoPipeline, commands: Sequence[Command], *, refusals: bool = False) -> list[Any]:
         try:
-            answers = lane.run(commands)
+            answers = pipeline.run(commands)
             missing = [i for i, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
             if missing:
-                taught = self._taught(lane, [commands[i] for i in missing])
+                taught = self._taught(pipeline, [commands[i] for i in missing])
                 again = [*missing, *range(len(commands), len(answers))]
                 for i, answer in zip(again, taught, strict=True):
                     answers[i] = answer
@@ -133,19 +133,19 @@ class RedisClient:
         """Word what Redis said for clients; the operator finds Redis's own words in the log."""
         return refusal(error, lost=self.lost)
 
-    def _taught(self, lane: AutoPipeline, commands: Sequence[Command]) -> list[Any]:
+    def _taught(self, pipeline: AutoPipeline, commands: Sequence[Command]) -> list[Any]:
         """Load the scripts and run the commands again. A fresh or restarted Redis knew no script, so it has run none
         of them."""
         try:
             self.load_scripts()
-            return lane.run(commands)
+            return pipeline.run(commands)
         except NotSent as error:
-            return [error] * (len(commands) + lane.extra)
+            return [error] * (len(commands) + pipeline.extra)
 
     def load_scripts(self) -> None:
         """Load all scripts. Raises NotSent: nothing has happened."""
         try:
-            answers = self._lane.run([("SCRIPT", "LOAD", script.source) for script in Script.all])
+            answers = self._main.run([("SCRIPT", "LOAD", script.source) for script in Script.all])
         except RedisError as error:
             raise NotSent(str(error)) from error
         for answer in answers:

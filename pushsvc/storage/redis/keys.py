@@ -133,8 +133,8 @@ class Keys:
         """String with a short expiry: this worker lives."""
         return f"{self._prefix}worker:{worker_id}"
 
-    def ear(self, worker_id: str) -> str:
-        """Pub/sub channel on which a worker hears itself, and what other workers have to tell it."""
+    def control(self, worker_id: str) -> str:
+        """Pub/sub channel on which a worker hears its own canary, and the messages of other workers."""
         return f"{self._prefix}ear:{worker_id}"
 
     def generation(self, generation_id: str) -> str:

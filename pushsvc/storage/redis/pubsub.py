@@ -52,7 +52,7 @@ class PubSub:
         self._store = store
         self._ear = ear
         self._keys = store.keys
-        self._own = self._keys.ear(worker_id)
+        self._own = self._keys.control(worker_id)
         self._wanted: set[str] = set()
         self._queue: list[tuple[str, str]] = []  # (SSUBSCRIBE or SUNSUBSCRIBE, key) yet to be sent
         self._unanswered: Counter[str] = Counter()  # SSUBSCRIBEs sent or queued and not confirmed, by key
