@@ -50,7 +50,7 @@ class Checkup:
                 for look in (self._read, self._confirm):
                     try:
                         look()
-                    except Unavailable:  # what is in between may have closed it just now
+                    except Unavailable:  # a proxy in between may have closed the connection just now
                         look()
                 self.lacking = None
             except NoRights:

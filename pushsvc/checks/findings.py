@@ -46,7 +46,7 @@ def _policy(policy: str | None) -> Iterator[Finding]:
             "eviction-unknown",
             "Redis does not say what it does when its memory is full; its maxmemory-policy should be noeviction.",
         )
-    elif _EVICTING.match(policy):  # volatile, too: all that is ours expires some day
+    elif _EVICTING.match(policy):  # also volatile-…: every key of the service expires some day
         yield Finding(
             "evicts",
             f"Redis evicts events when its memory is full (maxmemory-policy {policy}); it should be noeviction.",

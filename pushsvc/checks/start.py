@@ -161,7 +161,7 @@ def _connect(connection: Any) -> None:
     except ResponseError as error:
         if "select" not in str(error).lower() or not connection.db:
             raise
-        connection.db = 0  # a sentinel, or a node of a cluster, which have no other, is to be named as that
+        connection.db = 0  # sentinels and a cluster's nodes have no other database, and shall be named as such
         connection.connect()
 
 

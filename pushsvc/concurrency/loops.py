@@ -17,9 +17,9 @@ logger = logging.getLogger(__name__)
 FIRST_PAUSE: Final = 0.1  # seconds before the first restart, doubled up to
 LONGEST_PAUSE: Final = 2.0
 SAME_SECONDS: Final = 1.0  # between two lines that say the same
-REMIND_SECONDS: Final = 60.0  # as long, of a loop that goes on failing once its pause has grown
-MOST_TOLD: Final = 1000  # lines that are remembered
-TURN_SECONDS: Final = 0.01  # work that has more to do lets others have their turn after so long
+REMIND_SECONDS: Final = 60.0  # the same for a loop whose pause has grown to the longest
+MOST_TOLD: Final = 1000  # log lines that are remembered
+TURN_SECONDS: Final = 0.01  # how long work may run before it lets others run
 
 
 class Loop:
@@ -34,7 +34,7 @@ class Loop:
         traceback."""
         self.name = name
         self.healthy = False
-        self.refused: NoRights | None = None  # what it failed for last, if it was that
+        self.refused: NoRights | None = None  # the last failure, if it was a missing right
         self._body = body
         self._expected = expected
         self._backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE)

@@ -61,7 +61,7 @@ class EpollPoll:
     def remove(self, fd: int) -> None:
         """See `Poll.remove`."""
         if self._epoll is not None:
-            with contextlib.suppress(OSError):  # it is out already, or was never in
+            with contextlib.suppress(OSError):  # it was removed already, or never added
                 self._epoll.unregister(fd)
 
     def _look(self) -> None:

@@ -21,7 +21,7 @@ _BYTES_LINE_END: Final = re.compile(_LINE_END.pattern.encode())
 # A comment line alone: some clients (httpx-sse, OpenAI's) take every blank line for an event, once they know an id.
 HEARTBEAT: Final = b":\n"
 HEARTBEAT_EVENT: Final = b"event: heartbeat\ndata:\n\n"  # for pages, which see no comments
-ERROR: Final = b'data: {"error":'  # so the event begins that says why an answer ends too early
+ERROR: Final = b'data: {"error":'  # begins the event that says why an answer ends too early
 DONE: Final = b"data: [DONE]\n\n"  # the last event of an answer, as OpenAI's API has it
 
 
@@ -119,7 +119,7 @@ class Reader:
         """The data of the events that are complete with this piece. Raises TooLong."""
         if piece.startswith(b"data: ") and piece.find(b"\n") == len(piece) - 2 and self._plain(piece):
             return [piece[6:-2]]  # mostly it is one event, and all of it
-        if self._after_cr:  # which was taken for a line end; this LF belongs to it
+        if self._after_cr:  # the CR before was taken for a line end; this LF belongs to it
             piece, self._after_cr = piece.removeprefix(b"\n"), not piece
         if b"\r" in piece:
             self._after_cr = piece.endswith(b"\r")

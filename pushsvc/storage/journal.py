@@ -84,7 +84,7 @@ class Journal:
     def others(self) -> list[bytes]:
         """The contents of all files of other processes, whether these run or have ended."""
         for _ in range(MOST_READS):
-            with suppress(FileNotFoundError):  # its heir was quicker, and may have been read before it had that
+            with suppress(FileNotFoundError):  # inherited meanwhile, maybe by one whose file was read before
                 return [_content(path) for path in self._others()]
         return []
 

@@ -92,7 +92,7 @@ class EventLog:
     def append(self, events: Sequence[Event]) -> list[Receipt | PushError]:
         """Store and announce, in order, in one round trip; each event by itself is all or nothing. While Redis is away
         this waits a little, and tries again what that cannot double."""
-        if self._store.evicts:  # nothing is acknowledged that may vanish without a word
+        if self._store.evicts:  # an event that may vanish silently is not acknowledged
             return [Unavailable(self._store.evicts, retry_after=EVICTS_SECONDS)] * len(events)
         receipts: list[Receipt | PushError] = [_NOT_YET] * len(events)
         retries = Retries(PATIENCE_SECONDS)
@@ -109,7 +109,7 @@ class EventLog:
             answers = self._store.execute_replicated([self._append_command(event) for event in events])
         except NotApplied as error:
             return [error] * len(events)
-        except Unavailable as error:  # nobody knows; but a key says whether it was done already
+        except Unavailable as error:  # unknown whether it was done; but a repeated key does nothing
             again = NotApplied(error.detail, retry_after=error.retry_after)
             return [error if event.key is None else again for event in events]
         receipts = [self._receipt(event, answer) for event, answer in zip(events, answers, strict=True)]

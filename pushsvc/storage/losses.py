@@ -72,13 +72,13 @@ class Losses:
     def _is_lost(self, newest: EventId, epoch: bytes, clock: Clock) -> bool:
         """Whether the data lacks an event that was heard or acknowledged in this epoch."""
         boundary = clock.epochs.end_of(epoch)
-        if boundary is not None and newest > boundary[1]:  # it is of a master that had been replaced
+        if boundary is not None and newest > boundary[1]:  # the id was drawn by a master that had been replaced
             self.unclear = True
         else:
             if clock.restart(newest) is None:
                 return False
             boundary = clock.epochs.unowned_range(newest)
-            if boundary is None and epoch == clock.epochs.current:  # it is over, and will be known to be
+            if boundary is None and epoch == clock.epochs.current:  # the epoch is over, and Redis will record that
                 if newest <= self._missed:
                     return False
                 self._missed, self.unclear = newest, True
@@ -88,7 +88,7 @@ class Losses:
         if boundary in self._told_of or (
             boundary is not None and boundary[0] != BEGINNING and EpochHistory(clock.epochs.raw).knows_loss_at(boundary)
         ):
-            return False  # what Redis says is told as that
+            return False  # a recorded loss is told to each reader by its cursor
         logger.error("redis has lost events: it has stood at %s, and now stands at %s", newest, clock.last)
         self._tell(boundary or (BEGINNING, clock.birth))
         return True
@@ -99,7 +99,7 @@ class Losses:
         if not self._log.all_lost:
             return False
         if boundary in self._told_of:
-            self._note(boundary)  # it may have been, before that was heard of again
+            self._note(boundary)  # all_lost was set anew after the record
             return False
         self._tell(boundary)
         return True

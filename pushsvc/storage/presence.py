@@ -79,7 +79,7 @@ class Presence:
         self._here: Counter[str] = Counter()
         self._changed: set[str] = set()
         self._written = self._all_written = 0.0  # monotonic times
-        self.refused: Unwritable | None = None  # why Redis writes nothing just now
+        self.refused: Unwritable | None = None  # why Redis takes no writes just now
         self.loop = Loop("presence", self._beat, expected=(Unavailable,))
 
     def count_in(self, connection: Counted) -> bool:
@@ -97,7 +97,7 @@ class Presence:
         except BaseException:
             self.count_out(connection)
             raise
-        self._changed.add(user)  # of two that enter at once, the one that Redis heard last may have the lower count
+        self._changed.add(user)  # of two scripts at once, the one that Redis ran last may have brought the lower count
         if state == _FULL:
             self.count_out(connection)
             raise TooManyConnections(
@@ -168,7 +168,7 @@ class Presence:
                     # At once, though its greenlet has yet to end: those who are counted in now must not count it.
                     self.count_out(stream)
                     self._oust(user, stream.began)
-            # A beat may have written it anew meanwhile, and it would give way once more, instead of one that is there.
+            # A beat may have written a time anew meanwhile; an ended stream would then give way in place of a real one.
             for command in self._count(user):
                 self._store.send(command)
 
@@ -202,7 +202,7 @@ class Presence:
     def _beat(self, loop: Loop) -> None:
         while True:
             now = time.monotonic()
-            # Who was silent for so long was dead for others, and they have dropped its counts.
+            # For other workers, one that was silent for so long is dead: they have dropped its counts.
             if now - self._written > LEASE_SECONDS or now - self._all_written > EVERYTHING_SECONDS:
                 self._changed.update(self._here)
                 self._all_written = now

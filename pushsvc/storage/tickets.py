@@ -153,7 +153,7 @@ class Tickets:
         cookie = evidence.cookies.get(self._cookie_name(user), "")
         has_cookie = self._is_of(user, cookie)
         has_proof = brought is not None and proven == digest.encode()
-        # Of another ticket of this user's, the cookie does not say that the answer to this one has arrived.
+        # A cookie from another ticket of this user does not prove that the answer to this one has arrived.
         arrived = bool(evidence.last_event_id) or (has_cookie and _digest(cookie).encode() == its_cookie)
         if fresh is not None:
             kind = Kind.FIRST
@@ -204,7 +204,7 @@ class Tickets:
         names = [keys.ticket(digest), keys.spent_ticket(digest), keys.ticket_use(digest), keys.ticket_proof(digest)]
         proven = "" if use.proof is None else _digest(use.proof)
         earlier: bytes | list[bytes] | None = [b""]
-        while isinstance(earlier, list):  # the ticket's proof is another than was thought
+        while isinstance(earlier, list):  # the ticket has another proof than this one
             before = earlier[0].decode()
             earlier = self._store.execute_one(
                 _SPEND.call(

@@ -20,7 +20,7 @@ from pushsvc.storage.redis.pipeline import AutoPipeline, NotSent
 from pushsvc.storage.redis.scripts import Command
 
 AT_ONCE: Final = 4  # such connections: an account may have few
-TURN_SECONDS: Final = 3.0  # as long may one wait for others that are large
+TURN_SECONDS: Final = 3.0  # how long a large command may wait for others
 
 
 class Apart:

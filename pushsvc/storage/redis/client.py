@@ -23,7 +23,7 @@ from pushsvc.storage.redis.topology import cluster, connecting, sentinels
 from pushsvc.storage.redis.topology.nodes import Nodes
 
 WAIT_MS: Final = 1000  # how long replicas may take to confirm
-ASK_SECONDS: Final = 0.5  # as long may a sentinel, or a node of a cluster, take to say where the master is
+ASK_SECONDS: Final = 0.5  # how long a sentinel, or a node of a cluster, may take to name the master
 
 
 def connect(
@@ -60,13 +60,13 @@ class RedisClient:
         `wait_replicas`: how many replicas must have what `execute_replicated` writes."""
         self.keys = keys
         self.fence = fence or Fence(keys)
-        self.lost = False  # to everybody: the cluster's node that has it is down
-        self.evicts: str | None = None  # what is written may vanish: how that is
+        self.lost = False  # the cluster's node that has this partition is down, for everybody
+        self.evicts: str | None = None  # why written data may vanish (eviction); None: it does not
         self._wait_replicas = wait_replicas
         apart = Apart(client, self.fence, keys).run
         self._main = AutoPipeline(client, self.fence, apart=apart)
         self._reads = AutoPipeline(client, self.fence)
-        # Of its own: nothing else shall wait for replicas. One answer is for all that were asked in a round trip.
+        # A pipeline of its own: nothing else shall wait for replicas. One answer counts for its whole round trip.
         wait = ("WAIT", wait_replicas, WAIT_MS)
         self._replicated = AutoPipeline(client, self.fence, last=wait, apart=apart) if wait_replicas else self._main
 

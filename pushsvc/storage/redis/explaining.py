@@ -14,7 +14,7 @@ _OF_TLS: Final = (
         "does it want a certificate of its clients (ssl_certfile)?",
     ),
     ("self-signed|unable to get (local )?issuer", "is its CA a private one (ssl_ca_certs)?"),
-    # What Python asks for since 3.13, and older CAs did not write.
+    # Python asks for these since 3.13; older CAs lack them.
     ("Missing Authority Key|Missing Subject Key|not marked critical|key usage", "see ssl_exclude_verify_flags"),
     ("wrong version number|record layer|timed out|Timeout connecting", "does it speak TLS there?"),
 )

@@ -99,7 +99,7 @@ class Fence:
         if epochs.current != self.epochs.current:  # nobody is served in it before it is known what it lacks
             newest = self.acknowledged.of_machine()
             self._lost |= epochs.losses_of(newest)
-            if epochs.birth != self.epochs.birth:  # else that is known, and a file of before may be left all the same
+            if epochs.birth != self.epochs.birth:  # else it was told; an old file may be left all the same
                 self.all_lost = self.all_lost or any(event_id < epochs.birth for event_id in newest.values())
         self._lost = {boundary for boundary in self._lost if not epochs.knows_loss_at(boundary)}
         self.epochs = EpochHistory(epochs.raw, self._lost) if self._lost else epochs

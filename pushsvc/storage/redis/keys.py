@@ -16,7 +16,7 @@ from typing import Final
 from pushsvc.config import DEFAULT_PREFIX
 from pushsvc.events.proof import without_proof
 
-SLOTS: Final = 16384  # of a cluster; each node owns some
+SLOTS: Final = 16384  # slots of a cluster; each node owns some
 COUNTED: Final = "0"  # hash tag of the one key that is not of a partition, but of the whole data
 
 
@@ -50,7 +50,7 @@ class Keys:
         self.tag = _tag(number, partitions)
         self._prefix = f"{prefix}{{{self.tag}}}:"
         self.count = f"{prefix}{{{COUNTED}}}:partitions"  # string: how many partitions the data of a cluster has
-        self.own_count = f"{self._prefix}partitions"  # string: the same, for when that one cannot be asked for
+        self.own_count = f"{self._prefix}partitions"  # string: the same, where the node with that key is down
         self._log = f"{self._prefix}log:"
         self.clock = f"{self._prefix}clock"  # stream of one entry; its last id is the last id drawn
         self.epoch = f"{self._prefix}epoch"  # string; the clock's first id, and what followed on it: see epochs.py

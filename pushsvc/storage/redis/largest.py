@@ -11,9 +11,9 @@ from redis.exceptions import ResponseError
 
 from pushsvc.storage.redis.scripts import Command
 
-LARGE: Final = 2**19  # bytes; what is no larger every Redis takes
-STEP: Final = 2**12  # bytes; so exactly the limit is found
-KNOWN_SECONDS: Final = 60.0  # as long what was found is believed
+LARGE: Final = 2**19  # bytes; every Redis takes values up to this
+STEP: Final = 2**12  # bytes; how exactly the limit is found
+KNOWN_SECONDS: Final = 60.0  # how long a bound that was found is believed
 
 Ask = Callable[[int], bool | None]
 

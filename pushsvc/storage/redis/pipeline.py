@@ -61,7 +61,7 @@ class AutoPipeline:
         self._apart = apart
         self._pool = client.connection_pool
         self._fence = fence
-        self._epoch = b""  # of the data, when the connection was made
+        self._epoch = b""  # the data's epoch when the connection was made
         self._last = [] if last is None else [hiredis.pack_command(last)]
         self._queue: deque[_Request] = deque()
         self._wake = gevent.event.Event()
@@ -80,7 +80,7 @@ class AutoPipeline:
         RedisError, if it is not known what was done."""
         pieces = [hiredis.pack_command(command) for command in commands]
         packed = b"".join(pieces)
-        # In the order of what it costs to find out.
+        # The cheapest test first.
         large = len(packed) > LARGE and max(map(len, pieces)) > LARGE and max(map(longest, commands)) > LARGE
         if large and self._apart is not None:
             return self._apart(self, commands)
@@ -143,7 +143,7 @@ class AutoPipeline:
             answers = self._exchange([request.packed for request in batch], count)
         except BaseException as error:
             self._drop()
-            if isinstance(error, NotSent):  # nor will what waits be; each would wait for its own failure
+            if isinstance(error, NotSent):  # nor could the queue be sent; each would wait for a failure of its own
                 batch += self._queue
                 self._queue.clear()
             for request in batch:

@@ -44,7 +44,7 @@ MOST_SAID: Final = 1000  # different lines that are remembered
 
 LOST: Final = "The part of Redis's cluster that has this user is down; try again."
 _NOTHING_DONE: Final = (NotSent, NoScriptError, BusyLoadingError, *ELSEWHERE)
-# What Redis says before it runs anything, or of the account that it is asked by. Its first word decides.
+# Refusals before anything runs, or of the account. The first word decides.
 _REFUSALS: Final[dict[str, Callable[[], PushError]]] = {
     "WRONGTYPE": lambda: WrongType("What Redis keeps for this is not what it should be; an operator must remove it."),
     "OOM": lambda: OutOfSpace("Redis has no memory left; try again later.", retry_after=5),
@@ -59,7 +59,7 @@ _REFUSALS: Final[dict[str, Callable[[], PushError]]] = {
     "NOAUTH": lambda: NotApplied("Redis refuses the service; an operator must look at its account.", retry_after=5),
     "NOPERM": lambda: NoRights("Redis refuses the service; an operator must look at its rights.", retry_after=5),
 }
-# Those that have no word of their own, or that a script passes on without it.
+# Refusals without a first word of their own, or that a script passes on without it.
 _BY_TEXT: Final[dict[str, Callable[[], PushError]]] = {
     "cluster is down and": lambda: ReadsOnly(
         "Redis's cluster lacks a part, and takes no writes until that is back; try again.", retry_after=1

@@ -25,7 +25,7 @@ ANSWER_SECONDS: Final = 2.0  # a Redis that is silent for longer counts as gone
 _TLS: Final = (
     "ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname", "ssl_ciphers",
 )  # fmt: skip
-# Of Redis and redis-py, to an account.
+# How Redis and redis-py refuse an account.
 _OWN_WORDS: Final = ("invalid username-password pair", "Authentication required", "AUTH <password> called without")
 
 
@@ -154,7 +154,7 @@ def network(url: RedisUrl) -> dict[str, Any]:
     given = url.options
     options: dict[str, Any] = {name: given[name] for name in ("socket_keepalive", *_TLS) if name in given}
     options["driver_info"] = None  # no CLIENT SETINFO: two round trips, which few accounts may make and servers note
-    if "ssl_certfile" in given:  # without a word for it OpenSSL would ask on the terminal for that of an encrypted key
+    if "ssl_certfile" in given:  # else OpenSSL would ask on the terminal for the password of an encrypted key
         options["ssl_password"] = given.get("ssl_password", "")
     if "ssl_min_version" in given:
         options["ssl_min_version"] = ssl.TLSVersion[given["ssl_min_version"]]

@@ -17,7 +17,7 @@ from pushsvc.storage.redis.topology.sentinels import Sentinels
 logger = logging.getLogger(__name__)
 
 ASK_SECONDS: Final = 0.5  # between two questions, if nothing is announced
-FIND_SECONDS: Final = 5.0  # how often they are asked of each other
+FIND_SECONDS: Final = 5.0  # between two questions to a sentinel about the others
 _PROMOTES: Final = b"+failover-state-send-slaveof-noone"  # what comes a moment before another master is made
 _NEWS: Final = (_PROMOTES, b"+promoted-slave", b"+switch-master")
 
@@ -28,7 +28,7 @@ class Failover:
     def __init__(self, sentinels: Sentinels) -> None:
         self._sentinels = sentinels
         self._naming: set[redis.Redis] = set()  # those that name a master
-        self._unnamed = False  # there were some, and now there is none
+        self._unnamed = False  # some named a master before, and now none does
         self.loops = (Loop("sentinels", self._find, expected=()), *map(self._loop, sentinels.clients))
 
     def _loop(self, client: redis.Redis) -> Loop:

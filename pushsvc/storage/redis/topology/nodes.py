@@ -66,7 +66,7 @@ class Nodes:
             owner = View(address, self._learn(ranges, address), {}).owner(slot)
             if owner is not None and owner.address != address:
                 return owner.address
-            # By itself: it may have been away, and not know yet who has it since.
+            # The node speaks of itself: it may have been away, and not know the new owner yet.
             claimed = claimed if owner is None else owner.address
         if claimed is None:
             raise failure

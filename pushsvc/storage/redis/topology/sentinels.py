@@ -25,7 +25,7 @@ from pushsvc.storage.redis.topology.no_master import no_master
 
 logger = logging.getLogger(__name__)
 
-FORGET_SECONDS: Final = 10.0  # a master that no sentinel has named for so long is believed in no more
+FORGET_SECONDS: Final = 10.0  # seconds; a master that no sentinel has named for so long is dropped
 # How long is waited for the new master's name, once its promotion was announced. A sentinel learns of it within a
 # second, and a publisher waits three.
 HOLD_SECONDS: Final = 2.0
@@ -50,8 +50,8 @@ class Sentinels:
         self.service = service
         self._tls = tls
         self.clients = tuple(clients)
-        self._order = list(clients)  # who answered last is asked first
-        self._said: WeakKeyDictionary[redis.Redis, Said] = WeakKeyDictionary()  # by each of them, last
+        self._order = list(clients)  # the one that answered last comes first
+        self._said: WeakKeyDictionary[redis.Redis, Said] = WeakKeyDictionary()  # the last answer of each
         self._known: Said | None = None
         self._named = 0.0  # monotonic time at which a sentinel named this master last
         self._connections: WeakSet[_ToMaster] = WeakSet()
