@@ -28,7 +28,6 @@ _ADVANCE: Final = Script("advance")
 PATIENCE_SECONDS: Final = 3.0  # how long a publish waits for a Redis that restarts, or moves
 EVICTS_SECONDS: Final = 5  # when to come back to a Redis that an operator has to set right
 EPOCH_BYTES: Final = 42  # the longest id, and a mark
-_NOT_YET: Final = NotApplied("", retry_after=1)
 
 
 class Receipt(NamedTuple):
@@ -94,14 +93,15 @@ class EventLog:
         this waits a little, and tries again what that cannot double."""
         if self._store.evicts:  # an event that may vanish silently is not acknowledged
             return [Unavailable(self._store.evicts, retry_after=EVICTS_SECONDS)] * len(events)
-        receipts: list[Receipt | PushError] = [_NOT_YET] * len(events)
+        receipts: dict[int, Receipt | PushError] = {}
+        pending = list(range(len(events)))
         retries = Retries(PATIENCE_SECONDS)
-        while True:
-            waiting = [number for number, receipt in enumerate(receipts) if isinstance(receipt, NotApplied)]
-            for number, receipt in zip(waiting, self._append_now([events[n] for n in waiting]), strict=True):
-                receipts[number] = receipt
-            if not any(isinstance(receipt, NotApplied) for receipt in receipts) or not retries.wait():
-                return receipts
+        while pending:
+            receipts.update(zip(pending, self._append_now([events[number] for number in pending]), strict=True))
+            pending = [number for number in pending if isinstance(receipts[number], NotApplied)]
+            if pending and not retries.wait():
+                break
+        return [receipts[number] for number in range(len(events))]
 
     def _append_now(self, events: Sequence[Event]) -> list[Receipt | PushError]:
         """Append once. NotApplied stands for each event that it is harmless to try again."""
