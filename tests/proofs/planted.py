@@ -30,7 +30,7 @@ MUTANTS: Final = [
     Mutant(
         "takes < for <= at the seam", "events/encoded.py",
         "for event in self.events if event.id > cursor]", "for event in self.events if event.id >= cursor]",
-        "unit/test_delivery.py::test_what_is_announced_during_a_replay_is_sent_once_after_it",
+        "unit/test_subscriber.py::test_what_is_announced_during_a_replay_is_sent_once_after_it",
     ),
     Mutant(
         "does not say the cursor of a stream that opens", "web/streams.py",
@@ -55,12 +55,12 @@ MUTANTS: Final = [
     Mutant(
         "loses what the kernel had no room for", "delivery/transports/detached.py",
         "            self.keep(wire[sent:])", "            pass",
-        "unit/test_delivery.py::test_what_the_kernel_has_no_room_for_follows",
+        "unit/test_detached.py::test_what_the_kernel_has_no_room_for_follows",
     ),
     Mutant(
         "loses it for one of a crowd", "delivery/subscribers.py",
         "        subscriber.outlet.keep(rest)", "        pass",
-        "unit/test_delivery.py::test_what_the_kernel_has_no_room_for_follows",
+        "unit/test_detached.py::test_what_the_kernel_has_no_room_for_follows",
     ),
     Mutant(
         "trusts a new subscription as if the old one had never ended", "delivery/hub.py",
@@ -76,7 +76,7 @@ MUTANTS: Final = [
     Mutant(
         "drops what is too much to hold", "delivery/subscriber.py",
         "            catching.restart()\n\n    def fall_behind", "            pass\n\n    def fall_behind",
-        "unit/test_delivery.py::test_more_than_may_be_held_is_read_instead",
+        "unit/test_subscriber.py::test_more_than_may_be_held_is_read_instead",
     ),
     Mutant(
         "says that it is ready whatever its Redis does", "service.py",
