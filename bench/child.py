@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import random
 import signal
@@ -15,6 +14,8 @@ from pathlib import Path
 from typing import Final
 
 import httpx
+
+from pushsvc.stack.process import dies_with_parent
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 READY_SECONDS: Final = 30.0
@@ -52,7 +53,7 @@ class Child:
             stdout=subprocess.PIPE if piped else self._output,
             stderr=self._output,
             start_new_session=True,
-            preexec_fn=_dies_with_us(ending),
+            preexec_fn=dies_with_parent(ending),
             text=True,
         )
 
@@ -92,13 +93,6 @@ class Child:
 def _clean_environment() -> dict[str, str]:
     """Without settings of the service from outside."""
     return {name: value for name, value in os.environ.items() if not name.startswith("PUSHSVC_")}
-
-
-def _dies_with_us(number: signal.Signals) -> Callable[[], None]:
-    def prepare() -> None:
-        ctypes.CDLL(None).prctl(1, int(number))  # PR_SET_PDEATHSIG
-
-    return prepare
 
 
 def free_port() -> int:

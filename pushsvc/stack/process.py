@@ -47,7 +47,7 @@ class ManagedProcess:
             env=dict(self.environ),
             pass_fds=(self.lock,),
             start_new_session=True,  # Ctrl-C is for us to pass on, and the group can be ended as one
-            preexec_fn=_dies_with_parent(self.at_once),
+            preexec_fn=dies_with_parent(self.at_once),
         )
 
     def mend(self) -> None:
@@ -98,8 +98,9 @@ class ManagedProcess:
             pass
 
 
-def _dies_with_parent(number: signal.Signals) -> Callable[[], None]:
-    """For a child, between fork and exec: be sent `number` when the parent dies, even by SIGKILL (Linux only)."""
+def dies_with_parent(number: signal.Signals) -> Callable[[], None]:
+    """Make a `preexec_fn` for `subprocess`: the child is sent `number` when the process that called this dies, even by
+    SIGKILL (prctl(2), Linux only)."""
     libc = ctypes.CDLL(None, use_errno=True)
     parent = os.getpid()
 

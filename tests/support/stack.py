@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import random
 import re
@@ -24,6 +23,7 @@ import redis
 
 from pushsvc import auth
 from pushsvc.config import DEFAULT_PREFIX
+from pushsvc.stack.process import dies_with_parent
 from pushsvc.storage.redis.keys import Keys
 from tests.support.eventsource import DEADLINE, EventSource, until
 
@@ -59,7 +59,7 @@ def command(*words: str, **settings: object) -> tuple[list[str], dict[str, str]]
 
 
 class Stack:
-    """`python -m pushsvc up`. Its parts die with it, and it dies with the tests (prctl, see supervisor.py)."""
+    """`python -m pushsvc up`. Its parts die with it, and it dies with the tests (see pushsvc/stack/process.py)."""
 
     def __init__(self, data_dir: Path, **settings: object) -> None:
         """Settings of the service, and `worker`: another of gunicorn's classes instead of ours; `gunicorn`: its
@@ -241,10 +241,12 @@ def alive(pid: int) -> bool:
 def dies_with_the_tests(number: signal.Signals, files: object = 0) -> Callable[[], None]:
     """For a child, before exec: no test leaves a process behind, also when the tests are killed."""
 
+    dies = dies_with_parent(number)
+
     def prepare() -> None:
         if isinstance(files, int) and files:
             resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
-        ctypes.CDLL(None).prctl(1, int(number))  # PR_SET_PDEATHSIG
+        dies()
 
     return prepare
 
