@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import json
 import threading
 import time
 from typing import Any
@@ -15,18 +13,7 @@ import pytest
 from tests.conftest import Start
 from tests.support.eventsource import EventSource, until
 from tests.support.stack import SECRET, Stack
-
-LEEWAY = 30  # seconds; the default
-
-
-def bearer(token: str) -> dict[str, str]:
-    return {"Authorization": f"Bearer {token}"}
-
-
-def unsigned(claims: dict[str, Any]) -> str:
-    parts = [json.dumps(part).encode() for part in ({"alg": "none", "typ": "JWT"}, claims)]
-    return ".".join(base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in parts) + "."
-
+from tests.support.tokens import LEEWAY, bearer, new_ticket, unsigned
 
 BAD_HEADERS = {
     "none at all": {},
@@ -104,12 +91,6 @@ def test_the_connection_ends_with_its_token(stack: Stack, base: str, user: str) 
         source.wait(lambda source: source.closed, "the end of the stream")
         assert source.statuses == [200]
     assert stack.get("/unread", bearer(stack.token(user, ttl=-LEEWAY - 1))).status_code == 401
-
-
-def new_ticket(stack: Stack, headers: dict[str, str], **body: Any) -> Any:
-    answer = stack.post("/tickets", body, headers)
-    assert answer.status_code == 200, answer.text
-    return answer.json()
 
 
 def test_a_ticket_works_once_and_its_cookie_goes_on(stack: Stack, base: str, user: str) -> None:

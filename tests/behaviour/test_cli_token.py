@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from pushsvc import auth
 from pushsvc.cli import cli
-from tests.behaviour.test_cli import printed, refusal, run
+from tests.support.cli import printed, refusal, run
 from tests.support.eventsource import EventSource
 from tests.support.stack import ROOT, SECRET, Stack
 

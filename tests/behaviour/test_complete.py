@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.behaviour.test_completions import ask, data, reset
-from tests.behaviour.test_lenient import DONE, STOP, kept, said
+from tests.support.chunks import DONE, STOP, kept, said
+from tests.support.completions import ask, data, reset
 from tests.support.model import HEAD, Conversation, Model, event
 from tests.support.stack import Stack
 

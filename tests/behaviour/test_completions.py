@@ -12,41 +12,15 @@ import openai
 import pytest
 
 from tests.conftest import Start
+from tests.support.completions import ASK, PATH, ask, data, reset, sdk, text
 from tests.support.eventsource import until
 from tests.support.model import HEAD, Conversation, Model, event, plain, silent
 from tests.support.stack import Stack, connections
-
-ASK: dict[str, Any] = {"model": "fake", "messages": [{"role": "user", "content": "hi"}]}
-PATH = "/v1/chat/completions"
 
 
 @pytest.fixture
 def client(answering: Stack, user: str) -> openai.OpenAI:
     return sdk(answering, user)
-
-
-def sdk(stack: Stack, user: str) -> openai.OpenAI:
-    return openai.OpenAI(base_url=f"{stack.url}/v1", api_key=stack.token(user), max_retries=0)
-
-
-def ask(stack: Stack, user: str, **members: Any) -> httpx.Response:
-    return stack.post(PATH, ASK | members, stack.bearer(user))
-
-
-def data(body: str) -> list[Any]:
-    """Of each event; the mark of the end as it is."""
-    found = [line.removeprefix("data: ") for line in body.split("\n") if line.startswith("data: ")]
-    return [each if each == "[DONE]" else json.loads(each) for each in found]
-
-
-def text(events: list[Any]) -> str:
-    return "".join(
-        (choice.get("delta") or {}).get("content") or ""
-        for value in events
-        if value != "[DONE]"
-        for choice in value.get("choices") or ()
-        if not choice.get("index")
-    )
 
 
 # The official client
@@ -230,11 +204,6 @@ def test_the_client_raises_what_the_model_refused(client: openai.OpenAI, model: 
     model.script = lambda conversation: conversation.answer("429 Too Many", b'{"error": {"message": "slow down"}}')
     with pytest.raises(openai.RateLimitError, match="slow down"):
         client.chat.completions.create(**ASK, stream=True)
-
-
-def reset(conversation: Conversation) -> None:
-    conversation.sock.setsockopt(1, 13, b"\x01\0\0\0\0\0\0\0")  # SO_LINGER of no time: the close resets
-    conversation.sock.close()
 
 
 DEEP = b'{"a":' * 500 + b"1" + b"}" * 500

@@ -10,10 +10,10 @@ import jwt
 import pytest
 from jwt.utils import base64url_encode
 
-from tests.behaviour.test_auth import LEEWAY, bearer, new_ticket, unsigned
 from tests.conftest import Start
 from tests.support.eventsource import EventSource
 from tests.support.stack import SECRET, Stack
+from tests.support.tokens import LEEWAY, bearer, new_ticket, unsigned
 
 NOT_FOR_US = ["Basic YTpi", "", "Bearer", "Bearer nonsense", "Negotiate abc==", "Token x", "nonsense", "Bearer a b c"]
 HUGE = "9" * 400

@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.behaviour.test_generations import begin, cancel, finished, listen, said, words
 from tests.conftest import Start
+from tests.support.answers import begin, cancel, finished, listen, said, words
 from tests.support.eventsource import EventSource, Message, until
 from tests.support.model import Model
 from tests.support.stack import Stack

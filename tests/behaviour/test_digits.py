@@ -11,7 +11,7 @@ import pytest
 from pushsvc.errors import Invalid
 from pushsvc.events import exact_json, sse
 from pushsvc.llm import openai, request
-from tests.behaviour.test_completions import PATH
+from tests.support.completions import PATH
 from tests.support.eventsource import EventSource, until
 from tests.support.model import HEAD, Conversation, Model
 from tests.support.stack import Stack

@@ -18,8 +18,9 @@ from pushsvc.storage.log import EventLog
 from pushsvc.storage.redis.client import RedisClient, connect
 from pushsvc.storage.redis.keys import ALONE as keys
 from pushsvc.storage.retention import Retention
-from tests.behaviour.test_completions import ASK, data, text
 from tests.conftest import Start
+from tests.support.answers import begin, cancel, finished, listen, running, said, state, words
+from tests.support.completions import ASK, data, text
 from tests.support.eventsource import EventSource, Message, Parser, until
 from tests.support.model import HEAD, Conversation, Model, plain, silent
 from tests.support.stack import Stack, alive
@@ -30,54 +31,9 @@ def _as_if_nobody_had_asked(model: Model) -> None:
     """Also for tests that leave the model as it is."""
 
 
-def begin(stack: Stack, user: str, base: str | None = None, **members: Any) -> dict[str, str]:
-    headers = stack.bearer(user)
-    if key := members.pop("key", None):
-        headers["Idempotency-Key"] = key
-    answer = stack.post("/v1/generations", ASK | members, headers, base)
-    assert answer.status_code == 202, answer.text
-    begun: dict[str, str] = answer.json()
-    return begun
-
-
-def state(stack: Stack, user: str, generation_id: str) -> dict[str, Any]:
-    answer = stack.get(f"/v1/generations/{generation_id}", stack.bearer(user))
-    assert answer.status_code == 200, answer.text
-    described: dict[str, Any] = answer.json()
-    return described
-
-
 def ended(stack: Stack, user: str, generation_id: str) -> dict[str, Any]:
     until(lambda: state(stack, user, generation_id)["state"] != "running", "the end of the answer")
     return state(stack, user, generation_id)
-
-
-def cancel(stack: Stack, user: str, generation_id: str) -> httpx.Response:
-    url = f"{stack.url}/v1/generations/{generation_id}"
-    return httpx.delete(url, headers=stack.bearer(user), trust_env=False)
-
-
-def listen(stack: Stack, url: str, base: str | None = None, last: str = "", **options: Any) -> EventSource:
-    """As a browser does, that has nothing but the URL."""
-    return EventSource((base or stack.url) + url, {"Last-Event-ID": last} if last else {}, **options).wait_open()
-
-
-def said(messages: list[Message]) -> str:
-    return text([json.loads(each.data) for each in messages if each.data not in ("", "[DONE]")])
-
-
-def finished(source: EventSource) -> list[Message]:
-    source.wait(lambda each: "[DONE]" in each.data, "the end of the answer")
-    return source.messages
-
-
-def words(*said: str) -> Any:
-    def script(conversation: Conversation) -> None:
-        conversation.send(HEAD)
-        for word in said:
-            conversation.say(word)
-
-    return script
 
 
 # Listening
@@ -395,11 +351,6 @@ def test_an_asker_hears_that_it_was_cancelled(answering: Stack, user: str, model
             assert data(answer.text)[-2]["error"]["code"] == "cancelled"
         else:
             assert (answer.status_code, answer.json()["error"]["code"]) == (499, "cancelled")
-
-
-def running(stack: Stack, user: str) -> list[str]:
-    kept = stack.get("/v1/generations", stack.bearer(user)).json()["data"]
-    return [each["id"] for each in kept if each["state"] == "running"]
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from pushsvc.storage import journal as journal_file
-from tests.faults.test_acknowledged import at, end, process
+from tests.support.acknowledging import end, process
+from tests.support.lives import at
 
 
 def test_of_a_file_that_is_half_old_nothing_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,10 +9,10 @@ import pytest
 
 from pushsvc.storage.redis.largest import LARGE, Largest, TooLong
 from tests.conftest import Start
-from tests.faults.test_faults import publishing
 from tests.support.eventsource import EventSource
 from tests.support.model import HEAD, Conversation, Model
 from tests.support.stack import Stack
+from tests.support.traffic import publishing
 
 LIMIT = 2**20
 LONG = "x" * (2 * LIMIT)

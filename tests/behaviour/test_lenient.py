@@ -11,13 +11,12 @@ from typing import Any
 import openai
 import pytest
 
-from tests.behaviour.test_completions import ask, data, text
+from tests.support.chunks import CHUNKS, DONE, STOP, kept, members, said
+from tests.support.completions import ask, data, text
 from tests.support.eventsource import EventSource
 from tests.support.model import HEAD, Conversation, Model, event, silent
 from tests.support.stack import Stack
 
-DONE = b"data: [DONE]\n\n"
-STOP = event(None, finish_reason="stop")
 STREAM = event("all ") + event("of it") + STOP + DONE
 WHOLE = json.dumps(
     {"choices": [{"index": 0, "message": {"role": "assistant", "content": "all of it"}, "finish_reason": "stop"}]}
@@ -26,29 +25,6 @@ WHOLE = json.dumps(
 
 def head(*lines: str) -> bytes:
     return "\r\n".join(["HTTP/1.1 200 OK", "Connection: close", *lines, "", ""]).encode()
-
-
-def kept(stack: Stack, user: str, answer: Any) -> Any:
-    path = f"/v1/generations/{answer.headers['x-generation-id']}"
-    return stack.get(path, stack.bearer(user)).json()
-
-
-def said(stack: Stack, user: str, *, stream: bool, **members: Any) -> str:
-    """What the answer says, as it was asked for, and that it is kept as complete."""
-    answer = ask(stack, user, stream=stream, **members)
-    assert answer.status_code == 200, answer.text
-    described = kept(stack, user, answer)
-    assert (described["state"], described["error"]) == ("completed", None)
-    if stream:
-        assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
-        events = data(answer.text)
-        assert events[-1] == "[DONE]"
-        assert text(events) == described["text"]
-        return text(events)
-    assert answer.headers["content-type"] == "application/json"
-    found: str = answer.json()["choices"][0]["message"]["content"]
-    assert found == described["text"]
-    return found
 
 
 TYPES = [
@@ -79,10 +55,6 @@ def test_whatever_it_begins_with(answering: Stack, user: str, model: Model, kind
     model.script = lambda c: c.send(head(f"Content-Type: {kind}") + body).close()
     for stream in (True, False):
         assert said(answering, user, stream=stream) == "all of it"
-
-
-def members(body: bytes) -> bytes:
-    return gzip.compress(body[:9]) + gzip.compress(body[9:])
 
 
 def deflate(body: bytes) -> bytes:
@@ -124,22 +96,6 @@ def test_what_unpacks_without_end(answering: Stack, user: str, model: Model) -> 
         lines = head(f"Content-Encoding: {encoding}", "Content-Type: text/event-stream")
         model.script = lambda c, lines=lines: c.send(lines + body).close()  # type: ignore[misc]
         assert kept(answering, user, ask(answering, user, stream=True))["error"]["code"] == code
-
-
-CHUNKS: dict[str, bytes] = {
-    "no choices": b'{"id":"c1"}',
-    "null choices": b'{"choices":null}',
-    "empty choices": b'{"choices":[],"usage":{"total_tokens":3}}',
-    "a null index": b'{"choices":[{"index":null,"delta":{},"finish_reason":null}]}',
-    "a null delta": b'{"choices":[{"index":0,"delta":null}]}',
-    "no delta": b'{"choices":[{"index":0}]}',
-    "a null error": b'{"error":null,"choices":[]}',
-    "1.5 MB": b'{"choices":[],"image":"%b"}' % (b"x" * 1_500_000),
-    "many digits": b'{"choices":[],"n":1e400,"m":-0}',
-    "blanks": b'  {"choices":[]}  ',
-    "nothing": b"",
-    "blanks alone": b"  ",
-}
 
 
 @pytest.mark.parametrize("what", CHUNKS)

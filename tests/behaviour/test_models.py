@@ -10,8 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.behaviour.test_completions import PATH, ask, data, reset, sdk, text
 from tests.conftest import Start
+from tests.support.completions import PATH, ask, data, reset, sdk, text
 from tests.support.eventsource import until
 from tests.support.model import HEAD, Conversation, Model, plain
 from tests.support.stack import Stack

@@ -11,8 +11,8 @@ import pytest
 
 from pushsvc.auth import load_secret
 from pushsvc.errors import ConfigError
+from tests.support.settings import GOOD_SECRET
 from tests.support.stack import ROOT
-from tests.unit.test_config import GOOD_SECRET
 
 
 def test_a_given_secret_is_used_and_not_written(tmp_path: Path) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.behaviour.test_tickets import make_stale, status, url_of, used
 from tests.support.eventsource import EventSource, until
 from tests.support.stack import Stack
+from tests.support.ticket_streams import make_stale, status, url_of, used
 
 
 def test_a_repeat_takes_the_stream_over(stack: Stack, base: str, user: str) -> None:

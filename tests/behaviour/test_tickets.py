@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import random
 import re
 import threading
-from typing import Any
 
 import pytest
 
 from pushsvc import auth
 from pushsvc.storage.redis.keys import ALONE
-from tests.behaviour.test_auth import new_ticket
-from tests.behaviour.test_completions import ASK
 from tests.conftest import Start
+from tests.support.completions import ASK
 from tests.support.eventsource import DEADLINE, EventSource
 from tests.support.model import HEAD, Conversation, Model
 from tests.support.stack import SECRET, Stack
+from tests.support.ticket_streams import digest, make_stale, status, url_of, used
+from tests.support.tokens import new_ticket
 
 FRIEND = "https://app.example.com"
 PROVEN = re.compile(r"[0-9]+-[0-9]+~[A-Za-z0-9_-]{1,64}")
@@ -33,34 +32,6 @@ WITHOUT_COOKIES: dict[str, tuple[dict[str, str], str]] = {
 @pytest.fixture
 def friendly(shared: Start, worker: str) -> Stack:
     return shared(worker=worker, workers=2, allowed_origins=FRIEND)
-
-
-def url_of(stack: Stack, user: str, base: str | None = None, **ticket: Any) -> str:
-    return f"{base or stack.url}{new_ticket(stack, stack.bearer(subscribe=['*']), user=user, **ticket)['url']}"
-
-
-def used(url: str, headers: dict[str, str] | None = None) -> tuple[str, str]:
-    """Use a ticket once: its proof, and its cookie."""
-    with EventSource(url, headers) as source:
-        source.wait_open().wait(lambda source: source.last_id, "an id")
-        return source.last_id.partition("~")[2], source.headers["set-cookie"].split(";")[0]
-
-
-def status(url: str, **headers: str) -> int:
-    with EventSource(url, {name.replace("_", "-"): value for name, value in headers.items()}) as source:
-        source.wait(lambda source: source.statuses, "an answer")
-        return source.statuses[0]
-
-
-def digest(url: str) -> str:
-    return hashlib.sha256(url.partition("ticket=")[2].encode()).hexdigest()
-
-
-def make_stale(stack: Stack, user: str, url: str) -> None:
-    """The moment in which a ticket's stream may be taken over is past."""
-    key = stack.keys_of(user).ticket_use(digest(url))
-    assert stack.redis.pttl(key) <= 3000
-    stack.redis.delete(key)
 
 
 @pytest.mark.parametrize("site", WITHOUT_COOKIES)

@@ -15,9 +15,7 @@ from pushsvc.storage.redis.keys import Keys
 from pushsvc.storage.redis.topology.connecting import check_files
 from tests.support.checking import check, refused
 from tests.support.stack import ROOT, Stack
-from tests.support.tls import TlsServers
-
-SCHEMES = ["rediss://", "rediss+sentinel://", "rediss+cluster://"]
+from tests.support.tls import SCHEMES, TlsServers
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -6,7 +6,7 @@ import re
 
 from playwright.sync_api import Page
 
-from tests.behaviour.test_lenient import CHUNKS
+from tests.support.chunks import CHUNKS
 from tests.support.eventsource import until
 from tests.support.model import HEAD, Conversation, Model, event
 from tests.support.stack import ROOT, Stack

@@ -11,10 +11,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from playwright.sync_api import Page
 
-from tests.behaviour.test_auth import new_ticket
 from tests.conftest import Start
 from tests.support.servers import Relay
 from tests.support.stack import Stack, free_port
+from tests.support.tokens import new_ticket
 
 LISTEN = """url => {
   window.heard = [];

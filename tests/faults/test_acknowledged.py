@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 from pathlib import Path
@@ -13,33 +12,19 @@ import pytest
 from pushsvc.delivery.catch_up import CatchUp
 from pushsvc.events.event import BEGINNING, EventId
 from pushsvc.storage.acknowledged import MOST_EPOCHS, Acknowledged
-from pushsvc.storage.journal import SIZE, Journal
+from pushsvc.storage.journal import SIZE
 from pushsvc.storage.log import Clock
 from pushsvc.storage.losses import Losses
 from pushsvc.storage.redis.epochs import EpochHistory
 from pushsvc.storage.redis.fencing import Fence
 from pushsvc.storage.redis.keys import ALONE as keys
 from tests.conftest import Start
-from tests.faults import test_lives
-from tests.faults.test_lives import Known
+from tests.support.acknowledging import end, process
+from tests.support.lives import Known, at, heard
 from tests.support.restored import backup, put_back
 from tests.support.stack import Stack
 
 LONGEST = f"{2**64 - 1}-{2**64 - 1}"
-
-
-def at(ms: int) -> EventId:
-    return EventId(ms, 0)
-
-
-def process(folder: Path, name: str, kind: str = "clock") -> tuple[Journal, Acknowledged]:
-    journal = Journal(folder, kind, name)
-    return journal, Acknowledged(journal)
-
-
-def end(journal: Journal) -> None:
-    assert journal._file is not None
-    os.close(journal._file)
 
 
 def test_who_has_ended_leaves_what_it_acknowledged(tmp_path: Path) -> None:
@@ -155,13 +140,13 @@ def test_what_died_with_its_worker_and_redis_lost_is_said(start: Start, user: st
     after = stack.publish(user=user, data="after")
     with stack.listen(user, headers={"Last-Event-ID": seen}) as source:
         source.wait_ids(after)
-        assert test_lives.heard(source) == ["kept", "reset", "after"]
+        assert heard(source) == ["kept", "reset", "after"]
     stack.stop()
     again(stack)
     with stack.listen(user, headers={"Last-Event-ID": after}) as source:
         stack.publish(user=user, data="later")
         source.wait_for(1)
-        assert test_lives.heard(source) == ["later"], "it is said once"
+        assert heard(source) == ["later"], "it is said once"
 
 
 def test_who_lives_on_inherits_when_redis_has_another_life(tmp_path: Path) -> None:

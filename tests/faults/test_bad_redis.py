@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import socket
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
 
 import pytest
 import redis
@@ -18,29 +15,8 @@ from pushsvc.errors import ConfigError
 from pushsvc.storage.redis.keys import ALONE as keys
 from tests.conftest import Start
 from tests.support.eventsource import until
+from tests.support.listening import listening
 from tests.support.stack import Stack
-
-
-@contextmanager
-def listening(answer: Callable[[bytes], bytes]) -> Iterator[int]:
-    """The port of something that has an answer to each piece it receives."""
-
-    def converse(client: socket.socket) -> None:
-        with closing(client):
-            while piece := client.recv(4096):
-                client.sendall(answer(piece))
-
-    def accept() -> None:
-        try:
-            while True:
-                threading.Thread(target=converse, args=(server.accept()[0],), daemon=True).start()
-        except OSError:
-            return
-
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        threading.Thread(target=accept, daemon=True).start()
-        yield server.getsockname()[1]
-        server.shutdown(socket.SHUT_RDWR)  # close alone would not wake the accept
 
 
 def info(lines: str) -> Callable[[bytes], bytes]:

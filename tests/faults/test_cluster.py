@@ -19,15 +19,15 @@ from pushsvc.checks.start import check_redis
 from pushsvc.config import DEFAULT_PREFIX, Settings
 from pushsvc.errors import ConfigError
 from pushsvc.storage.redis.keys import Keys, place, slot
-from tests.behaviour.test_prefix import hear_nothing_of_each_other
-from tests.faults.test_faults import publishing
-from tests.faults.test_lives import heard
 from tests.support import accounts, behaviour, matrix
 from tests.support.behaviour import *
 from tests.support.eventsource import EventSource, until
+from tests.support.lives import heard
 from tests.support.model import Model
+from tests.support.prefixes import hear_nothing_of_each_other
 from tests.support.servers import Cluster
 from tests.support.stack import Stack
+from tests.support.traffic import publishing
 
 PARTITIONS = 8
 

@@ -13,11 +13,11 @@ import redis
 
 from pushsvc.storage.redis.topology import sentinels
 from pushsvc.storage.redis.topology.sentinels import Said, Sentinels
-from tests.faults.test_faults import publishing
-from tests.faults.test_succession import Pair
 from tests.support.eventsource import EventSource, until
+from tests.support.pair import Pair
 from tests.support.servers import SERVICE, Relay, Replicated
 from tests.support.stack import Stack
+from tests.support.traffic import publishing
 
 KEEP = 1_000_000  # no gap is one of trimming
 

@@ -6,11 +6,9 @@ import json
 import os
 import signal
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -28,6 +26,7 @@ from pushsvc.storage.retention import Retention
 from tests.conftest import Start
 from tests.support.eventsource import until
 from tests.support.stack import Stack, connections, dies_with_the_tests
+from tests.support.traffic import publishing
 
 
 @pytest.fixture(scope="module")
@@ -47,40 +46,6 @@ FAULTS: dict[str, Callable[[Stack], None]] = {
     "workers reloaded": lambda stack: os.kill(stack.pids()["gunicorn"][0], signal.SIGHUP),
     "subscriptions cut": lambda stack: stack.redis.execute_command("CLIENT", "KILL", "TYPE", "pubsub"),
 }
-
-
-@contextmanager
-def publishing(stack: Stack, user: str, topic: str = "") -> Iterator[list[str]]:
-    """A backend that publishes without a pause, to the topic or else the user, repeats what was not answered under the
-    same key, and keeps what was acknowledged, in order."""
-    acked: list[str] = []
-    stop = threading.Event()
-    headers = stack.bearer(publish=["*"])
-    target = {"topic": topic} if topic else {"user": user}
-
-    def work() -> None:
-        number = 0
-        with httpx.Client(trust_env=False, timeout=10) as client:
-            while not stop.is_set():
-                body = target | {"data": f"{topic}{user} {number}", "key": f"{user}-{number}"}
-                try:
-                    answer = client.post(f"{stack.url}/publish", json=body, headers=headers)
-                except httpx.HTTPError:
-                    continue
-                if answer.status_code == 200:
-                    acked.append(body["data"])
-                    number += 1
-                else:
-                    assert answer.status_code in (502, 503), answer.text
-                    stop.wait(0.05)
-
-    worker = threading.Thread(target=work)
-    worker.start()
-    try:
-        yield acked
-    finally:
-        stop.set()
-        worker.join()
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS.keys())

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import gevent
 import pytest
@@ -13,20 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pushsvc.delivery.catch_up import CatchUp
-from pushsvc.events.event import BEGINNING, EventId
-from pushsvc.storage.acknowledged import Acknowledged
-from pushsvc.storage.log import Clock, EventLog
-from pushsvc.storage.redis.epochs import Boundary, EpochHistory
+from pushsvc.events.event import BEGINNING
+from pushsvc.storage.log import Clock
+from pushsvc.storage.redis.epochs import EpochHistory
 from pushsvc.storage.redis.fencing import MOST_EPOCHS
 from pushsvc.storage.redis.keys import ALONE as keys
-from pushsvc.storage.redis.scripts import Command
-from tests.support.eventsource import EventSource, until
+from tests.support.eventsource import until
+from tests.support.lives import Known, at, heard
 from tests.support.restored import backup, put_back, restart, without_redis
 from tests.support.stack import Stack
-
-
-def at(ms: int) -> EventId:
-    return EventId(ms, 0)
 
 
 @given(st.lists(st.integers(1, 40), min_size=2, max_size=7, unique=True), st.integers(0, 42))
@@ -50,32 +43,6 @@ def test_a_known_loss_is_met_by_who_was_before_it() -> None:
     assert [epochs.recorded_loss(at(ms)) for ms in (6, 9, 20)] == [(at(20), at(25))] * 3
     assert epochs.recorded_loss(at(21)) is None
     assert [epochs.unowned_range(at(ms)) for ms in (7, 9, 13)] == [(at(5), at(9)), None, (at(12), at(15))]
-
-
-class Known(EventLog):
-    """A log of which only the clock is asked."""
-
-    all_lost = False
-
-    def __init__(self, epochs: bytes, last: int) -> None:
-        self.acknowledged = Acknowledged()
-        self.clock_now = Clock(EpochHistory(epochs), at(last), 0, 0)
-        self.noted: list[tuple[EventId, EventId]] = []
-
-    def probe(self, channels: Sequence[str]) -> Command:
-        return ()
-
-    def probed(self, answer: Any) -> tuple[Clock, list[EventId]]:
-        return self.clock_now, []
-
-    def remember_loss(self, boundary: Boundary) -> None:
-        pass
-
-    def with_known_losses(self, clock: Clock) -> Clock:
-        return clock
-
-    def record_loss(self, boundary: Boundary) -> None:
-        self.noted.append(boundary)
 
 
 @pytest.mark.parametrize(
@@ -115,13 +82,6 @@ def restored(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     yield running
     running.stop()
     assert "Traceback" not in running.output, running.output
-
-
-def heard(source: EventSource) -> list[str]:
-    """The data of events, and the reasons of gaps."""
-    return [
-        json.loads(message.data)["reason"] if message.event == "gap" else message.data for message in source.messages
-    ]
 
 
 def test_a_restart_is_no_loss_to_anybody(restored: Stack, user: str) -> None:

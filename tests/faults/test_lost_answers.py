@@ -10,8 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.behaviour.test_generations import begin, finished, listen, running, said, state, words
 from tests.conftest import Start
+from tests.support.answers import begin, finished, listen, running, said, state, words
 from tests.support.eventsource import until
 from tests.support.model import Model, silent
 from tests.support.servers import Servers

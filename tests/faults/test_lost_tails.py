@@ -13,8 +13,8 @@ import pytest
 import redis
 
 from pushsvc.storage.redis.keys import ALONE as keys
-from tests.faults.test_lives import heard
 from tests.support.eventsource import until
+from tests.support.lives import heard
 from tests.support.servers import Relay, Servers
 from tests.support.stack import Stack, free_port
 

@@ -18,8 +18,8 @@ from pushsvc.storage.redis.epochs import EpochHistory
 from pushsvc.storage.redis.keys import ALONE as keys
 from pushsvc.storage.redis.keys import Keys
 from pushsvc.storage.retention import Retention
-from tests.faults.test_lives import heard
 from tests.support.eventsource import EventSource, until
+from tests.support.lives import heard
 from tests.support.restored import backup, put_back, restart, without_redis
 from tests.support.stack import Stack
 

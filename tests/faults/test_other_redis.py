@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 import redis
 
-from tests.faults.test_faults import publishing
 from tests.support import accounts, behaviour, matrix
 from tests.support.behaviour import *
 from tests.support.eventsource import until
 from tests.support.model import Model
 from tests.support.servers import Alone, Replicated
 from tests.support.stack import Stack
+from tests.support.traffic import publishing
 
 ALONE = [(product, Alone) for product in matrix.chosen("Debian's Redis")]
 BEHIND_SENTINELS = [(product, Replicated) for product in matrix.chosen("Valkey 9")]

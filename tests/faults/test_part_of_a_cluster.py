@@ -11,9 +11,9 @@ import pytest
 import redis
 
 from pushsvc.storage.redis.keys import Keys, place, slot
-from tests.faults.test_ready import published, readiness, until_well
 from tests.support.eventsource import EventSource, until
 from tests.support.programs import REDIS, need
+from tests.support.readiness import published, readiness, until_well
 from tests.support.servers import Cluster, Relay
 from tests.support.stack import Stack
 

@@ -10,14 +10,13 @@ import pytest
 import redis
 
 from pushsvc.storage.redis.topology.password_file import read
-from tests.behaviour.test_tls import SCHEMES
-from tests.faults.test_faults import publishing
 from tests.support.checking import refused
 from tests.support.eventsource import until
 from tests.support.servers import Servers
+from tests.support.settings import refusal
 from tests.support.stack import Stack, free_port
-from tests.support.tls import TlsServers
-from tests.unit.test_config import refusal
+from tests.support.tls import SCHEMES, TlsServers
+from tests.support.traffic import publishing
 
 FIRST, SECOND, THIRD = "first-word", "zwéite @:/#?%&+ word", "third-word"
 

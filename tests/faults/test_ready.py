@@ -7,24 +7,15 @@ import signal
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
 import redis
 
 from tests.conftest import Start
 from tests.support.eventsource import until
+from tests.support.readiness import published, readiness, until_well
 from tests.support.servers import Servers
 from tests.support.stack import Stack, free_port
-
-WELL = (200, {"status": "ready"})
-
-
-def readiness(stack: Stack) -> tuple[int, dict[str, Any]]:
-    answer = httpx.get(f"{stack.app_url}/readyz", trust_env=False)
-    assert answer.headers["cache-control"] == "no-store"
-    return answer.status_code, answer.json()
 
 
 def until_named(stack: Stack, *pieces: str) -> None:
@@ -37,14 +28,6 @@ def until_named(stack: Stack, *pieces: str) -> None:
         return len(problems) == 1 and all(piece in problems[0] for piece in pieces)
 
     until(named, "the problem to be named")
-
-
-def until_well(stack: Stack) -> None:
-    until(lambda: readiness(stack) == WELL, "it to be well")
-
-
-def published(stack: Stack, **item: Any) -> httpx.Response:
-    return stack.post("/publish", {"data": "-"} | item, stack.bearer(publish=["*"]))
 
 
 def test_nothing_is_acknowledged_that_redis_may_evict(start: Start, user: str) -> None:

@@ -15,9 +15,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.faults.test_faults import publishing
 from tests.support.eventsource import until
 from tests.support.stack import ROOT, Stack, alive, command, copied
+from tests.support.traffic import publishing
 
 LOADED_BY_THE_MASTER = "server/worker.py", "config.py"
 LOADED_BY_WORKERS = "web/publish.py"

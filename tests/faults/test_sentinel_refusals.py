@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import redis
 
-from tests.faults.test_bad_redis import listening
 from tests.support.checking import check, refused
 from tests.support.eventsource import until
+from tests.support.listening import listening
 from tests.support.servers import SERVICE, Servers
 from tests.support.stack import Stack, free_port
 

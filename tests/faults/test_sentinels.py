@@ -13,10 +13,10 @@ import pytest
 import redis
 
 from pushsvc.storage.redis.client import connect
-from tests.faults.test_faults import publishing
 from tests.support.eventsource import until
 from tests.support.servers import Replicated
 from tests.support.stack import Stack
+from tests.support.traffic import publishing
 
 
 @pytest.fixture

@@ -25,19 +25,9 @@ from pushsvc.storage.redis.fencing import MOST_EPOCHS, Fence, Fenced
 from pushsvc.storage.redis.keys import ALONE as keys
 from pushsvc.storage.retention import Retention
 from tests.support.eventsource import EventSource, until
-from tests.support.servers import Relay, Servers
-from tests.support.stack import Stack, free_port
-
-
-class Pair(Servers):
-    """A master and its replica."""
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
-        self.first, self.second = free_port(), free_port()
-        self.serve(self.first)
-        self.serve(self.second, "--replicaof", "127.0.0.1", str(self.first))
-        until(lambda: redis.Redis(port=self.first).wait(1, 100) == 1, "the replica")
+from tests.support.pair import Pair
+from tests.support.servers import Relay
+from tests.support.stack import Stack
 
 
 @pytest.fixture

@@ -14,6 +14,8 @@ from tests.support.eventsource import until
 from tests.support.servers import SERVICE
 from tests.support.stack import dies_with_the_tests, free_port
 
+SCHEMES = ("rediss://", "rediss+sentinel://", "rediss+cluster://")
+
 _SENTINEL = """
 port 0
 tls-port {port}

@@ -14,6 +14,7 @@ from pushsvc.events import sse
 from pushsvc.llm import openai
 from pushsvc.llm.joining import joined
 from pushsvc.llm.openai import Chunk, Malformed
+from tests.support.chunks import chunk
 
 STREAM = (
     b"\xef\xbb\xbf: hello\r\ndata: one\r\n\r\n"
@@ -60,13 +61,6 @@ def test_an_event_that_does_not_end(piece: int) -> None:
 def test_data_frames_are_read_as_they_were_written(text: str) -> None:
     data = text.replace("\r\n", "\n").replace("\r", "\n").encode()
     assert sse.Reader(10**6).feed(sse.data_frame(data)) == [data]
-
-
-def chunk(text: str | None = None, index: int = 0, **members: Any) -> dict[str, Any]:
-    """`members` of the choice."""
-    delta = {} if text is None else {"content": text}
-    choice = {"index": index, "delta": delta, "finish_reason": None} | members
-    return {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [choice]}
 
 
 def parsed(*values: dict[str, Any]) -> list[Chunk]:

@@ -9,7 +9,7 @@ import pytest
 from pushsvc.events import exact_json
 from pushsvc.llm import openai
 from pushsvc.llm.joining import joined
-from tests.unit.test_chunks import chunk
+from tests.support.chunks import chunk
 
 
 def deltas(*pieces: dict[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pushsvc.llm.progress import MOMENT_SECONDS, Limits, Progress
-from tests.unit.test_chunks import chunk
+from tests.support.chunks import chunk
 
 LIMITS = Limits(first_token=8, between_tokens=2, total=100)
 ROLE = chunk(None, delta={"role": "assistant", "content": ""})
