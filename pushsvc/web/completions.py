@@ -11,7 +11,6 @@ from flask.typing import ResponseReturnValue
 
 from pushsvc.delivery.history import Wakeup
 from pushsvc.delivery.subscriber import Asker, Reason, Transport
-from pushsvc.delivery.transports.queued import QueuedTransport
 from pushsvc.errors import Unavailable
 from pushsvc.events import exact_json, sse
 from pushsvc.events.event import BEGINNING, answer_channel, checked_key
@@ -27,7 +26,7 @@ from pushsvc.web.credentials import identify
 from pushsvc.web.current import service
 from pushsvc.web.generations import answer_url
 from pushsvc.web.refusing import STREAM_HEADERS
-from pushsvc.web.streams import Connection, stream
+from pushsvc.web.streams import Connection, make_transport, stream
 
 MOST_BODY_BYTES: Final = 8 * 2**20  # of a question; it is kept with the answer
 
@@ -97,7 +96,7 @@ def _repeated(partition: Partition, record: Record, *, stream: bool) -> Response
 
 def _streamed(partition: Partition, begun: _Begun) -> Response:
     """As it is made; but if the model refuses, its refusal."""
-    outlet = QueuedTransport(service().settings.send_buffer_bytes, request.environ.get("gunicorn.socket"))
+    outlet = make_transport()
     generation, known = begun.generation, gevent.event.Event()
     connection = _joined(partition, begun, outlet, known.set)
     try:

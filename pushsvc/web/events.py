@@ -9,7 +9,6 @@ from flask import Blueprint, Response, request
 from flask.typing import ResponseReturnValue
 
 from pushsvc.delivery.subscriber import Subscriber
-from pushsvc.delivery.transports.queued import QueuedTransport
 from pushsvc.events.encoded import EncodedBatch
 from pushsvc.events.event import ALL, BEGINNING, checked_topics, user_channel
 from pushsvc.partition import Partition
@@ -19,7 +18,7 @@ from pushsvc.web.arguments import choice, stream_cursor, stream_heartbeat, strea
 from pushsvc.web.credentials import admit, identify
 from pushsvc.web.current import service
 from pushsvc.web.refusing import STREAM_HEADERS, resumable
-from pushsvc.web.streams import Connection, Start, opening, start_after, stream
+from pushsvc.web.streams import Connection, Start, make_transport, opening, start_after, stream
 
 blueprint = Blueprint("events", __name__)
 
@@ -48,7 +47,7 @@ def events() -> ResponseReturnValue:
     admission.identity.need_subscribe(channels)
     losses = partition.hub.losses
     start = _start(partition, user, channels, wish)
-    outlet = QueuedTransport(svc.settings.send_buffer_bytes, request.environ.get("gunicorn.socket"))
+    outlet = make_transport()
     subscriber = Subscriber(
         user,
         channels,

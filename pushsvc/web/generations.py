@@ -10,7 +10,6 @@ from flask.typing import ResponseReturnValue
 
 from pushsvc.delivery.gaps import resume
 from pushsvc.delivery.subscriber import Listener, Subscriber
-from pushsvc.delivery.transports.queued import QueuedTransport
 from pushsvc.errors import Invalid
 from pushsvc.events import exact_json, sse
 from pushsvc.events.encoded import EncodedBatch, EncodedEvent
@@ -28,7 +27,7 @@ from pushsvc.web.credentials import admit, bears_token, identify, same_site
 from pushsvc.web.current import service
 from pushsvc.web.links import link
 from pushsvc.web.refusing import STREAM_HEADERS, resumable
-from pushsvc.web.streams import Connection, Start, begin, opening, start_after, stream
+from pushsvc.web.streams import Connection, Start, begin, make_transport, opening, start_after, stream
 
 DEFAULT_LIMIT: Final = 20
 MOST_LIMIT: Final = 100
@@ -96,7 +95,7 @@ def _follow(partition: Partition, reader: _Reader, cursor: Cursor, heartbeat: En
         head = _snapshot(said)
         after = said[-1].id if said else BEGINNING
     head = _opening(partition, cursor, after) + head
-    outlet = QueuedTransport(service().settings.send_buffer_bytes, request.environ.get("gunicorn.socket"))
+    outlet = make_transport()
     listener = Listener(
         answer_channel(record.id),
         after,
@@ -163,7 +162,7 @@ def news() -> ResponseReturnValue:
     channels = [answers_channel(user)]
     known = cursor.stands or not cursor.ours
     start = start_after(cursor, channels) if known else Start(partition.log.clock().last)
-    outlet = QueuedTransport(service().settings.send_buffer_bytes, request.environ.get("gunicorn.socket"))
+    outlet = make_transport()
     subscriber = Subscriber(
         user,
         channels,

@@ -22,6 +22,11 @@ from pushsvc.web.current import service
 from pushsvc.web.refusing import CHUNKED, STREAM_HEADERS
 
 
+def make_transport() -> QueuedTransport:
+    """Make the transport of a stream that answers this request."""
+    return QueuedTransport(service().settings.send_buffer_bytes, request.environ.get("gunicorn.socket"))
+
+
 class Connection:
     """A subscriber that has joined the Hub, and the watch on its client, for as long as a request holds them."""
 
