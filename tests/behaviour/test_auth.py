@@ -93,6 +93,7 @@ def test_the_connection_ends_with_its_token(stack: Stack, base: str, user: str) 
     assert stack.get("/unread", bearer(stack.token(user, ttl=-LEEWAY - 1))).status_code == 401
 
 
+@pytest.mark.every_redis
 def test_a_ticket_works_once_and_its_cookie_goes_on(stack: Stack, base: str, user: str) -> None:
     ticket = new_ticket(stack, stack.bearer(subscribe=["*"]), user=user, topics=[f"{user}.t"])
     assert ticket["expires_in"] == 60
@@ -164,6 +165,7 @@ def test_tabs_of_one_user_neither_share_topics_nor_lose_them(stack: Stack, user:
                 assert source.statuses == [status]
 
 
+@pytest.mark.every_redis
 def test_twenty_races_for_one_ticket_leave_one_stream(stack: Stack, user: str) -> None:
     ticket = new_ticket(stack, stack.bearer(subscribe=["*"]), user=user)
     sources: list[EventSource] = []
@@ -188,6 +190,7 @@ def test_twenty_races_for_one_ticket_leave_one_stream(stack: Stack, user: str) -
         source.close()
 
 
+@pytest.mark.every_redis
 def test_two_users_in_one_browser_are_not_mixed(stack: Stack, user: str) -> None:
     backend = stack.bearer(subscribe=["*"])
     names = [f"{user}-a", f"{user}-b"]
@@ -204,6 +207,7 @@ def test_two_users_in_one_browser_are_not_mixed(stack: Stack, user: str) -> None
             assert set(published.values()) & set(source.ids) == {published[name]}
 
 
+@pytest.mark.every_redis
 def test_a_ticket_gives_no_more_than_its_maker_has(stack: Stack, user: str) -> None:
     mine = stack.bearer(user, subscribe=["topic:a"])
     assert stack.post("/tickets", {}, mine).status_code == 200

@@ -44,6 +44,7 @@ def gave_way(source: EventSource) -> None:
     assert source.statuses == [200]
 
 
+@pytest.mark.every_redis
 @pytest.mark.parametrize("name", ["u{}", "auth0|{}", "urn:uuid:{}", "a/{}"])
 def test_the_oldest_gives_way_to_the_newest(capped: Stack, user: str, name: str) -> None:
     """On whichever worker each is, and again and again."""

@@ -118,6 +118,7 @@ def test_connections_to_the_model_are_kept(client: openai.OpenAI, model: Model) 
 # The wire
 
 
+@pytest.mark.every_redis
 def test_any_server_in_any_pieces(answering: Stack, door: str, user: str, model: Model) -> None:
     """A byte at a time, with CR LF, in chunks that break characters and line ends."""
     body = "".join(f"data: {json.dumps(_value(word), ensure_ascii=False)}\r\n\r\n" for word in ("Gr", "ü", "ße ", "🚀"))
@@ -464,6 +465,7 @@ def test_so_many_answers_at_a_time(start: Start, user: str, model: Model) -> Non
     until(lambda: ask(stack, user).status_code == 200, "room for another")
 
 
+@pytest.mark.every_redis
 def test_connections_are_counted_out(answering: Stack, user: str, model: Model) -> None:
     generation_id = ask(answering, user, stream=True).headers["x-generation-id"]
     until(lambda: not connections(answering, f"answer:{generation_id}"), "its connection to be counted out")

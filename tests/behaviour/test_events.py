@@ -24,6 +24,7 @@ def say(stack: Stack, user: str, *numbers: int) -> list[str]:
     return stack.publish_many([{"user": user, "data": f"{user} {number}"} for number in numbers])
 
 
+@pytest.mark.every_redis
 def test_head_of_a_stream(stack: Stack, base: str, user: str) -> None:
     with stack.listen(user, base=base) as source:
         assert source.headers["content-type"] == "text/event-stream; charset=utf-8"
@@ -34,6 +35,7 @@ def test_head_of_a_stream(stack: Stack, base: str, user: str) -> None:
         assert source.parser.comments == []
 
 
+@pytest.mark.every_redis
 def test_live_events_come_in_order(stack: Stack, base: str, user: str) -> None:
     with stack.listen(user, base=base) as source:
         ids = say(stack, user, *range(300))
@@ -41,6 +43,7 @@ def test_live_events_come_in_order(stack: Stack, base: str, user: str) -> None:
         assert [message.id for message in of(user, source.messages)] == ids
 
 
+@pytest.mark.every_redis
 def test_resume_by_header_and_by_parameter(stack: Stack, base: str, user: str) -> None:
     ids = say(stack, user, *range(250))  # more than one page of a replay
     for options in ({"headers": {"Last-Event-ID": ids[9]}}, {"query": f"?last_event_id={ids[9]}"}):
@@ -52,6 +55,7 @@ def test_resume_by_header_and_by_parameter(stack: Stack, base: str, user: str) -
             ids += more
 
 
+@pytest.mark.every_redis
 def test_the_header_wins_over_the_parameter_of_an_old_url(stack: Stack, user: str) -> None:
     ids = say(stack, user, 1, 2, 3)
     with stack.listen(user, f"?last_event_id={ids[0]}", headers={"Last-Event-ID": ids[1]}) as source:
@@ -59,6 +63,7 @@ def test_the_header_wins_over_the_parameter_of_an_old_url(stack: Stack, user: st
         assert [message.id for message in of(user, source.messages)] == ids[2:]
 
 
+@pytest.mark.every_redis
 def test_since(stack: Stack, base: str, user: str) -> None:
     ids = say(stack, user, 1, 2)
     with stack.listen(user, "?since=now&ack=manual", base=base) as now:
@@ -71,6 +76,7 @@ def test_since(stack: Stack, base: str, user: str) -> None:
         assert [message.id for message in of(user, earliest.messages)] == ids
 
 
+@pytest.mark.every_redis
 def test_unread_is_what_was_not_delivered(stack: Stack, base: str, user: str) -> None:
     ids = say(stack, user, 1, 2)
     with stack.listen(user, base=base) as source:
@@ -83,6 +89,7 @@ def test_unread_is_what_was_not_delivered(stack: Stack, base: str, user: str) ->
         assert [message.id for message in of(user, source.messages)] == ids[2:]
 
 
+@pytest.mark.every_redis
 def test_manual_acknowledgement(stack: Stack, user: str) -> None:
     ids = say(stack, user, 1, 2, 3)
     with stack.listen(user, "?ack=manual") as source:
@@ -98,6 +105,7 @@ def test_manual_acknowledgement(stack: Stack, user: str) -> None:
     assert back["id"] == ids[2], "a position never moves back"
 
 
+@pytest.mark.every_redis
 def test_topics_are_followed_and_others_are_not(stack: Stack, base: str, user: str) -> None:
     with stack.listen(user, f"?topics={user}.a,{user}.b", base=base) as source:
         wanted = [stack.publish(topic=f"{user}.{name}", data=f"{user} {name}") for name in "ab"]
@@ -201,6 +209,7 @@ def test_a_cursor_of_another_life_of_the_data_is_a_reset(start: Start, user: str
             assert source.wait_for(len(new))[0].id == new[0], "a reset is said once"
 
 
+@pytest.mark.every_redis
 def test_from_the_beginning_is_no_reset(stack: Stack, user: str) -> None:
     ids = say(stack, user, 1)
     with stack.listen(user, headers={"Last-Event-ID": "0-0"}) as source:
@@ -208,6 +217,7 @@ def test_from_the_beginning_is_no_reset(stack: Stack, user: str) -> None:
         assert all(message.event != "gap" for message in source.messages)
 
 
+@pytest.mark.every_redis
 def test_heartbeats_to_the_silent(stack: Stack, base: str, user: str) -> None:
     with stack.listen(user, base=base) as source:
         source.wait(lambda source: source.parser.comments.count("") >= 2, "two heartbeats")

@@ -39,6 +39,7 @@ def ended(stack: Stack, user: str, generation_id: str) -> dict[str, Any]:
 # Listening
 
 
+@pytest.mark.every_redis
 def test_every_tab_hears_it_as_it_comes(answering: Stack, door: str, user: str, model: Model) -> None:
     model.script = words("Hel")
     begun = begin(answering, user, door)
@@ -144,6 +145,7 @@ def test_a_cursor_that_is_not_of_this_life(answering: Stack, user: str) -> None:
     assert (bad.status_code, bad.json()["error"]["param"]) == (400, "last_event_id")
 
 
+@pytest.mark.every_redis
 def test_many_answers_through_random_reconnects(answering: Stack, model: Model) -> None:
     """Each is heard by a browser that loses its connection again and again."""
     count, tokens = int(os.environ.get("ANSWERS", "40")), [f"{number}," for number in range(40)]
@@ -180,6 +182,7 @@ def test_many_answers_through_random_reconnects(answering: Stack, model: Model) 
 # Who may
 
 
+@pytest.mark.every_redis
 def test_only_its_user_or_an_admin(answering: Stack, user: str, model: Model) -> None:
     model.script = words("secret")
     begun = begin(answering, user)
@@ -201,6 +204,7 @@ def test_only_its_user_or_an_admin(answering: Stack, user: str, model: Model) ->
     assert answering.get("/v1/generations", answering.bearer("mallory")).json()["data"] == []
 
 
+@pytest.mark.every_redis
 def test_a_url_opens_one_answer_and_nothing_else(answering: Stack, user: str) -> None:
     first, second = begin(answering, user), begin(answering, user)
     ticket = first["url"].partition("?")[2]
@@ -208,6 +212,7 @@ def test_a_url_opens_one_answer_and_nothing_else(answering: Stack, user: str) ->
         assert httpx.get(f"{answering.url}{path}?{ticket}", trust_env=False).status_code == 401
 
 
+@pytest.mark.every_redis
 def test_a_ticket_of_a_backend_s_works_too(answering: Stack, user: str) -> None:
     begun = begin(answering, user)
     ticket = answering.post("/tickets", {"user": user}, answering.bearer(subscribe=["*"])).json()["ticket"]
@@ -228,6 +233,7 @@ def test_another_site_s_page_cannot_use_the_url(answering: Stack, user: str) -> 
 # Idempotency
 
 
+@pytest.mark.every_redis
 def test_a_double_click_starts_one(answering: Stack, user: str, model: Model) -> None:
     with ThreadPoolExecutor(8) as pool:
         begun = list(pool.map(lambda _: begin(answering, user, key="click"), range(8)))
@@ -308,6 +314,7 @@ def test_a_key_of_an_answer_that_was_cancelled(answering: Stack, user: str, mode
 # Endings
 
 
+@pytest.mark.every_redis
 @pytest.mark.parametrize("begun_to_answer", [True, False])
 def test_cancel(answering: Stack, user: str, model: Model, begun_to_answer: bool) -> None:
     model.script = words("a", "b") if begun_to_answer else silent
@@ -476,6 +483,7 @@ def test_a_state_says_everything(answering: Stack, user: str, model: Model) -> N
     assert described["seconds"] >= 0
 
 
+@pytest.mark.every_redis
 def test_a_history_in_pages(answering: Stack, user: str) -> None:
     ids = []
     for number in range(7):
@@ -506,6 +514,7 @@ def test_retention_is_that_of_events(start: Start, user: str, model: Model) -> N
     assert stack.get("/v1/generations", stack.bearer(user)).json()["data"] == []
 
 
+@pytest.mark.every_redis
 def test_news_of_what_begins_and_ends(answering: Stack, door: str, user: str) -> None:
     with EventSource(f"{door}/v1/generations/events", answering.bearer(user)).wait_open() as source:
         begun = begin(answering, user)

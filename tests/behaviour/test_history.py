@@ -24,6 +24,7 @@ def fill(stack: Stack, user: str, count: int) -> list[str]:
     return stack.publish_many([{"user": user, "event": "n", "data": str(number)} for number in range(count)])
 
 
+@pytest.mark.every_redis
 def test_paging_forward_and_back(stack: Stack, user: str) -> None:
     ids = fill(stack, user, 25)
     forward: list[str] = []
@@ -67,6 +68,7 @@ def test_long_poll_is_answered_by_the_next_event(stack: Stack, user: str) -> Non
     assert answers == [{"events": [{"id": second, "event": "n", "data": "now"}], "next": None}]
 
 
+@pytest.mark.every_redis
 def test_long_poll_without_an_event_ends_empty(stack: Stack, user: str) -> None:
     first = fill(stack, user, 1)[0]
     assert history(stack, user, after=first, wait=1) == {"events": [], "next": None}
@@ -81,6 +83,7 @@ def test_long_polls_count_as_connections(shared: Start, user: str) -> None:
         assert poll.status_code == 429
 
 
+@pytest.mark.every_redis
 def test_a_long_poll_passes_over_the_dead(stack: Stack, user: str) -> None:
     first = fill(stack, user, 1)[0]
     stack.publish_many([{"user": user, "data": "dead", "ttl": 1}] * 3)
@@ -123,6 +126,7 @@ def test_bad_parameters_are_named(stack: Stack, user: str, params: dict[str, str
     assert (answer.status_code, [*answer.json()["errors"]]) == (400, [field])
 
 
+@pytest.mark.every_redis
 def test_unread_counts_and_ack_moves(stack: Stack, user: str) -> None:
     headers = stack.bearer(user)
     to_all = stack.get("/unread", headers).json()["unread"]  # what other tests said to all
@@ -133,6 +137,7 @@ def test_unread_counts_and_ack_moves(stack: Stack, user: str) -> None:
     assert stack.get("/unread", headers).json() == answer
 
 
+@pytest.mark.every_redis
 @pytest.mark.parametrize("body", [{}, {"id": 5}, {"id": "x"}, {"id": None}, {"id": "99999999999999-0"}, {"ids": "1-1"}])
 def test_bad_acks_name_the_field(stack: Stack, user: str, body: dict[str, Any]) -> None:
     answer = stack.post("/ack", body, stack.bearer(user))
@@ -140,6 +145,7 @@ def test_bad_acks_name_the_field(stack: Stack, user: str, body: dict[str, Any]) 
     assert [*answer.json()["errors"]] == [next(iter(body), "id")]
 
 
+@pytest.mark.every_redis
 def test_health(stack: Stack, base: str) -> None:
     assert httpx.get(f"{base}/healthz", trust_env=False).json() == {"status": "alive"}
     until(lambda: httpx.get(f"{base}/readyz", trust_env=False).json() == {"status": "ready"}, "it to be ready")

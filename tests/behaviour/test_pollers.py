@@ -1,6 +1,5 @@
 """The same behaviour with the other poller, gevent's own watchers, and on a system that has no epoll at all."""
 
-# ruff: noqa: F403  # the behavioural suite, with the fixtures of this module
 from __future__ import annotations
 
 import os
@@ -17,9 +16,10 @@ from tests.faults.test_sockets import (
     test_one_who_never_reads_is_cut_when_more_waits_than_may,  # noqa: F401
 )
 from tests.support import behaviour
-from tests.support.behaviour import *
 from tests.support.model import Model
 from tests.support.stack import Stack
+
+globals().update(behaviour.every_redis())  # run with the `stack` of this module
 
 # Python runs this before anything else: then it has as little as on macOS.
 _NO_LINUX = """

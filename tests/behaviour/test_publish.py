@@ -17,6 +17,7 @@ def publisher(stack: Stack) -> dict[str, str]:
     return stack.bearer(publish=["*"])
 
 
+@pytest.mark.every_redis
 def test_each_target_reaches_its_listeners(stack: Stack, user: str) -> None:
     other = f"{user}-other"
     with stack.listen(user, f"?topics={user}.news") as source, stack.listen(other) as bystander:
@@ -38,6 +39,7 @@ def test_each_target_reaches_its_listeners(stack: Stack, user: str) -> None:
         assert not {mine[0].data, mine[1].data} & set(bystander.data)
 
 
+@pytest.mark.every_redis
 def test_many_users_get_one_event_each(stack: Stack, user: str) -> None:
     users = [f"{user}-{n}" for n in range(3)]
     answer = stack.post("/publish", {"users": users, "data": "x", "key": "k"}, publisher(stack)).json()
@@ -47,6 +49,7 @@ def test_many_users_get_one_event_each(stack: Stack, user: str) -> None:
     assert [result["id"] for result in again["results"]][:3] == [result["id"] for result in answer["results"]]
 
 
+@pytest.mark.every_redis
 def test_a_repeated_key_answers_the_first_id_and_delivers_nothing(stack: Stack, user: str) -> None:
     first = stack.post("/publish", {"user": user, "data": "1", "key": "k"}, publisher(stack)).json()
     header = publisher(stack) | {"Idempotency-Key": "k"}
@@ -60,6 +63,7 @@ def test_a_repeated_key_answers_the_first_id_and_delivers_nothing(stack: Stack, 
         assert [message.data for message in source.messages if message.event == "message"][-2:] == ["1", "4"]
 
 
+@pytest.mark.every_redis
 def test_twenty_racing_publishes_of_one_key_make_one_event(stack: Stack, user: str) -> None:
     answers: list[dict[str, Any]] = []
     barrier = threading.Barrier(20)
@@ -82,6 +86,7 @@ def test_twenty_racing_publishes_of_one_key_make_one_event(stack: Stack, user: s
     assert [event["data"] for event in history["events"]] == ["once"]
 
 
+@pytest.mark.every_redis
 def test_a_bad_item_in_a_batch_harms_no_other(stack: Stack, user: str) -> None:
     only_mine = stack.bearer(publish=[f"user:{user}*"])
     items = [
@@ -101,6 +106,7 @@ def test_a_bad_item_in_a_batch_harms_no_other(stack: Stack, user: str) -> None:
     assert [event["data"] for event in kept] == ["1", "5"]
 
 
+@pytest.mark.every_redis
 def test_an_event_past_its_ttl_is_not_delivered_and_no_gap(stack: Stack, user: str) -> None:
     before = stack.publish(user=user, data="before")
     stack.publish(user=user, data="short-lived", ttl=1)

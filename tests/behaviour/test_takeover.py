@@ -9,6 +9,7 @@ from tests.support.stack import Stack
 from tests.support.ticket_streams import make_stale, status, url_of, used
 
 
+@pytest.mark.every_redis
 def test_a_repeat_takes_the_stream_over(stack: Stack, base: str, user: str) -> None:
     url = url_of(stack, user, base)
     missed = stack.publish(user=user)
@@ -37,6 +38,7 @@ def test_but_not_once_its_client_came_back(stack: Stack, user: str, headers: dic
         source.wait_ids(stack.publish(user=user))
 
 
+@pytest.mark.every_redis
 def test_nor_later(stack: Stack, user: str) -> None:
     url = url_of(stack, user)
     used(url)

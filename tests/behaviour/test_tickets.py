@@ -55,6 +55,7 @@ def test_it_comes_back_without_cookies(friendly: Stack, user: str, site: str) ->
         assert len({each.partition("~")[2] for each in proven}) == 1
 
 
+@pytest.mark.every_redis
 def test_it_comes_back_before_it_heard_anything(stack: Stack, base: str, user: str) -> None:
     with EventSource(f"{url_of(stack, user, base)}&since=now", reconnect=True, cookies=False) as source:
         source.wait_open()
@@ -64,6 +65,7 @@ def test_it_comes_back_before_it_heard_anything(stack: Stack, base: str, user: s
         assert set(source.statuses) == {200}
 
 
+@pytest.mark.every_redis
 def test_where_cookies_come_back_ids_are_clean(stack: Stack, base: str, user: str) -> None:
     own = {"Sec-Fetch-Site": "same-origin"}
     first = url_of(stack, user, base)
@@ -93,6 +95,7 @@ def test_a_cookie_that_comes_back_after_all_is_enough(stack: Stack, user: str) -
         assert source.wait_ids(event_id).last_id == event_id
 
 
+@pytest.mark.every_redis
 def test_only_the_proof_itself_is_one(stack: Stack, user: str) -> None:
     url, event_id = url_of(stack, user), stack.publish(user=user)
     proof, cookie = used(url)
@@ -127,6 +130,7 @@ def test_it_gives_what_the_ticket_gave(stack: Stack, user: str) -> None:
     assert stack.get("/unread", {"Last-Event-ID": f"1-0~{proof}"}).status_code == 401
 
 
+@pytest.mark.every_redis
 @pytest.mark.parametrize("name", ["last_event_id", "lastEventId", "last-event-id", "after", "before"])
 def test_a_proof_that_stood_in_a_url_is_dead(stack: Stack, user: str, name: str) -> None:
     url, event_id = url_of(stack, user), stack.publish(user=user)
@@ -152,6 +156,7 @@ def test_so_is_one_whose_request_was_refused(stack: Stack, user: str) -> None:
     assert status(url, Last_Event_ID=f"1-0~{proof}") == 401
 
 
+@pytest.mark.every_redis
 def test_an_acknowledgement_needs_nothing_else(stack: Stack, user: str) -> None:
     url = f"{url_of(stack, user)}&ack=manual"
     ids = [stack.publish(user=user) for _ in range(3)]

@@ -1,7 +1,6 @@
 """Redis Cluster: the same behaviour as with a single server, though users live on different nodes; and nothing is lost
 while the nodes change their parts."""
 
-# ruff: noqa: F403  # the behavioural suite, with the fixtures of this module
 from __future__ import annotations
 
 import itertools
@@ -20,7 +19,6 @@ from pushsvc.config import DEFAULT_PREFIX, Settings
 from pushsvc.errors import ConfigError
 from pushsvc.storage.redis.keys import Keys, place, slot
 from tests.support import accounts, behaviour, matrix
-from tests.support.behaviour import *
 from tests.support.eventsource import EventSource, until
 from tests.support.lives import heard
 from tests.support.model import Model
@@ -28,6 +26,8 @@ from tests.support.prefixes import hear_nothing_of_each_other
 from tests.support.servers import Cluster
 from tests.support.stack import Stack
 from tests.support.traffic import publishing
+
+globals().update(behaviour.every_redis())  # run with the `stack` of this module
 
 PARTITIONS = 8
 

@@ -1,7 +1,6 @@
 """The same behaviour with a Redis that is not the embedded one, alone and behind sentinels, with a prefix and under the
 least rights that docs/redis.md gives. `make servers` runs it with all that matrix.py knows."""
 
-# ruff: noqa: F403  # the behavioural suite, with the fixtures of this module
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -11,12 +10,13 @@ import pytest
 import redis
 
 from tests.support import accounts, behaviour, matrix
-from tests.support.behaviour import *
 from tests.support.eventsource import until
 from tests.support.model import Model
 from tests.support.servers import Alone, Replicated
 from tests.support.stack import Stack
 from tests.support.traffic import publishing
+
+globals().update(behaviour.every_redis())  # run with the `stack` of this module
 
 ALONE = [(product, Alone) for product in matrix.chosen("Debian's Redis")]
 BEHIND_SENTINELS = [(product, Replicated) for product in matrix.chosen("Valkey 9")]

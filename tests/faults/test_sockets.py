@@ -63,6 +63,7 @@ def close(client: socket.socket) -> None:
     client.close()
 
 
+@pytest.mark.every_redis
 @pytest.mark.parametrize("leave", [flood, close_half, reset, close])
 def test_a_client_that_leaves_is_noticed_though_nothing_is_sent(
     stack: Stack, server: str, user: str, leave: Callable[[socket.socket], None]
@@ -97,6 +98,7 @@ def test_clients_that_leave_take_their_descriptors_along(single: Stack, user: st
         until(lambda: descriptors(stack) <= before, "the descriptors to be closed")
 
 
+@pytest.mark.every_redis
 def test_one_who_reads_a_byte_now_and_then_gets_everything(stack: Stack, server: str, user: str) -> None:
     count = 60
     with listening(stack, server, user) as client, stack.listen(user, "?since=now", base=server) as quick:
