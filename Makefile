@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test clients servers lint bench chaos clean
+.PHONY: help run test coverage clients servers lint bench chaos clean
 
 help:  ## What can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -17,6 +17,12 @@ test: $(VENV)/.test  ## Run the whole suite on real parts
 	@# Half of it is waiting: four at a time keep two cores busy. It starts hundreds of processes, which need not
 	@# compile what they load each time.
 	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
+
+coverage: $(VENV)/.test  ## Run the suite and print the branch coverage, and the lines that no test reaches
+	@$(BIN)/coverage erase
+	@# In all processes and greenlets; what a test kills with SIGKILL cannot say what it ran.
+	@$(BIN)/coverage run -m pytest -n 4 --dist loadfile --no-loadscope-reorder $(ARGS); status=$$?; \
+		$(BIN)/coverage combine --quiet && $(BIN)/coverage report; exit $$status
 
 clients: $(VENV)/.test  ## Run browsers and other people's libraries through every fault (docs/clients.md)
 	@$(BIN)/python -m clients.install
@@ -42,7 +48,7 @@ chaos: $(VENV)/.test  ## Break everything under traffic; see that nobody misses 
 	@$(if $(ARGS),,$(BIN)/python -m chaos.away)
 
 clean:  ## Remove what was made, except data
-	rm -rf $(VENV) clients/.venv clients/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) clients/.venv clients/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*
 
 # A venv made by another Python is made anew.
 $(VENV)/.python: FORCE
