@@ -68,7 +68,7 @@ class Partition:
     checkup: Checkup
 
     def start(self) -> None:
-        self.hub.bus.start()
+        self.hub.bus.start(self.hub)
         for loop in self._loops():
             loop.start()
 
@@ -187,7 +187,7 @@ def make_partition(url: str, keys: Keys, shared: Shared) -> Partition:
         log,
         connections,
         presence,
-        lambda ear: PubSub(client, store, worker_id, ear),
+        PubSub(client, store, worker_id),
         called=called,
         capacity=shared.capacity,
     )

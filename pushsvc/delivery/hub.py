@@ -42,7 +42,7 @@ class Hub(PubSubListener):
         log: EventLog,
         connections: Connections,
         presence: Presence,
-        make_bus: Callable[[PubSubListener], PubSub],
+        bus: PubSub,
         *,
         called: Callable[[str], None],
         capacity: Capacity,
@@ -51,13 +51,13 @@ class Hub(PubSubListener):
         self._called = called
         self.capacity = capacity
         self.connections = connections
-        self.bus = make_bus(self)
+        self.bus = bus
         self.loop = Loop("hub", self._tidy, expected=())
         self._presence = presence
         self._channels = connections.channels
         self._unproven: set[str] = set()  # channels confirmed since the last clock
         self._recovery = CatchUp(
-            log, self.bus.ask, self._channels.crowded, self._clock_came, connections.recovered, self._failed
+            log, self.bus.request_clock, self._channels.crowded, self._clock_came, connections.recovered, self._failed
         )
 
     @property
@@ -75,7 +75,7 @@ class Hub(PubSubListener):
         try:
             self.connections.enter(subscriber)
             over = self._presence.count_in(subscriber)
-            self.bus.want(subscriber.channels)
+            self.bus.subscribe(subscriber.channels)
             if subscriber.catching is not None and not self._recovery.sync(subscriber.catching, CONFIRM_SECONDS):
                 raise Unavailable("Redis does not confirm the subscription; try again.", retry_after=1)
         except BaseException:
@@ -147,10 +147,10 @@ class Hub(PubSubListener):
 
     # What the PubSub says
 
-    def called(self, word: str) -> None:
+    def on_control(self, word: str) -> None:
         self._called(word)
 
-    def begun(self) -> None:
+    def on_connect(self) -> None:
         """Whatever was announced since the subscription before was lost."""
         turn = TimeSlice()
         for number, subscriber in enumerate(self.connections.all()):
@@ -161,7 +161,7 @@ class Hub(PubSubListener):
     def probe(self) -> tuple[Command, Callable[[Any], None]]:
         return self._recovery.probe()
 
-    def confirmed(self, channel: str) -> None:
+    def on_subscribed(self, channel: str) -> None:
         """What was announced in it before may have been missed, and the next clock includes it."""
         entry = self._channels.get(channel)
         if entry is not None:
@@ -188,7 +188,7 @@ class Hub(PubSubListener):
                 subscriber.last = end[0]._replace(seq=end[0].seq + 1)  # between two epochs, where all is lost
         self._channels.rewind(clock.last)
 
-    def announced(self, batch: Sequence[Announcement]) -> None:
+    def on_messages(self, batch: Sequence[Announcement]) -> None:
         """Events arrive: encoded once, sent to all whom they concern."""
         found, torn = runs(batch, self._channels)
         for name, _ in batch:
@@ -273,5 +273,5 @@ class Hub(PubSubListener):
             loop.report_healthy()
             gevent.sleep(TIDY_SECONDS)
             self._recovery.shelf.evict_old()
-            self.bus.drop(self._channels.let_go(time.monotonic() - LINGER_SECONDS))
-            self.bus.ask()  # a FLUSHALL breaks no connection: only the clock tells
+            self.bus.unsubscribe(self._channels.let_go(time.monotonic() - LINGER_SECONDS))
+            self.bus.request_clock()  # a FLUSHALL breaks no connection: only the clock tells

@@ -99,9 +99,9 @@ def fall_behind(lab: Lab, user: str) -> Client:
     until(lambda: (who := lab.subscriber(user)) is not None and who.due, MOMENT)
     with TRACER.arm():
         try:
-            lab.partition.hub.begun()
+            lab.partition.hub.on_connect()
         except Injected:
-            lab.partition.hub.begun()  # as the PubSub does, whose reader begins anew after any error
+            lab.partition.hub.on_connect()  # as the PubSub does, whose reader begins anew after any error
         until(lambda: (who := lab.subscriber(user)) is None or who.due, MOMENT)
     return client
 

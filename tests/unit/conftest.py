@@ -17,8 +17,8 @@ from pushsvc.delivery.subscribers import Connections
 def hub(monkeypatch: pytest.MonkeyPatch) -> Hub:
     """Without a bus; it looks up after each connection."""
     monkeypatch.setattr("pushsvc.delivery.hub.LOOK", 1)
-    nothing: Any = SimpleNamespace(ask=lambda: None)
+    nothing: Any = SimpleNamespace(request_clock=lambda: None)
     connections = Connections(
         nothing, lambda subscriber: None, heartbeat_seconds=15, retry_seconds=2, send_buffer_bytes=65536, poll=EpollPoll
     )
-    return Hub(nothing, connections, nothing, lambda ear: nothing, called=print, capacity=Capacity(10, lambda: 0))
+    return Hub(nothing, connections, nothing, nothing, called=print, capacity=Capacity(10, lambda: 0))

@@ -13,16 +13,16 @@ Announcement = tuple[str, bytes]  # channel, payload
 class PubSubListener(Protocol):
     """The part that a PubSub reports to. What it hears is in the order in which it happened in Redis."""
 
-    def begun(self) -> None:
+    def on_connect(self) -> None:
         """A new connection: nothing is subscribed yet, and what was announced since the last one ended is lost."""
 
-    def confirmed(self, channel: str) -> None:
+    def on_subscribed(self, channel: str) -> None:
         """From now on everything appended to the channel is announced; what came before must be read."""
 
-    def announced(self, batch: Sequence[Announcement]) -> None:
+    def on_messages(self, batch: Sequence[Announcement]) -> None:
         """What arrived together. A payload is `<id> <id of the channel's event before> <epoch> <frame>`."""
 
-    def called(self, word: str) -> None:
+    def on_control(self, word: str) -> None:
         """Another worker has something to tell this one."""
 
     def probe(self) -> tuple[Command, Callable[[Any], None]]:

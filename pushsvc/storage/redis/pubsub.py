@@ -47,10 +47,9 @@ LONGEST_PAUSE: Final = 0.1
 class PubSub:
     """One plain connection, whose reader and writer are a greenlet each. `wanted` outlives the connection."""
 
-    def __init__(self, client: redis.Redis, store: RedisClient, worker_id: str, ear: PubSubListener) -> None:
+    def __init__(self, client: redis.Redis, store: RedisClient, worker_id: str) -> None:
         self._client = client
         self._store = store
-        self._ear = ear
         self._keys = store.keys
         self._own = self._keys.control(worker_id)
         self._wanted: set[str] = set()
@@ -69,10 +68,12 @@ class PubSub:
         world = (redis.RedisError, Unavailable, OSError)
         self._reader = Loop("bus reader", self._read, expected=world)
         self._writer = Loop("bus writer", self._write, expected=world)
-        self._singer = Loop("bus canary", self._sing, expected=world)
-        self._loops = (self._reader, self._writer, self._singer)
+        self._canary = Loop("bus canary", self._send_canaries, expected=world)
+        self._loops = (self._reader, self._writer, self._canary)
 
-    def start(self) -> None:
+    def start(self, listener: PubSubListener) -> None:
+        """Connect, and report to `listener` from then on."""
+        self._listener = listener
         for loop in self._loops:
             loop.start()
 
@@ -83,28 +84,28 @@ class PubSub:
     @property
     def live(self) -> bool:
         """The subscription is proven: what the worker announced to itself came back a moment ago."""
-        return self._reader.healthy and self._singer.healthy and time.monotonic() - self._heard < SILENCE_SECONDS
+        return self._reader.healthy and self._canary.healthy and time.monotonic() - self._heard < SILENCE_SECONDS
 
     @property
     def refused(self) -> NoRights | None:
         """Why it is not live, if the account lacks a right."""
         return next((loop.refused for loop in self._loops if loop.refused is not None), None)
 
-    def want(self, channels: Iterable[str]) -> None:
-        """Subscribe; `PubSubListener.confirmed` follows for each, also after every reconnection."""
+    def subscribe(self, channels: Iterable[str]) -> None:
+        """Subscribe; `PubSubListener.on_subscribed` follows for each, also after every reconnection."""
         for channel in channels:
             if channel not in self._wanted:
                 self._wanted.add(channel)
                 self._put("SSUBSCRIBE", self._keys.log(channel))
 
-    def drop(self, channels: Iterable[str]) -> None:
+    def unsubscribe(self, channels: Iterable[str]) -> None:
         """Unsubscribe."""
         for channel in channels:
             if channel in self._wanted:
                 self._wanted.discard(channel)
                 self._put("SUNSUBSCRIBE", self._keys.log(channel))
 
-    def ask(self) -> None:
+    def request_clock(self) -> None:
         """Run `PubSubListener.probe`, after all that was wanted so far is confirmed."""
         self._asked = True
         self._queued.set()
@@ -125,7 +126,7 @@ class PubSub:
             self._store.load_scripts()
             connection.send_command("SSUBSCRIBE", self._own)
             self._heard = time.monotonic()
-            self._ear.begun()
+            self._listener.on_connect()
             self._connection = connection
             self._queue.clear()
             self._unanswered.clear()
@@ -160,7 +161,7 @@ class PubSub:
                     announced.append((self._keys.channel_of(key), payload))
                     continue
             if announced:
-                self._ear.announced(announced)
+                self._listener.on_messages(announced)
                 announced = []
             if not isinstance(message, hiredis.PushNotification):
                 self._answered(message)
@@ -173,11 +174,11 @@ class PubSub:
                 if kind == b"smessage":
                     loop.report_healthy()
                     if payload:
-                        self._ear.called(payload.decode())
+                        self._listener.on_control(payload.decode())
             elif kind == b"ssubscribe":
                 self._confirmed(key)
         if announced:
-            self._ear.announced(announced)
+            self._listener.on_messages(announced)
 
     def _confirmed(self, key: str) -> None:
         self._unanswered[key] -= 1
@@ -186,7 +187,7 @@ class PubSub:
             del self._unanswered[key]
             channel = self._keys.channel_of(key)
             if channel in self._wanted:
-                self._ear.confirmed(channel)
+                self._listener.on_subscribed(channel)
 
     def _subscribed(self, key: str) -> None:
         """Or no more: what asks for that is answered so, key by key, unless it is refused."""
@@ -216,7 +217,7 @@ class PubSub:
             line = f"redis does not tell the clock: {answer}"
             if is_news(line, SAME_SECONDS):
                 logger.error("%s", line)
-            gevent.spawn_later(LONGEST_PAUSE, self.ask)
+            gevent.spawn_later(LONGEST_PAUSE, self.request_clock)
         elif probing is not None:
             probing(answer)
 
@@ -258,14 +259,14 @@ class PubSub:
 
     def _questions(self) -> Iterator[tuple[Command, Callable[[Any], None]]]:
         """The next probe; and along with one, which somebody asks for twice a second, whether this is a master."""
-        probe, self._probing = self._ear.probe()
+        probe, self._probing = self._listener.probe()
         yield probe, self._probed
         now = time.monotonic()
         if now - self._looked >= LOOK_SECONDS:
             self._looked = now
             yield from ((command, self._introduced) for command in INTRODUCE)
 
-    def _sing(self, loop: Loop) -> None:
+    def _send_canaries(self, loop: Loop) -> None:
         while True:
             _, *said = self._store.execute([("SPUBLISH", self._own, ""), *INTRODUCE])
             self._store.fence.check_role(introduction(*said))  # those who publish may be with another than who listens
