@@ -29,7 +29,7 @@ from pushsvc.storage.redis.scripts import Command
 logger = logging.getLogger(__name__)
 
 SYNC_SECONDS: Final = 1.0  # how long one that has joined waits for a clock before it says that it still lives
-HEALERS: Final = 32  # detached subscribers that catch up at the same time: bounds what they read and hold
+WORKERS: Final = 32  # detached subscribers that catch up at the same time: bounds what they read and hold
 
 
 class CatchUp:
@@ -56,8 +56,8 @@ class CatchUp:
         self._failed = failed
         self._waiting: dict[CatchUpState, gevent.event.Event] = {}  # for the next clock
         self._queue: deque[Subscriber] = deque()  # detached, and behind
-        self._patients: set[Subscriber] = set()  # these, and those in a healer's hands
-        self._healers = 0
+        self._enqueued: set[Subscriber] = set()  # these, and those a worker greenlet is busy with
+        self._workers = 0
         self._last = BEGINNING
 
     def sync(self, catching: CatchUpState, seconds: float) -> bool:
@@ -142,18 +142,18 @@ class CatchUp:
         """After Unavailable: spreads the reads of all who wait for Redis."""
         gevent.sleep(random.uniform(0.2, 1.0))
 
-    def heal(self, subscriber: Subscriber) -> None:
+    def enqueue(self, subscriber: Subscriber) -> None:
         """A detached subscriber has something to catch up with."""
-        if subscriber in self._patients:
-            return  # whose hands it is in sees it
+        if subscriber in self._enqueued:
+            return  # the greenlet that has it sees it
         self._queue.append(subscriber)
-        self._patients.add(subscriber)
-        self._hire()
+        self._enqueued.add(subscriber)
+        self._add_worker()
 
-    def _hire(self) -> None:
-        if self._queue and self._healers < HEALERS:
+    def _add_worker(self) -> None:
+        if self._queue and self._workers < WORKERS:
             gevent.spawn(self._work)  # which begins later
-            self._healers += 1
+            self._workers += 1
 
     def _work(self) -> None:
         try:
@@ -166,9 +166,9 @@ class CatchUp:
                     logger.exception("a connection could not be brought up to date, and is cut; it will resume")
                     self._failed(subscriber, Reason.BROKEN)
                 finally:
-                    self._patients.discard(subscriber)
+                    self._enqueued.discard(subscriber)
         finally:
-            self._healers -= 1
+            self._workers -= 1
 
     def _try(self, subscriber: Subscriber) -> None:
         outlet = subscriber.outlet
@@ -183,12 +183,12 @@ class CatchUp:
             self.pause()
 
     def _drained(self, subscriber: Subscriber, outlet: DetachedSocket) -> bool:
-        """Wait for a slow client, while another healer goes on with the others."""
+        """Wait for a slow client, while another worker greenlet goes on with the others."""
         if outlet.clear:
             return outlet.fd >= 0
-        self._healers -= 1
-        self._hire()
+        self._workers -= 1
+        self._add_worker()
         try:
             return outlet.drain(subscriber.patience)
         finally:
-            self._healers += 1
+            self._workers += 1

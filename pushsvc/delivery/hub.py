@@ -56,14 +56,14 @@ class Hub(PubSubListener):
         self._presence = presence
         self._channels = connections.channels
         self._unproven: set[str] = set()  # channels confirmed since the last clock
-        self._recovery = CatchUp(
+        self._catch_up = CatchUp(
             log, self.bus.request_clock, self._channels.crowded, self._clock_came, connections.recovered, self._failed
         )
 
     @property
     def losses(self) -> int:
         """How often those who were here have been told of one."""
-        return self._recovery.losses.count
+        return self._catch_up.losses.count
 
     def join(self, subscriber: Subscriber) -> bool:
         """Count in, subscribe, and wait until Redis confirms: from then on nothing is missed. True: others have to give
@@ -76,7 +76,7 @@ class Hub(PubSubListener):
             self.connections.enter(subscriber)
             over = self._presence.count_in(subscriber)
             self.bus.subscribe(subscriber.channels)
-            if subscriber.catching is not None and not self._recovery.sync(subscriber.catching, CONFIRM_SECONDS):
+            if subscriber.catching is not None and not self._catch_up.sync(subscriber.catching, CONFIRM_SECONDS):
                 raise Unavailable("Redis does not confirm the subscription; try again.", retry_after=1)
         except BaseException:
             self.leave(subscriber)
@@ -118,7 +118,7 @@ class Hub(PubSubListener):
 
     def _replay(self, subscriber: Subscriber, outlet: QueuedTransport) -> Iterator[bytes]:
         try:
-            for page in self._recovery.pages(subscriber):
+            for page in self._catch_up.pages(subscriber):
                 if outlet.ended:
                     return
                 with outlet.writing():
@@ -127,7 +127,7 @@ class Hub(PubSubListener):
         except Unavailable:
             with outlet.writing():
                 yield subscriber.heartbeat.wire
-            self._recovery.pause()
+            self._catch_up.pause()
 
     def _written(self, subscriber: Subscriber, last: EventId | None) -> None:
         subscriber.sent_at = time.monotonic()
@@ -140,7 +140,7 @@ class Hub(PubSubListener):
         try:
             self.connections.adopt(subscriber, client, chunked=chunked)
             if subscriber.catching is not None:
-                self._recovery.heal(subscriber)
+                self._catch_up.enqueue(subscriber)
         except BaseException:
             self.connections.drop(subscriber)
             raise
@@ -159,7 +159,7 @@ class Hub(PubSubListener):
                 turn.yield_if_over()
 
     def probe(self) -> tuple[Command, Callable[[Any], None]]:
-        return self._recovery.probe()
+        return self._catch_up.probe()
 
     def on_subscribed(self, channel: str) -> None:
         """What was announced in it before may have been missed, and the next clock includes it."""
@@ -169,7 +169,7 @@ class Hub(PubSubListener):
             self._unproven.add(channel)
 
     def _clock_came(self, clock: Clock) -> None:
-        if self._recovery.losses.found(self._channels.through, self._channels.epoch, clock):
+        if self._catch_up.losses.found(self._channels.through, self._channels.epoch, clock):
             self._tell_loss(clock)
         self._channels.through, self._channels.epoch = clock.last, clock.epochs.current
         self._channels.prove(self._unproven, clock.last)
@@ -182,7 +182,7 @@ class Hub(PubSubListener):
             self._behind(subscriber)
             assert subscriber.catching is not None
             lived = subscriber.catching.live_until is not None  # else its cursor is what its client brought
-            if lived or subscriber.catching.begun or subscriber.last == BEGINNING or self._recovery.losses.unclear:
+            if lived or subscriber.catching.begun or subscriber.last == BEGINNING or self._catch_up.losses.unclear:
                 subscriber.catching.lost = True  # else its cursor tells whether it is to be told
             if lived and end is not None and subscriber.last > end[1]:  # heard from a master that had been replaced:
                 subscriber.last = end[0]._replace(seq=end[0].seq + 1)  # between two epochs, where all is lost
@@ -192,7 +192,7 @@ class Hub(PubSubListener):
         """Events arrive: encoded once, sent to all whom they concern."""
         found, torn = runs(batch, self._channels)
         for name, _ in batch:
-            self._recovery.shelf.forget(name)
+            self._catch_up.shelf.forget(name)
         turn = TimeSlice()
         for name, known in torn.items():
             for subscriber in self._channels.followers(self._channels[name]):
@@ -266,12 +266,12 @@ class Hub(PubSubListener):
         self.connections.unsettle(subscriber)
         subscriber.fall_behind(channel, known)
         if subscriber.outlet.detached:
-            self._recovery.heal(subscriber)
+            self._catch_up.enqueue(subscriber)
 
     def _tidy(self, loop: Loop) -> None:
         while True:
             loop.report_healthy()
             gevent.sleep(TIDY_SECONDS)
-            self._recovery.shelf.evict_old()
+            self._catch_up.shelf.evict_old()
             self.bus.unsubscribe(self._channels.let_go(time.monotonic() - LINGER_SECONDS))
             self.bus.request_clock()  # a FLUSHALL breaks no connection: only the clock tells
