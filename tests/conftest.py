@@ -136,11 +136,12 @@ def _model() -> Iterator[Model]:
 
 
 @pytest.fixture
-def model(_model: Model) -> Model:
-    """The model's server behind `answering`, as if nobody had asked it anything."""
-    _model.script = plain
+def model(_model: Model) -> Iterator[Model]:
+    """The model's server behind `answering`, as if nobody had asked it anything; afterwards, too, for tests that do not
+    ask for it and leave it to answer."""
     _model.conversations = []
-    return _model
+    yield _model
+    _model.script = plain
 
 
 @pytest.fixture(scope="session")
