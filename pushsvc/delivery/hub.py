@@ -66,15 +66,16 @@ class Hub(PubSubListener):
         return self._catch_up.losses.count
 
     def join(self, subscriber: Subscriber) -> bool:
-        """Count in, subscribe, and wait until Redis confirms: from then on nothing is missed. True: others have to give
-        way to it, see `stand`.
+        """Count in, subscribe, and wait until Redis confirms: from then on nothing is missed. A subscriber without a
+        user (a backend's long poll) is not counted: no cap is for all backends together. True: others have to give way
+        to it, see `stand`.
 
         Raises Unavailable, or TooManyConnections.
         """
         self.capacity.check()
         try:
             self.connections.enter(subscriber)
-            over = self._presence.count_in(subscriber)
+            over = bool(subscriber.user) and self._presence.count_in(subscriber)
             self.bus.subscribe(subscriber.channels)
             if subscriber.catching is not None and not self._catch_up.sync(subscriber.catching, CONFIRM_SECONDS):
                 raise Unavailable("Redis does not confirm the subscription; try again.", retry_after=1)

@@ -11,6 +11,7 @@ from typing import Final
 from pushsvc.delivery.subscriber import Reason, Subscriber
 from pushsvc.delivery.subscribers import Connections
 from pushsvc.errors import Unavailable
+from pushsvc.events.event import user_channel
 
 KNOWN_SECONDS: Final = 10.0  # longer than a stream may be taken over, and a word to another worker takes
 _END: Final = "end "  # begins a word to another worker; no generation is called so
@@ -55,7 +56,7 @@ class Streams:
         """Those that give way to new ones, oldest first, of the user who counts under this name."""
         user = name.removeprefix("user:") if ":" in name else name
         channels = self._connections.channels
-        channel = channels.get(f"user:{user}")  # not checked: a poll of no user counts under a name that none can have
+        channel = channels.get(user_channel(user))
         followers = () if channel is None else channels.followers(channel)
         found = [each for each in followers if each.began and each.user == user and each.reason is None]
         return sorted(found, key=lambda each: each.began)

@@ -134,9 +134,9 @@ class Subscriber:
         proof: str | None = None,
         ousts: bool = False,
     ) -> None:
-        """`after`: the cursor. `unasked`: channels whose lost beginning is no loss. `lost`: as of CatchUpState.
-        `expires`: Unix time. `proof`: what its ids carry, see proof.py. `ousts`: where the user has too many, older
-        ones end."""
+        """`user`: empty if there is none. `after`: the cursor. `unasked`: channels whose lost beginning is no loss.
+        `lost`: as of CatchUpState. `expires`: Unix time. `proof`: what its ids carry, see proof.py. `ousts`: where the
+        user has too many, older ones end."""
         self.user = user
         self.channels = tuple(map(sys.intern, channels))  # thousands may name the same
         self.last = after

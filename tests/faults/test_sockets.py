@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import socket
 import struct
@@ -15,7 +14,7 @@ import pytest
 from pushsvc.storage.redis.keys import ALONE as keys
 from tests.conftest import Start
 from tests.support.eventsource import until
-from tests.support.stack import Stack, connections
+from tests.support.stack import Stack, connections, descriptors
 
 
 @contextmanager
@@ -36,11 +35,6 @@ def listening(stack: Stack, url: str, user: str, *, version: str = "1.1", more: 
                 assert piece, taken
                 taken += piece
         yield client
-
-
-def descriptors(stack: Stack) -> int:
-    """How many the workers have open."""
-    return sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in stack.pids()["gunicorn"])
 
 
 def flood(client: socket.socket) -> None:

@@ -256,6 +256,11 @@ def connections(stack: Stack, user: str) -> int:
     return sum(map(int, stack.redis.hvals(stack.keys_of(user).connections(user))))
 
 
+def descriptors(stack: Stack) -> int:
+    """How many the workers have open."""
+    return sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in stack.pids()["gunicorn"])
+
+
 def read_to_the_end(client: socket.socket) -> bytes:
     """What came before the connection was closed, or reset."""
     taken = b""
