@@ -20,7 +20,7 @@ from pushsvc.config import PREFIX, Settings, redis_url
 from pushsvc.errors import PushError
 from pushsvc.events import exact_json
 from pushsvc.events.exact_json import NotJson
-from pushsvc.tail import events
+from pushsvc.events.tail import events
 from pushsvc.terminal import say
 
 RECONNECT_SECONDS: Final = 1.0

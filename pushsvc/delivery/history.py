@@ -7,12 +7,12 @@ from typing import Any, Final
 
 import gevent.event
 
-from pushsvc.delivery.gaps import losses, newest_loss, resume
 from pushsvc.delivery.subscriber import Subscriber
 from pushsvc.events import sse
 from pushsvc.events.encoded import EncodedBatch
 from pushsvc.events.event import ALL, BEGINNING, EventId, user_channel
 from pushsvc.storage.entries import Entry
+from pushsvc.storage.gaps import losses, newest_loss, resume
 from pushsvc.storage.log import Clock, EventLog
 
 DEFAULT_LIMIT: Final = 100

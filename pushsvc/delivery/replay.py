@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple, Protocol
 
-from pushsvc.delivery.gaps import Loss, losses, newest_loss, resume
 from pushsvc.events import sse
 from pushsvc.events.event import BEGINNING, EventId
 from pushsvc.storage.entries import Entry, Slice
+from pushsvc.storage.gaps import Loss, losses, newest_loss, resume
 from pushsvc.storage.log import Clock
 
 READ_EVENTS: Final = 100  # per channel and read: bounds what one replay holds in memory

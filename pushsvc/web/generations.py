@@ -8,7 +8,6 @@ import orjson
 from flask import Blueprint, Response, request
 from flask.typing import ResponseReturnValue
 
-from pushsvc.delivery.gaps import resume
 from pushsvc.delivery.subscriber import Listener, Subscriber
 from pushsvc.errors import Invalid
 from pushsvc.events import exact_json, sse
@@ -21,6 +20,7 @@ from pushsvc.llm.record import Record
 from pushsvc.llm.store import unknown
 from pushsvc.partition import Partition
 from pushsvc.storage.cursor import Cursor
+from pushsvc.storage.gaps import resume
 from pushsvc.storage.tickets import Admission
 from pushsvc.web.arguments import number, stream_cursor, stream_heartbeat, stream_parameters
 from pushsvc.web.credentials import admit, bears_token, identify, same_site

@@ -84,7 +84,7 @@ MUTANTS: Final = [
         "faults/test_faults.py::test_a_frozen_redis_turns_readiness_red_and_heals",
     ),
     Mutant(
-        "says nothing of what was trimmed", "delivery/gaps.py",
+        "says nothing of what was trimmed", "storage/gaps.py",
         "        if mark is not None and entry.prev > mark:", "        if False:",
         "faults/test_losses.py",
     ),

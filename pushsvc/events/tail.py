@@ -1,4 +1,4 @@
-"""What `python -m pushsvc tail` makes of a stream: events, as dictionaries of their fields. Pure."""
+"""Events of a stream as `python -m pushsvc tail` prints them: dictionaries of their fields. Pure."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 
 def events(pieces: Iterator[str]) -> Iterator[dict[str, str]]:
+    """Read events out of a stream's text, which comes in any pieces; each as its fields by name."""
     event: dict[str, str] = {}
     for line in _lines(pieces):
         name, _, value = line.partition(": ")
