@@ -52,7 +52,7 @@ def create_app(settings: Settings) -> Flask:
         settings,
         secret,
         secrets.token_hex(6),
-        Capacity(settings.max_connections, lambda: sum(len(each.hub.connections) for each in partitions)),
+        Capacity(settings.max_connections, lambda: sum(len(each.hub.subscribers) for each in partitions)),
         Upstream(settings.llm_base_url, settings.llm_api_key, settings.llm_connect_seconds, POLLS[settings.poller])
         if settings.llm_base_url
         else Mock(),

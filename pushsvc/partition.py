@@ -10,14 +10,10 @@ from typing import Final
 
 from pushsvc.checks.checkup import Checkup
 from pushsvc.concurrency.loops import Loop
-from pushsvc.concurrency.poll import POLLS
 from pushsvc.config import Settings
 from pushsvc.delivery.capacity import Capacity
 from pushsvc.delivery.hub import Hub
-from pushsvc.delivery.lifetimes import Lifetimes
 from pushsvc.delivery.streams import Streams
-from pushsvc.delivery.subscriber import Subscriber
-from pushsvc.delivery.subscribers import Connections
 from pushsvc.errors import Unavailable
 from pushsvc.llm.generations import Generations
 from pushsvc.llm.models.base import Model
@@ -59,7 +55,6 @@ class Partition:
     store: RedisClient
     log: EventLog
     hub: Hub
-    lifetimes: Lifetimes
     presence: Presence
     tickets: Tickets
     streams: Streams
@@ -68,17 +63,28 @@ class Partition:
     checkup: Checkup
 
     def start(self) -> None:
-        self.hub.bus.start(self.hub)
-        for loop in self._loops():
+        """Start the background loops. Harmless when repeated."""
+        self.hub.start(self)
+        self.presence.start(self.streams)
+        for loop in self._own_loops():
             loop.start()
+
+    def on_control(self, word: str) -> None:
+        """Take a message of another worker, see ControlListener."""
+        if not (self.streams.on_control(word) or self.presence.on_control(word)):
+            self.generations.look_at(word)
+
+    def retry_ms(self) -> int:
+        """Draw a reconnection time for a client, see Lifetimes."""
+        return self.hub.lifetimes.retry_ms()
 
     def stop(self) -> None:
         """Write what is known, then end the loops."""
-        if not self.hub.connections.positions.flush(self._flush_seconds):
+        if not self.hub.positions.flush(self._flush_seconds):
             logger.error("positions of some users could not be written; they may get events twice")
-        for loop in self._loops():
+        for loop in self._own_loops():
             loop.stop()
-        self.hub.bus.stop()
+        self.hub.stop()
         try:
             if not self.lost:
                 self.presence.write()
@@ -122,15 +128,10 @@ class Partition:
         self.store.lost = lost
 
     def _loops(self) -> tuple[Loop, ...]:
-        return (
-            self.hub.loop,
-            self.lifetimes.loop,
-            self.hub.connections.positions.loop,
-            self.presence.loop,
-            self.checkup.loop,
-            *self.generations.loops,
-            *self.failover,
-        )
+        return (*self.hub.loops, *self._own_loops())
+
+    def _own_loops(self) -> tuple[Loop, ...]:
+        return (self.presence.loop, self.checkup.loop, *self.generations.loops, *self.failover)
 
 
 def _make_generations(store: RedisClient, records: Records, presence: Presence, shared: Shared) -> Generations:
@@ -154,54 +155,18 @@ def make_partition(url: str, keys: Keys, shared: Shared) -> Partition:
     store = RedisClient(client, keys, fence, wait_replicas=settings.wait_replicas)
     retention = Retention.from_settings(settings)
     log = EventLog(store, retention)
-    presence = Presence(
-        store,
-        worker_id,
-        settings.max_connections_per_user,
-        lambda name: streams.giving_way(name),
-        lambda name, began: streams.oust(name, began),
-    )
+    presence = Presence(store, worker_id, settings.max_connections_per_user)
     records = Records(store, log, worker_id, retention, most_per_user=settings.llm_max_generations_per_user)
-    generations = _make_generations(store, records, presence, shared)
-
-    def left(subscriber: Subscriber) -> None:
-        if subscriber.counted:  # else it never joined, or gave way
-            presence.count_out(subscriber)
-            generations.left(subscriber)
-
-    connections = Connections(
-        log,
-        left,
-        heartbeat_seconds=settings.heartbeat_seconds,
-        retry_seconds=settings.retry_seconds,
-        send_buffer_bytes=settings.send_buffer_bytes,
-        poll=POLLS[settings.poller],
-    )
-    streams = Streams(worker_id, connections, records.tell)
-
-    def called(word: str) -> None:
-        if not (streams.heard(word) or presence.heard(word)):
-            generations.look_at(word)
-
-    hub = Hub(
-        log,
-        connections,
-        presence,
-        PubSub(client, store, worker_id),
-        called=called,
-        capacity=shared.capacity,
-    )
-    tickets = Tickets(store, shared.secret, settings.leeway_seconds)
+    hub = Hub(log, presence, PubSub(client, store, worker_id), shared.capacity, settings)
     return Partition(
         keys,
         store,
         log,
         hub,
-        Lifetimes(connections),
         presence,
-        tickets,
-        streams,
-        generations,
+        Tickets(store, shared.secret, settings.leeway_seconds),
+        Streams(worker_id, hub.lifetimes, hub.bus),
+        _make_generations(store, records, presence, shared),
         failover.loops(client),
         Checkup(store, settings, presence),
     )

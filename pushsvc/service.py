@@ -12,7 +12,7 @@ from gevent.monkey import is_module_patched
 from pushsvc.checks.by_hand import look_aside
 from pushsvc.config import Settings
 from pushsvc.delivery.capacity import Capacity
-from pushsvc.delivery.subscriber import Reason
+from pushsvc.delivery.endings import Reason
 from pushsvc.events.event import Limits, user_of
 from pushsvc.health import Health
 from pushsvc.llm.models.base import Model
@@ -68,11 +68,11 @@ class Service:
     def drain(self, seconds: float) -> None:
         """Take no more connections, and let all go over `seconds`."""
         self.capacity.stop_accepting()
-        self._with_each(lambda partition: partition.lifetimes.drain(seconds))
+        self._with_each(lambda partition: partition.hub.lifetimes.drain(seconds))
 
     def end_all(self) -> None:
         """Let go whoever is still there."""
-        self._with_each(lambda partition: partition.lifetimes.end_all(Reason.DRAINING))
+        self._with_each(lambda partition: partition.hub.lifetimes.end_all(Reason.DRAINING))
 
     def _with_each(self, work: Callable[[Partition], None]) -> None:
         """At the same time."""
@@ -85,7 +85,7 @@ class Service:
 
     def retry_ms(self) -> int:
         """A reconnection time for a client that nothing is known of."""
-        return self.partitions[0].hub.connections.retry_ms()
+        return self.partitions[0].retry_ms()
 
     def unready(self) -> str | None:
         """Why this worker should get no traffic; None: it should."""

@@ -216,7 +216,7 @@ def _work(store: RedisClient, log: EventLog, settings: Settings, user: str, list
     log.advance({user: receipt.id})
     log.standing(user)
     log.record_loss((clock.last, clock.last))
-    presence = Presence(store, worker, 1, lambda _: (), lambda *_: None)
+    presence = Presence(store, worker, 1)
     visitors = [_Visitor(user), _Visitor(user)]
     for visitor in visitors:  # the second is one too many, and the first gives way
         over = presence.count_in(visitor)

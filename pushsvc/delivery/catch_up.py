@@ -13,17 +13,22 @@ from typing import Any, Final
 import gevent
 import gevent.event
 
+from pushsvc.concurrency.loops import TimeSlice
+from pushsvc.delivery.endings import ChannelEnd, Reason
+from pushsvc.delivery.lifetimes import Lifetimes
 from pushsvc.delivery.read_cache import ReadCache
-from pushsvc.delivery.replay import Late, Page, Replay
-from pushsvc.delivery.subscriber import CatchUpState, Listener, Reason, Subscriber
+from pushsvc.delivery.replay import Backfill, Page, Replay
+from pushsvc.delivery.subscriber import CatchUpState, Subscriber
+from pushsvc.delivery.subscribers import LOOK
 from pushsvc.delivery.transports.detached import DetachedSocket
 from pushsvc.errors import Unavailable
 from pushsvc.events import sse
 from pushsvc.events.encoded import EncodedBatch
-from pushsvc.events.event import BEGINNING
+from pushsvc.events.event import BEGINNING, EventId
 from pushsvc.events.proof import with_proof
 from pushsvc.storage.log import Clock, EventLog
 from pushsvc.storage.losses import Losses
+from pushsvc.storage.redis.pubsub import PubSub
 from pushsvc.storage.redis.scripts import Command
 
 logger = logging.getLogger(__name__)
@@ -33,46 +38,46 @@ WORKERS: Final = 32  # detached subscribers that catch up at the same time: boun
 
 
 class CatchUp:
-    """Brings subscribers up to date, each in its own greenlet, or if it has none in one of a few shared ones."""
+    """Brings subscribers up to date, each in its own greenlet, or if it has none in one of a few shared ones.
 
-    def __init__(
-        self,
-        log: EventLog,
-        ask: Callable[[], None],
-        crowded: Callable[[str], bool],
-        clock_came: Callable[[Clock], None],
-        recovered: Callable[[Subscriber, bool], None],
-        failed: Callable[[Subscriber, Reason], None],
-    ) -> None:
-        """`ask` for a probe on the subscription; `crowded`: see ReadCache; `clock_came` is told of each, in its place
-        among the announcements; `recovered` and `failed` what became of a subscriber, the first also whether it had
-        missed anything."""
-        self.shelf = ReadCache(log, crowded, time.monotonic)
-        self.losses = Losses(log, ask)
+    It is the SubscriptionListener: new connections, confirmed channels and clocks say what may have been missed.
+    """
+
+    def __init__(self, log: EventLog, bus: PubSub, lifetimes: Lifetimes) -> None:
         self._log = log
-        self._ask = ask
-        self._clock_came = clock_came
-        self._recovered = recovered
-        self._failed = failed
+        self._bus = bus
+        self._lifetimes = lifetimes
+        self._subscribers = lifetimes.subscribers
+        self._channels = lifetimes.subscribers.channels
+        self.losses = Losses(log, bus)
+        self.read_cache = ReadCache(log, self._channels, time.monotonic)
+        self._unproven: set[str] = set()  # channels confirmed since the last clock
         self._waiting: dict[CatchUpState, gevent.event.Event] = {}  # for the next clock
+        self._last = BEGINNING  # of the last clock
         self._queue: deque[Subscriber] = deque()  # detached, and behind
         self._enqueued: set[Subscriber] = set()  # these, and those a worker greenlet is busy with
         self._workers = 0
-        self._last = BEGINNING
 
-    def sync(self, catching: CatchUpState, seconds: float) -> bool:
-        """Wait for a clock; False if none comes. A flood of announcements may have outdated it already."""
-        came = self._waiting[catching] = gevent.event.Event()
-        self._ask()
-        try:
-            came.wait(seconds)
-        finally:
-            self._waiting.pop(catching, None)
-        return bool(came.is_set())
+    # What the subscription says, see SubscriptionListener
+
+    def on_connect(self) -> None:
+        """Have everybody read the log: what was announced since the subscription before was lost."""
+        turn = TimeSlice()
+        for number, subscriber in enumerate(self._subscribers.all()):
+            self.fall_behind(subscriber)
+            if number % LOOK == 0:
+                turn.yield_if_over()
+
+    def on_subscribed(self, channel: str) -> None:
+        """Take note that what was announced in the channel before may have been missed; the next clock includes it."""
+        entry = self._channels.get(channel)
+        if entry is not None:
+            entry.last = None
+            self._unproven.add(channel)
 
     def probe(self) -> tuple[Command, Callable[[Any], None]]:
-        """See `PubSubListener`. Whoever waits by now gets this clock."""
-        waiting, shelved = list(self._waiting), self.shelf.channels()
+        """Give the command that reads the clock, and who takes its answer. Whoever waits by now gets this clock."""
+        waiting, cached = list(self._waiting), self.read_cache.channels()
         self.losses.probe_leaves()
 
         def answered(answer: Any) -> None:
@@ -80,7 +85,7 @@ class CatchUp:
             if clock.last == self._last:  # thousands of idle subscribers remember it: one object for all
                 clock = clock._replace(last=self._last)
             self._last = clock.last
-            self.shelf.validate(clock, dict(zip(shelved, tails, strict=True)))
+            self.read_cache.validate(clock, dict(zip(cached, tails, strict=True)))
             self._clock_came(clock)
             clock = self._log.with_known_losses(clock)
             for catching in waiting:
@@ -89,11 +94,62 @@ class CatchUp:
                     catching.clock = clock
                     came.set()
 
-        return self._log.probe(shelved), answered
+        return self._log.probe(cached), answered
+
+    def _clock_came(self, clock: Clock) -> None:
+        channels = self._channels
+        if self.losses.found(channels.through, channels.epoch, clock):
+            self._tell_loss(clock)
+        channels.through, channels.epoch = clock.last, clock.epochs.current
+        channels.prove(self._unproven, clock.last)
+        self._unproven.clear()
+
+    def _tell_loss(self, clock: Clock) -> None:
+        """Tell everybody that Redis has less than it had: what was heard since is of another epoch of the data."""
+        end = clock.epochs.end_of(self._channels.epoch)
+        for subscriber in self._subscribers.all():
+            self.fall_behind(subscriber)
+            assert subscriber.catching is not None
+            lived = subscriber.catching.live_until is not None  # else its cursor is what its client brought
+            if lived or subscriber.catching.begun or subscriber.last == BEGINNING or self.losses.unclear:
+                subscriber.catching.lost = True  # else its cursor tells whether it is to be told
+            if lived and end is not None and subscriber.last > end[1]:  # heard from a master that had been replaced:
+                subscriber.last = end[0]._replace(seq=end[0].seq + 1)  # between two epochs, where all is lost
+        self._channels.rewind(clock.last)
+
+    # Who is behind
+
+    def fall_behind(self, subscriber: Subscriber, channel: str | None = None, known: EventId | None = None) -> None:
+        """Have a subscriber read the log. `channel`, `known`: as of Subscriber.fall_behind."""
+        self._subscribers.to_slow_path(subscriber)
+        subscriber.fall_behind(channel, known)
+        if subscriber.transport.detached:
+            self.enqueue(subscriber)
+
+    def fail(self, subscriber: Subscriber, reason: Reason) -> None:
+        """Handle one whose transport found no room, or worse. The log has everything: a greenlet reads on from there,
+        if its client is quick enough. Without a greenlet it is cut, and its client resumes; one that could not resume
+        reads on too."""
+        if not subscriber.transport.detached:
+            subscriber.fall_behind()
+        elif reason is Reason.SLOW and not subscriber.kind.returns:
+            self.fall_behind(subscriber)
+        else:
+            self._lifetimes.end(subscriber, reason)
+
+    def sync(self, catching: CatchUpState, seconds: float) -> bool:
+        """Wait for a clock. False: none came. A flood of announcements may have outdated it already."""
+        came = self._waiting[catching] = gevent.event.Event()
+        self._bus.request_clock()
+        try:
+            came.wait(seconds)
+        finally:
+            self._waiting.pop(catching, None)
+        return bool(came.is_set())
 
     def pages(self, subscriber: Subscriber) -> Iterator[Page]:
-        """Everything in the log after the subscriber's last event; a page counts as written when the next is asked
-        for. Ends with the subscriber live, or due again. Raises Unavailable."""
+        """Read all events after the subscriber's last; a page counts as written when the next is asked for. Ends with
+        the subscriber live, or due again. Raises Unavailable."""
         for page in self._pages(subscriber):
             yield Page(with_proof(page.wire, subscriber.proof), page.cursor)
 
@@ -104,46 +160,52 @@ class CatchUp:
             raise Unavailable("Redis does not say where the log stands; try again.", retry_after=1)
         if catching.clock is None:
             return
-        missed, catching.begun = False, True
-        replay = Replay(
-            self.shelf,
-            subscriber.channels,
-            subscriber.last,
-            catching.unasked,
-            catching.clock,
-            None if catching.live_until is None else Late(catching.late, catching.live_until),
-            lost=catching.lost,
-            cursors=subscriber.tells_cursor,
-        )
-        told = subscriber.last  # its client knows this as its cursor
+        sent, catching.begun = False, True
+        replay = self._replay(subscriber, catching, catching.clock)
+        client_cursor = subscriber.last
         try:
             for page in replay.pages():
                 yield page
-                told = page.cursor or told
+                client_cursor = page.cursor or client_cursor
                 if catching.clock is not None:  # else more may have been lost meanwhile
                     catching.lost = False  # that was said, or lies before what is still to be read
-                subscriber.last, missed = page.cursor or subscriber.last, True
-                if isinstance(subscriber, Listener) and page.wire.endswith(sse.DONE):
-                    subscriber.told, subscriber.broken_off = True, sse.is_broken_off(page.wire)
+                subscriber.last, sent = page.cursor or subscriber.last, True
+                if subscriber.finite and page.wire.endswith(sse.DONE):
+                    subscriber.channel_end = channel_end(page.wire)
         except Unavailable:
             catching.restart()  # the replay may have gone past this clock
             raise
-        finished = isinstance(subscriber, Listener) and subscriber.told
-        if catching.live_until is None and told < replay.through and subscriber.tells_cursor and not finished:
-            yield Page(sse.cursor(replay.through), None)  # it has joined: its next place is where it goes live
-        missed = missed or bool(catching.held)
+        joined, stood = catching.live_until is None, client_cursor >= replay.through
+        if joined and not stood and subscriber.kind.reads_cursor and subscriber.channel_end is None:
+            yield Page(sse.cursor(replay.through), None)  # its next place is where it goes live
+        sent = sent or bool(catching.held)
         if subscriber.caught_up(replay.through, time.monotonic()):
-            self._recovered(subscriber, missed)
+            self._lifetimes.caught_up(subscriber, sent=sent)
         else:
-            self._failed(subscriber, Reason.SLOW)
+            self.fail(subscriber, Reason.SLOW)
+
+    def _replay(self, subscriber: Subscriber, catching: CatchUpState, clock: Clock) -> Replay:
+        backfill = None if catching.live_until is None else Backfill(catching.backfill, catching.live_until)
+        return Replay(
+            self.read_cache,
+            subscriber.channels,
+            subscriber.last,
+            catching.new_channels,
+            clock,
+            backfill,
+            lost=catching.lost,
+            cursors=subscriber.kind.reads_cursor,
+        )
 
     @staticmethod
     def pause() -> None:
-        """After Unavailable: spreads the reads of all who wait for Redis."""
+        """Wait after Unavailable: spreads the reads of all who wait for Redis."""
         gevent.sleep(random.uniform(0.2, 1.0))
 
+    # The shared greenlets, for the detached
+
     def enqueue(self, subscriber: Subscriber) -> None:
-        """A detached subscriber has something to catch up with."""
+        """Bring a detached subscriber up to date, when its turn comes. Harmless when repeated."""
         if subscriber in self._enqueued:
             return  # the greenlet that has it sees it
         self._queue.append(subscriber)
@@ -164,31 +226,36 @@ class CatchUp:
                         self._try(subscriber)
                 except Exception:
                     logger.exception("a connection could not be brought up to date, and is cut; it will resume")
-                    self._failed(subscriber, Reason.BROKEN)
+                    self.fail(subscriber, Reason.BROKEN)
                 finally:
                     self._enqueued.discard(subscriber)
         finally:
             self._workers -= 1
 
     def _try(self, subscriber: Subscriber) -> None:
-        outlet = subscriber.outlet
-        assert isinstance(outlet, DetachedSocket)
+        transport = subscriber.transport
+        assert isinstance(transport, DetachedSocket)
         try:
             for page in self.pages(subscriber):
-                sent = self._drained(subscriber, outlet) and outlet.send(EncodedBatch(page.wire, page.cursor))
-                if not (sent and self._drained(subscriber, outlet)):
-                    self._failed(subscriber, Reason.STUCK)
+                sent = self._drained(subscriber, transport) and transport.send(EncodedBatch(page.wire, page.cursor))
+                if not (sent and self._drained(subscriber, transport)):
+                    self.fail(subscriber, Reason.STUCK)
                     return
         except Unavailable:
             self.pause()
 
-    def _drained(self, subscriber: Subscriber, outlet: DetachedSocket) -> bool:
+    def _drained(self, subscriber: Subscriber, transport: DetachedSocket) -> bool:
         """Wait for a slow client, while another worker greenlet goes on with the others."""
-        if outlet.clear:
-            return outlet.fd >= 0
+        if transport.drained:
+            return transport.fd >= 0
         self._workers -= 1
         self._add_worker()
         try:
-            return outlet.drain(subscriber.patience)
+            return transport.drain(subscriber.kind.patience_seconds)
         finally:
             self._workers += 1
+
+
+def channel_end(wire: bytes) -> ChannelEnd:
+    """How a finite channel ended, by its last events."""
+    return ChannelEnd.BROKEN_OFF if sse.is_broken_off(wire) else ChannelEnd.COMPLETE

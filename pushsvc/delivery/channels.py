@@ -1,11 +1,11 @@
 """The channels that subscribers here follow, and who follows them in which way.
 
-Most connections are alike: live, detached, with nothing waiting. Of these *settled* ones a channel knows just the
-descriptors, and sending to them touches no object of theirs: at ten thousand, reading and writing one each would cost
-a quarter of what the kernel takes for the send itself. What differs in any way is asked one by one.
+Most connections are alike: live, detached, with nothing waiting. Such a connection is on the *fast path*: its channels
+know just its descriptor, and sending touches no object of the subscriber. At ten thousand, reading and writing one each
+would cost a quarter of what the kernel takes for the send itself. All others are asked one by one.
 
 A descriptor is closed only once no channel has it: its number is soon somebody else's. So each change here can be
-repeated, and `leave` mends whatever an exception left half done.
+repeated, and `unfollow` mends whatever an exception left half done.
 """
 
 from __future__ import annotations
@@ -17,152 +17,164 @@ from typing import Final
 from pushsvc.delivery.subscriber import Subscriber
 from pushsvc.events.event import BEGINNING, EventId
 
-_NOBODY: Final[dict[Subscriber, None]] = {}  # most channels are one settled user's: an empty dict each would add up
+_NOBODY: Final[dict[Subscriber, None]] = {}  # most channels are one fast user's: an empty dict each would add up
 
 
 class Channel:
-    """`last`: the newest event known of; what is announced must follow on it."""
+    """One channel and its followers. `last`: the newest event known of; what is announced must follow on it. `finite`:
+    it ends with an event that says so, and nobody has a position there."""
 
-    __slots__ = ("_fds", "last", "left_at", "others", "sent_at", "settled")
+    __slots__ = ("_fds", "fast", "finite", "last", "left_at", "sent_at", "slow")
 
-    def __init__(self) -> None:
-        self.settled: dict[int, Subscriber] = {}
-        self.others = _NOBODY
+    def __init__(self, *, finite: bool = False) -> None:
+        self.finite = finite
+        self.fast: dict[int, Subscriber] = {}  # by descriptor
+        self.slow = _NOBODY
         self.last: EventId | None = None
         self.sent_at = 0.0  # monotonic times
         self.left_at = 0.0
         self._fds: array[int] | None = None
 
     def __len__(self) -> int:
-        return len(self.settled) + len(self.others)
+        return len(self.fast) + len(self.slow)
+
+    def followers(self) -> list[Subscriber]:
+        """All subscribers of the channel."""
+        return [*self.fast.values(), *self.slow]
 
     def note(self, event_id: EventId, prev: EventId) -> bool:
-        """An event arrives. False: it is not known to follow on the last, so one may be lost."""
+        """Take note of an event. False: it is not known to follow on the last, so one may be lost."""
         follows = self.last is not None and prev <= self.last
         self.last = event_id if self.last is None else max(self.last, event_id)
         return follows
 
-    def fds(self) -> array[int]:
-        """The settled ones' descriptors; not to be changed."""
+    def fast_fds(self) -> array[int]:
+        """The descriptors on the fast path; not to be changed."""
         if self._fds is None:
-            self._fds = array("i", self.settled)
+            self._fds = array("i", self.fast)
         return self._fds
 
     def add(self, subscriber: Subscriber) -> None:
-        if self.others is _NOBODY:
-            self.others = {}
-        self.others[subscriber] = None
+        """Add a subscriber to those that are asked one by one."""
+        if self.slow is _NOBODY:
+            self.slow = {}
+        self.slow[subscriber] = None
 
-    def settle(self, subscriber: Subscriber, fd: int) -> None:
+    def to_fast_path(self, subscriber: Subscriber, fd: int) -> None:
+        """Know just the subscriber's descriptor from now on."""
         self._fds = None
-        self.settled[fd] = subscriber
-        self._forget_other(subscriber)
+        self.fast[fd] = subscriber
+        self._forget_slow(subscriber)
 
-    def unsettle(self, subscriber: Subscriber, fd: int) -> None:
+    def to_slow_path(self, subscriber: Subscriber, fd: int) -> None:
+        """Ask the subscriber itself from now on."""
         self.add(subscriber)
-        self._forget_settled(subscriber, fd)
+        self._forget_fast(subscriber, fd)
 
     def remove(self, subscriber: Subscriber, fd: int) -> None:
-        """Harmless when repeated."""
-        self._forget_settled(subscriber, fd)
-        self._forget_other(subscriber)
+        """Remove a subscriber from wherever it is. Harmless when repeated."""
+        self._forget_fast(subscriber, fd)
+        self._forget_slow(subscriber)
 
-    def _forget_settled(self, subscriber: Subscriber, fd: int) -> None:
-        if self.settled.get(fd) is subscriber:
+    def _forget_fast(self, subscriber: Subscriber, fd: int) -> None:
+        if self.fast.get(fd) is subscriber:
             self._fds = None
-            del self.settled[fd]
+            del self.fast[fd]
 
-    def _forget_other(self, subscriber: Subscriber) -> None:
-        self.others.pop(subscriber, None)
-        if not self.others:
-            self.others = _NOBODY
+    def _forget_slow(self, subscriber: Subscriber) -> None:
+        self.slow.pop(subscriber, None)
+        if not self.slow:
+            self.slow = _NOBODY
 
 
 class Channels:
-    """All of them, and `through`: every event up to it that was announced has been sent to the settled. It falls back
-    when Redis does."""
+    """All channels that somebody here follows, or followed a moment ago.
+
+    `through`: every announced event up to it was sent to those on the fast path; it falls back when Redis does.
+    """
 
     def __init__(self) -> None:
         self.through = BEGINNING
         self.epoch = b""  # of the data, see EpochHistory.current
-        self.unsettled = 0  # how often one has been; who shares a turn sees by it whether a descriptor may be stale
+        self.version = 0  # rises when a descriptor leaves the fast path: then a list of them may hold a stale one
         self._channels: dict[str, Channel] = {}
 
     def __getitem__(self, name: str) -> Channel:
         return self._channels[name]
 
     def get(self, name: str) -> Channel | None:
+        """The channel, if anybody follows it."""
         return self._channels.get(name)
 
     def of(self, subscriber: Subscriber) -> Iterator[Channel]:
+        """The channels that a subscriber follows."""
         return map(self._channels.__getitem__, subscriber.channels)
 
-    def enter(self, subscriber: Subscriber) -> None:
+    def follow(self, subscriber: Subscriber) -> None:
+        """Add the subscriber to its channels."""
         for name in subscriber.channels:
             channel = self._channels.get(name)
             if channel is None:
-                channel = self._channels[name] = Channel()
+                channel = self._channels[name] = Channel(finite=subscriber.finite)
             channel.add(subscriber)
 
-    def leave(self, subscriber: Subscriber, fd: int, now: float) -> None:
-        """Whatever state it is in. Harmless when repeated. `fd`: its descriptor, negative if it has none."""
+    def unfollow(self, subscriber: Subscriber, fd: int, now: float) -> None:
+        """Remove the subscriber from its channels, in whatever state it is. Harmless when repeated. `fd`: its
+        descriptor, negative if it has none; `now`: monotonic time."""
         if fd >= 0:
-            self.unsettled += 1
+            self.version += 1
         for name in subscriber.channels:
             channel = self._channels.get(name)
             if channel is not None:
                 channel.left_at = now
                 channel.remove(subscriber, fd)
 
-    def settle(self, subscriber: Subscriber, fd: int) -> None:
+    def to_fast_path(self, subscriber: Subscriber, fd: int) -> None:
+        """Put a live subscriber with this descriptor on the fast path."""
         for channel in self.of(subscriber):
-            channel.settle(subscriber, fd)
+            channel.to_fast_path(subscriber, fd)
 
-    def unsettle(self, subscriber: Subscriber, fd: int) -> None:
-        """From here on its own `last` counts again."""
-        self.unsettled += 1
+    def to_slow_path(self, subscriber: Subscriber, fd: int) -> None:
+        """Take the subscriber off the fast path. From here on its own `last` counts again."""
+        self.version += 1
         subscriber.last = max(subscriber.last, self.through)
         for channel in self.of(subscriber):
-            channel.unsettle(subscriber, fd)
+            channel.to_slow_path(subscriber, fd)
 
-    @staticmethod
-    def followers(channel: Channel) -> list[Subscriber]:
-        return [*channel.settled.values(), *channel.others]
-
-    def positions(self, channel: Channel) -> Iterator[tuple[str, EventId]]:
+    def positions_of(self, channel: Channel) -> Iterator[tuple[str, EventId]]:
         """Users, and up to where each has had everything, as far as the Hub alone sends to them."""
-        settled, sent = channel.settled, self.sent(channel)
-        for fd, subscriber in list(settled.items()):
-            if subscriber.ack and settled.get(fd) is subscriber:  # still: who asks takes pauses
+        fast, sent = channel.fast, self.sent(channel)
+        for fd, subscriber in list(fast.items()):
+            if subscriber.tracks_position and fast.get(fd) is subscriber:  # still: who asks takes pauses
                 yield subscriber.user, sent
-        for subscriber in list(channel.others):
-            if subscriber.ack and subscriber.outlet.clear and subscriber.catching is None:
+        for subscriber in list(channel.slow):
+            if subscriber.tracks_position and subscriber.transport.drained and subscriber.catching is None:
                 yield subscriber.user, subscriber.last
 
     def sent(self, channel: Channel) -> EventId:
-        """The newest event of the channel that all of its settled subscribers have."""
+        """The newest event of the channel that all of its subscribers on the fast path have."""
         return self.through if channel.last is None else min(channel.last, self.through)
 
-    def crowded(self, name: str) -> bool:
-        """More than one here follows it."""
+    def is_shared(self, name: str) -> bool:
+        """Whether more than one subscriber here follows the channel."""
         channel = self._channels.get(name)
         return channel is not None and len(channel) > 1
 
     def prove(self, names: Iterable[str], through: EventId) -> None:
-        """These channels' announcements are complete from `through` on."""
+        """Note that these channels' announcements are complete from `through` on."""
         for name in names:
             if name in self._channels:
                 self._channels[name].last = through
 
     def rewind(self, last: EventId) -> None:
-        """Redis has lost what came after `last`."""
+        """Forget what came after `last`: Redis has lost it."""
         self.through = last
         for channel in self._channels.values():
             if channel.last is not None:
                 channel.last = min(channel.last, last)
 
-    def let_go(self, left_before: float) -> list[str]:
-        """Forget the channels that nobody has followed since."""
+    def remove_idle(self, left_before: float) -> list[str]:
+        """Forget the channels that nobody has followed since this monotonic time, and give their names."""
         idle = [name for name, channel in self._channels.items() if not len(channel) and channel.left_at < left_before]
         for name in idle:
             del self._channels[name]

@@ -5,11 +5,9 @@ from __future__ import annotations
 import time
 from typing import Any, Final
 
-import gevent.event
-
 from pushsvc.delivery.subscriber import Subscriber
+from pushsvc.delivery.transports.wakeup import Wakeup
 from pushsvc.events import sse
-from pushsvc.events.encoded import EncodedBatch
 from pushsvc.events.event import ALL, BEGINNING, EventId, user_channel
 from pushsvc.storage.entries import Entry
 from pushsvc.storage.gaps import losses, newest_loss, resume
@@ -103,34 +101,6 @@ def says_something(answer: Answer) -> bool:
     return bool(answer["events"] or answer["next"] or told)
 
 
-class Wakeup:
-    """An outlet that only rings: who hears it reads the log."""
-
-    def __init__(self) -> None:
-        self.rung = gevent.event.Event()
-
-    detached = False
-    clear = False  # what a long poll hands over moves no position
-
-    def send(self, burst: EncodedBatch) -> bool:
-        if burst.last is not None:
-            self.rung.set()
-        return True
-
-    def wake(self) -> None:
-        self.rung.set()
-
-    def end(self, farewell: bytes, *, whole: bool) -> bool:  # noqa: ARG002
-        self.rung.set()
-        return False
-
-    def cut(self) -> None:
-        self.rung.set()
-
-    def stuck(self, now: float, behind: bool, patience: float) -> bool:  # noqa: ARG002
-        return False
-
-
 def await_page_after(
     log: EventLog,
     channel: str,
@@ -138,17 +108,17 @@ def await_page_after(
     limit: int,
     wait: float,
     listener: Subscriber,
-    bell: Wakeup,
+    wakeup: Wakeup,
     *,
     anew: bool = False,
 ) -> Answer:
-    """The page after an id, once it is not empty, or after `wait` seconds. `listener` has joined, with that bell."""
+    """The page after an id, once it is not empty, or after `wait` seconds. `listener` has joined, with that wakeup."""
     deadline = time.monotonic() + wait
     while True:
-        bell.rung.clear()
+        wakeup.rung.clear()
         listener.go_live()  # before the log is read, so that nothing rings unheard
         answer = page_after(log, channel, after, limit, anew=anew)
         if says_something(answer) or listener.reason is not None:
             return answer
-        if not bell.rung.wait(max(0.0, deadline - time.monotonic())):
+        if not wakeup.rung.wait(max(0.0, deadline - time.monotonic())):
             return answer

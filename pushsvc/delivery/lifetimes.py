@@ -1,83 +1,210 @@
-"""What time does to this worker's connections: heartbeats, and the ends of the expired, the slow and the last."""
+"""The life of a connection after it joined: its socket taken over, heartbeats, and how it ends."""
 
 from __future__ import annotations
 
 import random
 import time
+from typing import Any, Final
 
 import gevent
 
 from pushsvc.concurrency.loops import Loop, TimeSlice
 from pushsvc.concurrency.pacing import spread
-from pushsvc.delivery.subscriber import Reason, Subscriber
-from pushsvc.delivery.subscribers import LOOK, Connections
+from pushsvc.concurrency.poll import POLLS
+from pushsvc.config import Settings
+from pushsvc.delivery.endings import FINAL, Reason
+from pushsvc.delivery.positions import Positions
+from pushsvc.delivery.subscriber import Subscriber
+from pushsvc.delivery.subscribers import LOOK, Subscribers
+from pushsvc.delivery.transports.detached import DetachedSocket, Sockets
+from pushsvc.delivery.transports.queued import QueuedTransport
+from pushsvc.events.encoded import EncodedBatch
+from pushsvc.events.event import EventId
+
+OUSTED_MS: Final = 60_000  # when one comes back that gave way: tabs that are too many take turns slowly
 
 
 class Lifetimes:
-    """Keeps a silent connection alive, and ends those whose time is over."""
+    """Keeps silent connections alive, and ends those whose time is over."""
 
-    def __init__(self, connections: Connections) -> None:
-        self._connections = connections
-        self.loop = Loop("wheel", self._turn, expected=())
+    def __init__(self, subscribers: Subscribers, positions: Positions, settings: Settings) -> None:
+        self.subscribers = subscribers
+        self.sockets = Sockets(settings.send_buffer_bytes, POLLS[settings.poller], self)
+        self._positions = positions
+        self._retry_seconds = settings.retry_seconds
+        self.loop = Loop("wheel", self._run, expected=())
 
-    def _turn(self, loop: Loop) -> None:
-        """One wheel for all: heartbeats to the silent, an end to the expired and the slow."""
-        connections = self._connections
-        missed = connections.all()  # after an error of a turn before
+    def retry_ms(self) -> int:
+        """Draw a reconnection time for a client, spread so that those who leave together do not come back together."""
+        return int(self._retry_seconds * 1000 * random.uniform(0.5, 1.5))
+
+    # Taking a socket over
+
+    def adopt(self, subscriber: Subscriber, client: Any, *, chunked: bool) -> None:
+        """Write to the client's socket directly from now on; what waits in the queue goes first. If this fails, the
+        subscriber is forgotten. The descriptor is the client's until it was detached, then the transport's."""
+        queue, transport = subscriber.transport, DetachedSocket(client.fileno(), self.sockets, subscriber, chunked)
+        assert isinstance(queue, QueuedTransport)
+        try:
+            self.sockets.add(transport)
+            subscriber.transport = transport
+            client.detach()
+            self._go_on(subscriber, queue, transport)
+        except BaseException:
+            if client.fileno() >= 0:
+                transport.give_back()
+            subscriber.reason = subscriber.reason or Reason.BROKEN
+            self.subscribers.remove(subscriber)
+            raise
+
+    def _go_on(self, subscriber: Subscriber, queue: QueuedTransport, transport: DetachedSocket) -> None:
+        wire, last = queue.take(wait=False)
+        if wire:
+            transport.send(EncodedBatch(wire, last))
+        if subscriber.reason is not None:
+            if transport.finish(b"", whole=subscriber.whole):
+                self.close(subscriber)
+        elif wire:
+            self._flushed(subscriber)
+        else:
+            self.subscribers.to_fast_path(subscriber)
+
+    # What the sockets report, see SocketOwner
+
+    def on_hang_up(self, subscriber: Subscriber) -> None:
+        """End a connection whose client hung up, or said too much."""
+        self.end(subscriber, Reason.GONE)
+
+    def on_flushed(self, subscriber: Subscriber) -> None:
+        """Go on with a subscriber whose waiting bytes are out."""
+        self.subscribers.guard(subscriber, self._flushed)
+
+    def _flushed(self, subscriber: Subscriber) -> None:
+        if subscriber.reason is not None:
+            self.close(subscriber)
+        elif subscriber.transport.drained and subscriber.catching is None:
+            self._delivered(subscriber, subscriber.last)
+            self.subscribers.to_fast_path(subscriber)
+
+    def _delivered(self, subscriber: Subscriber, last: EventId) -> None:
+        if subscriber.tracks_position:
+            self._positions.mark(subscriber.user, last)
+
+    # What the fast path reports
+
+    def is_on_fast_path(self, fd: int) -> bool:
+        """Whether the descriptor belongs to a subscriber on the fast path."""
+        subscriber = self.sockets.owner(fd)
+        return subscriber is not None and subscriber.on_fast_path
+
+    def keep_rest(self, fd: int, rest: bytes, last: EventId) -> None:
+        """Keep what a client on the fast path had no room for. `last`: the newest event that was sent to it."""
+        subscriber = self.sockets.owner(fd)
+        if subscriber is not None:
+            self.subscribers.guard(subscriber, lambda each: self._keep_rest(each, rest, last))
+
+    def _keep_rest(self, subscriber: Subscriber, rest: bytes, last: EventId) -> None:
+        self.subscribers.to_slow_path(subscriber)
+        subscriber.last = max(subscriber.last, last)
+        assert isinstance(subscriber.transport, DetachedSocket)
+        subscriber.transport.keep(rest)
+
+    def caught_up(self, subscriber: Subscriber, *, sent: bool) -> None:
+        """Go on with a subscriber that is live again; `sent`: it was sent something to get there. One with a greenlet
+        notes itself what it wrote, and ends itself."""
+        if subscriber.channel_end is not None:
+            self.end(subscriber, Reason.ENDED)
+        elif sent and subscriber.transport.detached:
+            self._flushed(subscriber)
+        else:
+            self.subscribers.to_fast_path(subscriber)
+
+    # Endings
+
+    def end(self, subscriber: Subscriber, reason: Reason) -> None:
+        """End a connection: its client is told when to come back, or it is cut. Harmless when repeated."""
+        if subscriber.reason is None:
+            self.subscribers.guard(subscriber, lambda each: self._end(each, reason))
+
+    def _end(self, subscriber: Subscriber, reason: Reason) -> None:
+        self.subscribers.to_slow_path(subscriber)
+        subscriber.reason = reason
+        transport, kind = subscriber.transport, subscriber.kind
+        refusal = kind.refusal(reason)
+        if refusal is not None or reason in FINAL:
+            retry_ms = OUSTED_MS if reason is Reason.OUSTED else self.retry_ms()
+            farewell = b"" if refusal is None else kind.farewell(refusal, retry_ms)
+            if not transport.finish(farewell, whole=subscriber.whole):
+                return  # when what waits there is out, it is closed
+        elif not transport.detached:
+            transport.abort()
+        if transport.detached:
+            self.close(subscriber)
+
+    def close(self, subscriber: Subscriber) -> None:
+        """Forget a detached subscriber whose connection is over: nobody else would."""
+        channels = self.subscribers.channels
+        pending = [channels.sent(each) for each in channels.of(subscriber) if self._positions.is_pending(each)]
+        if pending and subscriber.transport.drained and subscriber.catching is None:
+            self._delivered(subscriber, min(subscriber.last, max(pending)))
+        self.subscribers.remove(subscriber)
+
+    def end_all(self, reason: Reason) -> None:
+        """End all connections at once, also those whose clients could not come back."""
+        for subscriber in self.subscribers.all():
+            self.end(subscriber, reason)
+
+    def drain(self, seconds: float) -> None:
+        """End the connections whose clients come back, spread evenly over `seconds`; each is told when."""
+        subscribers = [subscriber for subscriber in self.subscribers.all() if subscriber.kind.returns]
+        random.shuffle(subscribers)
+        for number in spread(len(subscribers), seconds):
+            self.end(subscribers[number], Reason.DRAINING)
+
+    # The wheel
+
+    def _run(self, loop: Loop) -> None:
+        """Turn one wheel for all: heartbeats to the silent, an end to the expired and the slow."""
+        missed = self.subscribers.all()  # after an error of a turn before
         while True:
             loop.report_healthy()
-            gevent.sleep(connections.tick_seconds)
+            gevent.sleep(self.subscribers.tick_seconds)
             turn = TimeSlice()
-            connections.finish_leaving()
-            due, missed = [*missed, *connections.tick()], []
+            self.subscribers.finish_removals()
+            due, missed = [*missed, *self.subscribers.due()], []
             for number, subscriber in enumerate(due):
-                if subscriber in connections:
-                    connections.guard(subscriber, self._look)
+                if subscriber in self.subscribers:
+                    self.subscribers.guard(subscriber, self._look)
                 if number % LOOK == 0:
                     turn.yield_if_over()
 
     def _look(self, subscriber: Subscriber) -> None:
-        connections, now, wall = self._connections, time.monotonic(), time.time()
-        if subscriber.outlet.stuck(now, subscriber.catching is not None, subscriber.patience):
+        transport, now, behind = subscriber.transport, time.monotonic(), subscriber.catching is not None
+        if transport.is_stalled(now, behind=behind, patience=subscriber.kind.patience_seconds):
             self._give_up(subscriber)
         elif subscriber.reason is not None:
             return
-        elif subscriber.expires is not None and subscriber.expires <= wall:
-            connections.end(subscriber, Reason.EXPIRED)
+        elif subscriber.expires is not None and subscriber.expires <= time.time():
+            self.end(subscriber, Reason.EXPIRED)
         else:
-            if connections.silent_until(subscriber) <= now and _nothing_on_its_way(subscriber):
+            if self.subscribers.silent_until(subscriber) <= now and _nothing_on_its_way(subscriber):
                 subscriber.sent_at = now
-                subscriber.outlet.send(subscriber.heartbeat)
-                if not subscriber.outlet.clear:
-                    connections.unsettle(subscriber)
-            if subscriber.due:
-                connections.come_back(subscriber)
+                transport.send(subscriber.heartbeat)
+                if not transport.drained:
+                    self.subscribers.to_slow_path(subscriber)
+            if subscriber.on_fast_path:
+                self.subscribers.schedule(subscriber)
             else:
-                connections.settle(subscriber)
+                self.subscribers.to_fast_path(subscriber)
 
     def _give_up(self, subscriber: Subscriber) -> None:
-        """Its hanging write, or the wait for its last bytes, would hold the connection for ever."""
+        """End a connection whose hanging write, or wait for its last bytes, would hold it for ever."""
         subscriber.reason = subscriber.reason or Reason.SLOW
-        if subscriber.outlet.detached:
-            self._connections.close(subscriber)
+        if subscriber.transport.detached:
+            self.close(subscriber)
         else:
-            subscriber.outlet.cut()
-
-    def end_all(self, reason: Reason) -> None:
-        """At once, also those who could not come back."""
-        for subscriber in self._connections.all():
-            self._end(subscriber, reason)
-
-    def drain(self, seconds: float) -> None:
-        """Let go those who can come back, spread evenly over `seconds`; each is told when."""
-        subscribers = [subscriber for subscriber in self._connections.all() if not subscriber.stays]
-        random.shuffle(subscribers)
-        for number in spread(len(subscribers), seconds):
-            self._end(subscribers[number], Reason.DRAINING)
-
-    def _end(self, subscriber: Subscriber, reason: Reason) -> None:
-        self._connections.guard(subscriber, lambda each: self._connections.end(each, reason))
+            subscriber.transport.abort()
 
 
 def _nothing_on_its_way(subscriber: Subscriber) -> bool:
-    return subscriber.outlet.clear if subscriber.outlet.detached else subscriber.catching is None
+    return subscriber.transport.drained if subscriber.transport.detached else subscriber.catching is None

@@ -1,8 +1,8 @@
-"""Remembers, a moment after delivery, up to where each user has had everything."""
+"""Up to where each user has had everything, written a moment after the delivery."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import islice
 from typing import Final
 
@@ -10,7 +10,7 @@ import gevent
 import gevent.event
 
 from pushsvc.concurrency.loops import Loop
-from pushsvc.delivery.channels import Channel
+from pushsvc.delivery.channels import Channel, Channels
 from pushsvc.errors import Unavailable, Unwritable
 from pushsvc.events.event import EventId
 from pushsvc.storage.log import EventLog
@@ -24,13 +24,12 @@ SHORTEST_PAUSE: Final = 0.001  # seconds; to sleep for less costs more than it s
 
 
 class Positions:
-    """Collects while a write is under way or spread out, so the rate of writes adapts to what Redis takes."""
+    """Collects positions while a write is under way, or spread out: the rate of writes adapts to what Redis takes."""
 
-    def __init__(self, log: EventLog, look: Callable[[Channel], Iterator[tuple[str, EventId]]]) -> None:
-        """`look` gives a channel's users, and up to where each has had everything."""
+    def __init__(self, log: EventLog, channels: Channels) -> None:
         self._log = log
-        self._look_at = look
-        self._had: dict[str, EventId] = {}
+        self._channels = channels
+        self._delivered: dict[str, EventId] = {}  # by user; yet to be written
         self._moved: dict[Channel, None] = {}
         self._channel: Channel | None = None  # is being looked at
         self._looking: Iterator[tuple[str, EventId]] | None = None
@@ -41,17 +40,17 @@ class Positions:
         self.loop = Loop("positions", self._run, expected=(Unavailable,))
 
     def mark(self, user: str, event_id: EventId) -> None:
-        """The user has had everything up to this event."""
+        """Note that the user has had everything up to this event."""
         self._note(user, event_id)
         self._work()
 
-    def moved(self, channel: Channel) -> None:
-        """Everybody on it has had something: looked at later, as they may have had more by then."""
+    def mark_channel(self, channel: Channel) -> None:
+        """Note that everybody on the channel has had something. It is looked at later: they may have had more then."""
         self._moved[channel] = None
         self._work()
 
-    def owes(self, channel: Channel) -> bool:
-        """It was moved, and may not have been looked at since."""
+    def is_pending(self, channel: Channel) -> bool:
+        """Whether the channel has moved, and may not have been looked at since."""
         return channel in self._moved or channel is self._channel
 
     def flush(self, seconds: float) -> bool:
@@ -64,13 +63,13 @@ class Positions:
         self._wake.set()
 
     def _note(self, user: str, event_id: EventId) -> None:
-        had = self._had.get(user)
-        if had is None or event_id > had:
-            self._had[user] = event_id
+        known = self._delivered.get(user)
+        if known is None or event_id > known:
+            self._delivered[user] = event_id
 
     def _run(self, loop: Loop) -> None:
         while True:
-            if self._had:
+            if self._delivered:
                 self._write()
                 loop.report_healthy()
             elif self._looking is not None:
@@ -78,7 +77,7 @@ class Positions:
             elif self._moved:
                 self._channel = next(iter(self._moved))
                 del self._moved[self._channel]
-                self._looking = self._look_at(self._channel)
+                self._looking = self._channels.positions_of(self._channel)
             else:
                 self._idle.set()
                 self._wake.clear()
@@ -94,15 +93,15 @@ class Positions:
         self._pause(len(piece))
 
     def _write(self) -> None:
-        batch = dict(islice(self._had.items(), BATCH))
+        batch = dict(islice(self._delivered.items(), BATCH))
         try:
             self._log.advance(batch)
         except Unwritable:  # who listens is served all the same
             gevent.sleep(FULL_SECONDS)
             return
         for user, event_id in batch.items():
-            if self._had.get(user) == event_id:
-                del self._had[user]
+            if self._delivered.get(user) == event_id:
+                del self._delivered[user]
         self._pause(len(batch))
 
     def _pause(self, users: int) -> None:

@@ -1,9 +1,10 @@
-"""Reads of the log that many share: a crowd that comes back together reads each channel once, not once each.
+"""Reads of the log that many share (request coalescing, "singleflight"): a crowd that comes back together reads each
+channel once, not once each.
 
-What was read of a channel stays on the shelf for a moment. It is right for a reader whose clock is later as long as
-nothing was appended to the channel in between: an announcement takes the channel off the shelf, and each clock that
-comes brings the tails of the channels on the shelf along, so that an announcement that got lost does so too. A read
-that is under way when a clock comes may serve those whose clock it is: the log runs reads in the order of their asking.
+What was read of a channel is kept for a moment. It is right for a reader with a later clock as long as nothing was
+appended to the channel in between: an announcement drops the channel from the cache, and each clock that comes brings
+the tails of the cached channels along, so that an announcement that got lost does so too. A read that is under way when
+a clock comes may serve those whose clock it is: the log runs reads in the order in which they were asked for.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Final
 
 from gevent.event import AsyncResult
 
+from pushsvc.delivery.channels import Channels
 from pushsvc.errors import Unavailable
 from pushsvc.events.event import EventId
 from pushsvc.storage.entries import Slice
@@ -20,20 +22,20 @@ from pushsvc.storage.log import Clock, EventLog
 
 MOST_CHANNELS: Final = 64  # each is a lookup with every clock
 MOST_SLICES: Final = 64  # of one channel, for crowds whose cursors differ
-MOST_BYTES: Final = 16 * 2**20  # on the whole shelf
-SHELF_SECONDS: Final = 2.0  # then what was trimmed or deleted since is noticed
+MOST_BYTES: Final = 16 * 2**20  # in the whole cache
+CACHE_SECONDS: Final = 2.0  # then what was trimmed or deleted since is noticed
 
 
 class _Channel:
-    """One channel's slices, each by the cursor it begins after; one whose read is under way is a result to come.
+    """One channel's slices, each by the cursor it begins after; a read that is under way is a result to come.
 
-    They hold all that the channel had when the clock stood at `vouched`; `tail` was its last event's id.
+    They hold all that the channel had when the clock stood at `valid_at`; `tail` was its last event's id.
     """
 
-    __slots__ = ("bytes", "since", "slices", "tail", "vouched", "widest")
+    __slots__ = ("bytes", "since", "slices", "tail", "valid_at", "widest")
 
-    def __init__(self, vouched: EventId, now: float) -> None:
-        self.vouched = vouched
+    def __init__(self, valid_at: EventId, now: float) -> None:
+        self.valid_at = valid_at
         self.since = now
         self.tail: EventId | None = None
         self.widest: tuple[EventId, Slice] | None = None  # to the end of the channel, from the earliest cursor
@@ -41,7 +43,7 @@ class _Channel:
         self.bytes = 0
 
     def put(self, after: EventId, piece: Slice, count: int) -> bool:
-        """False if it contradicts what was read before."""
+        """Add what was read after a cursor. False if it contradicts what was read before."""
         if self.tail is not None and self.tail != piece.tail:
             return False
         self.tail = piece.tail
@@ -60,42 +62,43 @@ class _Channel:
 class ReadCache:
     """`EventLog`, for readers that were announced everything after their clock, as subscribers of the Hub are."""
 
-    def __init__(self, log: EventLog, crowded: Callable[[str], bool], now: Callable[[], float]) -> None:
-        """`crowded`: whether more than one here follows a channel; other reads are not worth keeping."""
+    def __init__(self, log: EventLog, followed: Channels, now: Callable[[], float]) -> None:
+        """`followed`: reads of a channel that only one here follows are not worth keeping. `now`: monotonic time."""
         self._log = log
-        self._crowded = crowded
+        self._followed = followed
         self._now = now
         self._channels: dict[str, _Channel] = {}
 
     def clock(self) -> Clock:
+        """Read the clock, as `EventLog.clock` does. Raises Unavailable."""
         return self._log.clock()
 
     def channels(self) -> Sequence[str]:
-        """Whose tails the next clock shall bring along."""
+        """List the channels whose tails the next clock shall bring along."""
         return list(self._channels)
 
     def validate(self, clock: Clock, tails: Mapping[str, EventId]) -> None:
-        """A clock came, and the tails the channels had at its moment."""
+        """Compare with a clock that came, and the tails that the channels had at its moment."""
         for name, tail in tails.items():
             channel = self._channels.get(name)
             if channel is not None and channel.tail is not None:  # else a read is under way
                 if channel.tail == tail:
-                    channel.vouched = clock.last
+                    channel.valid_at = clock.last
                 else:
                     del self._channels[name]
 
-    def forget(self, name: str) -> None:
-        """Something was appended, or may have been."""
+    def invalidate(self, name: str) -> None:
+        """Drop a channel: something was appended to it, or may have been."""
         self._channels.pop(name, None)
 
     def evict_old(self) -> None:
-        """Call this every now and then."""
-        old = self._now() - SHELF_SECONDS
+        """Drop what is older than CACHE_SECONDS. To be called every now and then."""
+        old = self._now() - CACHE_SECONDS
         for name in [name for name, channel in self._channels.items() if channel.since < old]:
             del self._channels[name]
 
     def read(self, channels: Sequence[str], after: EventId, clock: Clock, count: int) -> list[Slice]:
-        """As `EventLog.read`. Raises Unavailable."""
+        """Read as `EventLog.read` does. Raises Unavailable."""
         pieces: dict[str, AsyncResult[Slice] | Slice] = {}
         missing: dict[str, AsyncResult[Slice]] = {}
         for name in channels:
@@ -109,14 +112,14 @@ class ReadCache:
 
     def _find(self, name: str, after: EventId, clock: Clock) -> AsyncResult[Slice] | Slice | None:
         channel = self._channels.get(name)
-        return None if channel is None or channel.vouched < clock.last else channel.find(after)
+        return None if channel is None or channel.valid_at < clock.last else channel.find(after)
 
     def _reserve(self, name: str, after: EventId, clock: Clock) -> AsyncResult[Slice]:
-        """A place for what is about to be read; on the shelf, if others may want it."""
+        """A place for what is about to be read: in the cache, if others may want it."""
         place: AsyncResult[Slice] = AsyncResult()
         channel = self._channels.get(name)
-        if self._crowded(name) and (channel is not None or len(self._channels) < MOST_CHANNELS):
-            if channel is None or channel.vouched < clock.last:
+        if self._followed.is_shared(name) and (channel is not None or len(self._channels) < MOST_CHANNELS):
+            if channel is None or channel.valid_at < clock.last:
                 channel = self._channels[name] = _Channel(clock.last, self._now())
             if len(channel.slices) < MOST_SLICES:
                 channel.slices[after] = place
@@ -129,7 +132,7 @@ class ReadCache:
             # Who reads may be killed, but not those who read along.
             said = error if isinstance(error, Exception) else Unavailable("Try again.", retry_after=1)
             for name, place in missing.items():
-                self.forget(name)
+                self.invalidate(name)
                 place.set_exception(said)
             raise
         for (name, place), piece in zip(missing.items(), read, strict=True):
@@ -138,4 +141,4 @@ class ReadCache:
             if channel is not None and channel.slices.get(after) is place:
                 fits = channel.put(after, piece, count)
                 if not fits or sum(each.bytes for each in self._channels.values()) > MOST_BYTES:
-                    self.forget(name)
+                    self.invalidate(name)

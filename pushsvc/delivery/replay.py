@@ -1,4 +1,4 @@
-"""From a cursor to now: what every join, every reconnect and every healing reads. The one way to catch up."""
+"""From a cursor to now: what every join, every reconnect and everybody that fell behind reads."""
 
 from __future__ import annotations
 
@@ -19,9 +19,11 @@ PAGE_BYTES: Final = 65536  # a page ends with the event that reaches it: bounds 
 class Source(Protocol):
     """Where a replay reads: an EventLog, or a ReadCache before it."""
 
-    def clock(self) -> Clock: ...
+    def clock(self) -> Clock:
+        """Read the clock."""
 
-    def read(self, channels: Sequence[str], after: EventId, clock: Clock, count: int) -> list[Slice]: ...
+    def read(self, channels: Sequence[str], after: EventId, clock: Clock, count: int) -> list[Slice]:
+        """Read at most `count` events of each channel after an id."""
 
 
 class Page(NamedTuple):
@@ -31,9 +33,9 @@ class Page(NamedTuple):
     cursor: EventId | None
 
 
-class Late(NamedTuple):
-    """Channels whose events up to `until` the reader has had only up to the one named: its cursor went past others.
-    A channel is taken out once it was read."""
+class Backfill(NamedTuple):
+    """Channels of which the reader has had the events only up to the one named, though its cursor is at `until`. A
+    channel is taken out once it was read."""
 
     channels: dict[str, EventId]
     until: EventId
@@ -42,7 +44,7 @@ class Late(NamedTuple):
 class Replay:
     """All events of the channels after a cursor, in id order, page by page; `through` says up to where, at the end.
 
-    What is missing in between is said by a gap event before what was read along with it. For channels in `unasked`
+    What is missing in between is said by a gap event before what was read along with it. For `new_channels`
     the reader never stood anywhere, so a beginning that is gone is no loss to it.
     """
 
@@ -51,9 +53,9 @@ class Replay:
         log: Source,
         channels: Sequence[str],
         after: EventId,
-        unasked: Sequence[str] = (),
+        new_channels: Sequence[str] = (),
         clock: Clock | None = None,
-        late: Late | None = None,
+        backfill: Backfill | None = None,
         *,
         lost: bool = False,
         cursors: bool = True,
@@ -63,15 +65,16 @@ class Replay:
         self.through = after
         self._log = log
         self._clock = clock
-        self._late = late
+        self._backfill = backfill
         self._lost = lost
         self._cursors = cursors
         self._stood = after != BEGINNING  # else nothing was lost to the reader that others once heard
         self._channels = channels
         self._requested = None if lost and after == BEGINNING else after  # None: nobody knows
-        self._marks: dict[str, EventId | None] = dict.fromkeys(channels, after) | dict.fromkeys(unasked)
+        self._marks: dict[str, EventId | None] = dict.fromkeys(channels, after) | dict.fromkeys(new_channels)
 
     def pages(self) -> Iterator[Page]:
+        """Read page by page. Raises Unavailable."""
         clock = self._clock or self._log.clock()
         reset: EventId | None = None  # a gap with this reason is due, and moves the cursor here
         at = resume(self.through, clock)
@@ -81,8 +84,8 @@ class Replay:
             self._stood = at.start != BEGINNING
         elif self._lost and not (self._stood and at.loss):  # else it is said there
             reset = max(self.through, clock.birth)
-        if self._late is not None and self._late.channels and not at.is_reset:
-            yield from self._read_late(self._late, clock)
+        if self._backfill is not None and self._backfill.channels and not at.is_reset:
+            yield from self._fill(self._backfill, clock)
         looks = 0
         while self.through < clock.last or reset:
             pieces = self._log.read(self._channels, self.through, clock, READ_EVENTS)
@@ -96,27 +99,27 @@ class Replay:
             if loss and self.through == loss[0]:
                 self.through = reset = loss[1]
 
-    def _read_late(self, late: Late, clock: Clock) -> Iterator[Page]:
-        """What lies before the cursor. Each event is followed by what puts the browser's cursor back to where it was:
-        a connection that breaks in the middle of a page must not resume from within it, and hear the rest twice."""
+    def _fill(self, backfill: Backfill, clock: Clock) -> Iterator[Page]:
+        """Read what lies before the cursor. Each event is followed by one that puts the browser's cursor back to where
+        it was: a connection that breaks within a page must not resume from within it, and hear the rest twice."""
         cursor = sse.cursor(self.through) if self._cursors else b""
-        while late.channels:
-            channel, known = next(iter(late.channels.items()))
+        while backfill.channels:
+            channel, known = next(iter(backfill.channels.items()))
             [piece] = self._log.read([channel], known, clock, READ_EVENTS)
-            entries = [entry for entry in piece.entries if entry.id <= late.until]
+            entries = [entry for entry in piece.entries if entry.id <= backfill.until]
             # One more shows, by its predecessor, whether the range was whole at its end.
             lost = list(losses(known, Slice(piece.entries[: len(entries) + 1], piece.tail), whole=False))
             if lost:
-                yield Page(_gap(self._requested, entries, lost, clock, late.until).wire + cursor, None)
+                yield Page(_gap(self._requested, entries, lost, clock, backfill.until).wire + cursor, None)
             for page in _pages(e._replace(wire=e.wire + cursor) for e in entries if e.alive(clock.now)):
                 yield Page(page.wire, None)
             passed = [entry.id for entry in entries[-1:]] + [loss.lost for loss in lost]
-            self._marks[channel] = late.channels[channel] = max(passed, default=known)
+            self._marks[channel] = backfill.channels[channel] = max(passed, default=known)
             if len(entries) < READ_EVENTS:
-                del late.channels[channel]
+                del backfill.channels[channel]
 
     def _turn(self, pieces: Sequence[Slice], until: EventId, clock: Clock, reset: EventId | None) -> Iterator[Page]:
-        """What the pieces have in common: up to an id, or to the end of the shortest that goes on."""
+        """Merge the pieces as far as all of them reach: up to an id, or to the end of the shortest that goes on."""
         ends = [piece.entries[-1].id for piece in pieces if len(piece.entries) == READ_EVENTS]
         bound = min([*ends, until])
         entries: list[Entry] = []
@@ -138,8 +141,8 @@ class Replay:
 
 
 def _trimmed_past(piece: Slice, clock: Clock) -> bool:
-    """The first entry after the clock follows on one that is after it too, and gone: what was between that and the
-    clock, nobody can say, except by looking from a later clock."""
+    """Whether the first entry after the clock follows on one that is after the clock too, and gone: only a later clock
+    can tell what was in between."""
     beyond = next((entry for entry in piece.entries if entry.id > clock.last), None)
     return beyond is not None and beyond.prev > clock.last
 
@@ -165,7 +168,7 @@ def _gap(
     bound: EventId,
     reset: EventId | None = None,
 ) -> Page:
-    """Before these `entries`, which are all there are up to the `bound`."""
+    """The gap event that goes before these `entries`, which are all there are up to the `bound`."""
     newest = newest_loss(lost)
     # The gap may move the browser's cursor past the loss only if no event that is still to come lies before it.
     passes = newest is not None and newest.lost <= bound and (not entries or entries[0].id > newest.lost)

@@ -5,31 +5,32 @@ from __future__ import annotations
 import contextlib
 import itertools
 import time
-from collections.abc import Callable
 from typing import Final
 
-from pushsvc.delivery.subscriber import Reason, Subscriber
-from pushsvc.delivery.subscribers import Connections
+from pushsvc.delivery.endings import Reason
+from pushsvc.delivery.lifetimes import Lifetimes
+from pushsvc.delivery.subscriber import Subscriber
 from pushsvc.errors import Unavailable
 from pushsvc.events.event import user_channel
+from pushsvc.storage.redis.pubsub import PubSub
 
-KNOWN_SECONDS: Final = 10.0  # longer than a stream may be taken over, and a word to another worker takes
-_END: Final = "end "  # begins a word to another worker; no generation is called so
+KNOWN_SECONDS: Final = 10.0  # longer than a stream may be taken over, and a message to another worker takes
+_END: Final = "end "  # begins a message to another worker; no generation is called so
 
 
 class Streams:
     """Names streams that have just begun, and ends the one that is named: a name is forgotten after a moment. Also
     finds a user's streams that give way, by when they began."""
 
-    def __init__(self, worker_id: str, connections: Connections, tell: Callable[[str, str], None]) -> None:
-        """`tell` a worker a word. Raises Unavailable."""
+    def __init__(self, worker_id: str, lifetimes: Lifetimes, bus: PubSub) -> None:
         self._worker_id = worker_id
-        self._connections = connections
-        self._tell = tell
+        self._lifetimes = lifetimes
+        self._bus = bus
         self._numbers = itertools.count()
         self._begun: dict[str, tuple[float, Subscriber]] = {}  # monotonic times, rising
 
     def name(self, subscriber: Subscriber) -> str:
+        """Give a stream that begins a name by which any worker can end it for the next KNOWN_SECONDS."""
         now = time.monotonic()
         while self._begun and next(iter(self._begun.values()))[0] < now - KNOWN_SECONDS:
             del self._begun[next(iter(self._begun))]
@@ -41,28 +42,27 @@ class Streams:
         """End a stream, on whichever worker it is, unless Redis is away just now."""
         worker, _, number = name.partition(" ")
         with contextlib.suppress(Unavailable):
-            self._tell(worker, _END + number)
+            self._bus.send_control(worker, _END + number)
 
-    def heard(self, word: str) -> bool:
-        """Another worker says a word. False: it is not about streams."""
+    def on_control(self, word: str) -> bool:
+        """Take a message of another worker. False: it is not about streams."""
         if not word.startswith(_END):
             return False
         _, subscriber = self._begun.pop(word.removeprefix(_END), (0.0, None))
-        if subscriber is not None and subscriber in self._connections:
-            self._connections.guard(subscriber, lambda each: self._connections.end(each, Reason.REPLACED))
+        if subscriber is not None and subscriber in self._lifetimes.subscribers:
+            self._lifetimes.end(subscriber, Reason.REPLACED)
         return True
 
     def giving_way(self, name: str) -> list[Subscriber]:
-        """Those that give way to new ones, oldest first, of the user who counts under this name."""
+        """List the streams that give way to new ones, oldest first, of the user who counts under this name."""
         user = name.removeprefix("user:") if ":" in name else name
-        channels = self._connections.channels
-        channel = channels.get(user_channel(user))
-        followers = () if channel is None else channels.followers(channel)
+        channel = self._lifetimes.subscribers.channels.get(user_channel(user))
+        followers = () if channel is None else channel.followers()
         found = [each for each in followers if each.began and each.user == user and each.reason is None]
         return sorted(found, key=lambda each: each.began)
 
     def oust(self, name: str, began: int) -> None:
-        """The one that began then, of the user who counts under this name, gives way to newer ones."""
+        """End the stream that began then, of the user who counts under this name: it gives way to newer ones."""
         for subscriber in self.giving_way(name):
             if subscriber.began == began:
-                self._connections.guard(subscriber, lambda each: self._connections.end(each, Reason.OUSTED))
+                self._lifetimes.end(subscriber, Reason.OUSTED)

@@ -90,11 +90,6 @@ def generation_of(channel: str) -> str:
     return channel.removeprefix(_ANSWER)
 
 
-def is_answer(channel: str) -> bool:
-    """Whether the channel carries the frames of a generation."""
-    return channel.startswith(_ANSWER)
-
-
 def answers_channel(user: str) -> str:
     """The channel that tells when a generation of the user begins or ends; not for publishers."""
     return f"answers:{user}"

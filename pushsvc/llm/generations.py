@@ -15,7 +15,7 @@ import gevent
 import gevent.event
 
 from pushsvc.concurrency.loops import LONGEST_PAUSE, Loop
-from pushsvc.delivery.subscriber import Asker, Listener, Subscriber
+from pushsvc.delivery.subscriber import Subscriber
 from pushsvc.errors import TooLarge, TooManyGenerations, Unavailable, Unwritable
 from pushsvc.events import exact_json, sse
 from pushsvc.events.event import answer_channel, generation_of
@@ -154,13 +154,17 @@ class Generations:
             self.records.tell(record.worker, record.id)
         return state
 
-    def left(self, subscriber: Subscriber) -> None:
-        """Somebody who listened has left. Who asked for the answer cannot come back, others do."""
-        if isinstance(subscriber, Listener) and subscriber.cancels and not subscriber.told:
-            gevent.spawn_later(0 if isinstance(subscriber, Asker) else GRACE_SECONDS, self._left_alone, subscriber)
+    def on_requester_left(self, subscriber: Subscriber) -> None:
+        """Cancel the answer, unless somebody else listens: the client that asked for it has left, and cannot return."""
+        if subscriber.channel_end is None:
+            gevent.spawn(self._cancel_if_unheard, *subscriber.channels)
 
-    def _left_alone(self, listener: Listener) -> None:
-        [channel] = listener.channels
+    def on_listener_left(self, subscriber: Subscriber) -> None:
+        """Cancel the answer after a while, unless somebody listens by then: a listener has left, and may return."""
+        if subscriber.channel_end is None:
+            gevent.spawn_later(GRACE_SECONDS, self._cancel_if_unheard, *subscriber.channels)
+
+    def _cancel_if_unheard(self, channel: str) -> None:
         try:
             record = self.records.find(generation_of(channel))
             if record is not None and record.ending is None and not self._presence.total(channel):

@@ -229,7 +229,7 @@ class Records:
         self._store.execute([("HSET", name, field, value), ("EXPIRE", name, self._retention.keep_seconds, "NX")])
 
     def tell(self, worker: str, word: str) -> None:
-        """Have a worker hear a word: the name of a generation to look at, or what streams.py says."""
+        """Have a worker hear the name of a generation to look at."""
         self._store.execute_one(("SPUBLISH", self._keys.control(worker), word))
 
     def silent(self) -> list[str]:

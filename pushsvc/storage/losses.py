@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable
 from typing import Final
 
 import gevent
@@ -15,6 +14,7 @@ from pushsvc.events.event import BEGINNING, EventId
 from pushsvc.storage.log import Clock, EventLog
 from pushsvc.storage.redis.epochs import Boundary, EpochHistory
 from pushsvc.storage.redis.fencing import MOST_EPOCHS
+from pushsvc.storage.redis.pubsub import PubSub
 
 logger = logging.getLogger(__name__)
 
@@ -24,10 +24,9 @@ AGAIN_SECONDS: Final = 0.5  # between two tries to note a loss, while Redis refu
 class Losses:
     """Compares each clock with all that this worker heard of, or acknowledged, before it was asked for."""
 
-    def __init__(self, log: EventLog, ask: Callable[[], None]) -> None:
-        """`ask`: requests another clock."""
+    def __init__(self, log: EventLog, bus: PubSub) -> None:
         self._log = log
-        self._ask = ask
+        self._bus = bus
         self._told = BEGINNING  # whoever is connected here has been told of the losses before this
         # The newest ids that were acknowledged, by epoch, when the clock was requested: it must know of them.
         self._acknowledged: dict[bytes, EventId] = {}
@@ -64,7 +63,7 @@ class Losses:
             self._log.acknowledged.save()
         if self._epoch not in (None, clock.epochs.current):
             self._inherits = True
-            self._ask()
+            self._bus.request_clock()
         self._epoch, self._birth = clock.epochs.current, clock.birth
         self.count += any(found) or others_said
         return any(found) or others_said

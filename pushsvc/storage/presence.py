@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final, Protocol
 
 import gevent
@@ -55,22 +55,22 @@ class Stream(Counted, Protocol):
     began: int
 
 
+class StreamsHere(Protocol):
+    """The streams of this worker, by the names under which their users count."""
+
+    def giving_way(self, name: str) -> Sequence[Stream]:
+        """List the user's streams that give way to new ones, oldest first."""
+
+    def oust(self, name: str, began: int) -> None:
+        """End the user's stream that began at that time."""
+
+
 class Presence:
     """Keeps the cap on connections per user."""
 
-    def __init__(
-        self,
-        store: RedisClient,
-        worker_id: str,
-        max_per_user: int,
-        streams: Callable[[str], Sequence[Stream]],
-        oust: Callable[[str, int], None],
-    ) -> None:
-        """`streams`: gives the streams of a user that are here and give way, oldest first. `oust`: ends the stream
-        of a user that began at that time."""
+    def __init__(self, store: RedisClient, worker_id: str, max_per_user: int) -> None:
         self._store = store
-        self._streams = streams
-        self._oust = oust
+        self._streams: StreamsHere | None = None  # none, until it is started
         self._clock: int | None = None  # of Redis, as far ahead of ours, in microseconds
         self._last = 0  # the last time that was given: each stream has one of its own
         self._keys = store.keys
@@ -81,6 +81,11 @@ class Presence:
         self._written = self._all_written = 0.0  # monotonic times
         self.refused: Unwritable | None = None  # why Redis takes no writes just now
         self.loop = Loop("presence", self._beat, expected=(Unavailable,))
+
+    def start(self, streams: StreamsHere) -> None:
+        """Write counts and the sign of life from now on; `streams` may have to give way. Harmless when repeated."""
+        self._streams = streams
+        self.loop.start()
 
     def count_in(self, connection: Counted) -> bool:
         """Count a connection in. True: others have to give way to it, once it stands. Raises TooManyConnections, or
@@ -124,7 +129,10 @@ class Presence:
 
     def _known(self, user: str) -> Sequence[Stream]:
         """The user's streams here that give way; none where each new one would have to look at too many."""
-        return self._streams(user) if self._here[user] <= MOST_TIMES else ()
+        return self._giving_way(user) if self._here[user] <= MOST_TIMES else ()
+
+    def _giving_way(self, user: str) -> Sequence[Stream]:
+        return () if self._streams is None else self._streams.giving_way(user)
 
     def now(self) -> int:
         """The time by Redis's clock, in microseconds since 1970, later than any that this gave before. Raises
@@ -163,16 +171,17 @@ class Presence:
         """End the streams here that have to give way. Raises Unavailable."""
         for each in self._store.execute_one(("LPOP", self._keys.giving_way(self._worker_id), BATCH)) or ():
             user, _, began = each.decode().rpartition(" ")
-            for stream in self._streams(user):
+            for stream in self._giving_way(user):
                 if stream.began == int(began):
                     # At once, though its greenlet has yet to end: those who are counted in now must not count it.
                     self.count_out(stream)
-                    self._oust(user, stream.began)
+                    if self._streams is not None:
+                        self._streams.oust(user, stream.began)
             # A beat may have written a time anew meanwhile; an ended stream would then give way in place of a real one.
             for command in self._count(user):
                 self._store.send(command)
 
-    def heard(self, word: str) -> bool:
+    def on_control(self, word: str) -> bool:
         """Take a message of another worker. False: it is not about giving way."""
         if word == GIVE_WAY:
             gevent.spawn(self._give_way)
@@ -238,7 +247,7 @@ class Presence:
             pass  # somebody else's key; the others' counts are written
 
     def _count(self, user: str) -> list[Command]:
-        key, times = self._keys.connections(user), _times(self._streams(user)[:MOST_TIMES])
+        key, times = self._keys.connections(user), _times(self._giving_way(user)[:MOST_TIMES])
         began: list[Command] = [("HDEL", self._keys.streams(user), self._worker_id)]
         if times:
             streams = self._keys.streams(user)

@@ -9,13 +9,15 @@ import gevent.event
 from flask import Blueprint, Response, request
 from flask.typing import ResponseReturnValue
 
-from pushsvc.delivery.history import Wakeup
-from pushsvc.delivery.subscriber import Asker, Reason, Transport
+from pushsvc.delivery.endings import Reason
+from pushsvc.delivery.transports.base import Transport
+from pushsvc.delivery.transports.wakeup import Wakeup
 from pushsvc.errors import Unavailable
 from pushsvc.events import exact_json, sse
-from pushsvc.events.event import BEGINNING, answer_channel, checked_key
+from pushsvc.events.event import BEGINNING, checked_key
 from pushsvc.llm import request as question
 from pushsvc.llm.generation import Generation
+from pushsvc.llm.listening import OPENAI_CLIENT, answer_subscriber
 from pushsvc.llm.models.base import media_type, passing
 from pushsvc.llm.outcome import CANCELLED, DATA_LOST, RUNNING, Ending
 from pushsvc.llm.record import Record
@@ -96,9 +98,9 @@ def _repeated(partition: Partition, record: Record, *, stream: bool) -> Response
 
 def _streamed(partition: Partition, begun: _Begun) -> Response:
     """As it is made; but if the model refuses, its refusal."""
-    outlet = make_transport()
+    transport = make_transport()
     generation, known = begun.generation, gevent.event.Event()
-    connection = _joined(partition, begun, outlet, known.set)
+    connection = _joined(partition, begun, transport, known.set)
     try:
         if generation is not None:
             generation.begun = known
@@ -113,19 +115,25 @@ def _streamed(partition: Partition, begun: _Begun) -> Response:
     if refusal is not None:
         connection.leave()
         return refusal
-    response = stream(partition.hub, connection, outlet, sse.HEARTBEAT)
+    response = stream(partition.hub, connection, transport, sse.HEARTBEAT)
     if generation is not None:
         response.headers.extend(generation.headers)
     return response
 
 
 def _joined(
-    partition: Partition, begun: _Begun, outlet: Transport, left: Callable[[], None] | None = None
+    partition: Partition, begun: _Begun, transport: Transport, left: Callable[[], None] | None = None
 ) -> Connection:
     """Raises what Connection does; then nobody hears the answer, nor can ask for it, and it is not made."""
-    asker = Asker(answer_channel(begun.id), BEGINNING, outlet, cancels=begun.cancels)
+    subscriber = answer_subscriber(
+        begun.id,
+        BEGINNING,
+        transport,
+        kind=OPENAI_CLIENT,
+        on_leave=partition.generations.on_requester_left if begun.cancels else None,
+    )
     try:
-        return Connection(partition.hub, asker, left)
+        return Connection(partition.hub, subscriber, left)
     except BaseException:
         if begun.generation is not None and not begun.again:
             begun.generation.end(CANCELLED)
@@ -143,18 +151,18 @@ def _refusal(partition: Partition, record: Record | None) -> Response | None:
 
 def _at_once(partition: Partition, begun: _Begun) -> Response:
     """When it is complete."""
-    bell = Wakeup()
-    connection = _joined(partition, begun, bell)
+    wakeup = Wakeup()
+    connection = _joined(partition, begun, wakeup)
     asker, records = connection.subscriber, partition.generations.records
     try:
         while True:
-            bell.rung.clear()
+            wakeup.rung.clear()
             asker.go_live()  # before the state is read, so that nothing rings unheard
             if records.states([begun.id]) != [RUNNING]:
                 break
             if asker.reason not in (None, Reason.ENDED):  # mostly the client left, and nobody reads this
                 raise Unavailable(f"This request is not waited for any more: {asker.reason.value}.", retry_after=1)
-            bell.rung.wait()
+            wakeup.rung.wait()
     finally:
         connection.leave()
     record = records.find(begun.id)

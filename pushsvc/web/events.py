@@ -47,15 +47,15 @@ def events() -> ResponseReturnValue:
     admission.identity.need_subscribe(channels)
     losses = partition.hub.losses
     start = _start(partition, user, channels, wish)
-    outlet = make_transport()
+    transport = make_transport()
     subscriber = Subscriber(
         user,
         channels,
         start.after,
-        outlet,
-        unasked=start.unasked,
+        transport,
+        new_channels=start.new_channels,
         lost=start.lost,
-        ack=wish.ack,
+        tracks_position=wish.ack,
         expires=admission.identity.expires,
         heartbeat=wish.heartbeat,
         proof=admission.proof,
@@ -64,7 +64,7 @@ def events() -> ResponseReturnValue:
     connection = Connection(partition.hub, subscriber)
     if start.anew and partition.hub.losses != losses and subscriber.catching is not None:
         subscriber.catching.lost = True  # those who were here have been told meanwhile
-    return stream(partition.hub, connection, outlet, opening(partition, start), admission, start.after)
+    return stream(partition.hub, connection, transport, opening(partition, start), admission, start.after)
 
 
 class _Wish(NamedTuple):
@@ -96,14 +96,14 @@ def _start(partition: Partition, user: str, channels: Sequence[str], wish: _Wish
     if wish.cursor.stands or not wish.cursor.ours:
         return start_after(wish.cursor, channels)
     if wish.since == "earliest":
-        return Start(BEGINNING, unasked=channels)
+        return Start(BEGINNING, new_channels=channels)
     if wish.since == "now" and wish.cursor.id is None:
         return Start(partition.log.clock().last)
     standing = partition.log.standing(user)
     if standing.position is not None and wish.cursor.id is None:
         return Start(standing.position)
     # Somebody new has not missed what all or a topic heard long ago, but has what was for them alone.
-    start = _anew(partition.log.clock(), channels) if standing.loss else Start(BEGINNING, unasked=channels[1:])
+    start = _anew(partition.log.clock(), channels) if standing.loss else Start(BEGINNING, new_channels=channels[1:])
     return start._replace(anew=True)
 
 
@@ -111,5 +111,5 @@ def _anew(clock: Clock, channels: Sequence[str]) -> Start:
     """Of a user without a position, not long after the data lost events: these may have been theirs, or the position
     itself. Nobody can know; so it is said, where it happened, and once: the gap's id becomes their position."""
     if clock.epochs.recorded_loss(clock.birth) is not None:
-        return Start(clock.birth, unasked=channels[1:])
-    return Start(BEGINNING, unasked=channels[1:], lost=True)
+        return Start(clock.birth, new_channels=channels[1:])
+    return Start(BEGINNING, new_channels=channels[1:], lost=True)

@@ -8,14 +8,15 @@ import orjson
 from flask import Blueprint, Response, request
 from flask.typing import ResponseReturnValue
 
-from pushsvc.delivery.subscriber import Listener, Subscriber
+from pushsvc.delivery.subscriber import Subscriber
 from pushsvc.errors import Invalid
 from pushsvc.events import exact_json, sse
 from pushsvc.events.encoded import EncodedBatch, EncodedEvent
-from pushsvc.events.event import BEGINNING, EventId, answer_channel, answers_channel
+from pushsvc.events.event import BEGINNING, EventId, answers_channel
 from pushsvc.events.proof import with_proof
 from pushsvc.llm import members, openai
 from pushsvc.llm.joining import Json, joined
+from pushsvc.llm.listening import answer_subscriber
 from pushsvc.llm.record import Record
 from pushsvc.llm.store import unknown
 from pushsvc.partition import Partition
@@ -95,17 +96,17 @@ def _follow(partition: Partition, reader: _Reader, cursor: Cursor, heartbeat: En
         head = _snapshot(said)
         after = said[-1].id if said else BEGINNING
     head = _opening(partition, cursor, after) + head
-    outlet = make_transport()
-    listener = Listener(
-        answer_channel(record.id),
+    transport = make_transport()
+    subscriber = answer_subscriber(
+        record.id,
         after,
-        outlet,
-        cancels=record.cancels,
+        transport,
         expires=reader.expires,
         heartbeat=heartbeat,
         proof=reader.proof,
+        on_leave=partition.generations.on_listener_left if record.cancels else None,
     )
-    return stream(partition.hub, Connection(partition.hub, listener), outlet, head, reader.admission)
+    return stream(partition.hub, Connection(partition.hub, subscriber), transport, head, reader.admission)
 
 
 def _retell(partition: Partition, reader: _Reader, cursor: Cursor) -> Response:
@@ -132,7 +133,7 @@ def _retell(partition: Partition, reader: _Reader, cursor: Cursor) -> Response:
 def _opening(partition: Partition, cursor: Cursor, oldest: EventId) -> bytes:
     """The first bytes of an answer's stream. `oldest`: the first event that is told to who brings a cursor that is not
     ours."""
-    retry_ms = partition.hub.connections.retry_ms()
+    retry_ms = partition.retry_ms()
     if cursor.ours:
         return sse.cursor(cursor.id or BEGINNING, retry_ms)
     birth = partition.log.clock().birth  # before every event
@@ -162,20 +163,20 @@ def news() -> ResponseReturnValue:
     channels = [answers_channel(user)]
     known = cursor.stands or not cursor.ours
     start = start_after(cursor, channels) if known else Start(partition.log.clock().last)
-    outlet = make_transport()
+    transport = make_transport()
     subscriber = Subscriber(
         user,
         channels,
         start.after,
-        outlet,
-        unasked=start.unasked,
+        transport,
+        new_channels=start.new_channels,
         lost=start.lost,
-        ack=False,
+        tracks_position=False,
         expires=identity.expires,
         heartbeat=heartbeat,
         ousts=True,
     )
-    return stream(partition.hub, Connection(partition.hub, subscriber), outlet, opening(partition, start))
+    return stream(partition.hub, Connection(partition.hub, subscriber), transport, opening(partition, start))
 
 
 # What is kept

@@ -7,6 +7,7 @@ from flask.typing import ResponseReturnValue
 
 from pushsvc.delivery import history
 from pushsvc.delivery.subscriber import Subscriber
+from pushsvc.delivery.transports.wakeup import Wakeup
 from pushsvc.errors import Invalid
 from pushsvc.events.event import BEGINNING, checked_channel
 from pushsvc.web.arguments import id_argument, number
@@ -43,12 +44,12 @@ def read_history() -> ResponseReturnValue:
     answer = history.page_after(log, channel, after, limit, before, anew=anew)
     if not wait or before is not None or history.says_something(answer):
         return answer
-    bell = history.Wakeup()
+    wakeup = Wakeup()
     subscriber = Subscriber(
-        identity.user or "", [channel], after or BEGINNING, bell, ack=False, expires=identity.expires
+        identity.user or "", [channel], after or BEGINNING, wakeup, tracks_position=False, expires=identity.expires
     )
     connection = Connection(hub, subscriber)
     try:
-        return history.await_page_after(log, channel, after, limit, wait, subscriber, bell, anew=anew)
+        return history.await_page_after(log, channel, after, limit, wait, subscriber, wakeup, anew=anew)
     finally:
         connection.leave()

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 from flask import Response, after_this_request, request
 
+from pushsvc.delivery.endings import Reason
 from pushsvc.delivery.hub import Hub
-from pushsvc.delivery.subscriber import Reason, Subscriber
+from pushsvc.delivery.subscriber import Subscriber
 from pushsvc.delivery.transports.handover import CLOSES, HELD, UNREAD, HandOver
 from pushsvc.delivery.transports.queued import HangUp, QueuedTransport, discard
 from pushsvc.events import sse
@@ -40,7 +41,7 @@ class Connection:
         self._handed_over = False
         self._holders = request.environ.get(HELD, {})
         self._left = left
-        streams = isinstance(subscriber.outlet, QueuedTransport)  # else another request may follow on the connection
+        streams = isinstance(subscriber.transport, QueuedTransport)  # else another request may follow on the connection
         self._hang_up = HangUp(self._client, discard if streams else request.environ.get(UNREAD))
         self._over = False
         self._holders[self.end] = None
@@ -59,7 +60,7 @@ class Connection:
         return response
 
     def _gone(self) -> None:
-        self._hub.connections.end(self.subscriber, Reason.GONE)
+        self._hub.lifetimes.end(self.subscriber, Reason.GONE)
         if self._left is not None:
             self._left()
 
@@ -98,7 +99,7 @@ class Connection:
 def stream(
     hub: Hub,
     connection: Connection,
-    outlet: QueuedTransport,
+    transport: QueuedTransport,
     head: bytes,
     admission: Admission | None = None,
     cursor: EventId | None = None,
@@ -109,7 +110,7 @@ def stream(
         if connection.detachable:
             request.environ[CLOSES]()  # or a proxy would send its next request on what the Hub is about to close
         head = with_proof(head, connection.subscriber.proof)
-        response = Response(_stream(hub, connection, outlet, head), headers=STREAM_HEADERS)
+        response = Response(_stream(hub, connection, transport, head), headers=STREAM_HEADERS)
         begin(admission, response, connection.subscriber, cursor)
         connection.stand()
         return response
@@ -118,13 +119,13 @@ def stream(
         raise
 
 
-def _stream(hub: Hub, connection: Connection, outlet: QueuedTransport, head: bytes) -> Iterator[bytes]:
+def _stream(hub: Hub, connection: Connection, transport: QueuedTransport, head: bytes) -> Iterator[bytes]:
     yield head
-    yield from hub.listen(connection.subscriber, outlet, detach=connection.detachable)
-    if connection.detachable and not outlet.ended:
+    yield from hub.listen(connection.subscriber, transport, detach=connection.detachable)
+    if connection.detachable and not transport.ended:
         raise connection.hand_over()
-    if not outlet.whole:
-        outlet.cut()
+    if not transport.whole:
+        transport.abort()
 
 
 def begin(
@@ -148,7 +149,7 @@ class Start(NamedTuple):
     position, so that only the losses that are known by then tell whether there was one."""
 
     after: EventId
-    unasked: Sequence[str] = ()
+    new_channels: Sequence[str] = ()
     lost: bool = False
     ours: bool = True
     anew: bool = False
@@ -158,7 +159,7 @@ def start_after(cursor: Cursor, channels: Sequence[str]) -> Start:
     """Where a client goes on that says where it was: after that; if its cursor is not ours, with all that is kept."""
     if cursor.ours:
         return Start(cursor.id or BEGINNING)
-    return Start(BEGINNING, unasked=channels, lost=True, ours=False)
+    return Start(BEGINNING, new_channels=channels, lost=True, ours=False)
 
 
 def opening(partition: Partition, start: Start) -> bytes:
@@ -166,5 +167,5 @@ def opening(partition: Partition, start: Start) -> bytes:
 
     To one whose cursor is not ours the gap comes first: the reconnection time stands in that event's block.
     """
-    retry_ms = partition.hub.connections.retry_ms()
+    retry_ms = partition.retry_ms()
     return sse.cursor(start.after, retry_ms) if start.ours else sse.retry(retry_ms)

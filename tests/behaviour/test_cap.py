@@ -247,15 +247,23 @@ def stream(user: str) -> Subscriber:
     return Subscriber(user, [f"user:{user}"], BEGINNING, QueuedTransport(1000), ousts=True)
 
 
+class Here(list[Subscriber]):
+    """The streams of one user, who are never ended."""
+
+    def giving_way(self, name: str) -> list[Subscriber]:
+        return [each for each in self if each.began]
+
+    def oust(self, name: str, began: int) -> None: ...
+
+
 @pytest.fixture
 def presence(capped: Stack) -> Iterator[tuple[Presence, list[Subscriber]]]:
     """Of a worker of its own, and the streams that are there."""
-    here: list[Subscriber] = []
+    here = Here()
     with connect(f"unix://{capped.data_dir}/valkey.sock") as client:
-        yield (
-            Presence(RedisClient(client), "own", CAP, lambda _: [each for each in here if each.began], lambda *_: None),
-            here,
-        )
+        presence = Presence(RedisClient(client), "own", CAP)
+        presence._streams = here  # but nothing is written by itself
+        yield presence, here
 
 
 def test_of_streams_that_begin_at_once_all_are_known(

@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pushsvc.delivery.subscriber import Listener, Subscriber
+from pushsvc.delivery.subscriber import Subscriber
 from pushsvc.delivery.transports.queued import QueuedTransport
 from pushsvc.events.event import BEGINNING, MAX_TOPICS, answer_channel, topic_channel, user_channel
+from pushsvc.llm.listening import answer_subscriber
 from pushsvc.storage.redis.keys import Keys
 from tests.support.eventsource import EventSource
 from tests.support.stack import SECRET, Stack
@@ -142,7 +143,7 @@ def test_a_name_changes_no_slot_and_old_names_keep_their_keys() -> None:
 
 def test_a_user_called_as_an_answer_does_not_count_as_who_listens_to_it() -> None:
     channel = answer_channel("gen_1")
-    listener = Listener(channel, BEGINNING, QueuedTransport(1), cancels=False)
+    listener = answer_subscriber("gen_1", BEGINNING, QueuedTransport(1))
     users = [Subscriber(name, [], BEGINNING, QueuedTransport(1)) for name in ("plain", channel, f"user:{channel}")]
     assert (listener.counted_as, users[0].counted_as) == (channel, "plain")
     assert len({each.counted_as for each in (listener, *users)}) == 4

@@ -9,17 +9,16 @@ from pathlib import Path
 import gevent
 import pytest
 
-from pushsvc.delivery.catch_up import CatchUp
 from pushsvc.events.event import BEGINNING, EventId
 from pushsvc.storage.acknowledged import MOST_EPOCHS, Acknowledged
 from pushsvc.storage.journal import SIZE
 from pushsvc.storage.log import Clock
-from pushsvc.storage.losses import Losses
 from pushsvc.storage.redis.epochs import EpochHistory
 from pushsvc.storage.redis.fencing import Fence
 from pushsvc.storage.redis.keys import ALONE as keys
 from tests.conftest import Start
 from tests.support.acknowledging import end, process
+from tests.support.delivery import clock_comes, make_hub
 from tests.support.lives import Known, at, heard
 from tests.support.restored import backup, put_back
 from tests.support.stack import Stack
@@ -154,24 +153,14 @@ def test_who_lives_on_inherits_when_redis_has_another_life(tmp_path: Path) -> No
     (dead, its), (_, survivor) = process(tmp_path, "dead"), process(tmp_path, "survivor")
     log = Known(b"10-0", 15)
     log.acknowledged = survivor
-    told: list[bool] = []
-    recovery = CatchUp(
-        log, lambda: None, lambda _: False, lambda clock: told.append(recovery.losses.found(at(15), b"10-0", clock)),
-        lambda *_: None, lambda *_: None,
-    )  # fmt: skip
-
-    def probe() -> None:
-        _, answered = recovery.probe()
-        answered(None)
-
-    probe()
+    hub = make_hub(log)
+    told = [clock_comes(hub, at(15), b"10-0")]
     its.note(b"10-0", at(18))
     its.save()
-    probe()
+    told.append(clock_comes(hub, at(15), b"10-0"))
     end(dead)
     log.clock_now = Clock(EpochHistory(b"10-0 15-0 20-0"), at(20), 0, 0)
-    probe()
-    probe()
+    told += [clock_comes(hub, at(15), b"10-0") for _ in range(2)]
     gevent.sleep(0)
     assert (told, log.noted) == ([False, False, False, True], [(at(15), at(20))])
 
@@ -236,7 +225,7 @@ def test_what_was_before_a_flushall_that_is_known_is_no_news(tmp_path: Path, lat
     fence = Fence(keys, process(tmp_path, "this")[1])
     log = Known(b"20-0", 25)
     log.acknowledged = fence.acknowledged
-    losses = Losses(log, lambda: None)
+    losses = make_hub(log).catch_up.losses
 
     def found(raw: bytes, last: int) -> bool:
         losses.probe_leaves()
@@ -256,7 +245,7 @@ def test_a_loss_whose_life_cannot_be_noted_yet() -> None:
     """Too few replicas when Redis comes back with less: it is told at once, and noted once the life is."""
     log = Known(b"10-0", 20)
     told: list[bool] = []
-    losses = Losses(log, lambda: None)
+    losses = make_hub(log).catch_up.losses
     for through, epochs, last in (
         (20, b"10-0", 20), (20, b"10-0", 15), (15, b"10-0", 15), (15, b"10-0 15-0 30-0", 31),
     ):  # fmt: skip

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pushsvc.delivery.catch_up import CatchUp
 from pushsvc.events.event import BEGINNING
 from pushsvc.storage.log import Clock
 from pushsvc.storage.redis.epochs import EpochHistory
 from pushsvc.storage.redis.fencing import MOST_EPOCHS
 from pushsvc.storage.redis.keys import ALONE as keys
+from tests.support.delivery import make_hub
 from tests.support.eventsource import until
 from tests.support.lives import Known, at, heard
 from tests.support.restored import backup, put_back, restart, without_redis
@@ -59,16 +59,15 @@ def test_what_was_acknowledged_here_counts_as_heard(
     epoch: bytes, acknowledged: int, boundary: tuple[int, int] | None
 ) -> None:
     log = Known(b"10-0 20-0 30-0", 40)
-    told: list[bool] = []
-    recovery = CatchUp(
-        log, lambda: None, lambda _: False, lambda clock: told.append(recovery.losses.found(at(40), b"30-0", clock)),
-        lambda *_: None, lambda *_: None,
-    )  # fmt: skip
+    hub = make_hub(log)
     log.acknowledged.note(epoch, at(acknowledged))
+    told = []
     for _ in range(2):
-        _, answered = recovery.probe()
+        hub.subscribers.channels.through, hub.subscribers.channels.epoch = at(40), b"30-0"
+        before, (_, answered) = hub.losses, hub.catch_up.probe()
         log.acknowledged.note(b"30-0", at(99))  # after the probe left: its answer need not know of it
         answered(None)
+        told.append(hub.losses > before)
         log.acknowledged.forget(log.acknowledged.newest(), but=b"")
         gevent.sleep(0)
     assert told == [boundary is not None, False], "it is told once"

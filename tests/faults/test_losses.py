@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 import redis
 
-from pushsvc.delivery.replay import Late, Replay
+from pushsvc.delivery.replay import Backfill, Replay
 from pushsvc.errors import Unavailable
 from pushsvc.events.event import Event, EventId
 from pushsvc.storage.log import Clock, EventLog, Receipt
@@ -187,7 +187,7 @@ def test_the_cursor_stands_after_each_late_event(store: RedisClient, user: str) 
     late, other = f"user:{user}", f"topic:{user}"
     known, *ids = stored(log, late, "known", "late 1", "late 2", "late 3")
     [cursor] = stored(log, other, "had")
-    replay = Replay(log, [late, other], cursor, late=Late({late: known}, cursor))
+    replay = Replay(log, [late, other], cursor, backfill=Backfill({late: known}, cursor))
     wire = b"".join(page.wire for page in replay.pages()).decode()
     said = [line.removeprefix("id: ") for line in wire.splitlines() if line.startswith("id: ")]
     assert said == [str(each) for event_id in ids for each in (event_id, cursor)]

@@ -13,6 +13,7 @@ import gevent
 import pytest
 import redis
 
+from pushsvc.delivery.channels import Channels
 from pushsvc.delivery.read_cache import ReadCache
 from pushsvc.errors import Unavailable
 from pushsvc.events.event import BEGINNING, Event, EventId
@@ -134,9 +135,13 @@ def test_who_reads_along_with_one_that_is_killed_is_told_to_try_again() -> None:
             self.reads.wait()
             return [Slice([], BEGINNING)]
 
+    class Shared(Channels):
+        def is_shared(self, name: str) -> bool:
+            return True
+
     clock = Clock(EpochHistory(b"1-0"), EventId(9, 0), 0, 0)
-    shelf = ReadCache(Slow(), lambda _: True, time.monotonic)
-    first, second = (gevent.spawn(shelf.read, ["all"], EventId(1, 0), clock, 100) for _ in range(2))
+    cache = ReadCache(Slow(), Shared(), time.monotonic)
+    first, second = (gevent.spawn(cache.read, ["all"], EventId(1, 0), clock, 100) for _ in range(2))
     gevent.sleep(0)
     first.kill()
     second.join()

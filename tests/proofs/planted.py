@@ -18,7 +18,7 @@ class Mutant(NamedTuple):
 MUTANTS: Final = [
     Mutant(
         "does not wait until the subscription is confirmed", "delivery/catch_up.py",
-        "        self._ask()\n        try:\n            came.wait(seconds)",
+        "        self._bus.request_clock()\n        try:\n            came.wait(seconds)",
         "        catching.clock = self._log.clock()\n        came.set()\n        try:\n            came.wait(seconds)",
         "behaviour/test_events.py::test_the_seam_of_replay_and_live",
     ),
@@ -39,7 +39,7 @@ MUTANTS: Final = [
     ),
     Mutant(
         "does not move an idle tab's cursor to where it goes live", "delivery/catch_up.py",
-        "if catching.live_until is None and told < replay.through", "if False and told < replay.through",
+        "if joined and not stood and", "if False and",
         "behaviour/test_cursors.py::test_the_first_block_is_a_cursor",
     ),
     Mutant(
@@ -58,14 +58,13 @@ MUTANTS: Final = [
         "unit/test_detached.py::test_what_the_kernel_has_no_room_for_follows",
     ),
     Mutant(
-        "loses it for one of a crowd", "delivery/subscribers.py",
-        "        subscriber.outlet.keep(rest)", "        pass",
+        "loses it for one of a crowd", "delivery/lifetimes.py",
+        "        subscriber.transport.keep(rest)", "        pass",
         "unit/test_detached.py::test_what_the_kernel_has_no_room_for_follows",
     ),
     Mutant(
-        "trusts a new subscription as if the old one had never ended", "delivery/hub.py",
-        "        for number, subscriber in enumerate(self.connections.all()):\n            self._behind(subscriber)",
-        "        for number, subscriber in enumerate(self.connections.all()):\n            pass",
+        "trusts a new subscription as if the old one had never ended", "delivery/catch_up.py",
+        "            self.fall_behind(subscriber)\n            if number % LOOK", "            if number % LOOK",
         "faults/test_losses.py::test_a_subscription_that_is_cut_in_silence_is_made_again",
     ),
     Mutant(
@@ -202,7 +201,7 @@ MUTANTS: Final = [
     ),
     Mutant(
         "does not notice a client that leaves", "delivery/transports/detached.py",
-        "            self._left(subscriber)\n", "            pass\n",
+        "            self._owner.on_hang_up(found.subscriber)\n", "            pass\n",
         "faults/test_sockets.py::test_a_client_that_leaves_is_noticed_though_nothing_is_sent",
     ),
     Mutant(

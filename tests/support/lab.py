@@ -24,16 +24,15 @@ FOLDER = Path(pushsvc.__file__).parent
 FILES = {
     str(FOLDER / f"{name}.py")
     for name in (
-        *(f"delivery/{name}" for name in ("subscribers", "lifetimes", "channels", "hub", "timer_wheel")),
-        *("delivery/transports/detached", "delivery/transports/queued"),
+        *(f"delivery/{name}" for name in ("subscribers", "lifetimes", "channels", "hub")),
+        *("delivery/transports/detached", "delivery/transports/queued", "concurrency/timer_wheel"),
         *("web/events", "storage/presence", "server/worker", "server/httpworker"),
     )
 }
 assert all(map(os.path.exists, FILES)), FILES
 # Bodies that go on for ever, and what the PubSub says, which begins anew after any error.
 SKIPPED = {
-    *("Lifetimes._turn", "Hub._tidy", "Presence._beat", "Hub.announced", "Hub._send", "Hub._write", "write_all"),
-    *("Hub.probe", "Hub.confirmed", "Hub._clock_came"),
+    *("Lifetimes._run", "Hub._tidy", "Presence._beat", "write_all"),
 }
 Place = tuple[str, int]
 
@@ -84,7 +83,7 @@ from gunicorn.glogging import Logger  # noqa: E402
 
 from pushsvc import auth, create_app  # noqa: E402
 from pushsvc.config import Settings  # noqa: E402
-from pushsvc.delivery.subscriber import Reason as Reason  # noqa: E402
+from pushsvc.delivery.endings import Reason as Reason  # noqa: E402
 from pushsvc.delivery.subscriber import Subscriber  # noqa: E402
 from pushsvc.events.event import Event  # noqa: E402
 from pushsvc.server.worker import PushWorker  # noqa: E402
@@ -161,7 +160,7 @@ class Lab:
         app = create_app(settings)
         self.service: Service = app.extensions[EXTENSION]
         self.partition = self.service.partitions[0]
-        self.connections = self.partition.hub.connections
+        self.hub = self.partition.hub
         self.service.capacity.allow_detaching()
         listener = socket.create_server(("127.0.0.1", 0))
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # as the connections that it accepts have it
@@ -178,18 +177,18 @@ class Lab:
         self.service.log.append([Event(f"user:{user}", "message", data)])
 
     def subscriber(self, user: str) -> Subscriber | None:
-        return next((each for each in list(self.connections._all) if each.user == user), None)
+        return next((each for each in list(self.hub.subscribers._all) if each.user == user), None)
 
     def held(self) -> dict[str, int]:
         """All that must be nothing when nobody is connected."""
-        channels = self.connections.channels._channels.values()
+        channels = self.hub.subscribers.channels._channels.values()
         presence: Any = self.partition.presence
         return {
-            "connections": len(self.connections),
-            "unsettled": len(self.connections._unsettled) + len(self.connections._leaving),
-            "sockets": len(self.connections.sockets),
+            "connections": len(self.hub.subscribers),
+            "on the slow path": len(self.hub.subscribers._slow) + len(self.hub.subscribers._leaving),
+            "sockets": len(self.hub.lifetimes.sockets),
             "followers": sum(map(len, channels)),
-            "known descriptors": sum(len(channel.fds()) for channel in channels),
+            "known descriptors": sum(len(channel.fast_fds()) for channel in channels),
             "counted": sum(presence._here.values()),
             "greenlets": len(self.server.pool),
         }

@@ -29,7 +29,7 @@ def arrive(lab: Lab, user: str, **wish: Any) -> Client:
     with TRACER.arm():
         client = Client(lab, user).ask(**wish)
         if client.open():
-            until(lambda: client.ended or (who := lab.subscriber(user)) is None or who.due, MOMENT)
+            until(lambda: client.ended or (who := lab.subscriber(user)) is None or who.on_fast_path, MOMENT)
             lab.publish(user, "first")
             client.wait(b"first")
     return client
@@ -38,7 +38,7 @@ def arrive(lab: Lab, user: str, **wish: Any) -> Client:
 def arrive_and_leave(lab: Lab, user: str) -> Client:
     client = Client(lab, user).ask()
     client.open()
-    until(lambda: (who := lab.subscriber(user)) is not None and who.due, MOMENT)
+    until(lambda: (who := lab.subscriber(user)) is not None and who.on_fast_path, MOMENT)
     with TRACER.arm():
         client.close()
         until(lambda: lab.subscriber(user) is None, MOMENT)
@@ -49,12 +49,12 @@ def be_ended(reason: Reason) -> Story:
     def story(lab: Lab, user: str) -> Client:
         client = Client(lab, user).ask()
         client.open()
-        until(lambda: (who := lab.subscriber(user)) is not None and who.due, MOMENT)
+        until(lambda: (who := lab.subscriber(user)) is not None and who.on_fast_path, MOMENT)
         with TRACER.arm():
             who = lab.subscriber(user)
             if who is not None:
                 with contextlib.suppress(Injected):
-                    lab.connections.end(who, reason)
+                    lab.hub.lifetimes.end(who, reason)
             client.wait(b"never said")
         return client
 
@@ -64,7 +64,7 @@ def be_ended(reason: Reason) -> Story:
 def expire(lab: Lab, user: str) -> Client:
     client = Client(lab, user).ask()
     client.open()
-    until(lambda: (who := lab.subscriber(user)) is not None and who.due, MOMENT)
+    until(lambda: (who := lab.subscriber(user)) is not None and who.on_fast_path, MOMENT)
     with TRACER.arm():
         who = lab.subscriber(user)
         if who is not None:
@@ -76,33 +76,33 @@ def expire(lab: Lab, user: str) -> Client:
 def be_slow(lab: Lab, user: str) -> Client:
     client = Client(lab, user).ask()
     client.open()
-    until(lambda: (who := lab.subscriber(user)) is not None and who.due, MOMENT)
+    until(lambda: (who := lab.subscriber(user)) is not None and who.on_fast_path, MOMENT)
     with TRACER.arm():
         for _ in range(20):
             who = lab.subscriber(user)
-            if who is None or who.outlet._backlog is not None:  # type: ignore[attr-defined]
+            if who is None or who.transport._backlog is not None:  # type: ignore[attr-defined]
                 break
             lab.publish(user, "x" * 50_000)
             gevent.sleep(0.005)
         for _ in range(50):
-            if who is None or who.outlet._backlog is None or client.wait(b"never said", 0.01):  # type: ignore[attr-defined]
+            if who is None or who.transport._backlog is None or client.wait(b"never said", 0.01):  # type: ignore[attr-defined]
                 break
         lab.publish(user, "last of all")
         client.wait(b"last of all", 1.0)
-        until(lambda: client.ended or (who := lab.subscriber(user)) is None or who.due, MOMENT)
+        until(lambda: client.ended or (who := lab.subscriber(user)) is None or who.on_fast_path, MOMENT)
     return client
 
 
 def fall_behind(lab: Lab, user: str) -> Client:
     client = Client(lab, user).ask()
     client.open()
-    until(lambda: (who := lab.subscriber(user)) is not None and who.due, MOMENT)
+    until(lambda: (who := lab.subscriber(user)) is not None and who.on_fast_path, MOMENT)
     with TRACER.arm():
         try:
-            lab.partition.hub.on_connect()
+            lab.hub.catch_up.on_connect()
         except Injected:
-            lab.partition.hub.on_connect()  # as the PubSub does, whose reader begins anew after any error
-        until(lambda: (who := lab.subscriber(user)) is None or who.due, MOMENT)
+            lab.hub.catch_up.on_connect()  # as the PubSub does, whose reader begins anew after any error
+        until(lambda: (who := lab.subscriber(user)) is None or who.on_fast_path, MOMENT)
     return client
 
 

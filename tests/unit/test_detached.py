@@ -11,8 +11,9 @@ from contextlib import ExitStack
 import pytest
 
 from pushsvc.concurrency.loops import TimeSlice
+from pushsvc.delivery.endings import Reason
 from pushsvc.delivery.hub import Hub
-from pushsvc.delivery.subscriber import Reason, Subscriber
+from pushsvc.delivery.subscriber import Subscriber
 from pushsvc.delivery.transports.detached import DetachedSocket, write_all
 from pushsvc.events.encoded import EncodedBatch, EncodedEvent
 from tests.support.delivery import at, live, subscriber
@@ -47,15 +48,15 @@ def test_one_full_and_one_broken_socket_harm_no_other(pairs: list[tuple[socket.s
     assert taken == filled
 
 
-def settled(hub: Hub, end: socket.socket) -> tuple[int, Subscriber]:
+def on_fast_path(hub: Hub, end: socket.socket) -> tuple[int, Subscriber]:
     fd = os.dup(end.fileno())
     who, _ = subscriber("a")
-    hub.connections.enter(who)
+    hub.subscribers.add(who)
     who.go_live()
-    who.outlet = DetachedSocket(fd, hub.connections.sockets, chunked=True)
-    hub.connections.sockets.add(fd, who)
-    hub.connections.settle(who)
-    assert who.due
+    who.transport = DetachedSocket(fd, hub.lifetimes.sockets, who, chunked=True)
+    hub.lifetimes.sockets.add(who.transport)
+    hub.subscribers.to_fast_path(who)
+    assert who.on_fast_path
     return fd, who
 
 
@@ -63,24 +64,24 @@ def test_a_descriptor_that_changed_hands_hears_nothing(
     hub: Hub, pairs: list[tuple[socket.socket, socket.socket]]
 ) -> None:
     """While a fan-out shares its turn, a client leaves, and its descriptor's number goes to somebody else."""
-    followers = [settled(hub, ours) for ours, _ in pairs[:3]]
+    followers = [on_fast_path(hub, ours) for ours, _ in pairs[:3]]
     fd, leaver = followers[1]
     stranger, heard = pairs[4]
 
     class Theft(TimeSlice):
         def yield_if_over(self) -> None:
             if leaver.reason is None:
-                hub.connections.end(leaver, Reason.GONE)
+                hub.lifetimes.end(leaver, Reason.GONE)
                 os.dup2(stranger.fileno(), fd)
 
-    channels = hub.connections.channels
-    hub._write(EncodedBatch.of(live(1)), channels["a"].fds(), Theft(), channels.unsettled)
+    channels = hub.subscribers.channels
+    hub.broadcaster.write(EncodedBatch.of(live(1)), channels["a"].fast_fds(), Theft(), channels.version)
     os.close(fd)
     assert [pairs[number][1].recv(20) for number in (0, 2)] == [b"2\r\n1;\r\n"] * 2
     with pytest.raises(BlockingIOError):
         heard.recv(20)
     for _, who in (followers[0], followers[2]):
-        hub.connections.end(who, Reason.GONE)
+        hub.lifetimes.end(who, Reason.GONE)
 
 
 @pytest.mark.parametrize("crowd", [True, False])
@@ -88,27 +89,27 @@ def test_what_the_kernel_has_no_room_for_follows(
     hub: Hub, pairs: list[tuple[socket.socket, socket.socket]], crowd: bool
 ) -> None:
     ours, theirs = pairs[0]
-    _, who = settled(hub, ours)
-    channels, outlet = hub.connections.channels, who.outlet
-    assert isinstance(outlet, DetachedSocket)
+    _, who = on_fast_path(hub, ours)
+    channels, transport = hub.subscribers.channels, who.transport
+    assert isinstance(transport, DetachedSocket)
     if not crowd:
-        hub.connections.unsettle(who)
+        hub.subscribers.to_slow_path(who)
     sent = heard = b""
-    while outlet.clear:
+    while transport.drained:
         burst = EncodedBatch.of([EncodedEvent(at(len(sent)), b"%d" % len(sent) + b"x" * 10_000)])
         sent += burst.chunk
         if crowd:
-            hub._write(burst, channels["a"].fds(), TimeSlice(), channels.unsettled)
+            hub.broadcaster.write(burst, channels["a"].fast_fds(), TimeSlice(), channels.version)
         else:
             assert who.offer(burst, time.monotonic())
         assert len(sent) < 100_000_000, "something waits, or was lost"
     more = EncodedBatch.of([EncodedEvent(at(len(sent)), b"more")])
     assert who.offer(more, time.monotonic())
     sent += more.chunk
-    while not outlet.clear or len(heard) < len(sent):
+    while not transport.drained or len(heard) < len(sent):
         try:
             heard += theirs.recv(2**20)
         except BlockingIOError:
-            assert outlet.flush() or not outlet.clear
+            assert transport.flush() or not transport.drained
     assert heard == sent
-    hub.connections.end(who, Reason.GONE)
+    hub.lifetimes.end(who, Reason.GONE)

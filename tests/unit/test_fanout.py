@@ -12,14 +12,14 @@ from tests.support.delivery import at, subscriber
 
 @pytest.fixture
 def channels() -> Channels:
-    """Descriptors 1 and 2 follow a, 2 and 3 follow b, all settled."""
+    """Descriptors 1 and 2 follow a, 2 and 3 follow b, all on the fast path."""
     found: dict[int, Subscriber] = {}
     result = Channels()
     result.epoch = b"1-0"
     for fd, names in {1: "a", 2: "ab", 3: "b"}.items():
         found[fd], _ = subscriber(*names)
-        result.enter(found[fd])
-        result.settle(found[fd], fd)
+        result.follow(found[fd])
+        result.to_fast_path(found[fd], fd)
     result.prove(["a", "b"], at(0))
     return result
 
@@ -31,7 +31,7 @@ def announcement(channel: str, number: int, prev: int, epoch: str = "1-0") -> tu
 def sent(channels: Channels, *batch: tuple[str, bytes]) -> dict[int, list[str]]:
     found, torn = runs(batch, channels)
     assert not torn
-    return {fd: [str(event.id.seq) for event in burst.events] for burst, fds in plan(found) for fd in fds}
+    return {fd: [str(event.id.seq) for event in batch.events] for batch, fds in plan(found) for fd in fds}
 
 
 def test_events_of_several_channels_leave_in_one_order(channels: Channels) -> None:

@@ -9,6 +9,7 @@ import gevent.event
 import pytest
 
 from pushsvc.concurrency.loops import Loop
+from pushsvc.delivery.channels import Channels
 from pushsvc.delivery.positions import Positions
 from pushsvc.errors import Unavailable
 from pushsvc.events.event import EventId
@@ -64,7 +65,7 @@ class RedisIsAway(EventLog):
 
 def test_positions_that_cannot_be_written_are_tried_again_ever_more_seldom(caplog: pytest.LogCaptureFixture) -> None:
     log = RedisIsAway(refusals=3)
-    positions = Positions(log, lambda _: iter(()))
+    positions = Positions(log, Channels())
     positions.mark("u", EventId(1, 0))
     with caplog.at_level(logging.ERROR):
         positions.loop.start()

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from pushsvc.delivery.timer_wheel import TimerWheel
+from pushsvc.concurrency.timer_wheel import TimerWheel
+from pushsvc.delivery.subscriber import Subscriber
 from tests.support.delivery import subscriber
 
 
 def test_the_wheel_has_each_at_one_place() -> None:
-    wheel = TimerWheel(0.5)
+    wheel: TimerWheel[Subscriber] = TimerWheel(0.5)
     (first, _), (second, _), (third, _) = subscriber("a"), subscriber("a"), subscriber("a")
-    wheel.put(first, 1.0)
-    wheel.put(second, 0.1)
-    wheel.put(third, 0.6)
-    wheel.put(first, 1.5)
-    wheel.take(third)
-    assert [wheel.turn() for _ in range(4)] == [[second], [], [first], []]
+    wheel.schedule(first, 1.0)
+    wheel.schedule(second, 0.1)
+    wheel.schedule(third, 0.6)
+    wheel.schedule(first, 1.5)
+    wheel.cancel(third)
+    assert [wheel.tick() for _ in range(4)] == [[second], [], [first], []]

@@ -7,70 +7,79 @@ import os
 import socket
 import struct
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import repeat
-from typing import Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import gevent.event
 from gevent.monkey import get_original
 
 from pushsvc.concurrency.poll import MakePoll
-from pushsvc.delivery.subscriber import Subscriber
 from pushsvc.delivery.transports.queued import MOST_SAID_BYTES, SAID_BYTES
 from pushsvc.events.encoded import LAST_CHUNK, EncodedBatch
+
+if TYPE_CHECKING:  # whose socket it is, a transport only hands back
+    from pushsvc.delivery.subscriber import Subscriber
 
 _Socket: Final = get_original("socket", "socket")
 _ABORT: Final = struct.pack("ii", 1, 0)  # struct linger: closing discards what was not sent, and resets
 
 
+class SocketOwner(Protocol):
+    """The part that Sockets report to."""
+
+    def on_hang_up(self, subscriber: Subscriber) -> None:
+        """The client hung up, or says too much."""
+
+    def on_flushed(self, subscriber: Subscriber) -> None:
+        """What waited for the client is out."""
+
+
 class Sockets:
     """Every detached socket of the worker."""
 
-    def __init__(
-        self,
-        buffer_bytes: int,
-        poll: MakePoll,
-        left: Callable[[Subscriber], None],
-        flushed: Callable[[Subscriber], None],
-    ) -> None:
-        """`left` is called when a client hung up, or says too much; `flushed` when what waited for it is out."""
+    def __init__(self, buffer_bytes: int, poll: MakePoll, owner: SocketOwner) -> None:
+        """`buffer_bytes`: how much may wait for one client."""
         self.buffer_bytes = buffer_bytes
-        self._left = left
-        self._flushed = flushed
-        self._subscribers: dict[int, Subscriber] = {}
+        self._owner = owner
+        self._sockets: dict[int, DetachedSocket] = {}
         self._said: dict[int, int] = {}  # bytes, of those who said anything
         self._poll = poll(self._look)
 
     def __len__(self) -> int:
-        return len(self._subscribers)
+        return len(self._sockets)
 
-    def find(self, fd: int) -> Subscriber | None:
-        return self._subscribers.get(fd)
+    def owner(self, fd: int) -> Subscriber | None:
+        """The subscriber whose socket this is."""
+        found = self._sockets.get(fd)
+        return None if found is None else found.subscriber
 
-    def add(self, fd: int, subscriber: Subscriber) -> None:
-        self._subscribers[fd] = subscriber
-        self._poll.add(fd)
+    def add(self, socket: DetachedSocket) -> None:
+        """Watch a socket."""
+        self._sockets[socket.fd] = socket
+        self._poll.add(socket.fd)
 
     def await_room(self, fd: int, wanted: bool) -> None:
+        """Watch for room in the kernel's buffer, or no longer."""
         self._poll.await_room(fd, wanted)
 
     def remove(self, fd: int) -> None:
-        """Before the descriptor is closed. Harmless when repeated."""
+        """Watch no longer; to be called before the descriptor is closed. Harmless when repeated."""
         self._poll.remove(fd)
         self._said.pop(fd, None)
-        self._subscribers.pop(fd, None)
+        self._sockets.pop(fd, None)
 
     def _look(self, fd: int, room: bool) -> None:
-        subscriber = self._subscribers.get(fd)
-        if subscriber is None:
+        found = self._sockets.get(fd)
+        if found is None:
             return  # closed by one that was looked at before it
         if not room and not self._discard(fd):
-            self._left(subscriber)
-        elif room and isinstance(subscriber.outlet, DetachedSocket) and subscriber.outlet.flush():
-            self._flushed(subscriber)
+            self._owner.on_hang_up(found.subscriber)
+        elif room and found.flush():
+            self._owner.on_flushed(found.subscriber)
 
     def _discard(self, fd: int) -> bool:
-        """What a client says that should only listen. False: no more will come, or may."""
+        """Drop what a client says that should only listen. False: no more will come, or may."""
         try:
             size = len(os.read(fd, SAID_BYTES))
         except BlockingIOError:
@@ -99,7 +108,7 @@ def write_all(fds: Sequence[int], wire: bytes) -> list[int]:
 
 
 class _Backlog:
-    """What the kernel did not take yet."""
+    """Bytes that the kernel did not take yet."""
 
     __slots__ = ("data", "emptied", "ending_since")
 
@@ -112,23 +121,26 @@ class _Backlog:
 class DetachedSocket:
     """Writes to the descriptor at once. What the kernel does not take waits here, up to a bound."""
 
-    __slots__ = ("_backlog", "_sockets", "chunked", "fd")
+    __slots__ = ("_backlog", "_sockets", "chunked", "fd", "subscriber")
 
     detached = True
 
-    def __init__(self, fd: int, sockets: Sockets, *, chunked: bool) -> None:
+    def __init__(self, fd: int, sockets: Sockets, subscriber: Subscriber, chunked: bool) -> None:
         """`chunked`: the response's framing; a client of HTTP/1.0 gets the bytes as they are."""
         self.fd = fd
+        self.subscriber = subscriber
         self._sockets = sockets
         self.chunked = chunked
         self._backlog: _Backlog | None = None
 
     @property
-    def clear(self) -> bool:
+    def drained(self) -> bool:
+        """Whether the kernel has all that was sent."""
         return self._backlog is None
 
-    def send(self, burst: EncodedBatch) -> bool:
-        wire = burst.chunk if self.chunked else burst.wire
+    def send(self, batch: EncodedBatch) -> bool:
+        """Write a batch, or keep what the kernel does not take. False: there is no room for it here."""
+        wire = batch.chunk if self.chunked else batch.wire
         if self._backlog is not None and len(self._backlog.data) + len(wire) > self._sockets.buffer_bytes:
             return False
         self._write(wire)
@@ -148,7 +160,7 @@ class DetachedSocket:
             self.keep(wire[sent:])
 
     def keep(self, rest: bytes) -> None:
-        """What the kernel had no room for."""
+        """Keep what the kernel had no room for."""
         if self._backlog is not None:
             self._backlog.data += rest
             return
@@ -156,7 +168,7 @@ class DetachedSocket:
         self._sockets.await_room(self.fd, True)
 
     def flush(self) -> bool:
-        """Write on what waits. True once it is all out."""
+        """Write more of what waits. True once it is all out."""
         backlog = self._backlog
         if backlog is None:  # an error came in between
             self._sockets.await_room(self.fd, False)
@@ -177,7 +189,7 @@ class DetachedSocket:
             backlog.emptied.set()
 
     def drain(self, patience: float) -> bool:
-        """Wait until nothing waits here any more. False if the client does not read for so many seconds, or is cut."""
+        """Wait until all is out. False if the client does not read for so many seconds, or is cut."""
         backlog = self._backlog
         if backlog is not None:
             backlog.emptied = gevent.event.Event()
@@ -186,9 +198,10 @@ class DetachedSocket:
         return self.fd >= 0
 
     def wake(self) -> None:
-        """Nobody sleeps on it."""
+        """Do nothing: no greenlet sleeps on this transport."""
 
-    def end(self, farewell: bytes, *, whole: bool) -> bool:
+    def finish(self, farewell: bytes, *, whole: bool) -> bool:
+        """Write these bytes after all others, and no more. See Transport."""
         if self.chunked:
             farewell = EncodedBatch(farewell).chunk + (LAST_CHUNK if whole else b"")
         self._write(farewell)
@@ -196,8 +209,8 @@ class DetachedSocket:
             self._backlog.ending_since = time.monotonic()
         return self._backlog is None
 
-    def cut(self) -> None:
-        """Once no channel has the descriptor any more."""
+    def abort(self) -> None:
+        """Close the socket; to be called once no channel has the descriptor any more. Harmless when repeated."""
         if self.fd >= 0:
             self._sockets.remove(self.fd)
             client, self.fd = _Socket(fileno=self.fd), -1  # in one step: a number is never closed twice
@@ -210,10 +223,11 @@ class DetachedSocket:
         self._forget_backlog()
 
     def give_back(self) -> None:
-        """The descriptor is the server's, which closes it."""
+        """Leave the descriptor to the server, which closes it."""
         self._sockets.remove(self.fd)
         self.fd = -1
 
-    def stuck(self, now: float, behind: bool, patience: float) -> bool:  # noqa: ARG002
+    def is_stalled(self, now: float, *, behind: bool, patience: float) -> bool:  # noqa: ARG002
+        """Whether the last bytes have waited for too long. One that is not ending is cut by what finds no room."""
         backlog = self._backlog
         return backlog is not None and backlog.ending_since is not None and now - backlog.ending_since > patience

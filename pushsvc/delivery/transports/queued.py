@@ -1,4 +1,4 @@
-"""The outlet for any WSGI server: bytes wait in a queue until the request's own greenlet writes them."""
+"""The transport for any WSGI server: bytes wait in a queue until the request's own greenlet writes them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ REPLAY_SECONDS: Final = 30.0
 
 
 def discard(said: bytes) -> None:
-    """A client has nothing to say while it listens."""
+    """Drop what a client says while it listens."""
 
 
 class HangUp:
@@ -107,7 +107,7 @@ class QueuedTransport:
     """
 
     detached = False
-    clear = False  # who writes for it says what has been written
+    drained = False  # who writes for it says what has been written
 
     def __init__(self, buffer_bytes: int, client: Any = None) -> None:
         self.ended = False
@@ -121,13 +121,14 @@ class QueuedTransport:
         self._writing_since: float | None = None  # monotonic time
         self._pressed = False  # an event found no room, and none has found any since
 
-    def send(self, burst: EncodedBatch) -> bool:
-        if len(burst.wire) > self._room and self._room < self._buffer_bytes:
+    def send(self, batch: EncodedBatch) -> bool:
+        """Queue a batch. False: there is no room for it. An empty queue takes a batch of any size."""
+        if len(batch.wire) > self._room and self._room < self._buffer_bytes:
             self._pressed = True
             return False
         self._pressed = False
-        self._put(burst.wire)
-        self._last = burst.last or self._last
+        self._put(batch.wire)
+        self._last = batch.last or self._last
         return True
 
     def _put(self, wire: bytes) -> None:
@@ -136,7 +137,7 @@ class QueuedTransport:
         self._ready.set()
 
     def take(self, *, wait: bool) -> tuple[bytes, EventId | None]:
-        """All bytes there are and the newest event in them; `wait`: until there are some, or a wake."""
+        """Take all bytes there are, and the newest event in them. `wait`: until there are some, or a wake."""
         if wait:
             self._ready.wait()
         self._ready.clear()
@@ -154,19 +155,23 @@ class QueuedTransport:
         self._writing_since = None
 
     def wake(self) -> None:
+        """Have the greenlet that writes look at its subscriber."""
         self._ready.set()
 
-    def end(self, farewell: bytes, *, whole: bool) -> bool:
+    def finish(self, farewell: bytes, *, whole: bool) -> bool:
+        """Queue these last bytes; the greenlet ends once they are written. See Transport."""
         self.ended, self.whole = True, whole
         self._put(farewell)
         return False
 
-    def cut(self) -> None:
+    def abort(self) -> None:
+        """End the connection now, and with it a write that hangs."""
         self.ended = True
         self._ready.set()
         hang_up(self._client)
 
-    def stuck(self, now: float, behind: bool, patience: float) -> bool:
+    def is_stalled(self, now: float, *, behind: bool, patience: float) -> bool:
+        """Whether a write has been hanging for too long. See Transport."""
         if self._writing_since is None:
             return False
         seconds = now - self._writing_since

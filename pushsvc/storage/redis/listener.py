@@ -1,4 +1,5 @@
-"""The contract between the subscription and who listens to it."""
+"""The contracts between the subscription and its listeners. What they hear is in the order in which it happened in
+Redis."""
 
 from __future__ import annotations
 
@@ -10,8 +11,8 @@ from pushsvc.storage.redis.scripts import Command
 Announcement = tuple[str, bytes]  # channel, payload
 
 
-class PubSubListener(Protocol):
-    """The part that a PubSub reports to. What it hears is in the order in which it happened in Redis."""
+class SubscriptionListener(Protocol):
+    """Hears from where on nothing is missed."""
 
     def on_connect(self) -> None:
         """A new connection: nothing is subscribed yet, and what was announced since the last one ended is lost."""
@@ -19,11 +20,19 @@ class PubSubListener(Protocol):
     def on_subscribed(self, channel: str) -> None:
         """From now on everything appended to the channel is announced; what came before must be read."""
 
+    def probe(self) -> tuple[Command, Callable[[Any], None]]:
+        """A command to run between the announcements, and who takes its answer. Asked for again if that gets lost."""
+
+
+class AnnouncementListener(Protocol):
+    """Hears the events."""
+
     def on_messages(self, batch: Sequence[Announcement]) -> None:
         """What arrived together. A payload is `<id> <id of the channel's event before> <epoch> <frame>`."""
 
-    def on_control(self, word: str) -> None:
-        """Another worker has something to tell this one."""
 
-    def probe(self) -> tuple[Command, Callable[[Any], None]]:
-        """A command to run between the announcements, and who takes its answer. Asked for again if that gets lost."""
+class ControlListener(Protocol):
+    """Hears what other workers tell this one."""
+
+    def on_control(self, word: str) -> None:
+        """A message, see PubSub.send_control."""

@@ -28,7 +28,7 @@ from pushsvc.errors import NoRights, Unavailable
 from pushsvc.storage.redis.client import RedisClient
 from pushsvc.storage.redis.demoted import is_demoted
 from pushsvc.storage.redis.fencing import INTRODUCE, introduction
-from pushsvc.storage.redis.listener import Announcement, PubSubListener
+from pushsvc.storage.redis.listener import Announcement, AnnouncementListener, ControlListener, SubscriptionListener
 from pushsvc.storage.redis.scripts import Command
 from pushsvc.storage.redis.subscription import batches, subscription
 
@@ -71,9 +71,11 @@ class PubSub:
         self._canary = Loop("bus canary", self._send_canaries, expected=world)
         self._loops = (self._reader, self._writer, self._canary)
 
-    def start(self, listener: PubSubListener) -> None:
-        """Connect, and report to `listener` from then on."""
-        self._listener = listener
+    def start(
+        self, subscription: SubscriptionListener, announcements: AnnouncementListener, control: ControlListener
+    ) -> None:
+        """Connect, and report to these from then on. Harmless when repeated."""
+        self._subscription, self._announcements, self._control = subscription, announcements, control
         for loop in self._loops:
             loop.start()
 
@@ -92,7 +94,7 @@ class PubSub:
         return next((loop.refused for loop in self._loops if loop.refused is not None), None)
 
     def subscribe(self, channels: Iterable[str]) -> None:
-        """Subscribe; `PubSubListener.on_subscribed` follows for each, also after every reconnection."""
+        """Subscribe; `SubscriptionListener.on_subscribed` follows for each, also after every reconnection."""
         for channel in channels:
             if channel not in self._wanted:
                 self._wanted.add(channel)
@@ -106,9 +108,13 @@ class PubSub:
                 self._put("SUNSUBSCRIBE", self._keys.log(channel))
 
     def request_clock(self) -> None:
-        """Run `PubSubListener.probe`, after all that was wanted so far is confirmed."""
+        """Run `SubscriptionListener.probe`, after all that was wanted so far is confirmed."""
         self._asked = True
         self._queued.set()
+
+    def send_control(self, worker: str, word: str) -> None:
+        """Have a worker hear a message on its ControlListener. Raises Unavailable."""
+        self._store.execute_one(("SPUBLISH", self._keys.control(worker), word))
 
     def _put(self, command: str, key: str) -> None:
         if self._connection is None:
@@ -126,7 +132,7 @@ class PubSub:
             self._store.load_scripts()
             connection.send_command("SSUBSCRIBE", self._own)
             self._heard = time.monotonic()
-            self._listener.on_connect()
+            self._subscription.on_connect()
             self._connection = connection
             self._queue.clear()
             self._unanswered.clear()
@@ -161,7 +167,7 @@ class PubSub:
                     announced.append((self._keys.channel_of(key), payload))
                     continue
             if announced:
-                self._listener.on_messages(announced)
+                self._announcements.on_messages(announced)
                 announced = []
             if not isinstance(message, hiredis.PushNotification):
                 self._answered(message)
@@ -174,11 +180,11 @@ class PubSub:
                 if kind == b"smessage":
                     loop.report_healthy()
                     if payload:
-                        self._listener.on_control(payload.decode())
+                        self._control.on_control(payload.decode())
             elif kind == b"ssubscribe":
                 self._confirmed(key)
         if announced:
-            self._listener.on_messages(announced)
+            self._announcements.on_messages(announced)
 
     def _confirmed(self, key: str) -> None:
         self._unanswered[key] -= 1
@@ -187,7 +193,7 @@ class PubSub:
             del self._unanswered[key]
             channel = self._keys.channel_of(key)
             if channel in self._wanted:
-                self._listener.on_subscribed(channel)
+                self._subscription.on_subscribed(channel)
 
     def _subscribed(self, key: str) -> None:
         """Or no more: what asks for that is answered so, key by key, unless it is refused."""
@@ -259,7 +265,7 @@ class PubSub:
 
     def _questions(self) -> Iterator[tuple[Command, Callable[[Any], None]]]:
         """The next probe; and along with one, which somebody asks for twice a second, whether this is a master."""
-        probe, self._probing = self._listener.probe()
+        probe, self._probing = self._subscription.probe()
         yield probe, self._probed
         now = time.monotonic()
         if now - self._looked >= LOOK_SECONDS:

@@ -1,0 +1,73 @@
+"""Why connections end, and what their clients are told then."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from pushsvc.errors import PushError, TooManyConnections, Unauthorized, Unavailable
+from pushsvc.events import sse
+
+SLOW_SECONDS: Final = 2.0  # how long a client may take nothing while more waits for it
+
+
+class Reason(enum.Enum):
+    """Why a connection ended."""
+
+    GONE = "the client left"
+    SLOW = "the client reads too slowly"
+    STUCK = "the client does not read"
+    EXPIRED = "the token expired"
+    ENDED = "the answer is complete"
+    BROKEN = "an error of the service"
+    DRAINING = "the worker is stopping"
+    OUSTED = "its user has too many, and newer ones"
+    REPLACED = "a repeat of its request took its place"
+
+
+class ChannelEnd(enum.Enum):
+    """How a finite channel ended."""
+
+    COMPLETE = "all was said"
+    BROKEN_OFF = "its last event but one says why there is no more"
+
+
+FINAL: Final = (Reason.ENDED, Reason.REPLACED)  # the client is not to come back
+
+_REFUSALS: Final[dict[Reason, PushError]] = {
+    Reason.EXPIRED: Unauthorized("The token has expired."),
+    Reason.DRAINING: Unavailable("This worker is stopping; connect again.", retry_after=1),
+    Reason.OUSTED: TooManyConnections("This user has newer streams, and as many as one user may.", retry_after=60),
+}
+_NOT_READ: Final = Unavailable("The answer was not read for too long.", retry_after=1)
+
+
+@dataclass(frozen=True, slots=True)
+class ClientKind:
+    """What a kind of client understands, and whether it comes back by itself: its connections are treated accordingly.
+
+    `reads_cursor`: it knows the event `cursor`. `returns`: it connects again and resumes; one that does not is kept as
+    long as the worker can. `patience_seconds`: how long it may take nothing while more waits for it.
+    `farewell(refusal, retry_ms)`: the last bytes for one that is let go.
+    """
+
+    reads_cursor: bool
+    returns: bool
+    patience_seconds: float
+    farewell: Callable[[PushError, int], bytes]
+
+    def refusal(self, reason: Reason) -> PushError | None:
+        """What the client is told when its connection ends for this reason. None: nothing; one that returns finds out
+        when it does."""
+        return _REFUSALS.get(reason, _NOT_READ if reason is Reason.STUCK and not self.returns else None)
+
+
+def _refused_event(refusal: PushError, retry_ms: int) -> bytes:
+    return sse.refused(refusal.problem(), retry_ms)
+
+
+EVENT_SOURCE: Final = ClientKind(
+    reads_cursor=True, returns=True, patience_seconds=SLOW_SECONDS, farewell=_refused_event
+)

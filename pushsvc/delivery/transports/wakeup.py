@@ -1,0 +1,40 @@
+"""The transport of a request that reads the log by itself: a long poll, or a wait for a whole answer."""
+
+from __future__ import annotations
+
+import gevent.event
+
+from pushsvc.events.encoded import EncodedBatch
+
+
+class Wakeup:
+    """Carries no bytes: it only wakes the greenlet that waits for `rung`."""
+
+    detached = False
+    drained = False  # what a long poll hands over moves no position
+
+    def __init__(self) -> None:
+        self.rung = gevent.event.Event()
+
+    def send(self, batch: EncodedBatch) -> bool:
+        """Wake if the batch holds an event."""
+        if batch.last is not None:
+            self.rung.set()
+        return True
+
+    def wake(self) -> None:
+        """Wake."""
+        self.rung.set()
+
+    def finish(self, farewell: bytes, *, whole: bool) -> bool:  # noqa: ARG002
+        """Wake: the subscriber's reason says why."""
+        self.rung.set()
+        return False
+
+    def abort(self) -> None:
+        """Wake: the subscriber's reason says why."""
+        self.rung.set()
+
+    def is_stalled(self, now: float, *, behind: bool, patience: float) -> bool:  # noqa: ARG002
+        """No: nothing is written."""
+        return False

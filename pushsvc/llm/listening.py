@@ -1,0 +1,53 @@
+"""Who listens to an answer: the client that asked for it, or any other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import orjson
+
+from pushsvc.delivery.endings import EVENT_SOURCE, ClientKind
+from pushsvc.delivery.subscriber import COMMENT, Subscriber
+from pushsvc.delivery.transports.base import Transport
+from pushsvc.errors import PushError, as_openai
+from pushsvc.events import sse
+from pushsvc.events.encoded import EncodedBatch
+from pushsvc.events.event import EventId, answer_channel
+
+
+def _error_event(refusal: PushError, retry_ms: int) -> bytes:  # noqa: ARG001  # it knows nothing of reconnecting
+    return sse.data_frame(orjson.dumps(as_openai(refusal.problem(), refusal.status)))
+
+
+# A client of OpenAI's API reads every event as JSON, and cannot ask for the rest of an answer.
+OPENAI_CLIENT: Final = ClientKind(reads_cursor=False, returns=False, patience_seconds=600.0, farewell=_error_event)
+
+
+def answer_subscriber(
+    generation_id: str,
+    after: EventId,
+    transport: Transport,
+    *,
+    kind: ClientKind = EVENT_SOURCE,
+    expires: float | None = None,
+    heartbeat: EncodedBatch = COMMENT,
+    proof: str | None = None,
+    on_leave: Callable[[Subscriber], None] | None = None,
+) -> Subscriber:
+    """A subscriber that follows one answer, and ends with it. It counts for the answer and not for a user: an answer
+    may have any number of tabs, and a user any number of answers."""
+    channel = answer_channel(generation_id)
+    return Subscriber(
+        channel,
+        [channel],
+        after,
+        transport,
+        tracks_position=False,
+        expires=expires,
+        heartbeat=heartbeat,
+        proof=proof,
+        finite=True,
+        kind=kind,
+        on_leave=on_leave,
+    )
