@@ -28,10 +28,10 @@ class Kept(Protocol):
     lost: bool
 
     def unready(self) -> str | None:
-        """Why it is not served here; None: it is."""
+        """Say why the partition is not served here. None: it is."""
 
     def problems(self) -> Mapping[str, str]:
-        """What is wrong though it is served: sentences by a word for the kind."""
+        """Say what is wrong though the partition is served: sentences by a word for the kind."""
 
 
 class Surveyor(Protocol):

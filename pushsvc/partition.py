@@ -1,5 +1,5 @@
-"""One of the parts of the data that know nothing of each other, and all that serves it here. A cluster has several, and
-every user lives in one of them; a single server is one."""
+"""A partition: one of the parts of the data that know nothing of each other, and all that serves it in this worker. A
+cluster has several, and every user lives in one of them; a single server is one partition."""
 
 from __future__ import annotations
 
@@ -51,6 +51,8 @@ class Shared:
 
 @dataclass
 class Partition:
+    """The parts that serve one partition of the data in this worker, and their life."""
+
     keys: Keys
     store: RedisClient
     log: EventLog
@@ -92,17 +94,17 @@ class Partition:
             logger.warning("the end of this worker's connections could not be written; they run out by themselves")
 
     def end_answers(self) -> None:
-        """Those that still run; they cannot go on elsewhere. Harmless when repeated."""
+        """End the answers that still run: they cannot go on elsewhere. Harmless when repeated."""
         if not self.generations.stop(self._flush_seconds):
             logger.error("the ends of some answers could not be written; another worker will")
 
     @property
     def _flush_seconds(self) -> float:
-        """One that is lost holds no worker up that stops."""
+        """How long a stopping worker waits for this partition: a lost one holds it up for no time."""
         return 0.0 if self.lost else FLUSH_SECONDS
 
     def unready(self) -> str | None:
-        """See Kept."""
+        """Say why the partition is not served here. None: it is."""
         if not self.hub.bus.live and self.hub.bus.refused is None:
             return "The subscription to Redis is not proven live."
         for loop in self._loops():
@@ -111,7 +113,7 @@ class Partition:
         return self.checkup.lacking
 
     def problems(self) -> Mapping[str, str]:
-        """See Kept."""
+        """Say what is wrong though the partition is served: sentences by a word for the kind."""
         found = self.checkup.problems()
         for refused in (self.hub.bus.refused, *(loop.refused for loop in self._loops())):
             if refused is not None:
@@ -120,7 +122,7 @@ class Partition:
 
     @property
     def lost(self) -> bool:
-        """To everybody: the cluster's node that has it is down."""
+        """Whether the partition is lost to everybody: the cluster's node that has it is down."""
         return self.store.lost
 
     @lost.setter
@@ -148,7 +150,7 @@ def _make_generations(store: RedisClient, records: Records, presence: Presence, 
 
 
 def make_partition(url: str, keys: Keys, shared: Shared) -> Partition:
-    """Nothing runs, and nothing is asked of Redis, until it is started."""
+    """Make the parts. Nothing runs, and nothing is asked of Redis, until the partition is started."""
     settings, worker_id = shared.settings, shared.worker_id
     fence = Fence(keys, Acknowledged(Journal(settings.data_dir, keys.clock, worker_id)))
     client = connect(url, fence.handshake, keys, settings.redis_password_file)

@@ -30,17 +30,17 @@ class Capacity:
 
     @property
     def detaches(self) -> bool:
-        """The server gives its sockets away, so that a stream needs no greenlet."""
+        """Whether the server gives its sockets away, so that a stream needs no greenlet."""
         return self._detaches
 
     @property
     def leaving(self) -> bool:
-        """This worker will stop in a moment, and nobody takes over: not ready, though it still takes connections."""
+        """Whether the worker will stop in a moment, and nobody takes over: it is not ready, but takes connections."""
         return self._leaving
 
     @property
     def stopping(self) -> bool:
-        """This worker should get no more traffic."""
+        """Whether the worker should get no more traffic."""
         return self._leaving or not self._accepting
 
     def limit(self, most: int) -> None:

@@ -63,7 +63,7 @@ def page_after(
 
 
 def gap(requested: EventId | None, oldest: EventId | None, reason: str) -> Answer:
-    """As the event of that name has it."""
+    """The member `gap` of an answer, as the event of that name has it."""
     return {
         "requested": None if requested is None else str(requested),
         "oldest": None if oldest is None else str(oldest),
@@ -95,8 +95,8 @@ def _answer(entries: list[Entry], clock: Clock, following: EventId | None) -> An
 
 
 def says_something(answer: Answer) -> bool:
-    """Also an empty page does that, if all of its events are past their ttl and more follow; or if it tells of a loss,
-    unless who asks has no place yet from which to go on."""
+    """Whether a long poll ends with this answer. An empty page ends it, too, if all of its events are past their ttl
+    and more follow; or if it tells of a loss, unless the client has no place yet from which to go on."""
     told = answer.get("gap", {}).get("requested") is not None
     return bool(answer["events"] or answer["next"] or told)
 

@@ -1,4 +1,4 @@
-"""The streams of this worker that another may have to end: by a name that leads here from any worker."""
+"""The streams of this worker that another worker may have to end. Each has a name that leads here from any worker."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ class Sockets:
 
 
 def write_all(fds: Sequence[int], wire: bytes) -> list[int]:
-    """Write the same to each; how much of it each took. One that is broken counts as having taken all: the poll is
+    """Write the same to each, and give how much of it each took. A broken one counts as having taken all: the poll is
     about to say what became of it.
 
     The loop itself runs in C, as the interpreter would cost as much again as all of Python's part in a write.

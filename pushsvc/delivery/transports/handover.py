@@ -1,4 +1,4 @@
-"""How a response goes on without its greenlet: a word between the stream that is sent and the worker that serves it."""
+"""How a response goes on without its greenlet: the contract between a stream and the worker that serves it."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ class HangUp:
             self._watcher.start(readable)
 
     def _take(self, said: Callable[[bytes], None]) -> bool:
-        """False: no more will come, or may."""
+        """Read what the client says. False: no more will come, or may."""
         try:
             piece = os.read(self._client.fileno(), SAID_BYTES)
         except BlockingIOError:
@@ -67,7 +67,7 @@ class HangUp:
         return bool(piece) and self._bytes <= MOST_SAID_BYTES
 
     def unwatch(self) -> None:
-        """Before the socket goes to somebody else. Harmless when repeated."""
+        """Stop watching; to be called before the socket goes to somebody else. Harmless when repeated."""
         if self._watcher is not None:
             self._watcher.stop()
             self._watcher.close()
@@ -75,7 +75,7 @@ class HangUp:
 
 
 def _has_ended(client: Any) -> bool:
-    """It has hung up, or speaks TLS: then nobody can tell without reading."""
+    """Whether the client has hung up; also True if it speaks TLS: then nobody can tell without reading."""
     if isinstance(client, ssl.SSLSocket):
         return True
     try:
@@ -86,8 +86,8 @@ def _has_ended(client: Any) -> bool:
 
 
 def hang_up(client: Any) -> None:
-    """What was written goes out, and then the connection ends without the end of the response, whatever its framing is:
-    for some clients (fetch-event-source) a response that is whole is a stream that nobody need come back to.
+    """End the connection once what was written is out, without the end of the response, whatever its framing is: for
+    some clients (fetch-event-source) a response that is whole is a stream that nobody need come back to.
 
     Without a socket at hand it does nothing."""
     if client is None:
@@ -149,7 +149,7 @@ class QueuedTransport:
 
     @contextlib.contextmanager
     def writing(self) -> Any:
-        """Around a write by the server, which comes back when the kernel has all of it."""
+        """Wrap a write by the server, which comes back when the kernel has all of it."""
         self._writing_since = time.monotonic()
         yield
         self._writing_since = None

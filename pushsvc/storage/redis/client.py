@@ -113,17 +113,14 @@ class RedisClient:
     def _run(self, pipeline: AutoPipeline, commands: Sequence[Command], *, refusals: bool = False) -> list[Any]:
         try:
             answers = pipeline.run(commands)
-            missing = [i for i, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
-            if missing:
-                taught = self._taught(pipeline, [commands[i] for i in missing])
-                again = [*missing, *range(len(commands), len(answers))]
-                for i, answer in zip(again, taught, strict=True):
-                    answers[i] = answer
+            refused = [i for i, answer in enumerate(answers) if isinstance(answer, Exception)]
+            if not refused:
+                return answers
+            self._teach(pipeline, commands, answers, [i for i in refused if isinstance(answers[i], NoScriptError)])
         except RedisError as error:
             REFUSAL_LOG.warn(error)
             raise self.refusal(error) from error
-        refused = {str(answer): answer for answer in answers if isinstance(answer, Exception)}
-        for answer in refused.values():
+        for answer in {str(answer): answer for answer in answers if isinstance(answer, Exception)}.values():
             REFUSAL_LOG.warn(answer)
             if not refusals:
                 raise self.refusal(answer) from answer
@@ -133,14 +130,20 @@ class RedisClient:
         """Word what Redis said for clients; the operator finds Redis's own words in the log."""
         return refusal(error, lost=self.lost)
 
-    def _taught(self, pipeline: AutoPipeline, commands: Sequence[Command]) -> list[Any]:
-        """Load the scripts and run the commands again. A fresh or restarted Redis knew no script, so it has run none
-        of them."""
+    def _teach(
+        self, pipeline: AutoPipeline, commands: Sequence[Command], answers: list[Any], missing: Sequence[int]
+    ) -> None:
+        """Load the scripts and run these commands again, which failed for lack of them: a fresh or restarted Redis has
+        run none of them. Their answers are replaced."""
+        if not missing:
+            return
         try:
             self.load_scripts()
-            return pipeline.run(commands)
+            taught = pipeline.run([commands[i] for i in missing])
         except NotSent as error:
-            return [error] * (len(commands) + pipeline.extra)
+            taught = [error] * (len(missing) + pipeline.extra)
+        for i, answer in zip([*missing, *range(len(commands), len(answers))], taught, strict=True):
+            answers[i] = answer
 
     def load_scripts(self) -> None:
         """Load all scripts. Raises NotSent: nothing has happened."""

@@ -80,6 +80,7 @@ class PubSub:
             loop.start()
 
     def stop(self) -> None:
+        """End the loops; the connection is closed."""
         for loop in self._loops:
             loop.stop()
 
@@ -155,36 +156,41 @@ class PubSub:
             connection.disconnect()
 
     def _handle(self, loop: Loop, batch: Iterable[Any]) -> None:
-        """Announcements that follow on each other are handed on together, everything in its order."""
+        """Hand on what came, in its order; announcements that follow on each other together."""
         announced: list[Announcement] = []
         for message in batch:
-            if isinstance(message, hiredis.PushNotification):
-                kind, raw_key, payload = message
-                key = raw_key.decode()
-                if kind != b"smessage":
-                    self._subscribed(key)
-                if kind == b"smessage" and key != self._own:
-                    announced.append((self._keys.channel_of(key), payload))
-                    continue
+            pushed = isinstance(message, hiredis.PushNotification)
+            if pushed and message[0] == b"smessage" and (key := message[1].decode()) != self._own:
+                announced.append((self._keys.channel_of(key), message[2]))
+                continue
             if announced:
                 self._announcements.on_messages(announced)
                 announced = []
-            if not isinstance(message, hiredis.PushNotification):
+            if pushed:
+                self._pushed(loop, *message)
+            else:
                 self._answered(message)
-            elif key == self._own:
-                if kind == b"sunsubscribe":  # unasked: the node does not have this partition any more
-                    raise redis.ConnectionError("this partition has moved to another node")
-                self._heard = time.monotonic()
-                if kind == b"ssubscribe":
-                    self._unproven.set()
-                if kind == b"smessage":
-                    loop.report_healthy()
-                    if payload:
-                        self._control.on_control(payload.decode())
-            elif kind == b"ssubscribe":
-                self._confirmed(key)
         if announced:
             self._announcements.on_messages(announced)
+
+    def _pushed(self, loop: Loop, kind: bytes, raw_key: bytes, payload: Any) -> None:
+        """Handle a confirmation, or what came on this worker's own channel."""
+        key = raw_key.decode()
+        if kind != b"smessage":
+            self._subscribed(key)
+        if key != self._own:
+            if kind == b"ssubscribe":
+                self._confirmed(key)
+            return
+        if kind == b"sunsubscribe":  # unasked: the node does not have this partition any more
+            raise redis.ConnectionError("this partition has moved to another node")
+        self._heard = time.monotonic()
+        if kind == b"ssubscribe":
+            self._unproven.set()
+        else:
+            loop.report_healthy()
+            if payload:
+                self._control.on_control(payload.decode())
 
     def _confirmed(self, key: str) -> None:
         self._unanswered[key] -= 1
