@@ -30,9 +30,9 @@ clients: $(VENV)/.test  ## Run browsers and other people's libraries through eve
 
 servers: $(VENV)/.test  ## Run the same behaviour with every Redis that is tested (docs/redis.md)
 	@$(BIN)/python tests/support/programs.py
-	@$(BIN)/python -m tests.support.matrix
-	@PUSHSVC_TEST_ALL_SERVERS=1 $(BIN)/python -m pytest -p tests.support.matrix -n 2 --dist loadfile \
-		tests/faults/test_other_redis.py tests/faults/test_cluster.py tests/faults/test_redis_rights.py tests/faults/test_redis_checks.py $(ARGS)
+	@$(BIN)/python -m tests.support.redis.matrix
+	@PUSHSVC_TEST_ALL_SERVERS=1 $(BIN)/python -m pytest -p tests.support.redis.matrix -n 2 --dist loadfile \
+		tests/faults/redis/test_other_redis.py tests/faults/failover/test_cluster.py tests/faults/redis/test_redis_rights.py tests/faults/redis/test_redis_checks.py $(ARGS)
 
 lint: $(VENV)/.test  ## Style and types
 	$(BIN)/ruff check .

@@ -15,10 +15,10 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from bench.build import build
-from bench.child import BenchError
 from bench.picture import draw
 from bench.plan import QUICK, Plan
+from bench.programs.build import build
+from bench.programs.child import BenchError
 from bench.report import rows, table, write_json
 from bench.run import Results, run, turns
 from bench.scenarios import SCENARIOS

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 
-from bench import proc
-from bench.load import Heard, Load
 from bench.plan import Faulty
-from bench.servers import Server
+from bench.programs import proc
+from bench.programs.load import Heard, Load
+from bench.subjects.servers import Server
 
 
 def measured_flow(server: Server, load: Load, body: str, rate: float, seconds: float) -> tuple[Heard, float]:

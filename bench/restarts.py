@@ -18,11 +18,11 @@ import click
 import httpx
 import redis
 
-from bench import proc
-from bench.build import build
-from bench.child import BenchError, free_port
-from bench.load import Heard, Load
-from bench.servers import UNLIMITED, PushsvcUp, bearer
+from bench.programs import proc
+from bench.programs.build import build
+from bench.programs.child import BenchError, free_port
+from bench.programs.load import Heard, Load
+from bench.subjects.servers import UNLIMITED, PushsvcUp, bearer
 from pushsvc.config import PREFIX
 from pushsvc.server.rlimit import raise_descriptor_limit
 

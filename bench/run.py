@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.child import BenchError
 from bench.plan import Faulty, Figures, Plan
+from bench.programs.child import BenchError
 from bench.scenarios import SCENARIOS
-from bench.servers import Server
+from bench.subjects.servers import Server
 
 
 @dataclass

@@ -7,13 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from bench import proc
 from bench.flow import measured_flow
-from bench.models import Answering, Direct, Pauses, Silent
-from bench.nchan import Nchan
 from bench.plan import Figures, Plan
-from bench.servers import FlaskSse, Floor, FloorBehindNginx, Pushsvc, PushsvcUp, Server
+from bench.programs import proc
 from bench.storm import storm
+from bench.subjects.models import Answering, Direct, Pauses, Silent
+from bench.subjects.nchan import Nchan
+from bench.subjects.servers import FlaskSse, Floor, FloorBehindNginx, Pushsvc, PushsvcUp, Server
 from bench.tokens import tokens
 
 

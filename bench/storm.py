@@ -8,11 +8,11 @@ from typing import Any, Final
 
 import httpx
 
-from bench import proc
 from bench.flow import measured_flow
-from bench.load import Load
 from bench.plan import Faulty, Figures, Plan
-from bench.servers import Pushsvc, bearer
+from bench.programs import proc
+from bench.programs.load import Load
+from bench.subjects.servers import Pushsvc, bearer
 
 MISSED: Final = 10  # events for each
 MISSED_PHASE: Final = 99  # what the missed events are numbered under

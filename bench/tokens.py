@@ -10,12 +10,12 @@ from typing import Final
 import httpx
 import orjson
 
-from bench import proc
-from bench.asking import Asking
-from bench.child import BenchError
-from bench.models import RATE, Answering, Unsaid
 from bench.plan import Figures, Plan
-from bench.servers import Server, bearer
+from bench.programs import proc
+from bench.programs.asking import Asking
+from bench.programs.child import BenchError
+from bench.subjects.models import RATE, Answering, Unsaid
+from bench.subjects.servers import Server, bearer
 
 BEGINNING_SECONDS: Final = 4  # of each answer, in which the others begin
 WARM: Final = 50  # answers before anything is measured

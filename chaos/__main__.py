@@ -17,13 +17,13 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from bench.child import BenchError
+from bench.programs.child import BenchError
 from chaos.faults import FAULTS
 from chaos.ledger import Ledger
 from chaos.report import rows, table, write_json
 from chaos.run import Plan, run
 from chaos.schedule import Step, steps, whole
-from chaos.topologies import TOPOLOGIES
+from chaos.stacks.topologies import TOPOLOGIES
 
 RESULTS: Final = Path(__file__).resolve().parent / "results"
 SHOWN_NOTES: Final = 20

@@ -7,10 +7,10 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
-from chaos.eventsource import EventSource
 from chaos.ledger import EventId, Ledger, event_id
-from chaos.stack import Stack
-from chaos.wire import Message
+from chaos.stacks.stack import Stack
+from chaos.traffic.eventsource import EventSource
+from chaos.traffic.wire import Message
 from pushsvc import auth
 from pushsvc.storage.redis.keys import ALONE
 

@@ -25,12 +25,12 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
-from bench.child import BenchError
-from chaos.absent import Absent, Return, absentees, first_id
+from bench.programs.child import BenchError
 from chaos.ledger import Ledger
-from chaos.publishers import Channels, Publisher
-from chaos.readiness import Readiness
-from chaos.stack import Stack
+from chaos.stacks.stack import Stack
+from chaos.traffic.absent import Absent, Return, absentees, first_id
+from chaos.traffic.publishers import Channels, Publisher
+from chaos.traffic.readiness import Readiness
 
 RESULTS: Final = Path(__file__).resolve().parent / "results"
 USERS: Final = 12  # of each round

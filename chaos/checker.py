@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Collection, Sequence
 
 from chaos.ledger import EventId, Ledger, event_id
-from chaos.wire import Message
+from chaos.traffic.wire import Message
 
 
 class Witness:

@@ -12,9 +12,9 @@ from typing import Final
 
 import redis
 
-from chaos.listeners import Listeners
-from chaos.replicated import Pair, Watched
-from chaos.stack import Stack
+from chaos.stacks.replicated import Pair, Watched
+from chaos.stacks.stack import Stack
+from chaos.traffic.listeners import Listeners
 
 
 @dataclass(frozen=True)

@@ -9,18 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from bench.child import BenchError
+from bench.programs.child import BenchError
 from chaos.audit import gone
 from chaos.checker import Witness, close, missing
 from chaos.faults import FAULTS, Scene
-from chaos.idle import IdleTabs
 from chaos.ledger import Ledger
-from chaos.listeners import Listeners
-from chaos.publishers import Channels, Publisher
-from chaos.readiness import Readiness
 from chaos.schedule import Blow, Step
-from chaos.stack import Stack
-from chaos.topologies import TOPOLOGIES
+from chaos.stacks.stack import Stack
+from chaos.stacks.topologies import TOPOLOGIES
+from chaos.traffic.idle import IdleTabs
+from chaos.traffic.listeners import Listeners
+from chaos.traffic.publishers import Channels, Publisher
+from chaos.traffic.readiness import Readiness
 
 WARM_EVENTS: Final = 100  # acknowledged before the first fault
 CALM_SECONDS: Final = 1.0  # of traffic after the last

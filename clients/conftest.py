@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from clients import table
-from clients.rows import ROWS, World
-from clients.scene import Outcome
-from clients.scene import play as play_scene
+from clients.report import table
+from clients.report.rows import ROWS, World
+from clients.site.scene import Outcome
+from clients.site.scene import play as play_scene
 
 
 @pytest.fixture(scope="session")

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from clients.engine import ARGUMENTS, REFUSAL_HEADERS, TEXT, WORDS, Engine
 from clients.runtimes import Program, node, python
-from clients.site import Site
-from tests.support.eventsource import until
+from clients.site.engine import ARGUMENTS, REFUSAL_HEADERS, TEXT, WORDS, Engine
+from clients.site.site import Site
+from tests.support.clients.eventsource import until
 
 Record = Callable[[str, object], None]
 

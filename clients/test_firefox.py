@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from clients.cells import Play, Record, cells, check
-from clients.rows import Row
+from clients.report.cells import Play, Record, cells, check
+from clients.report.rows import Row
 
 
 @cells("Firefox")

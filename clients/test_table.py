@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from clients import table
-from clients.rows import COLUMNS, ROWS
+from clients.report import table
+from clients.report.rows import COLUMNS, ROWS
 from clients.test_answers import CLIENTS
 from clients.test_answers import COLUMNS as ANSWER_COLUMNS
 

@@ -12,10 +12,11 @@ import redis
 from hypothesis import settings as hypothesis_settings
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from tests.support import matrix, programs
-from tests.support.chatpage import say
-from tests.support.model import HEAD, Conversation, Model, plain, silent
-from tests.support.servers import Servers
+from tests.support import programs
+from tests.support.clients.chatpage import say
+from tests.support.models.model import HEAD, Conversation, Model, plain, silent
+from tests.support.redis import matrix
+from tests.support.redis.servers import Servers
 from tests.support.stack import Stack, free_port
 
 hypothesis_settings.register_profile("patient", deadline=None)  # a busy machine is no failure

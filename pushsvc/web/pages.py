@@ -85,7 +85,7 @@ def _has_demo_token() -> bool:
     return (identity.user, list(identity.publish)) == (auth.DEMO_CLAIMS["sub"], auth.DEMO_CLAIMS["publish"])
 
 
-@blueprint.get("/static/<name>")
+@blueprint.get("/static/<path:name>")
 def static(name: str) -> ResponseReturnValue:
     """A script or style of the pages. Asked for again with each page, so that those of one version stay together."""
     found = _static_files().get(name)
@@ -103,10 +103,11 @@ def static(name: str) -> ResponseReturnValue:
 def _static_files() -> dict[str, tuple[bytes, str, str]]:
     """Content, type and tag by name: read once, so that no name of a request ever is a path."""
     files = {}
-    for path in (Path(current_app.root_path) / str(current_app.template_folder) / "static").iterdir():
+    folder = Path(current_app.root_path) / str(current_app.template_folder) / "static"
+    for path in filter(Path.is_file, folder.rglob("*")):
         content = path.read_bytes()
         media_type = {".js": "text/javascript", ".css": "text/css"}.get(path.suffix, "application/octet-stream")
-        files[path.name] = (content, media_type, hashlib.sha256(content).hexdigest()[:16])
+        files[path.relative_to(folder).as_posix()] = (content, media_type, hashlib.sha256(content).hexdigest()[:16])
     return files
 
 

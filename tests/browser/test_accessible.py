@@ -9,8 +9,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.conftest import Ask
-from tests.support.chatpage import answer, ends, no_wider_than
-from tests.support.model import Model
+from tests.support.clients.chatpage import answer, ends, no_wider_than
+from tests.support.models.model import Model
 from tests.support.stack import Stack
 
 AXE = (files("axe_playwright_python") / "axe.min.js").read_text()

@@ -6,9 +6,9 @@ import re
 
 from playwright.sync_api import Page
 
-from tests.support.chunks import CHUNKS
-from tests.support.eventsource import until
-from tests.support.model import HEAD, Conversation, Model, event
+from tests.support.clients.eventsource import until
+from tests.support.models.chunks import CHUNKS
+from tests.support.models.model import HEAD, Conversation, Model, event
 from tests.support.stack import ROOT, Stack
 
 ODD = [

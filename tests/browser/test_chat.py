@@ -9,8 +9,8 @@ import pytest
 from playwright.sync_api import Browser, Page, Request, expect
 
 from tests.conftest import Ask, Start
-from tests.support.chatpage import DEMO, answer, ends, generation, messages, no_wider_than, say, text
-from tests.support.model import HEAD, Model, plain, silent
+from tests.support.clients.chatpage import DEMO, answer, ends, generation, messages, no_wider_than, say, text
+from tests.support.models.model import HEAD, Model, plain, silent
 from tests.support.stack import Stack
 
 # An answer, by the model that comes with the service

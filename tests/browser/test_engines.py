@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from clients.browsers import ENGINES, NEEDED
-from clients.rows import ROWS, World
-from clients.scene import EVENTS, play
+from clients.drivers.browsers import ENGINES, NEEDED
+from clients.report.rows import ROWS, World
+from clients.site.scene import EVENTS, play
 from tests.support import programs
 
 

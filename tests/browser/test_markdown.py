@@ -9,11 +9,11 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.conftest import Ask
-from tests.support.chatpage import answer, ends, text
+from tests.support.clients.chatpage import answer, ends, text
 from tests.support.stack import Stack
 
 SHOW = """async ([base, text, size]) => {
-  const { Markdown } = await import(base + "/static/markdown.js");
+  const { Markdown } = await import(base + "/static/chat/markdown.js");
   const element = document.createElement("div"), prose = new Markdown(element);
   for (let end = size; end < text.length; end += size) prose.show(text.slice(0, end));
   prose.show(text);
@@ -75,7 +75,7 @@ def test_it_is_shown_the_same_however_it_came(blank: Page, stack: Stack, source:
 def test_what_grows_is_not_shown_anew(blank: Page, stack: Stack) -> None:
     kept = blank.evaluate(
         """async base => {
-          const { Markdown } = await import(base + "/static/markdown.js");
+          const { Markdown } = await import(base + "/static/chat/markdown.js");
           const element = document.createElement("div"), prose = new Markdown(element);
           prose.show("one\\n\\ntwo\\n\\nthr");
           const first = element.firstElementChild;
@@ -106,7 +106,7 @@ STRANGE: list[dict[str, object]] = [
 def test_strange_chunks_harm_nothing(blank: Page, stack: Stack) -> None:
     found = blank.evaluate(
         """async ([base, chunks]) => {
-          const { chunkOf } = await import(base + "/static/generations.js");
+          const { chunkOf } = await import(base + "/static/chat/generations.js");
           return chunks.map(chunk => chunkOf(chunk).text);
         }""",
         [stack.url, [json.dumps(each) for each in STRANGE] + ["null", "7", "{", '{"error":{"type":null}}']],

@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.conftest import Start
-from tests.support.eventsource import until
+from tests.support.clients.eventsource import until
 from tests.support.stack import Stack, connections
 
 

@@ -16,7 +16,7 @@ from playwright.sync_api import Page, expect
 from pushsvc.config import Settings
 from pushsvc.stack.nginx import nginx_command
 from tests.conftest import Start
-from tests.support.eventsource import EventSource, until
+from tests.support.clients.eventsource import EventSource, until
 from tests.support.stack import Stack, dies_with_the_tests, free_port
 
 _PROXY = """

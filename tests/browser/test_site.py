@@ -13,12 +13,12 @@ from playwright.sync_api import Page, sync_playwright
 
 from tests.conftest import Start
 from tests.support import programs
-from tests.support.site import Site, lives_through
+from tests.support.clients.site import Site, lives_through
 from tests.support.stack import ROOT, Stack
 
 
 class Chromium:
-    """A tab, as `tests.support.site` wants it."""
+    """A tab, as `tests.support.clients.site` wants it."""
 
     def __init__(self, page: Page) -> None:
         self._page = page

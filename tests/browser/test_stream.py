@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, Request, Route, expect
 
-from tests.support.eventsource import until
+from tests.support.clients.eventsource import until
 from tests.support.stack import Stack
 
 REFUSED = 'retry: 1000\nevent: refused\ndata: {"status": 503, "detail": "No room for now."}\n\n'

@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Page
 
 from tests.conftest import Start
-from tests.support.servers import Relay
+from tests.support.redis.servers import Relay
 from tests.support.stack import Stack, free_port
 from tests.support.tokens import new_ticket
 

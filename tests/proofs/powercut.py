@@ -34,7 +34,7 @@ from pushsvc.storage.redis.client import RedisClient, connect
 from pushsvc.storage.redis.fencing import Fence
 from pushsvc.storage.redis.keys import ALONE
 from pushsvc.storage.retention import Retention
-from tests.support.eventsource import until
+from tests.support.clients.eventsource import until
 from tests.support.programs import CC, need
 from tests.support.stack import dies_with_the_tests
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import pytest
 
-from tests.support.model import Model
+from tests.support.models.model import Model
 from tests.support.stack import ROOT, Stack
 
 _MARKED: Final = "@pytest.mark.every_redis\n"
@@ -19,9 +19,9 @@ _MARKED: Final = "@pytest.mark.every_redis\n"
 def every_redis() -> dict[str, Any]:
     """The marked tests of all files, by name, and the fixtures by which they reach the `stack` of a module."""
     found: dict[str, Any] = {each.__name__: each for each in (answering, capped, base, server, door)}
-    for path in sorted((ROOT / "tests").glob("*/test_*.py")):
+    for path in sorted((ROOT / "tests").rglob("test_*.py")):
         if _MARKED in path.read_text():
-            name = f"tests.{path.parent.name}.{path.stem}"
+            name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
             tests = {key: test for key, test in vars(importlib.import_module(name)).items() if _is_of(name, test)}
             assert not found.keys() & tests.keys(), f"two files have such a test: {found.keys() & tests.keys()}"
             found |= tests

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pushsvc.config import Settings
 from pushsvc.stack.nginx import nginx_command
-from tests.support.eventsource import until
+from tests.support.clients.eventsource import until
 from tests.support.programs import CURL, OPENSSL, need
 from tests.support.stack import ROOT, alive, dies_with_the_tests
 

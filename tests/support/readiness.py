@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 
-from tests.support.eventsource import until
+from tests.support.clients.eventsource import until
 from tests.support.stack import Stack
 
 WELL = (200, {"status": "ready"})

@@ -25,7 +25,7 @@ from pushsvc import auth
 from pushsvc.config import DEFAULT_PREFIX
 from pushsvc.stack.process import dies_with_parent
 from pushsvc.storage.redis.keys import Keys
-from tests.support.eventsource import DEADLINE, EventSource, until
+from tests.support.clients.eventsource import DEADLINE, EventSource, until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SECRET = "a-test-key-and-nothing-but-a-test-key"

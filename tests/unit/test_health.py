@@ -11,7 +11,7 @@ import pytest
 
 from pushsvc.health import Health
 from pushsvc.storage.redis.topology.coverage import Trouble
-from tests.support.eventsource import DEADLINE
+from tests.support.clients.eventsource import DEADLINE
 
 LOST = Trouble("a:1", "2 of 3 partitions are lost: the cluster's node a:1 (slots 0-9) is down.")
 ALONE = Trouble("a:1", "The cluster's node a:1 answers others, and not this worker.", lost=False)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.support import matrix
+from tests.support.redis import matrix
 
 
 def test_the_table_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

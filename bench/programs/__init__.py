@@ -1,0 +1,1 @@
+"""Processes of the benchmark: the clients in C, and what they used."""

@@ -1,0 +1,1 @@
+"""What is measured: the service, and others beside it."""

@@ -1,0 +1,68 @@
+"""nchan: a system nginx with this module, the strongest of the others."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Final
+
+from bench.programs.child import BenchError
+from bench.subjects.servers import Server
+
+_CONFIG: Final = """
+{module}
+{user}
+daemon off;
+worker_processes 1;
+worker_rlimit_nofile {files};
+pid nginx.pid;
+error_log stderr crit;
+events {{ worker_connections {files}; }}
+http {{
+    access_log off;
+    client_body_temp_path body;
+    proxy_temp_path proxy;
+    fastcgi_temp_path fastcgi;
+    uwsgi_temp_path uwsgi;
+    scgi_temp_path scgi;
+    server {{
+        listen 127.0.0.1:{port} backlog=4096;
+        location = /events {{ nchan_subscriber eventsource; nchan_channel_id bench; }}
+        location = /publish {{ nchan_publisher; nchan_channel_id bench; }}
+        location = /healthz {{ return 204; }}
+    }}
+}}
+"""
+
+
+class Nchan(Server):
+    """A publish is the event's data itself, and one event."""
+
+    name = "nchan"
+    batches = False
+    body = "@DATA@"
+
+    def start(self) -> None:
+        nginx = shutil.which("nginx", path=f"/usr/sbin:/usr/local/sbin:{os.environ.get('PATH', '')}")
+        if nginx is None:
+            raise BenchError("not installed")
+        config = self.folder / "nchan.conf"
+        config.write_text(self._config(nginx))
+        words = [nginx, "-p", str(self.folder), "-c", str(config), "-e", "stderr"]
+        if subprocess.run([*words, "-t"], capture_output=True).returncode != 0:
+            raise BenchError("not installed")
+        self.run(words, "/healthz")
+
+    def _config(self, nginx: str) -> str:
+        told = subprocess.run([nginx, "-V"], capture_output=True, text=True).stderr
+        folder = re.search(r"--modules-path=(\S+)", told)
+        module = Path(folder[1] if folder else "/usr/lib/nginx/modules") / "ngx_nchan_module.so"
+        return _CONFIG.format(
+            module=f"load_module {module};" if module.exists() else "",  # else it may be built in
+            user="user root;" if os.geteuid() == 0 else "",
+            files=20000,
+            port=self.port,
+        )

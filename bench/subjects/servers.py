@@ -1,0 +1,202 @@
+"""The servers that are measured, each started afresh and stopped again."""
+
+from __future__ import annotations
+
+import importlib.util
+import signal
+import sys
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import ClassVar, Final, Self
+
+import redis
+
+from bench.programs import proc
+from bench.programs.child import BenchError, Child, answers, free_port
+from bench.programs.load import Load, Target
+from pushsvc import auth
+from pushsvc.addresses.embedded import socket_path
+from pushsvc.config import PREFIX, Settings
+from pushsvc.stack.nginx import nginx_command
+from pushsvc.stack.valkey import server_command
+
+SECRET: Final = "a-benchmark-key-and-nothing-but-that"  # noqa: S105 - no secret, on purpose
+UNLIMITED: Final = 10**6
+TOPIC: Final = '{"topic":"bench","data":"@DATA@"}'
+
+
+@cache
+def bearer(user: str, *publish: str) -> str:
+    claims = {"sub": user, "subscribe": ["topic:*"], "publish": publish}
+    return f"Authorization: Bearer {auth.encode(claims, SECRET, ttl=86400)}"
+
+
+class Server(ABC):
+    """A context that runs a server. `share`: how much of the others' load it is given."""
+
+    name: ClassVar[str]
+    ours: ClassVar[bool] = False
+    share: ClassVar[float] = 1.0
+    batches: ClassVar[bool] = True  # whether it takes an array of events
+    stream: ClassVar[str] = "/events"
+    blind: ClassVar[bool] = False
+    body: ClassVar[str] = TOPIC
+
+    def __init__(self, programs: dict[str, Path], folder: Path) -> None:
+        self.programs = programs
+        self.folder = folder
+        self.port = free_port()
+        self.children: list[Child] = []
+        self.faults: list[str] = []  # what it did that its figures alone do not say
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for child in reversed(self.children):
+            child.stop()
+
+    @abstractmethod
+    def start(self) -> None: ...
+
+    def run(self, words: Sequence[str], healthy: str, ending: signal.Signals = signal.SIGKILL, **environ: str) -> None:
+        """Start a child that serves at the port, and wait until it does."""
+        child = Child(words, environ, ending)
+        self.children.append(child)
+        child.until(lambda: answers(self.port, healthy))
+
+    def target(self) -> Target:
+        return Target(self.port, self.stream, blind=self.blind)
+
+    def headers(self, count: int) -> list[str]:
+        """A header line for each of `count` users; without users any will do."""
+        return ["X-Bench: 1"] * count
+
+    def load(self, users: int = 1) -> Load:
+        return Load(self.programs["load"], self.folder, self.target(), self.headers(users))
+
+    def settle(self, connections: int) -> None:
+        """After so many connected: what the server does once for each of them is done."""
+        time.sleep(1.0)
+
+    def pids(self, program: str = "") -> list[int]:
+        """Its processes, or those of one program."""
+        pids = [pid for child in self.children for pid in proc.family(child.pid)]
+        return [pid for pid in pids if program in proc.name(pid)]
+
+
+class Floor(Server):
+    """The program in floor.c."""
+
+    name = "floor"
+
+    def start(self) -> None:
+        self.run([str(self.programs["floor"]), str(self.port)], "/healthz")
+
+
+class FloorBehindNginx(Floor):
+    """The floor behind the nginx and the configuration of `pushsvc up`."""
+
+    name = "floor+nginx"
+
+    def start(self) -> None:
+        public, self.port = self.port, free_port()
+        super().start()
+        settings = Settings(data_dir=self.folder / "data", app=f"127.0.0.1:{self.port}", http=f"127.0.0.1:{public}")
+        self.port = public
+        self.run(nginx_command(settings), "/healthz")
+
+
+def run_valkey(server: Server, *options: str) -> Path:
+    """A Valkey as `pushsvc up` starts it; gives its socket."""
+    settings = Settings(data_dir=server.folder / "data")
+    path = socket_path(settings.data_dir)
+    child = Child([*server_command(settings), *options])
+    server.children.append(child)
+    child.until(lambda: _pings(path))
+    return path
+
+
+def _pings(path: Path) -> bool:
+    try:
+        return bool(redis.Redis(unix_socket_path=str(path)).ping())
+    except redis.RedisError:
+        return False
+
+
+class Pushsvc(Server):
+    """`python -m pushsvc serve` with one worker, and a Valkey of its own."""
+
+    name = "pushsvc"
+    ours = True
+    stream = "/events?since=now&topics=bench"
+
+    def start(self) -> None:
+        run_valkey(self)
+        self.run([sys.executable, "-m", "pushsvc", "serve"], "/readyz", signal.SIGINT, **self.settings())
+
+    def settings(self) -> dict[str, str]:
+        given = {
+            "data_dir": str(self.folder / "data"),
+            "secret": SECRET,
+            "app": f"127.0.0.1:{self.port}",
+            "workers": "1",
+            "max_connections_per_user": str(UNLIMITED),
+            "max_connections": str(UNLIMITED),
+            "drain_seconds": "0",
+        }
+        return {PREFIX + name.upper(): value for name, value in given.items()}
+
+    def target(self) -> Target:
+        return Target(self.port, self.stream, publish_header=bearer("publisher", "*"))
+
+    def headers(self, count: int) -> list[str]:
+        return [bearer(f"u{number}") for number in range(count)]
+
+    def redis(self) -> redis.Redis:
+        return redis.Redis(unix_socket_path=str(socket_path(self.folder / "data")), decode_responses=True)
+
+
+class PushsvcUp(Pushsvc):
+    """`python -m pushsvc up`: the same behind nginx."""
+
+    name = "pushsvc+nginx"
+
+    def start(self) -> None:
+        settings = self.settings() | {f"{PREFIX}HTTP": f"127.0.0.1:{self.port}"}
+        settings[f"{PREFIX}APP"] = f"127.0.0.1:{free_port()}"
+        self.run([sys.executable, "-m", "pushsvc", "up"], "/readyz", signal.SIGINT, **settings)
+
+
+class FlaskSse(Server):
+    """flask-sse under gunicorn with gevent: a Redis connection for each stream, so it is given less."""
+
+    name = "flask-sse"
+    share = 0.125
+    batches = False
+    blind = True
+
+    def start(self) -> None:
+        if importlib.util.find_spec("flask_sse") is None:
+            raise BenchError("not installed")
+        self._socket = run_valkey(self, "--maxclients", "20000")
+        words = [sys.executable, "-m", "gunicorn", "-k", "gevent", "-w", "1", "--worker-connections", "20000"]
+        words += ["-b", f"127.0.0.1:{self.port}", "--no-control-socket", "bench.subjects.flask_sse_app:app"]
+        self.run(words, "/healthz", signal.SIGINT, BENCH_REDIS_URL=f"unix://{self._socket}")
+
+    def settle(self, connections: int) -> None:
+        client = redis.Redis(unix_socket_path=str(self._socket))
+        deadline = time.monotonic() + 60
+        while int(client.info("clients")["pubsub_clients"]) < connections:
+            if time.monotonic() > deadline:
+                raise BenchError("flask-sse does not subscribe all its connections")
+            time.sleep(0.1)
+        super().settle(connections)

@@ -1,0 +1,1 @@
+"""The stack that is broken, with each kind of Redis."""

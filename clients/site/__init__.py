@@ -1,0 +1,1 @@
+"""The service under test, its sites, and what they live through."""

@@ -1,0 +1,1 @@
+"""Answers of models: asked for, listened to, kept."""

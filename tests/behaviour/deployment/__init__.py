@@ -1,0 +1,1 @@
+"""The service as an operator has it: its commands, nginx, other servers, other machines."""

@@ -1,0 +1,1 @@
+"""What the service asks of Redis, and what it must not."""

@@ -1,0 +1,1 @@
+"""Streams, long polls, and how each begins and ends."""

@@ -1,0 +1,303 @@
+"""More streams than one user may have: the page in front of the person works, and the oldest of its user's ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import gevent
+import httpx
+import pytest
+
+from pushsvc.delivery.hub import Hub
+from pushsvc.delivery.subscriber import Subscriber
+from pushsvc.delivery.transports.queued import QueuedTransport
+from pushsvc.events.event import BEGINNING
+from pushsvc.storage.presence import GIVE_WAY, Presence
+from pushsvc.storage.redis.client import RedisClient, connect
+from pushsvc.storage.redis.keys import ALONE as keys
+from pushsvc.storage.redis.scripts import Command
+from tests.conftest import Start
+from tests.support.clients.eventsource import EventSource, until
+from tests.support.stack import Stack, connections, descriptors
+
+CAP = 3
+
+
+@pytest.fixture(scope="module")
+def capped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    running = Stack(tmp_path_factory.mktemp("capped"), max_connections_per_user=CAP, workers=3)
+    yield running
+    running.stop()
+    assert "Traceback" not in running.output, running.output
+
+
+def gave_way(source: EventSource) -> None:
+    """It was told so, and when to come back."""
+    source.wait(lambda source: source.closed, "the oldest to end")
+    assert [problem["status"] for problem in source.refusals] == [429]
+    assert source.parser.retry_ms == 60_000
+    assert source.statuses == [200]
+
+
+@pytest.mark.every_redis
+@pytest.mark.parametrize("name", ["u{}", "auth0|{}", "urn:uuid:{}", "a/{}"])
+def test_the_oldest_gives_way_to_the_newest(capped: Stack, user: str, name: str) -> None:
+    """On whichever worker each is, and again and again."""
+    user = name.format(user)
+    cap = int(str(capped.settings["max_connections_per_user"]))
+    with ExitStack() as opened:
+        sources: list[EventSource] = []
+        for number in range(cap + 9):
+            sources.append(opened.enter_context(capped.listen(user)))
+            assert not sources[-1].refusals, "the new one is served"
+            if number >= cap:
+                gave_way(sources[number - cap])
+        event = capped.publish(user=user)
+        for source in sources[-cap:]:
+            source.wait_ids(event)
+            assert not source.refusals
+        counted = capped.keys_of(user).connections(f"user:{user}" if ":" in user else user)
+        until(lambda: sum(map(int, capped.redis.hvals(counted))) == cap, "the count to be true")
+
+
+def test_who_has_given_way_does_not_once_more(start: Start, user: str) -> None:
+    """A beat of its worker may write it down again before that hears the word."""
+    stack = start(workers=1, max_connections_per_user=2)
+    keys = stack.keys_of(user)
+    with ExitStack() as opened:
+        first, second = [opened.enter_context(stack.listen(user)) for _ in range(2)]
+        until(lambda: len(stack.redis.hvals(keys.streams(user))) == 1, "the times")
+        [(worker, times)] = stack.redis.hgetall(keys.streams(user)).items()
+        name, began = os.fsdecode(worker), os.fsdecode(times).split()[0]
+        stack.redis.rpush(keys.giving_way(name), f"{user} {began}")
+        stack.redis.execute_command("SPUBLISH", keys.control(name), GIVE_WAY)
+        gave_way(first)
+        for _ in range(2):
+            opened.enter_context(stack.listen(user))
+        gave_way(second)
+
+
+def test_of_a_crowd_that_comes_at_once_as_many_stay_as_may(capped: Stack, user: str) -> None:
+    """On whichever workers: each stream that is told to end is told so once, and counts no more from then on."""
+    crowd: list[EventSource] = []
+    threads = [
+        threading.Thread(target=lambda: crowd.append(EventSource(f"{capped.url}/events", capped.bearer(user))))
+        for _ in range(5 * CAP)
+    ]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    until(lambda: sum(source.closed for source in crowd) >= 4 * CAP, "the others to give way")
+    until(lambda: connections(capped, user) == CAP, "the count to be true")
+    event = capped.publish(user=user)
+    for source in crowd:
+        if not source.closed:
+            source.wait_ids(event)
+    assert sum(event in source.ids for source in crowd) == CAP
+    for source in crowd:
+        source.close()
+
+
+def test_streams_of_others_stay(capped: Stack, user: str) -> None:
+    with ExitStack() as opened:
+        other = opened.enter_context(capped.listen(f"{user}-other"))
+        for _ in range(2 * CAP):
+            opened.enter_context(capped.listen(user))
+        other.wait_ids(capped.publish(user=f"{user}-other"))
+
+
+def poll(stack: Stack, token: dict[str, str], channel: str, base: str) -> httpx.Response:
+    return httpx.get(
+        f"{base}/history", params={"channel": channel, "wait": 30}, headers=token, trust_env=False, timeout=40
+    )
+
+
+def test_a_long_poll_ends_nobody(capped: Stack, user: str) -> None:
+    with ExitStack() as opened:
+        sources = [opened.enter_context(capped.listen(user)) for _ in range(CAP)]
+        refused = poll(capped, capped.bearer(user), f"user:{user}", capped.url)
+        assert (refused.status_code, refused.headers["retry-after"]) == (429, "5")
+        event = capped.publish(user=user)
+        for source in sources:
+            source.wait_ids(event)
+
+
+def test_where_nobody_gives_way_the_newcomer_is_refused_for_now(capped: Stack, user: str) -> None:
+    """Long polls have what the user may have; and tokens without a user cannot end each other's."""
+    polls = [
+        threading.Thread(target=poll, args=(capped, capped.bearer(user), f"user:{user}", capped.url))
+        for _ in range(CAP)
+    ]
+    for each in polls:
+        each.start()
+    until(lambda: connections(capped, user) == CAP, "the long polls")
+    with capped.listen(user) as source:
+        source.wait(lambda source: source.refusals, "the refusal")
+        assert source.refusals[0]["status"] == 429
+    capped.publish(user=user)
+    for each in polls:
+        each.join()
+
+
+def test_tokens_without_a_user_have_no_cap_together(capped: Stack, user: str) -> None:
+    """Those are backends'; one user's cap is for none of them, and they are counted nowhere."""
+    channel, answers = f"topic:{user}", list[httpx.Response]()
+    token = capped.bearer(subscribe=[channel])
+    polls = [
+        threading.Thread(target=lambda: answers.append(poll(capped, token, channel, capped.app_url)))
+        for _ in range(2 * CAP)
+    ]
+    before = descriptors(capped)
+    for each in polls:
+        each.start()
+    until(lambda: descriptors(capped) >= before + 2 * CAP, "the long polls")
+    late = capped.get("/history", token, channel=channel, wait=1)
+    assert (late.status_code, late.json()["events"]) == (200, [])
+    assert not capped.redis.keys("*conns:")
+    capped.publish(topic=user)
+    for each in polls:
+        each.join()
+    assert [answer.status_code for answer in answers] == [200] * 2 * CAP
+    assert all(answer.json()["events"] for answer in answers)
+
+
+def test_listeners_of_an_answer_end_nobody(capped: Stack, user: str) -> None:
+    question = {"model": "mock", "messages": [{"role": "user", "content": "?" * 2000}]}
+    begun = capped.post("/v1/generations", question, capped.bearer(user)).json()
+    url = f"{capped.url}/v1/generations/{begun['id']}/events"
+    with ExitStack() as opened:
+        page = opened.enter_context(capped.listen(user))
+        first = [opened.enter_context(EventSource(url, capped.bearer(user))).wait_open() for _ in range(CAP)]
+        refused = opened.enter_context(EventSource(url, capped.bearer(user)))
+        refused.wait(lambda source: source.refusals, "the refusal")
+        assert refused.refusals[0]["status"] == 429
+        for source in first:
+            source.wait(lambda source: source.messages and source.messages[-1].data == "[DONE]", "all of the answer")
+        page.wait_ids(capped.publish(user=user))
+
+
+def test_what_gave_way_comes_back_and_has_missed_nothing(capped: Stack, user: str) -> None:
+    with ExitStack() as opened:
+        first = opened.enter_context(capped.listen(user))
+        later = [opened.enter_context(capped.listen(user)) for _ in range(CAP)]
+        gave_way(first)
+        missed = capped.publish(user=user)
+        [cursor] = first.cursors[-1:]
+        back = opened.enter_context(capped.listen(user, headers={"Last-Event-ID": cursor}))
+        back.wait_ids(missed)
+        gave_way(later[0])
+
+
+def times_of(stack: Stack, user: str) -> list[tuple[bytes, bytes]]:
+    """When its streams began, by worker."""
+    return list(stack.redis.hgetall(keys.streams(user)).items())  # type: ignore[arg-type]
+
+
+def test_a_word_that_is_lost_is_found_with_the_next_beat(capped: Stack, user: str) -> None:
+    """As it would be while a worker's subscription is away."""
+    with ExitStack() as opened:
+        sources = [opened.enter_context(capped.listen(user)) for _ in range(CAP)]
+        [(worker, began), *_] = sorted(
+            ((str(worker, "ascii"), int(times.split()[0])) for worker, times in times_of(capped, user)),
+            key=lambda each: each[1],
+        )
+        capped.redis.rpush(keys.giving_way(worker), f"{user} {began}")
+        gave_way(sources[0])
+
+
+def test_streams_of_a_worker_that_died_are_in_nobodys_way(start: Start, user: str) -> None:
+    stack = start(max_connections_per_user=2, workers=2)
+    with ExitStack() as opened:
+        opened.enter_context(stack.listen(user, base=stack.app_url))
+        opened.enter_context(stack.listen(user, base=stack.app_url))
+        for pid in stack.pids()["gunicorn"][1:]:
+            os.kill(pid, signal.SIGKILL)
+        stack.until_ready()
+        sources = [opened.enter_context(stack.listen(user)) for _ in range(4)]
+        event = stack.publish(user=user)
+        for source in sources[-2:]:
+            source.wait_ids(event)
+        for source in sources[:-2]:
+            gave_way(source)
+
+
+def test_counts_of_the_last_version_still_count(capped: Stack, user: str) -> None:
+    """A worker of it stands beside these during a reload; it says nothing of when its streams began."""
+    capped.redis.set(keys.worker("old"), "", ex=60)
+    capped.redis.hset(keys.connections(user), "old", CAP - 1)
+    with ExitStack() as opened:
+        first = opened.enter_context(capped.listen(user))
+        assert not first.refusals
+        second = opened.enter_context(capped.listen(user))
+        assert not second.refusals
+        gave_way(first)
+        capped.redis.hset(keys.connections(user), "old", CAP)
+        until(lambda: capped.redis.hlen(keys.connections(user)) == 2, "the count")
+        third = opened.enter_context(capped.listen(user))
+        third.wait_ids(capped.publish(user=user))
+
+
+def stream(user: str) -> Subscriber:
+    return Subscriber(user, [f"user:{user}"], BEGINNING, QueuedTransport(1000), ousts=True)
+
+
+class Here(list[Subscriber]):
+    """The streams of one user, who are never ended."""
+
+    def giving_way(self, name: str) -> list[Subscriber]:
+        return [each for each in self if each.began]
+
+    def oust(self, name: str, began: int) -> None: ...
+
+
+@pytest.fixture
+def presence(capped: Stack) -> Iterator[tuple[Presence, list[Subscriber]]]:
+    """Of a worker of its own, and the streams that are there."""
+    here = Here()
+    with connect(f"unix://{capped.data_dir}/valkey.sock") as client:
+        presence = Presence(RedisClient(client), "own", CAP)
+        presence._streams = here  # but nothing is written by itself
+        yield presence, here
+
+
+def test_of_streams_that_begin_at_once_all_are_known(
+    presence: tuple[Presence, list[Subscriber]], user: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though their words to Redis cross."""
+    mine, here = presence
+    hub, answer = Hub.__new__(Hub), mine._store.execute_one
+    hub._presence = mine
+
+    def one(command: Command) -> Any:
+        gevent.sleep(0)
+        return answer(command)
+
+    def enter() -> None:
+        each = stream(user)
+        mine.count_in(each)
+        here.append(each)
+        hub.stand(each, over=False)
+
+    monkeypatch.setattr(mine._store, "execute_one", one)
+    gevent.joinall([gevent.spawn(enter) for _ in range(CAP)], raise_error=True)
+    times = mine._store.execute_one(("HGET", keys.streams(user), "own")).split()
+    assert times == [b"%d" % each.began for each in here]
+
+
+def test_what_is_known_of_streams_runs_out(
+    capped: Stack, presence: tuple[Presence, list[Subscriber]], user: str
+) -> None:
+    """Also where it was lost, and written anew: the worker may die then."""
+    mine, here = presence
+    here.append(stream(user))
+    mine.count_in(here[0])
+    here[0].began = mine.now()
+    mine.write()
+    assert capped.redis.ttl(keys.streams(user)) > 0
+    assert capped.redis.ttl(keys.connections(user)) > 0

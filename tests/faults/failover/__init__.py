@@ -1,0 +1,1 @@
+"""Another master, and parts of a cluster that are gone."""

@@ -1,0 +1,1 @@
+"""Redis has lost events: found, and said."""

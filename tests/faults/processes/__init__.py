@@ -1,0 +1,1 @@
+"""Processes and connections that end, hang or are replaced."""

@@ -1,0 +1,1 @@
+"""A Redis that refuses, or is not what it should be."""

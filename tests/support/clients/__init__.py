@@ -1,0 +1,1 @@
+"""Clients of the stack, and what is between them."""

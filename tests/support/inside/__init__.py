@@ -1,0 +1,1 @@
+"""Parts of the service in the process of a test."""
