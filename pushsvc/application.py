@@ -26,21 +26,8 @@ from pushsvc.storage.partitioned_log import PartitionedLog
 from pushsvc.storage.redis.client import nodes_of
 from pushsvc.storage.redis.keys import Keys
 from pushsvc.storage.redis.topology.coverage import Coverage
-from pushsvc.web import (
-    arguments,
-    before_request,
-    completions,
-    events,
-    generations,
-    health,
-    history,
-    models,
-    pages,
-    problems,
-    publish,
-    tickets,
-    unread,
-)
+from pushsvc.web import completions, events, generations, health, history, models, pages, publish, tickets, unread
+from pushsvc.web.http import arguments, before_request, problems
 
 
 def create_app(settings: Settings) -> Flask:

@@ -23,12 +23,12 @@ from pushsvc.llm.outcome import CANCELLED, DATA_LOST, RUNNING, Ending
 from pushsvc.llm.record import Record
 from pushsvc.llm.request import Question
 from pushsvc.partition import Partition
-from pushsvc.web.arguments import json_body
-from pushsvc.web.credentials import identify
-from pushsvc.web.current import service
 from pushsvc.web.generations import answer_url
-from pushsvc.web.refusing import STREAM_HEADERS
-from pushsvc.web.streams import Connection, make_transport, stream
+from pushsvc.web.http.arguments import json_body
+from pushsvc.web.http.credentials import identify
+from pushsvc.web.http.current import service
+from pushsvc.web.http.refusing import STREAM_HEADERS
+from pushsvc.web.http.streams import Connection, make_transport, stream
 
 MOST_BODY_BYTES: Final = 8 * 2**20  # of a question; it is kept with the answer
 

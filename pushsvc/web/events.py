@@ -14,11 +14,11 @@ from pushsvc.events.event import ALL, BEGINNING, checked_topics, user_channel
 from pushsvc.partition import Partition
 from pushsvc.storage.cursor import Cursor
 from pushsvc.storage.log import Clock
-from pushsvc.web.arguments import choice, stream_cursor, stream_heartbeat, stream_parameters
-from pushsvc.web.credentials import admit, identify
-from pushsvc.web.current import service
-from pushsvc.web.refusing import STREAM_HEADERS, resumable
-from pushsvc.web.streams import Connection, Start, make_transport, opening, start_after, stream
+from pushsvc.web.http.arguments import choice, stream_cursor, stream_heartbeat, stream_parameters
+from pushsvc.web.http.credentials import admit, identify
+from pushsvc.web.http.current import service
+from pushsvc.web.http.refusing import STREAM_HEADERS, resumable
+from pushsvc.web.http.streams import Connection, Start, make_transport, opening, start_after, stream
 
 blueprint = Blueprint("events", __name__)
 

@@ -23,12 +23,12 @@ from pushsvc.partition import Partition
 from pushsvc.storage.cursor import Cursor
 from pushsvc.storage.gaps import resume
 from pushsvc.storage.tickets import Admission
-from pushsvc.web.arguments import number, stream_cursor, stream_heartbeat, stream_parameters
-from pushsvc.web.credentials import admit, bears_token, identify, same_site
-from pushsvc.web.current import service
-from pushsvc.web.links import link
-from pushsvc.web.refusing import STREAM_HEADERS, resumable
-from pushsvc.web.streams import Connection, Start, begin, make_transport, opening, start_after, stream
+from pushsvc.web.http.arguments import number, stream_cursor, stream_heartbeat, stream_parameters
+from pushsvc.web.http.credentials import admit, bears_token, identify, same_site
+from pushsvc.web.http.current import service
+from pushsvc.web.http.links import link
+from pushsvc.web.http.refusing import STREAM_HEADERS, resumable
+from pushsvc.web.http.streams import Connection, Start, begin, make_transport, opening, start_after, stream
 
 DEFAULT_LIMIT: Final = 20
 MOST_LIMIT: Final = 100

@@ -8,7 +8,7 @@ from flask import Blueprint
 from flask.typing import ResponseReturnValue
 
 from pushsvc.errors import Unavailable
-from pushsvc.web.current import service
+from pushsvc.web.http.current import service
 
 _NOT_KEPT: Final = {"Cache-Control": "no-store"}  # a cache with a default lifetime would go on saying "ready"
 

@@ -10,10 +10,10 @@ from pushsvc.delivery.subscriber import Subscriber
 from pushsvc.delivery.transports.wakeup import Wakeup
 from pushsvc.errors import Invalid
 from pushsvc.events.event import BEGINNING, checked_channel
-from pushsvc.web.arguments import id_argument, number
-from pushsvc.web.credentials import identify
-from pushsvc.web.current import service
-from pushsvc.web.streams import Connection
+from pushsvc.web.http.arguments import id_argument, number
+from pushsvc.web.http.credentials import identify
+from pushsvc.web.http.current import service
+from pushsvc.web.http.streams import Connection
 
 blueprint = Blueprint("history", __name__)
 

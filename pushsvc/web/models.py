@@ -11,8 +11,8 @@ from flask.typing import ResponseReturnValue
 from pushsvc.llm.models.base import Fault, passing
 from pushsvc.llm.models.body import Body, Unreadable
 from pushsvc.llm.outcome import Ending, timeout, upstream_error
-from pushsvc.web.credentials import identify
-from pushsvc.web.current import service
+from pushsvc.web.http.credentials import identify
+from pushsvc.web.http.current import service
 
 MOST_BYTES: Final = 4 * 2**20
 WAIT_SECONDS: Final = 15.0

@@ -19,10 +19,10 @@ from pushsvc import auth
 from pushsvc.errors import NotFound, PushError, Unavailable
 from pushsvc.events import sse
 from pushsvc.storage.tickets import SESSION_SECONDS
-from pushsvc.web.cookies import set_cookie
-from pushsvc.web.current import service
-from pushsvc.web.links import base
-from pushsvc.web.refusing import STREAM_HEADERS
+from pushsvc.web.http.cookies import set_cookie
+from pushsvc.web.http.current import service
+from pushsvc.web.http.links import base
+from pushsvc.web.http.refusing import STREAM_HEADERS
 
 TICKS: Final = 10
 MOST_CLOCKS: Final = 100  # at a time: anybody may watch one, and each holds a greenlet

@@ -15,9 +15,9 @@ from pushsvc.events import exact_json
 from pushsvc.events.event import Event, Limits, Publication, parse_publication
 from pushsvc.storage.log import Receipt
 from pushsvc.storage.partitioned_log import Appender, JoinedReceipt
-from pushsvc.web.arguments import json_body, read_json
-from pushsvc.web.credentials import identify
-from pushsvc.web.current import service
+from pushsvc.web.http.arguments import json_body, read_json
+from pushsvc.web.http.credentials import identify
+from pushsvc.web.http.current import service
 
 Answer = dict[str, Any]
 

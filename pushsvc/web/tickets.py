@@ -8,10 +8,10 @@ from flask.typing import ResponseReturnValue
 from pushsvc.errors import Invalid
 from pushsvc.events.event import checked_name, checked_topics, user_channel
 from pushsvc.storage.tickets import DEFAULT_TTL, MAX_TTL
-from pushsvc.web.arguments import json_object
-from pushsvc.web.credentials import identify
-from pushsvc.web.current import service
-from pushsvc.web.links import link
+from pushsvc.web.http.arguments import json_object
+from pushsvc.web.http.credentials import identify
+from pushsvc.web.http.current import service
+from pushsvc.web.http.links import link
 
 blueprint = Blueprint("tickets", __name__)
 

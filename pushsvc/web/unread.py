@@ -8,9 +8,9 @@ from flask.typing import ResponseReturnValue
 from pushsvc.delivery import history
 from pushsvc.errors import Invalid, PushError
 from pushsvc.events.event import EventId
-from pushsvc.web.arguments import json_object
-from pushsvc.web.credentials import identify, prover
-from pushsvc.web.current import service
+from pushsvc.web.http.arguments import json_object
+from pushsvc.web.http.credentials import identify, prover
+from pushsvc.web.http.current import service
 
 blueprint = Blueprint("unread", __name__)
 

@@ -33,7 +33,7 @@ MUTANTS: Final = [
         "unit/delivery/test_subscriber.py::test_what_is_announced_during_a_replay_is_sent_once_after_it",
     ),
     Mutant(
-        "does not say the cursor of a stream that opens", "web/streams.py",
+        "does not say the cursor of a stream that opens", "web/http/streams.py",
         "return sse.cursor(start.after, retry_ms) if", 'return sse.retry(retry_ms) + b"event: cursor\\ndata:\\n\\n" if',
         "behaviour/streams/test_cursors.py::test_who_is_cut_after_the_first_block_hears_what_another_tab_read",
     ),

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from pushsvc.errors import Invalid, TooLarge, UnsupportedMedia
 from pushsvc.events.event import RESERVED, Limits, parse_publication
 from pushsvc.events.exact_json import loads_items
-from pushsvc.web.content_coding import MOST_BYTES, decoded
+from pushsvc.web.http.content_coding import MOST_BYTES, decoded
 from tests.support.stack import Stack
 
 NUMBERS = [

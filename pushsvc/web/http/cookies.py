@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Response, request
 
-from pushsvc.web.current import service
+from pushsvc.web.http.current import service
 
 
 def set_cookie(response: Response, name: str, value: str, seconds: int) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from flask import Flask
 
 from pushsvc.service import Service
-from pushsvc.web.arguments import check_query
-from pushsvc.web.credentials import revoke_shown
+from pushsvc.web.http.arguments import check_query
+from pushsvc.web.http.credentials import revoke_shown
 
 
 def install(app: Flask, service: Service) -> None:

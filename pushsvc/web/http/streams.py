@@ -18,9 +18,9 @@ from pushsvc.events.proof import with_proof
 from pushsvc.partition import Partition
 from pushsvc.storage.cursor import Cursor
 from pushsvc.storage.tickets import SESSION_SECONDS, Admission
-from pushsvc.web.cookies import set_cookie
-from pushsvc.web.current import service
-from pushsvc.web.refusing import CHUNKED, STREAM_HEADERS
+from pushsvc.web.http.cookies import set_cookie
+from pushsvc.web.http.current import service
+from pushsvc.web.http.refusing import CHUNKED, STREAM_HEADERS
 
 
 def make_transport() -> QueuedTransport:

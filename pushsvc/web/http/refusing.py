@@ -17,7 +17,7 @@ from pushsvc.delivery.transports.queued import MOST_SAID_BYTES, hang_up
 from pushsvc.errors import Later, TooLarge, Unavailable
 from pushsvc.events import sse
 from pushsvc.storage.tickets import LostRace
-from pushsvc.web.current import service
+from pushsvc.web.http.current import service
 
 STREAM_HEADERS: Final = {
     "Content-Type": "text/event-stream; charset=utf-8",

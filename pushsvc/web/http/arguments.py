@@ -21,7 +21,7 @@ from pushsvc.events.exact_json import NotJson
 from pushsvc.storage import cursor
 from pushsvc.storage.cursor import Cursor
 from pushsvc.storage.redis.keys import Keys
-from pushsvc.web.content_coding import decoded
+from pushsvc.web.http.content_coding import decoded
 
 MAX_BODY_BYTES: Final = 64 * 2**20  # of any request; one batch of the usual size is far below
 SMALL_BODY_BYTES: Final = 320_000  # as many topics as one may follow, their names as long as JSON can write them

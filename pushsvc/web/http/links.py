@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import request
 
-from pushsvc.web.current import service
+from pushsvc.web.http.current import service
 
 
 def link(path: str) -> str:

@@ -18,8 +18,8 @@ from pushsvc.auth import Identity
 from pushsvc.errors import Forbidden, PushError, Unauthorized, Unavailable
 from pushsvc.events.proof import proof_in, proofs_in
 from pushsvc.storage.tickets import Admission, Evidence, Kind, SpentTicket
-from pushsvc.web.arguments import choice
-from pushsvc.web.current import service
+from pushsvc.web.http.arguments import choice
+from pushsvc.web.http.current import service
 
 MOST_SHOWN: Final = 20  # proofs in one URL that are looked up; a stream's has one
 
