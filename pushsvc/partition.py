@@ -74,7 +74,7 @@ class Partition:
     def on_control(self, word: str) -> None:
         """Take a message of another worker, see ControlListener."""
         if not (self.streams.on_control(word) or self.presence.on_control(word)):
-            self.generations.look_at(word)
+            self.generations.check(word)
 
     def retry_ms(self) -> int:
         """Draw a reconnection time for a client, see Lifetimes."""
@@ -136,7 +136,9 @@ class Partition:
         return (self.presence.loop, self.checkup.loop, *self.generations.loops, *self.failover)
 
 
-def _make_generations(store: RedisClient, records: Records, presence: Presence, shared: Shared) -> Generations:
+def _make_generations(
+    store: RedisClient, records: Records, hub: Hub, presence: Presence, shared: Shared
+) -> Generations:
     settings = shared.settings
     return Generations(
         records,
@@ -145,7 +147,8 @@ def _make_generations(store: RedisClient, records: Records, presence: Presence, 
         Limits(settings.llm_first_token_seconds, settings.llm_between_tokens_seconds, settings.llm_total_seconds),
         shared.worker_id,
         presence,
-        full=shared.full,
+        hub.bus,
+        shared.full,
     )
 
 
@@ -168,7 +171,7 @@ def make_partition(url: str, keys: Keys, shared: Shared) -> Partition:
         presence,
         Tickets(store, shared.secret, settings.leeway_seconds),
         Streams(worker_id, hub.lifetimes, hub.bus),
-        _make_generations(store, records, presence, shared),
+        _make_generations(store, records, hub, presence, shared),
         failover.loops(client),
         Checkup(store, settings, presence),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import enum
 import logging
 import time
 from dataclasses import replace
@@ -30,100 +31,144 @@ MOST_UNWRITTEN_BYTES: Final = 2**18  # then the model has to wait for Redis
 MOST_REFUSAL_BYTES: Final = 2**18
 
 
-class Desk(Protocol):
-    """Who has written down what a generation says."""
+_NO_HEAD: Final[tuple[int, dict[str, str]]] = 0, {}  # status and headers of a response that has not come
 
-    def waits(self, generation: Generation) -> None:
-        """It has something to say; its `words` are asked for in its turn."""
 
-    def ended(self, generation: Generation) -> None:
-        """Its ending is written."""
+class Response(enum.Enum):
+    """What has come of the model's response."""
+
+    ASKED = "nothing yet"
+    WHOLE = "a head; what follows is a document, as far as is known"
+    STREAMING = "the begin of a stream of events, as was asked for"
+    REFUSED = "a head with a status that is no success"
+
+
+class Life(enum.Enum):
+    """How far a generation is from its end."""
+
+    RUNNING = "its model may say more"
+    ENDING = "its ending is known, and to be written"
+    OVER = "its ending is written, by this worker or another"
+
+
+class GenerationOwner(Protocol):
+    """The part that a Generation reports to."""
+
+    def on_pending(self, generation: Generation) -> None:
+        """The generation has something to be written: its `next_write` is to be asked for."""
+
+    def on_over(self, generation: Generation) -> None:
+        """The generation's ending is written."""
 
 
 class Generation:
-    """One that runs here: hears the model, and has the scribe write what it says."""
+    """An answer that runs here: it hears its model, and has what that says written to the log.
+
+    Two states say where it is. The response: ASKED → WHOLE → STREAMING, or ASKED → REFUSED; a document may show only
+    with its first bytes that it is a stream. The life: RUNNING → ENDING by the first of all endings (`end`), → OVER
+    once that is written (`on_written`); straight to OVER if another worker has ended it; and from ENDING to another
+    ENDING where Redis does not take the first for its size (`on_too_large`). Nothing is heard but while RUNNING.
+    """
 
     __slots__ = (
-        "_body", "_call", "_desk", "_ending", "_number", "_overhead", "_paused", "_pending", "_pending_bytes",
-        "_progress", "_refused", "_saying", "_stream", "begun", "headers", "id", "over", "streams", "user",
+        "_begun", "_body", "_call", "_ending", "_head", "_life", "_number", "_overhead", "_owner", "_paused",
+        "_pending", "_pending_bytes", "_progress", "_response", "_stream", "_writing", "headers", "id", "user",
     )  # fmt: skip
 
-    def __init__(self, generation_id: str, user: str, desk: Desk, question: Question) -> None:
+    def __init__(self, generation_id: str, user: str, owner: GenerationOwner, question: Question) -> None:
         self.id = generation_id
         self.user = user
-        self.begun: gevent.event.Event | None = None  # somebody waits for the head of the model's answer, or the end
-        self.streams = False  # the model's stream came
-        self.over = False  # its ending is written
-        self.headers: dict[str, str] = {}  # of the model's response, those that concern who asked
+        self.headers: dict[str, str] = {}  # of the model's response, those that concern the client
+        self._response = Response.ASKED
+        self._life = Life.RUNNING
+        self._begun: gevent.event.Event | None = None  # see wait_begun
         self._stream = question.stream
-        self._desk = desk
+        self._owner = owner
         self._progress = Progress(question.choices, time.monotonic())
         self._call: Call | None = None
         self._body: Body | None = None
-        self._refused: tuple[int, dict[str, str]] | None = None  # status and headers of an answer that is none
+        self._head = _NO_HEAD
         self._overhead = 0  # bytes
         self._pending: list[Chunk] = []
         self._pending_bytes = 0
         self._paused = False
         self._number = 0
-        self._saying: tuple[PendingFrames, Ending | None] | None = None  # asked to be written, and not answered yet
+        self._writing: tuple[PendingFrames, Ending | None] | None = None  # being written: repeated until that is done
         self._ending: Ending | None = None
 
     def ask(self, model: Model, body: bytes) -> None:
+        """Send the question to the model."""
         call = model.ask(body, self)
-        if self._ending is None:
+        if self._life is Life.RUNNING:
             self._call = call
         else:
             call.close()
 
     @property
-    def answering(self) -> bool:
-        """The model has begun to answer, or all is over."""
-        return self.streams or self.over
+    def streams(self) -> bool:
+        """Whether the model's stream has begun."""
+        return self._response is Response.STREAMING
 
-    # What the model says
+    def wait_begun(self, woken: gevent.event.Event, seconds: float) -> None:
+        """Wait until the model's stream has begun, or all is over; at most so many seconds, or until somebody else sets
+        `woken`."""
+        self._begun = woken
+        try:
+            if not self.streams and self._life is not Life.OVER:
+                woken.wait(seconds)
+        finally:
+            self._begun = None
+
+    def _wake(self) -> None:
+        if self._begun is not None:
+            self._begun.set()
+
+    # What the model says, see ResponseHandler
 
     def began(self, status: int, headers: dict[str, str]) -> None:
-        self.headers = passing(headers)
+        """Take the head of the model's response."""
+        self.headers, self._head = passing(headers), (status, headers)
         self._progress.heard_at = time.monotonic()
-        if not 200 <= status < 300:
-            self._refused = (status, headers)
+        refuses = not 200 <= status < 300
+        self._response = Response.REFUSED if refuses else Response.WHOLE
         try:
-            self._body = Body(headers, MOST_ANSWER_BYTES, MOST_EVENT_BYTES, refusal=self._refused is not None)
+            self._body = Body(headers, MOST_ANSWER_BYTES, MOST_EVENT_BYTES, refusal=refuses)
         except Unreadable as error:
-            if self._refused is None:
+            if not refuses:
                 self._fail(str(error), "upstream_malformed")
             return
-        self._see_stream(self._body)
+        self._notice_stream(self._body)
 
-    def _see_stream(self, body: Body) -> None:
-        if self._stream and self._refused is None and not self.streams and body.streams:
-            self.streams = True
-            self._tell()
+    def _notice_stream(self, body: Body) -> None:
+        if self._stream and self._response is Response.WHOLE and body.streams:
+            self._response = Response.STREAMING
+            self._wake()
 
     def heard(self, piece: bytes) -> None:
+        """Take a piece of the response's body."""
         if self._body is None:
             return
         self._progress.heard_at = time.monotonic()
         try:
             events = self._body.feed(piece)
         except Unreadable as error:
-            if self._refused is None:
+            if self._response is not Response.REFUSED:
                 self._fail(str(error), "upstream_malformed")
         except sse.TooLong as error:
             self._fail(f"The model sent what is no event: {error}.", "upstream_malformed")
         else:
-            if not self.streams:
-                self._see_stream(self._body)
+            if self._response is Response.WHOLE:
+                self._notice_stream(self._body)
             self._overhead += EVENT_BYTES * len(events)
-            if self._body.bytes + self._overhead > (MOST_REFUSAL_BYTES if self._refused else MOST_ANSWER_BYTES):
+            most = MOST_REFUSAL_BYTES if self._response is Response.REFUSED else MOST_ANSWER_BYTES
+            if self._body.bytes + self._overhead > most:
                 self._fail("The model's answer is too long.", "upstream_too_long")
             elif events:
                 self._say(events)
 
     def _say(self, events: list[bytes]) -> None:
         for data in events:
-            if self._ending is not None:
+            if self._life is not Life.RUNNING:
                 return
             if data.startswith(b"{"):
                 self._take(data)
@@ -152,13 +197,13 @@ class Generation:
         if self._pending_bytes > MOST_UNWRITTEN_BYTES and self._call is not None:
             self._paused = True
             self._call.pause()
-        self._desk.waits(self)
+        self._owner.on_pending(self)
 
     def complete(self) -> None:
-        """The model's response ended, in a stream perhaps without saying that the answer has."""
+        """Take the end of the response. A stream may end without saying that the answer has."""
         document = None if self._body is None else self._body.document
-        if self._refused is not None:
-            self.end(refused(*self._refused, document or b""))
+        if self._response is Response.REFUSED:
+            self.end(refused(*self._head, document or b""))
         elif document is not None:
             self._answered(document)
         elif self._body is not None:
@@ -166,7 +211,9 @@ class Generation:
         self._end_of_response(Fault("upstream_closed", "The model stopped in the middle of its answer."), whole=True)
 
     def failed(self, fault: Fault) -> None:
-        document = None if self._body is None or self._refused is not None else self._body.document
+        """Take the failure of the response."""
+        refuses = self._response is Response.REFUSED
+        document = None if self._body is None or refuses else self._body.document
         if document:
             with contextlib.suppress(Malformed):
                 self._progress.take(openai.parse(document).value)
@@ -175,7 +222,7 @@ class Generation:
         self._end_of_response(fault, whole=False)
 
     def _end_of_response(self, fault: Fault, *, whole: bool) -> None:
-        if self._ending is not None:
+        if self._life is not Life.RUNNING:
             return
         if self._progress.complete(whole=whole):
             self.end(Ending(COMPLETED))
@@ -184,7 +231,7 @@ class Generation:
             self.end(make(str(fault), fault.code))
 
     def _answered(self, body: bytes) -> None:
-        """With all of an answer at once."""
+        """Take all of an answer at once."""
         if not body.strip():
             self._fail("The model sent nothing.", "upstream_malformed")
             return
@@ -205,13 +252,14 @@ class Generation:
 
     def end(self, ending: Ending) -> None:
         """Say no more than what was heard. The first ending counts."""
-        if self._ending is None:
+        if self._life is Life.RUNNING:
+            self._life = Life.ENDING
             self._ending = replace(ending, headers=self.headers) if self.headers else ending
             self._hang_up(kindly=ending.state == COMPLETED)
-            self._desk.waits(self)
+            self._owner.on_pending(self)
 
     def _fail(self, message: str, code: str, said: Json | None = None) -> None:
-        """By the model's fault; unless everything was said before."""
+        """End by the model's fault; unless all of the answer was said before."""
         self.end(Ending(COMPLETED) if self._progress.finished else upstream_error(message, code, said))
 
     def _hang_up(self, *, kindly: bool) -> None:
@@ -219,26 +267,29 @@ class Generation:
         if call is not None:
             call.release() if kindly else call.close()
 
-    def look(self, now: float, limits: Limits) -> None:
-        """End it if it is complete, or took too long."""
-        if self._ending is None:
+    def check_limits(self, now: float, limits: Limits) -> None:
+        """End it if it is complete, or took too long. `now`: monotonic time."""
+        if self._life is Life.RUNNING:
             ending = self._progress.ending(now, limits, streams=self._stream, paused=self._paused)
             if ending is not None:
                 self._hang_up(kindly=False)  # the end of its response is not at hand
                 self.end(ending)
 
-    def words(self) -> tuple[PendingFrames, Ending | None]:
-        """See Writable."""
-        if self._saying is None:
+    # What the writer asks, and what became of it
+
+    def next_write(self) -> tuple[PendingFrames, Ending | None]:
+        """Give what is to be written; with an ending it is the last. The same again until it was written."""
+        if self._writing is None:
             self._number += 1
             frames = openai.frames(self._pending) if self._pending else []
             self._pending, self._pending_bytes = [], 0
-            self._saying = PendingFrames(self.id, self._number, frames), self._ending
-        return self._saying
+            self._writing = PendingFrames(self.id, self._number, frames), self._ending
+        return self._writing
 
-    def written(self, state: str) -> bool:
-        self._saying = None
-        if not state and self._ending is None:  # Redis lost it; who listens is told
+    def on_written(self, state: str) -> bool:
+        """Take note that it was written, and left this state in Redis. True: there is more to write."""
+        self._writing = None
+        if not state and self._life is Life.RUNNING:  # Redis lost it; who listens is told
             self.end(DATA_LOST)
             return True
         if state != RUNNING:
@@ -248,30 +299,26 @@ class Generation:
             self._paused = False
             self._progress.heard_at = time.monotonic()
             self._call.resume()
-        return bool(self._pending) or self._ending is not None
+        return bool(self._pending) or self._life is Life.ENDING
 
-    def too_long(self) -> None:
-        """Redis will never take it. Another ending than this has not been written."""
-        self._pending, self._pending_bytes, self._saying = [], 0, None
-        self._ending = None
+    def on_too_large(self) -> None:
+        """End with an error: Redis will never take what was to be written, and so no other ending has been written."""
+        self._pending, self._pending_bytes, self._writing = [], 0, None
+        self._life = Life.RUNNING
         self.end(upstream_error("The model's answer is larger than Redis takes.", "upstream_too_long"))
 
-    def broken(self) -> None:
-        self._pending, self._pending_bytes, self._saying = [], 0, None
-        if self._ending is None:
+    def on_broken(self) -> None:
+        """End with an error of ours: what was to be written cannot be."""
+        self._pending, self._pending_bytes, self._writing = [], 0, None
+        if self._life is Life.RUNNING:
             self.end(upstream_error("The service made an error; it was logged.", "internal_error"))
-        else:  # who looks for lost generations will write another
+        else:  # whoever looks for lost generations will write another ending
             logger.error("the ending of generation %s cannot be written", self.id)
             self._over("")
 
     def _over(self, state: str) -> None:
-        """It has ended, by this worker or by another."""
         self._ending = self._ending or Ending(state)
         self._hang_up(kindly=False)
-        self.over = True
-        self._tell()
-        self._desk.ended(self)
-
-    def _tell(self) -> None:
-        if self.begun is not None:
-            self.begun.set()
+        self._life = Life.OVER
+        self._wake()
+        self._owner.on_over(self)

@@ -1,4 +1,4 @@
-"""The answers that this worker has made by its model. They belong to the service: no request has to last for them.
+"""The answers that this worker has its model make. They belong to the service: no request has to last for them.
 
 Each has exactly one ending, which is written by whoever is first: its own worker, somebody who cancels it, or, when the
 worker has died, any other.
@@ -30,6 +30,7 @@ from pushsvc.llm.request import Question
 from pushsvc.llm.store import Records
 from pushsvc.llm.writer import GenerationWriter
 from pushsvc.storage.presence import BEAT_SECONDS, Presence
+from pushsvc.storage.redis.pubsub import PubSub
 
 logger = logging.getLogger(__name__)
 
@@ -49,21 +50,22 @@ class Generations:
     def __init__(
         self,
         records: Records,
-        scribe: GenerationWriter,
+        writer: GenerationWriter,
         model: Model,
         limits: Limits,
         worker_id: str,
         presence: Presence,
-        *,
+        bus: PubSub,
         full: Callable[[], bool],
     ) -> None:
-        """`full`: no more may begin here."""
+        """`full`: whether no more may begin in this worker."""
         self.records = records
-        self._scribe = scribe
+        self._writer = writer
         self._model = model
         self._limits = limits
         self._worker_id = worker_id
         self._presence = presence
+        self._bus = bus
         self._full = full
         self._running: dict[str, Generation] = {}
         self._orphans: set[str] = set()  # begun here as far as Redis knows, but its answer to that was lost
@@ -72,7 +74,7 @@ class Generations:
         self._steady_since = 0.0
         self._unheard: dict[str, float] = {}  # since when nobody listens to those that are cancelled then
         self.loops = (
-            scribe.loop,
+            writer.loop,
             Loop("generations", self._watch, expected=()),
             Loop("lost generations", self._find_lost, expected=(Unavailable,)),
         )
@@ -97,15 +99,17 @@ class Generations:
             generation.ask(self._model, question.body)
         except Exception:
             logger.exception("a question cannot be asked because of an error of the service")
-            generation.broken()
+            generation.on_broken()
         return found, generation
 
-    # What a generation asks of its Desk
+    # What a generation reports, see GenerationOwner
 
-    def waits(self, generation: Generation) -> None:
-        self._scribe.add(generation)
+    def on_pending(self, generation: Generation) -> None:
+        """Have the generation written."""
+        self._writer.add(generation)
 
-    def ended(self, generation: Generation) -> None:
+    def on_over(self, generation: Generation) -> None:
+        """Forget the generation; keep its answer in one piece, and later its events in little room."""
         self._unheard.pop(generation.id, None)
         if self._running.pop(generation.id, None) is not None:
             gevent.spawn(self._keep_answer, generation.id)
@@ -129,14 +133,14 @@ class Generations:
             logger.warning("what %s said stays as large as it is", generation_id)
 
     def answer(self, record: Record) -> Json:
-        """What it said so far, as one completion."""
+        """Give what it said so far, as one completion."""
         if record.answer is not None:
             whole: Json = exact_json.loads(record.answer)
             return whole
         return openai.completion(joined(self._said(record.id)))
 
     def _said(self, generation_id: str) -> Iterator[Json]:
-        """Its chunks so far."""
+        """Read its chunks so far."""
         for event in self.records.said(generation_id):
             if not event.wire.endswith(sse.DONE):
                 value = exact_json.loads(sse.read_event(event.wire)[1].encode())
@@ -144,14 +148,15 @@ class Generations:
                     yield value
 
     def has_said(self, record: Record) -> bool:
+        """Whether it has said anything but an error."""
         return next(self._said(record.id), None) is not None
 
     def cancel(self, record: Record) -> str:
-        """End it, whichever worker runs it. The state it has then."""
+        """End it, whichever worker runs it, and give the state it has then."""
         state = self.records.end(record, CANCELLED)
-        self.look_at(record.id)
+        self.check(record.id)
         if record.worker != self._worker_id:
-            self.records.tell(record.worker, record.id)
+            self._bus.send_control(record.worker, record.id)
         return state
 
     def on_requester_left(self, subscriber: Subscriber) -> None:
@@ -172,13 +177,13 @@ class Generations:
         except Unavailable:
             logger.warning("%s could not be cancelled, though nobody listens any more", channel)
 
-    def look_at(self, generation_id: str) -> None:
-        """It may have ended elsewhere. If it runs here, its model is no longer listened to."""
+    def check(self, generation_id: str) -> None:
+        """End the generation here if it has ended elsewhere: its model is no longer listened to."""
         generation = self._running.get(generation_id)
         if generation is not None:
-            gevent.spawn(self._look_at_all, [generation_id])
+            gevent.spawn(self._check_all, [generation_id])
 
-    def _look_at_all(self, ids: list[str]) -> None:
+    def _check_all(self, ids: list[str]) -> None:
         for generation_id, state in zip(ids, self.records.states(ids), strict=True):
             generation = self._running.get(generation_id)
             if generation is not None and state != RUNNING:
@@ -190,11 +195,11 @@ class Generations:
             gevent.sleep(LOOK_SECONDS)
             now = time.monotonic()
             for generation in list(self._running.values()):
-                generation.look(now, self._limits)
+                generation.check_limits(now, self._limits)
 
     def _find_lost(self, loop: Loop) -> None:
         while True:
-            self._look_at_all(list(self._running))
+            self._check_all(list(self._running))
             self._cancel_unheard()
             try:
                 self._look_for_lost()
@@ -204,7 +209,8 @@ class Generations:
             gevent.sleep(ROUND_SECONDS)
 
     def _look_for_lost(self) -> None:
-        """Each time twice: a generation that begins is in Redis a moment before it runs here."""
+        """End what has no worker, if it looked so twice: a generation that begins is in Redis a moment before it runs
+        here."""
         mine = set(self.records.of_worker(self._worker_id)) - self._running.keys()
         self._end_lost(mine & self._orphans)
         self._orphans = mine
@@ -216,7 +222,7 @@ class Generations:
         self._suspects = silent
 
     def _steady(self) -> bool:
-        """Redis has answered for long enough. Asked whenever it did."""
+        """Whether Redis has answered for long enough. To be asked whenever it did."""
         now = time.monotonic()
         if now - self._answered_at > ROUND_SECONDS + ABSENCE_SECONDS:
             self._steady_since = now
@@ -224,7 +230,8 @@ class Generations:
         return now - self._steady_since > STEADY_SECONDS
 
     def _cancel_unheard(self) -> None:
-        """Also where the last two left two workers at once, or by one that died, or while Redis was away."""
+        """Cancel answers that nobody listens to; also where the last two listeners left two workers at once, or by one
+        that died, or while Redis was away."""
         now = time.monotonic()
         for generation_id, since in list(self._unheard.items()):
             if self._presence.total(answer_channel(generation_id)):
@@ -240,7 +247,7 @@ class Generations:
                 self._keep_answer(generation_id)
 
     def stop(self, seconds: float) -> bool:
-        """End all that still runs. False if that could not be written in time."""
+        """End all that still runs. False: that could not be written in time."""
         deadline = time.monotonic() + seconds
         for generation in list(self._running.values()):
             generation.end(PRODUCER_LOST)

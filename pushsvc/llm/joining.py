@@ -1,5 +1,4 @@
-"""One chunk that says what the chunks of an answer say one after the other: what comes in pieces grows, all else is
-said once. Pure.
+"""Joins the chunks of an answer into one that says the same: what comes in pieces grows, all else is said once. Pure.
 
 At the top level, and for what is not known here, the last word counts; of what names something (`id`, `model`, `type`),
 the first that is not empty.
@@ -30,7 +29,7 @@ SAYING: Final = GROWING | _PIECES | {"function_call", "audio", "images"}  # memb
 
 
 def index_of(choice: Mapping[str, Any]) -> int:
-    """Which of the choices this is. Some servers leave it out, or say null."""
+    """The number of a choice. Some servers leave it out, or say null."""
     index = choice.get("index")
     if isinstance(index, int):
         return index
@@ -40,7 +39,7 @@ def index_of(choice: Mapping[str, Any]) -> int:
 
 
 def joined(values: Iterable[Json]) -> Json:
-    """What these say, as one chunk; {} if there are none."""
+    """Join chunks into one; {} if there are none."""
     whole: Json = {}
     choices: dict[int, Json] = {}
     for value in values:
@@ -74,7 +73,7 @@ class _Items(list[Any]):
         self._had: set[bytes] = set()
 
     def at(self, index: int, piece: Json) -> Json:
-        """What `piece` goes on, or begins: something else at an index that was used before is new."""
+        """Find the item that `piece` continues, or begin one: another thing at an index that was used is new."""
         held = self._newest.get(index)
         if held is None or _differ(held, piece):
             held = self._newest[index] = {}
@@ -101,7 +100,7 @@ def _differ(held: Json, piece: Json) -> bool:
 
 
 def _begins(held: Json, piece: Json) -> bool:
-    """Also without an id: what has its name, or its signature, has been begun or is complete."""
+    """Whether a piece without an index begins a new item: both have a name, or the held one is complete (signed)."""
     if held.get("id") and held["id"] == piece.get("id"):
         return False
     names = [each["function"].get("name") for each in (held, piece) if isinstance(each.get("function"), dict)]

@@ -22,7 +22,7 @@ class Member(NamedTuple):
 
 
 def read(raw: bytes) -> dict[str, Member] | None:
-    """Those of an object at the top of a JSON text; None: it is something else.
+    """Read the members of the object at the top of a JSON text. None: it is something else.
 
     Raises NotJson, also for a key that is named twice there, or where there are more than MOST_MEMBERS. How deep a
     value may be nested its caller bounds (see structure.py): Python's own bound is another in each version.
@@ -38,7 +38,7 @@ def read(raw: bytes) -> dict[str, Member] | None:
 
 
 def write(members: Mapping[str, Member]) -> bytes:
-    """Raises LoneSurrogate for a key that holds half of a pair."""
+    """Decode a key. Raises LoneSurrogate for one that holds half of a pair."""
     said = [b"%b:%b" % (exact_json.dumps(name), member.text.encode()) for name, member in members.items()]
     return b"{" + b",".join(said) + b"}"
 
@@ -69,7 +69,7 @@ def _read(text: str) -> dict[str, Member] | None:
 
 
 def _name(text: str, at: int) -> tuple[str, int]:
-    """A key, and where its value begins."""
+    """Find a key, and where its value begins."""
     if text[at : at + 1] != '"':
         raise json.JSONDecodeError("Expecting property name enclosed in double quotes", text, at)
     name, at = _DECODER.raw_decode(text, at)

@@ -19,18 +19,18 @@ MOST_DEPTH: Final = 100  # of lists and objects in each other: what is read must
 
 
 class Malformed(ValueError):
-    """Not what this API says an answer looks like."""
+    """The JSON is not what this API says an answer looks like."""
 
 
 class Chunk(NamedTuple):
-    """As it came, if that is JSON, and as it reads: numbers in `value` may have lost digits."""
+    """A chunk: `raw` as it came, if that is JSON, and `value` as it reads, whose numbers may have lost digits."""
 
     raw: bytes
     value: Json
 
 
 def parse(raw: bytes) -> Chunk:
-    """Raises Malformed."""
+    """Read a chunk. Raises Malformed."""
     try:
         value = orjson.loads(raw)
     except orjson.JSONDecodeError:
@@ -49,8 +49,8 @@ def parse(raw: bytes) -> Chunk:
 
 
 def _patiently(raw: bytes) -> tuple[bytes, Any]:
-    """Also with halves of surrogate pairs, which tokenizers make of one character, and numbers without bounds; and of
-    Python's NaN and infinities, which log probabilities may be, JSON is made."""
+    """Read JSON, also with numbers without bounds, and with halves of surrogate pairs, which tokenizers make of one
+    character. Python's NaN and infinities, which log probabilities may be, become JSON."""
     try:
         if _NO_NUMBER.search(raw) is None:
             return raw, exact_json.loads(raw)
@@ -76,7 +76,7 @@ def is_deep(raw: bytes) -> bool:
 
 
 def error_of(value: Json) -> Json | None:
-    """What servers send in the middle of a stream when they fail."""
+    """The error that a server sends in the middle of a stream when it fails. None: this is none."""
     error = value.get("error")
     if not error:
         return None
@@ -84,13 +84,13 @@ def error_of(value: Json) -> Json | None:
 
 
 def says(choice: Mapping[str, Any]) -> bool:
-    """Whether it carries a token: neither a mere role nor empty content does."""
+    """Whether a choice carries a token: neither a mere role nor empty content does."""
     said = choice.get("delta") or choice.get("message") or choice
     return any(item and key in SAYING for key, item in said.items())
 
 
 def frames(chunks: Sequence[Chunk]) -> list[bytes]:
-    """Their events. Text that came together is joined into one, byte by byte: all else of it stays as it came."""
+    """The events of chunks. Text that came together is joined into one, byte by byte; all else stays as it came."""
     if len(chunks) == 1:
         return [sse.data_frame(chunks[0].raw)]
     found: list[bytes] = []
@@ -129,7 +129,7 @@ class _Text(NamedTuple):
     after: bytes
 
     def more(self, raw: bytes) -> bytes | None:
-        """The text of a chunk that differs in nothing else, where that is plain to see."""
+        """Find the text of a chunk that differs from others in nothing else, where that is plain to see."""
         if len(raw) < len(self.before) + len(self.after) or not raw.startswith(self.before):
             return None
         said = raw[len(self.before) : -len(self.after)]
@@ -137,14 +137,14 @@ class _Text(NamedTuple):
         return said if plain else None
 
     def like(self, first: _Text) -> bool:
-        """Whether only the text differs."""
+        """Whether the other chunk differs in its text alone."""
         return self._rest() == first._rest()
 
     def _rest(self) -> tuple[bytes, bytes]:
         return _PADDING.sub(b"", _ROLE.sub(b"", self.before)), _PADDING.sub(b"", self.after)
 
     def frame(self, more: Sequence[bytes]) -> bytes:
-        """Its event, with the text of others behind its own."""
+        """The chunk's event, with the text of others behind its own."""
         return sse.data_frame(b"%b%b%b%b" % (self.before, self.said, b"".join(more), self.after))
 
 
@@ -165,7 +165,7 @@ def _only_text(chunk: Chunk) -> _Text | None:
 
 
 def completion(chunk: Json) -> Json:
-    """What the API answers without streaming, made of a joined chunk."""
+    """The answer of the API without streaming, made of a joined chunk."""
     choices = []
     for choice in chunk.get("choices", ()):
         delta = choice.get("delta") or {}
@@ -188,7 +188,7 @@ def is_completion(value: Json) -> bool:
 
 
 def chunk_of(whole: Json) -> Json:
-    """The other way: one chunk that says all of a completion."""
+    """One chunk that says all of a completion: the opposite of `completion`."""
     choices = []
     for choice in whole.get("choices") or ():
         message = dict(_message(choice))
@@ -200,18 +200,19 @@ def chunk_of(whole: Json) -> Json:
 
 
 def text(whole: Json) -> str:
-    """What the first choice of a completion says."""
+    """The text of a completion's first choice."""
     for choice in whole.get("choices") or ():
         return said_in(_message(choice))
     return ""
 
 
 def _message(choice: Json) -> Json:
-    """Of a completion that came as one document; some servers leave it out, or say null, or send a chunk."""
+    """Mend a completion that came as one document: some servers leave it out, or say null, or send a chunk."""
     return choice.get("message") or choice.get("delta") or {}
 
 
 def finish_reason(whole: Json) -> str | None:
+    """The first reason to end that a choice gives."""
     for choice in whole.get("choices") or ():
         reason: str | None = choice.get("finish_reason")
         return reason
@@ -219,7 +220,7 @@ def finish_reason(whole: Json) -> str | None:
 
 
 def usage(whole: Json, messages: Sequence[Any]) -> Json:
-    """What the server counted; else an estimate, which says so."""
+    """The count of tokens by the server; else an estimate, which says so."""
     given = whole.get("usage")
     if given and isinstance(given, dict):
         return given

@@ -17,7 +17,7 @@ RUNNING: Final = "running"  # the state of a generation without an ending
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a generation ended. `error`: what is told to who listens; `refusal`: the upstream's own answer, if it was
+    """How a generation ended. `error`: what listeners are told; `refusal`: the upstream's own answer, if it was
     one: status, headers and body; `answer`: all that was said, if it came at once; `headers`: those of the upstream's
     that concern who asked."""
 
@@ -28,6 +28,7 @@ class Ending:
     headers: dict[str, str] = field(default_factory=dict)
 
     def frames(self) -> list[bytes]:
+        """The last events of the answer."""
         told = [] if self.error is None else [sse.data_frame(self.told())]
         return [*told, sse.DONE]
 
@@ -36,6 +37,7 @@ class Ending:
         return exact_json.dumps({"error": self.error}, lone=True)
 
     def fields(self) -> list[Any]:
+        """The fields and values that keep the ending in Redis; see `of`."""
         found: list[Any] = []
         if self.error is not None:
             found += ["error", exact_json.dumps(self.error, lone=True)]
@@ -72,22 +74,23 @@ DATA_LOST: Final = _failed("data_lost", "The answer was lost with Redis's data."
 
 
 def timeout(message: str, code: str) -> Ending:
+    """The ending of an answer that took too long. `code` is for programs."""
     return _failed("timeout", message, "timeout", code)
 
 
 def upstream_error(message: str, code: str, said: Json | None = None) -> Ending:
-    """`said`: the error in the upstream's own words, where it has some."""
+    """The ending of an answer whose model failed. `said`: the error in the upstream's own words, where it has some."""
     ending = _failed("upstream_error", message, "upstream_error", code)
     return Ending(ending.state, (ending.error or {}) | _words(said or {}))
 
 
 def _words(said: Json) -> Json:
-    """A null says nothing, and leaves what we say."""
+    """The members that say something: a null leaves what we say."""
     return {name: word for name, word in said.items() if word is not None}
 
 
 def refused(status: int, headers: dict[str, str], body: bytes) -> Ending:
-    """The upstream did not begin to answer."""
+    """The ending of an answer that the upstream refused to give."""
     try:
         given = exact_json.loads(body)
     except exact_json.NotJson:

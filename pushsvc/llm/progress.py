@@ -24,7 +24,7 @@ class Limits(NamedTuple):
 
 
 class Progress:
-    """Told what comes, it says when that is enough. `now` is a monotonic time."""
+    """Follows an answer, and says when it is complete, or too slow. `now` is a monotonic time."""
 
     __slots__ = (
         "_asked_at", "_choices", "_done_at", "_finished_at", "_given", "_reasons", "heard_at", "spoke",
@@ -42,7 +42,7 @@ class Progress:
         self._done_at: float | None = None
 
     def take(self, value: Json) -> None:
-        """A chunk came, with what was heard last."""
+        """Take a chunk that came with what was heard last."""
         choices = value.get("choices") or ()
         for choice in choices:
             if self._choices > 1 or choice.get("finish_reason"):
@@ -63,23 +63,23 @@ class Progress:
             self._reasons = _with(self._reasons, index)
 
     def done(self) -> None:
-        """The mark of the end came."""
+        """Take the mark of the end."""
         self._done_at = self.heard_at
 
     @property
     def finished(self) -> bool:
-        """All choices that were asked for have ended: whatever follows, the answer is complete."""
+        """Whether all choices that were asked for have ended: whatever follows, the answer is complete."""
         return len(self._reasons) >= self._choices
 
     def complete(self, *, whole: bool) -> bool:
-        """Whether it is, now that nothing more comes. `whole`: the response ended as it should. Some servers give fewer
-        choices than were asked for."""
+        """Whether the answer is complete, now that nothing more comes. `whole`: the response ended as it should. Some
+        servers give fewer choices than were asked for."""
         ended = bool(self._reasons) and self._given <= self._reasons
         done = self._done_at is not None
         return self.finished or (whole and (done or ended)) or (done and ended)
 
     def ending(self, now: float, limits: Limits, *, streams: bool, paused: bool) -> Ending | None:
-        """The one that is due. `streams`: it was asked to; `paused`: it is this service that does not listen."""
+        """The ending that is due, if any. `streams`: a stream was asked for; `paused`: this service does not listen."""
         for since in (self._finished_at, self._done_at):
             if since is not None and now - since > MOMENT_SECONDS:
                 return Ending(COMPLETED)

@@ -32,7 +32,7 @@ class Record:
 
     @classmethod
     def read(cls, generation_id: str, raw: Mapping[bytes, bytes | None]) -> Self | None:
-        """The one of these FIELDS; None: there is none, or one that was written to after it expired."""
+        """Read a record of these FIELDS. None: there is none, or only what was written after it expired."""
         held = {name: value for name, value in raw.items() if value is not None}
         try:
             state = held[b"state"].decode()

@@ -1,4 +1,4 @@
-"""What somebody asks of a model, checked at the border as far as it matters here; the rest is the model's to judge."""
+"""A question to a model, checked at the border as far as it matters here; the model judges the rest."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ MOST_VALUES: Final = 100_000  # a question of 8 MB could hold four million, and 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """`body` goes to the model. `cancels`: nobody is to be answered who does not listen; `choices`: how many answers
-    there are to be."""
+    """A question, checked. `body` goes to the model. `cancels`: the answer ends when nobody listens. `choices`: how
+    many answers are asked for."""
 
     body: bytes
     stream: bool
@@ -66,7 +66,7 @@ def _read(raw: bytes) -> dict[str, Member]:
 
 
 def _check_size(raw: bytes) -> None:
-    """Before anything is built of it."""
+    """Refuse too much structure before anything is built of it. Raises TooLarge, or Invalid."""
     try:
         found = structure.marks(raw, MOST_VALUES)
     except structure.TooMany as error:
@@ -76,7 +76,7 @@ def _check_size(raw: bytes) -> None:
 
 
 def _choices(n: object) -> int:
-    """What is none is the model's to refuse."""
+    """How many answers are asked for; a number that is none, the model refuses."""
     return int(n) if isinstance(n, float) and n.is_integer() and n > 0 else 1
 
 

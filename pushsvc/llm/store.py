@@ -1,4 +1,4 @@
-"""What Redis knows of generations: a record each, whose they are, and which worker runs them. What they said is in the
+"""Generations as Redis keeps them: a record each, whose they are, and which worker runs them. What they said is in the
 log, in a channel each."""
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ MOST_PAGE_BYTES: Final = 4 * 2**20  # of questions and answers that are listed t
 
 
 class PendingFrames(NamedTuple):
-    """What a generation says at a time, and the how-manieth time that is."""
+    """What a generation has to be written at a time; `number` counts the times."""
 
     id: str
     number: int
@@ -41,7 +41,7 @@ class PendingFrames(NamedTuple):
 
 
 def unknown(generation_id: str) -> NotFound:
-    """Also where it is not the caller's to know of."""
+    """The error for a generation that is not there, or that the caller may not know of."""
     return NotFound(f"There is no generation {generation_id[:80]!r}.")
 
 
@@ -66,7 +66,8 @@ class Records:
         self._most_per_user = most_per_user
 
     def begin(self, user: str, request: bytes, *, cancels: bool, key: str | None) -> tuple[str, bool]:
-        """A new generation of this worker's, as (id, True); or with a key that was used before (that one, False).
+        """Begin a generation of this worker, and give (its id, True); or with a key that was used before (the id of
+        then, False).
 
         Raises TooManyGenerations."""
         keys, retention = self._keys, self._retention
@@ -97,14 +98,14 @@ class Records:
                 return (new, True) if word == b"begun" else (first, False)
 
     def _forget_ended(self, user: str) -> None:
-        """Of those that are noted as running some may have expired, and never ended."""
+        """Forget those that are noted as running, and have expired without an end."""
         ids = [each.decode() for each in self._store.read([("SMEMBERS", self._keys.running(user))])[0]]
         ended = self._ended(ids)
         if ended:
             self._store.execute_one(("SREM", self._keys.running(user), *ended))
 
     def _forget(self, user: str, ids: Sequence[str]) -> None:
-        """With all that belongs to them, unless they run. If Redis is away the next that begins has it done."""
+        """Delete these with all that belongs to them, unless they run. If Redis is away, the next begin does it."""
         if not ids:
             return
         with contextlib.suppress(PushError):
@@ -114,7 +115,7 @@ class Records:
             self._store.execute([*(("UNLINK", *each) for each in names), ("ZREM", self._keys.generations(user), *ids)])
 
     def _ended(self, ids: Sequence[str]) -> list[str]:
-        """Those of which it is known that they do not run, nor ever will."""
+        """Give those of which it is known that they do not run, nor ever will."""
         states = self._store.execute_each([("HGET", self._keys.generation(each), "state") for each in ids])
         runs = RUNNING.encode()
         return [
@@ -146,15 +147,16 @@ class Records:
         return str(self._store.execute_one(command).decode())
 
     def states(self, ids: Sequence[str]) -> list[str]:
-        """'' for one that there is no more."""
+        """Read the states; '' for one that there is no more."""
         found = self._store.execute([("HGET", self._keys.generation(each), "state") for each in ids])
         return [(state or b"").decode() for state in found]
 
     def find(self, generation_id: str) -> Record | None:
+        """Read a record. None: there is none."""
         return self._records([generation_id])[0]
 
     def get(self, generation_id: str) -> Record:
-        """Raises NotFound."""
+        """Read a record. Raises NotFound."""
         record = self.find(generation_id)
         if record is None:
             raise unknown(generation_id)
@@ -165,8 +167,8 @@ class Records:
         return [Record.read(each, dict(zip(FIELDS, raw, strict=True))) for each, raw in zip(ids, found, strict=True)]
 
     def newest(self, user: str, limit: int, after: str | None) -> tuple[list[Record], bool]:
-        """The user's, newest first, those that began before `after`; and whether there are more. Fewer than `limit`
-        where these would be large.
+        """List the user's records, newest first, those that began before `after`; and say whether there are more.
+        Fewer than `limit` where these would be large.
 
         Raises LookupError if that is none of the user's."""
         start = 0
@@ -182,7 +184,7 @@ class Records:
         return [record for record in records if record is not None], len(ids) > len(page)
 
     def _fitting(self, ids: Sequence[str]) -> int:
-        """How many of these are not too much for one page, but at least one."""
+        """Count how many of these fit one page; at least one."""
         sizes = self._store.execute(
             [("HSTRLEN", self._keys.generation(each), field) for each in ids for field in ("request", "answer")]
         )
@@ -194,7 +196,7 @@ class Records:
         return len(ids)
 
     def said(self, generation_id: str) -> list[EncodedEvent]:
-        """All that was said so far."""
+        """Read all that was said so far."""
         clock, found = self._log.clock(), list[EncodedEvent]()
         while True:
             after = found[-1].id if found else BEGINNING
@@ -214,39 +216,35 @@ class Records:
             self._store.execute_one(("DEL", *self._log_keys(answer_channel(generation_id))[2:]))
 
     def _packed(self, generation_id: str) -> list[EncodedEvent]:
-        """Looked for after the log, which is deleted after this is there."""
+        """Read what `pack` kept. To be looked for after the log, which is deleted after this is there."""
         packed = self._store.execute_one(("HGET", self._keys.generation(generation_id), "said"))
         wires = [] if packed is None else [wire + b"\n\n" for wire in zlib.decompress(packed).split(b"\n\n")[:-1]]
         return [EncodedEvent(EventId.from_redis(wire[4 : wire.index(b"\n")]), wire) for wire in wires]
 
     def keep_answer(self, generation_id: str, answer: bytes) -> None:
-        """What it said, put together: nobody has to read all its events for it again."""
+        """Keep what it said in one piece: nobody has to read all its events for it again."""
         self._keep(generation_id, "answer", answer)
 
     def _keep(self, generation_id: str, field: str, value: bytes) -> None:
-        """As long as its record. If that is gone by now, this must not stay for ever either."""
+        """Keep a value as long as the record. If that is gone by now, the value must not stay for ever either."""
         name = self._keys.generation(generation_id)
         self._store.execute([("HSET", name, field, value), ("EXPIRE", name, self._retention.keep_seconds, "NX")])
 
-    def tell(self, worker: str, word: str) -> None:
-        """Have a worker hear the name of a generation to look at."""
-        self._store.execute_one(("SPUBLISH", self._keys.control(worker), word))
-
     def silent(self) -> list[str]:
-        """The workers that run generations, as far as Redis knows, and give no sign of life."""
+        """List the workers that run generations, as far as Redis knows, and give no sign of life."""
         workers = [each.decode() for each in self._store.execute_one(("SMEMBERS", self._keys.producers))]
         alive = self._store.execute([("EXISTS", self._keys.worker(worker)) for worker in workers]) if workers else []
         return [worker for worker, lives in zip(workers, alive, strict=True) if not lives]
 
     def of_worker(self, worker: str) -> list[str]:
-        """What it runs, as far as Redis knows."""
+        """List what a worker runs, as far as Redis knows."""
         return [each.decode() for each in self._store.execute_one(("SMEMBERS", self._keys.generating(worker)))]
 
     def _log_keys(self, name: str) -> list[str]:
         return [self._keys.clock, self._keys.epoch, self._keys.log(name), self._keys.tail(name)]
 
     def forget_worker(self, worker: str) -> None:
-        """It died, and all that it ran has ended."""
+        """Forget a worker that died; all that it ran has ended."""
         self._store.execute([("DEL", self._keys.generating(worker)), ("SREM", self._keys.producers, worker)])
 
 

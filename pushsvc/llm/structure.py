@@ -1,7 +1,7 @@
 """How much structure a JSON text has: how deep it is nested, and of how many values it is made. Found in the text,
 without building what it says: 8 MB can say four million values, each of which would take a hundred bytes. Pure.
 
-Of what is no JSON nothing is said; its reader finds that.
+A text that is no JSON gives no meaningful answer: its reader refuses it.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ _ALIKE: Final = bytes.maketrans(b"{}", b"[]")
 
 
 class TooMany(ValueError):
-    """More values than may be."""
+    """The text holds more values than may be."""
 
 
 def marks(raw: bytes, most: int | None = None) -> bytes:
-    """The brackets outside of strings, braces written as brackets, and the commas.
+    """Reduce a text to its brackets outside of strings, braces written as brackets, and its commas.
 
     `most`: values; raises TooMany if there are more (an empty list or object counts twice).
     """

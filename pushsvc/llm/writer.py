@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import gevent
 import gevent.event
@@ -13,7 +13,7 @@ import gevent.event
 from pushsvc.concurrency.backoff import Backoff
 from pushsvc.concurrency.loops import Loop
 from pushsvc.errors import Unavailable, WrongType
-from pushsvc.llm.outcome import Ending
+from pushsvc.llm.generation import Generation
 from pushsvc.llm.store import PendingFrames, Records
 from pushsvc.storage.redis.client import RedisClient
 from pushsvc.storage.redis.largest import LARGE, TooLong
@@ -28,36 +28,20 @@ AT_ONCE: Final = 100  # generations in one script, which holds Redis up for as l
 BROKEN: Final = b"broken"  # what a script answers for a generation whose keys are not what they should be
 
 
-class Writable(Protocol):
-    """Who has something to write. The same is asked for again until it was written: it must bear that."""
-
-    user: str
-
-    def words(self) -> tuple[PendingFrames, Ending | None]:
-        """What there is to say; with an ending it is the last."""
-
-    def written(self, state: str) -> bool:
-        """That was done, and left this state. True: there is more to say."""
-
-    def too_long(self) -> None:
-        """What it wants to write is larger than Redis takes."""
-
-    def broken(self) -> None:
-        """What it wants to write cannot be written."""
-
-
 class GenerationWriter:
+    """Asks generations for what they have to write, until Redis has taken it."""
+
     def __init__(self, store: RedisClient, records: Records, worker_id: str) -> None:
         self._store = store
         self._records = records
         self._worker_id = worker_id
-        self._waiting: dict[Writable, None] = {}
+        self._waiting: dict[Generation, None] = {}
         self._wake = gevent.event.Event()
-        self.loop = Loop("scribe", self._work, expected=())
+        self.loop = Loop("generation writer", self._work, expected=())
 
-    def add(self, speaker: Writable) -> None:
-        """It has something to say; harmless when repeated."""
-        self._waiting[speaker] = None
+    def add(self, generation: Generation) -> None:
+        """Write what the generation has to be written. Harmless when repeated."""
+        self._waiting[generation] = None
         self._wake.set()
 
     def _work(self, loop: Loop) -> None:
@@ -66,37 +50,37 @@ class GenerationWriter:
             loop.report_healthy()
             self._wake.wait()
             self._wake.clear()
-            speakers, self._waiting = self._waiting, {}
-            if self._write(list(speakers)):
+            generations, self._waiting = self._waiting, {}
+            if self._write(list(generations)):
                 backoff.reset()
             else:
                 gevent.sleep(backoff.next_pause())
 
-    def _write(self, speakers: list[Writable]) -> bool:
-        """False: Redis did not take everything; it will be asked again."""
-        going: list[Writable] = []
+    def _write(self, generations: list[Generation]) -> bool:
+        """Write what these have. False: Redis did not take everything, and will be asked again."""
+        going: list[Generation] = []
         said: list[PendingFrames] = []
-        ending: list[Writable] = []
+        ending: list[Generation] = []
         last: list[Command] = []
-        for speaker in speakers:
+        for generation in generations:
             try:
-                words, end = speaker.words()
+                frames, end = generation.next_write()
             except Exception:
                 logger.exception("an answer is cut because of an error of the service")
-                speaker.broken()
+                generation.on_broken()
                 continue
             if end is None:
-                going.append(speaker)
-                said.append(words)
+                going.append(generation)
+                said.append(frames)
             else:
-                ending.append(speaker)
-                last.append(self._records.finish(words, speaker.user, end, self._worker_id, ours=True))
+                ending.append(generation)
+                last.append(self._records.finish(frames, generation.user, end, self._worker_id, ours=True))
         states = self._run(said, last)
-        done = [self._told(*each) for each in zip([*going, *ending], states, strict=True)]
+        done = [self._handle(*each) for each in zip([*going, *ending], states, strict=True)]
         return all(done)
 
     def _run(self, said: list[PendingFrames], last: list[Command]) -> list[Any]:
-        """The state of each; of what was not done, None or why."""
+        """Give the state of each in Redis; for what was not done None, or the reason."""
         groups = list(_grouped(said))
         try:
             answers = self._store.execute_each([*map(self._records.say, groups), *last])
@@ -107,30 +91,30 @@ class GenerationWriter:
             states += answer if isinstance(answer, list) else [answer] * len(group)
         return states + answers[len(groups) :]
 
-    def _told(self, speaker: Writable, state: Any) -> bool:
+    def _handle(self, generation: Generation, state: Any) -> bool:
         if isinstance(state, bytes) and state != BROKEN:
-            if speaker.written(state.decode()):
-                self.add(speaker)
+            if generation.on_written(state.decode()):
+                self.add(generation)
             return True
         if state == BROKEN or (isinstance(state, Exception) and isinstance(refusal(state), WrongType)):
-            speaker.broken()
+            generation.on_broken()
             return True
         if isinstance(state, TooLong):
-            speaker.too_long()
+            generation.on_too_large()
             return True
-        self.add(speaker)
+        self.add(generation)
         return False
 
 
 def _grouped(said: Sequence[PendingFrames]) -> Iterator[list[PendingFrames]]:
-    """Those that share a script; who has much to say has one of their own, which Redis may refuse for its size."""
+    """Group what shares a script. What is large has a script of its own, which Redis may refuse for its size."""
     group: list[PendingFrames] = []
-    for words in said:
-        if max(map(len, words.frames), default=0) > LARGE:
-            yield from filter(None, (group, [words]))
+    for each in said:
+        if max(map(len, each.frames), default=0) > LARGE:
+            yield from filter(None, (group, [each]))
             group = []
             continue
-        group.append(words)
+        group.append(each)
         if len(group) == AT_ONCE:
             yield group
             group = []

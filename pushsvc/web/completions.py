@@ -103,10 +103,8 @@ def _streamed(partition: Partition, begun: _Begun) -> Response:
     connection = _joined(partition, begun, transport, known.set)
     try:
         if generation is not None:
-            generation.begun = known
-            if not generation.answering:
-                known.wait(service().settings.heartbeat_seconds)  # then the client must hear that it is being served
-            generation.begun = None
+            # After that the client must hear that it is being served.
+            generation.wait_begun(known, service().settings.heartbeat_seconds)
         streams = generation is not None and generation.streams
         refusal = None if streams else _refusal(partition, partition.generations.records.find(begun.id))
     except BaseException:

@@ -1,4 +1,4 @@
-"""Who answers questions, and who hears the answers: what an upstream, the mock and a generation know of each other."""
+"""The contracts between models and those who ask them: a model, a call to it, and the handler of its response."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def matters(name: str) -> bool:
 
 
 def passing(headers: Mapping[str, str]) -> dict[str, str]:
-    """Those that concern who asked: how often one may ask, when again, and by what name the server knows it."""
+    """The headers that are passed on to the client: how often it may ask, when again, and the request's id."""
     found, room = {}, _MOST_PASSED_BYTES
     for name, value in sorted(headers.items(), key=lambda header: header[0] not in _PASSED):
         if (name in _PASSED or name.startswith(_PASSED_PREFIXES)) and _VALUE.fullmatch(value):
@@ -33,7 +33,7 @@ def passing(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def media_type(headers: Mapping[str, str], body: bytes) -> str:
-    """Of a refusal: what the server says, if that can be said again; else what it looks like."""
+    """The media type of a refusal: as the server names it, if that can be repeated; else what the body looks like."""
     said = headers.get("content-type", "")
     if _VALUE.fullmatch(said):
         return said
@@ -49,18 +49,19 @@ class Fault(Exception):
 
 
 class ResponseHandler(Protocol):
-    """Who hears what an upstream answers. Nothing is heard after `complete` or `failed`, or once the call is closed."""
+    """Gets the response of a model's server. Nothing comes after `complete` or `failed`, or once the call is closed."""
 
     def began(self, status: int, headers: dict[str, str]) -> None:
-        """The head came, with those of the headers that matter here."""
+        """The head came, with the headers that matter here."""
 
     def heard(self, body: bytes) -> None:
-        """A piece of the body."""
+        """A piece of the body came."""
 
     def complete(self) -> None:
         """The body has ended as it should."""
 
-    def failed(self, fault: Fault) -> None: ...
+    def failed(self, fault: Fault) -> None:
+        """The response will not come, or not end as it should."""
 
 
 class Call(Protocol):
@@ -69,7 +70,8 @@ class Call(Protocol):
     def pause(self) -> None:
         """Hear nothing for a while: what was heard cannot be put anywhere."""
 
-    def resume(self) -> None: ...
+    def resume(self) -> None:
+        """Hear again."""
 
     def release(self) -> None:
         """Hear nothing more: all was said, and the response is about to end."""
@@ -79,9 +81,10 @@ class Call(Protocol):
 
 
 class Model(Protocol):
-    """Who answers: an Upstream, or the Mock."""
+    """Answers questions: an Upstream, or the Mock."""
 
-    def ask(self, body: bytes, hearer: ResponseHandler) -> Call: ...
+    def ask(self, body: bytes, handler: ResponseHandler) -> Call:
+        """Ask a question: `body` is JSON in the schema of OpenAI's chat completions."""
 
-    def list(self, name: str | None, hearer: ResponseHandler) -> Call:
-        """Ask which models there are, or after one of them."""
+    def list(self, name: str | None, handler: ResponseHandler) -> Call:
+        """Ask which models there are, or for the one of this name."""

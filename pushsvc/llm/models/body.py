@@ -16,11 +16,11 @@ _EVENT_STREAM: Final = "text/event-stream"
 
 
 class Unreadable(ValueError):
-    """No answer, whatever its type."""
+    """The body is no answer, whatever its type says."""
 
 
 class Body:
-    """Fed with the pieces of a body, it gives the data of events; `document` is what is no stream."""
+    """Parses a body in pieces: gives the data of events, or keeps a `document`."""
 
     __slots__ = ("_document", "_head", "_most_event", "_reader", "_type", "_unpack", "bytes")
 
@@ -37,11 +37,11 @@ class Body:
 
     @property
     def streams(self) -> bool:
-        """It is a stream, or says so."""
+        """Whether the body is a stream, or says so."""
         return self._reader is not None or (self._head is not None and _EVENT_STREAM in self._type)
 
     def feed(self, piece: bytes) -> list[bytes]:
-        """The data of the events that are complete with this piece. Raises Unreadable, or sse.TooLong."""
+        """Take a piece, and give the data of the events that it completes. Raises Unreadable, or sse.TooLong."""
         if self._unpack is not None:
             piece = self._unpack.feed(piece)
         self.bytes += len(piece)
@@ -63,7 +63,7 @@ class Body:
         return []
 
     def _kind(self, start: bytes) -> bool | None:
-        """True: a stream; False: a document; None: it is too early to tell."""
+        """Whether it is a stream. False: it is a document. None: it is too early to tell."""
         if start.startswith((b"{", b"[")):
             return False
         if not start or _MARK.startswith(start):
@@ -79,12 +79,12 @@ class Body:
         raise Unreadable(f"The model answered with {self._type.partition(';')[0].strip() or 'nothing known'}.")
 
     def finish(self) -> list[bytes]:
-        """It has ended: its last event, if only the blank line after it is missing."""
+        """Take the end, and give the last event if only the blank line after it is missing."""
         return [] if self._reader is None else self._reader.finish()
 
     @property
     def document(self) -> bytes | None:
-        """All of it, unless it is a stream."""
+        """All of the body. None: it is a stream."""
         if self.streams:
             return None
         return bytes(self._document or self._head or b"").removeprefix(_MARK)
@@ -103,7 +103,7 @@ class Unpacker:
         self._complete = False  # a member is complete
 
     def feed(self, piece: bytes) -> bytes:
-        """Raises Unreadable."""
+        """Take a piece, and give what it unpacks to. Raises Unreadable."""
         plain, rest = b"", self._start + piece
         self._start = b""
         while rest and len(plain) <= self._most:
@@ -125,7 +125,7 @@ class Unpacker:
 
 
 def _window(start: bytes) -> int:
-    """What zlib calls the format: some servers say deflate and leave out its envelope (RFC 9110 section 8.4.1.2)."""
+    """The format, as zlib counts it: some servers say deflate and leave out its envelope (RFC 9110 section 8.4.1.2)."""
     if start.startswith(_GZIP):
         return 16 + zlib.MAX_WBITS
     enveloped = start[0] & 15 == 8 and int.from_bytes(start[:2]) % 31 == 0

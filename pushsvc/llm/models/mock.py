@@ -24,58 +24,64 @@ CHARACTER_SECONDS: Final = 0.01
 class Mock:
     """Answers as an upstream does, through the same events and JSON."""
 
-    def ask(self, body: bytes, hearer: ResponseHandler) -> Call:
+    def ask(self, body: bytes, handler: ResponseHandler) -> Call:
+        """Answer with what `script.py` says; see Model."""
         request = exact_json.loads(body)
-        return _Streaming(request, hearer) if request.get("stream") else _Whole(_completion(request), hearer)
+        return _Streaming(request, handler) if request.get("stream") else _Whole(_completion(request), handler)
 
-    def list(self, name: str | None, hearer: ResponseHandler) -> Call:
+    def list(self, name: str | None, handler: ResponseHandler) -> Call:
+        """Answer with the one model there is; see Model."""
         itself = {"id": NAME, "object": "model", "created": 0, "owned_by": "pushsvc"}
         if name is None:
-            return _Whole({"object": "list", "data": [itself]}, hearer)
+            return _Whole({"object": "list", "data": [itself]}, handler)
         if name == NAME:
-            return _Whole(itself, hearer)
+            return _Whole(itself, handler)
         error = {"message": f"There is no model {name[:80]!r}; ask {NAME!r}.", "type": "invalid_request_error"}
-        return _Whole({"error": error | {"param": "model", "code": "model_not_found"}}, hearer, 404)
+        return _Whole({"error": error | {"param": "model", "code": "model_not_found"}}, handler, 404)
 
 
 class _Call:
-    """Goes on with every tick of a timer; a greenlet each would cost more."""
+    """A call that goes on with every tick of a timer; a greenlet each would cost more."""
 
-    def __init__(self, hearer: ResponseHandler, steps: Iterator[None], seconds: float) -> None:
-        self._hearer: ResponseHandler | None = hearer
+    def __init__(self, handler: ResponseHandler, steps: Iterator[None], seconds: float) -> None:
+        self._handler: ResponseHandler | None = handler
         self._steps = steps
         self._timer = gevent.get_hub().loop.timer(seconds, seconds)
         self._timer.start(self._tick)
 
     def _tick(self) -> None:
-        hearer = self._hearer
-        if hearer is not None and next(self._steps, False) is False:
+        handler = self._handler
+        if handler is not None and next(self._steps, False) is False:
             self.close()
-            hearer.complete()
+            handler.complete()
 
     def pause(self) -> None:
+        """Say nothing for a while."""
         self._timer.stop()
 
     def resume(self) -> None:
-        if self._hearer is not None:
+        """Go on."""
+        if self._handler is not None:
             self._timer.start(self._tick)
 
     def release(self) -> None:
+        """Say nothing more."""
         self.close()
 
     def close(self) -> None:
-        if self._hearer is not None:
-            self._hearer = None
+        """Say nothing more. Harmless when repeated."""
+        if self._handler is not None:
+            self._handler = None
             self._timer.stop()
             self._timer.close()
 
 
 class _Streaming(_Call):
-    def __init__(self, request: Json, hearer: ResponseHandler) -> None:
-        super().__init__(hearer, self._events(request, hearer), CHARACTER_SECONDS)
+    def __init__(self, request: Json, handler: ResponseHandler) -> None:
+        super().__init__(handler, self._events(request, handler), CHARACTER_SECONDS)
 
     @staticmethod
-    def _events(request: Json, hearer: ResponseHandler) -> Iterator[None]:
+    def _events(request: Json, handler: ResponseHandler) -> Iterator[None]:
         head = _head(request, "chat.completion.chunk")
         options = request.get("stream_options")
         usage = isinstance(options, dict) and bool(options.get("include_usage"))
@@ -83,13 +89,13 @@ class _Streaming(_Call):
         def event(choices: list[Json], **members: Any) -> None:
             padding = {"usage": None} if usage else {}  # as the API has it: null until the last
             value = head | {"choices": choices} | padding | members
-            hearer.heard(sse.data_frame(exact_json.dumps(value, lone=True)))
+            handler.heard(sse.data_frame(exact_json.dumps(value, lone=True)))
 
         def step(index: int, delta: Json, finish_reason: str | None = None) -> None:
             event([{"index": index, "delta": delta, "logprobs": None, "finish_reason": finish_reason}])
 
         answers = script.answers(request)
-        hearer.began(200, {"content-type": "text/event-stream"})
+        handler.began(200, {"content-type": "text/event-stream"})
         yield
         for index in range(len(answers)):
             step(index, {"role": "assistant", "content": ""})
@@ -102,21 +108,20 @@ class _Streaming(_Call):
             step(index, {}, answer.finish_reason)
         if usage:
             event([], usage=_usage(request, answers))
-        hearer.heard(sse.DONE)
+        handler.heard(sse.DONE)
 
 
 class _Whole(_Call):
-    """`document`: what is answered, at once."""
+    """A call that is answered at once, with a document."""
 
-    def __init__(self, document: Json, hearer: ResponseHandler, status: int = 200) -> None:
-        super().__init__(hearer, self._body(document, hearer, status), 10 * CHARACTER_SECONDS)
+    def __init__(self, document: Json, handler: ResponseHandler, status: int = 200) -> None:
+        super().__init__(handler, self._body(document, handler, status), 10 * CHARACTER_SECONDS)
 
     @staticmethod
-    def _body(document: Json, hearer: ResponseHandler, status: int) -> Iterator[None]:
-        hearer.began(status, {"content-type": "application/json"})
-        hearer.heard(exact_json.dumps(document, lone=True))
-        return
-        yield
+    def _body(document: Json, handler: ResponseHandler, status: int) -> Iterator[None]:
+        handler.began(status, {"content-type": "application/json"})
+        handler.heard(exact_json.dumps(document, lone=True))
+        yield from ()  # a generator, though it takes no step
 
 
 def _completion(request: Json) -> Json:
@@ -138,7 +143,7 @@ def _head(request: Json, kind: str) -> Json:
 
 
 def _usage(request: Json, answers: list[Answer]) -> Json:
-    """A character is a token."""
+    """The count of tokens: a character is one."""
     prompt = sum(len(openai.said_in(message)) for message in request["messages"])
     said = sum(len(answer.text) for answer in answers)
     return {"prompt_tokens": prompt, "completion_tokens": said, "total_tokens": prompt + said}

@@ -31,12 +31,13 @@ class Answer(NamedTuple):
     tool: str | None = None
 
     def message(self) -> Json:
+        """The answer in one piece."""
         if self.tool is None:
             return {"role": "assistant", "content": self.text, "refusal": None}
         return {"role": "assistant", "content": None, "refusal": None, "tool_calls": [_call(self.tool, self.text)]}
 
     def deltas(self) -> Iterator[Json]:
-        """A character each."""
+        """The answer in deltas of one character each."""
         if self.tool is None:
             yield from ({"content": character} for character in self.text)
             return

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import re
-import select
 import socket
 import ssl
 import time
@@ -18,18 +17,15 @@ from urllib.parse import quote, urlsplit
 
 import gevent
 import urllib3.exceptions
-from gevent.monkey import get_original
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from pushsvc.concurrency.poll import MakePoll
 from pushsvc.llm.models.base import Call, Fault, ResponseHandler
 from pushsvc.llm.models.http_call import HttpCall, Request
+from pushsvc.llm.models.idle_connections import IdleConnections
 
 logger = logging.getLogger(__name__)
 
-_poll: Final = get_original("select", "poll")
-IDLE_SECONDS: Final = 4.0  # how long a connection is kept unused; many servers close theirs after five
-MOST_IDLE: Final = 100
 TOLD_SECONDS: Final = 600.0  # how long a refusal of the same kind is not logged again
 _WRONG: Final = {
     401: "PUSHSVC_LLM_API_KEY is not what it wants",
@@ -59,26 +55,29 @@ class Upstream:
         self._connect_seconds = connect_seconds
         self._poll = poll(self._ready)
         self._calls: dict[int, HttpCall] = {}
-        self._idle: list[tuple[float, Any]] = []  # kept connections: since when, and the socket or descriptor
+        self.idle = IdleConnections()
         self._told: dict[int, float] = {}  # statuses that an operator should see: when they were logged
 
-    def ask(self, body: bytes, hearer: ResponseHandler) -> Call:
-        return self._call(Request("POST", f"{self._path}/chat/completions{self._query}", body), hearer)
+    def ask(self, body: bytes, handler: ResponseHandler) -> Call:
+        """Send a question to `/chat/completions`; see Model."""
+        return self._call(Request("POST", f"{self._path}/chat/completions{self._query}", body), handler)
 
-    def list(self, name: str | None, hearer: ResponseHandler) -> Call:
+    def list(self, name: str | None, handler: ResponseHandler) -> Call:
+        """Ask `/models`; see Model."""
         one = "" if name is None else f"/{quote(name)}"
-        return self._call(Request("GET", f"{self._path}/models{one}{self._query}"), hearer)
+        return self._call(Request("GET", f"{self._path}/models{one}{self._query}"), handler)
 
-    def _call(self, request: Request, hearer: ResponseHandler) -> Call:
-        call = HttpCall(self, hearer)
+    def _call(self, request: Request, handler: ResponseHandler) -> Call:
+        call = HttpCall(self, handler)
         call.sending = gevent.spawn(self._send, call, request)  # runs when the caller waits for something
         return call
 
-    def ask_again(self, call: HttpCall, request: Request) -> None:
+    def send_again(self, call: HttpCall, request: Request) -> None:
+        """Send a request on a new connection: the one from before was closed."""
         call.sending = gevent.spawn(self._send, call, request, fresh=True)
 
-    def answered(self, status: int, headers: dict[str, str]) -> None:
-        """Wrong settings are the operator's to find, and not that of who asks."""
+    def log_refusal(self, status: int, headers: dict[str, str]) -> None:
+        """Log a status that comes of wrong settings: an operator has to see it, the client cannot mend it."""
         now = time.monotonic()
         if (status in _WRONG or 300 <= status < 400) and now - self._told.get(status, -TOLD_SECONDS) >= TOLD_SECONDS:
             self._told[status] = now
@@ -86,16 +85,16 @@ class Upstream:
             logger.warning("the model's server answers %d: %s", status, advice)
 
     def _send(self, call: HttpCall, request: Request, *, fresh: bool = False) -> None:
-        """In a greenlet of its own, which `close` may kill. `fresh`: not on a connection from before."""
+        """Send in a greenlet of its own, which `close` may kill. `fresh`: not on a connection from before."""
         try:
-            self._say(call, request, None if fresh else self._kept())
+            self._send_on(call, request, None if fresh else self.idle.take())
         except Exception:
             logger.exception("the model's server cannot be asked because of an error of the service")
             call.sending = None
             call.fail(Fault("internal_error", "The service made an error; it was logged."))
 
-    def _say(self, call: HttpCall, request: Request, kept: Any) -> None:
-        """`kept`: a connection from before."""
+    def _send_on(self, call: HttpCall, request: Request, kept: socket.socket | None) -> None:
+        """Send a request on a connection from before, or on a new one."""
         connection = self._connection()
         try:
             connection.timeout = self._connect_seconds
@@ -107,7 +106,7 @@ class Upstream:
             sock, connection.sock = connection.sock, None
         except (OSError, urllib3.exceptions.HTTPError, ValueError) as error:
             if kept is not None:
-                self.ask_again(call, request)
+                self.send_again(call, request)
                 return
             logger.warning("the model's server: %s: %s", type(error).__name__, error)
             call.sending = None
@@ -116,22 +115,13 @@ class Upstream:
         finally:
             connection.close()
         call.sending = None
-        call.question = None if kept is None else request
+        call.repeatable = None if kept is None else request
         self._listen(call, sock)
 
     def _connection(self) -> HTTPConnection:
         if self._tls is not None:
             return HTTPSConnection(self._host, self._port, ssl_context=self._tls)
         return HTTPConnection(self._host, self._port)
-
-    def _kept(self) -> Any:
-        """A connection from before that is still good."""
-        while self._idle:
-            since, sock = self._idle.pop()
-            if time.monotonic() - since < IDLE_SECONDS and not _readable(sock):
-                return sock
-            sock.close()
-        return None
 
     def _listen(self, call: HttpCall, sock: Any) -> None:
         sock.settimeout(0.0)
@@ -141,6 +131,7 @@ class Upstream:
         call.read()
 
     def watch(self, call: HttpCall) -> None:
+        """Read the call's response whenever a piece of it is there."""
         try:
             self._poll.add(call.fd)
         except OSError as error:
@@ -151,18 +142,13 @@ class Upstream:
         self._calls[call.fd] = call
 
     def watches(self, fd: int) -> bool:
+        """Whether the response on this descriptor is being read."""
         return fd in self._calls
 
     def unwatch(self, fd: int) -> None:
+        """Read it no more. Harmless when repeated."""
         if self._calls.pop(fd, None) is not None:
             self._poll.remove(fd)
-
-    def keep(self, line: Any) -> None:
-        """A connection on which the response is complete."""
-        sock = socket.socket(fileno=line) if isinstance(line, int) else line
-        if len(self._idle) >= MOST_IDLE:
-            self._idle.pop(0)[1].close()
-        self._idle.append((time.monotonic(), sock))
 
     def _ready(self, fd: int, _room: bool) -> None:
         call = self._calls.get(fd)
@@ -171,7 +157,7 @@ class Upstream:
 
 
 def _without_query(address: str) -> str:
-    """For the log; a query may hold keys."""
+    """The address for the log: a query may hold keys."""
     return ascii(re.split("[?#]", address)[0][:200])
 
 
@@ -180,10 +166,3 @@ def _connect_fault(error: Exception) -> Fault:
     if isinstance(error, TimeoutError | urllib3.exceptions.TimeoutError) and not refused:
         return Fault("connect_timeout", "The model's server did not take the request in time.")
     return Fault("upstream_unreachable", "The model's server cannot be reached.")
-
-
-def _readable(sock: Any) -> bool:
-    """The server closed it, or says what nobody asked for."""
-    look = _poll()
-    look.register(sock.fileno(), select.POLLIN)
-    return bool(look.poll(0))
