@@ -170,7 +170,7 @@ class CatchUp:
                 if catching.clock is not None:  # else more may have been lost meanwhile
                     catching.lost = False  # that was said, or lies before what is still to be read
                 subscriber.last, sent = page.cursor or subscriber.last, True
-                if subscriber.finite and page.wire.endswith(sse.DONE):
+                if subscriber.kind.finite and page.wire.endswith(sse.DONE):
                     subscriber.channel_end = channel_end(page.wire)
         except Unavailable:
             catching.restart()  # the replay may have gone past this clock

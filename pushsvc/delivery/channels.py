@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Iterator
-from typing import Final
+from typing import ClassVar, Final
 
 from pushsvc.delivery.subscriber import Subscriber
 from pushsvc.events.event import BEGINNING, EventId
@@ -21,13 +21,13 @@ _NOBODY: Final[dict[Subscriber, None]] = {}  # most channels are one fast user's
 
 
 class Channel:
-    """One channel and its followers. `last`: the newest event known of; what is announced must follow on it. `finite`:
-    it ends with an event that says so, and nobody has a position there."""
+    """One channel and its followers. `last`: the newest event known of; what is announced must follow on it."""
 
-    __slots__ = ("_fds", "fast", "finite", "last", "left_at", "sent_at", "slow")
+    __slots__ = ("_fds", "fast", "last", "left_at", "sent_at", "slow")
 
-    def __init__(self, *, finite: bool = False) -> None:
-        self.finite = finite
+    finite: ClassVar[bool] = False
+
+    def __init__(self) -> None:
         self.fast: dict[int, Subscriber] = {}  # by descriptor
         self.slow = _NOBODY
         self.last: EventId | None = None
@@ -87,6 +87,14 @@ class Channel:
             self.slow = _NOBODY
 
 
+class FiniteChannel(Channel):
+    """A channel that ends, with an event that says so. Nobody has a position there."""
+
+    __slots__ = ()
+
+    finite = True
+
+
 class Channels:
     """All channels that somebody here follows, or followed a moment ago.
 
@@ -115,7 +123,7 @@ class Channels:
         for name in subscriber.channels:
             channel = self._channels.get(name)
             if channel is None:
-                channel = self._channels[name] = Channel(finite=subscriber.finite)
+                channel = self._channels[name] = (FiniteChannel if subscriber.kind.finite else Channel)()
             channel.add(subscriber)
 
     def unfollow(self, subscriber: Subscriber, fd: int, now: float) -> None:

@@ -1,4 +1,4 @@
-"""Why connections end, and what their clients are told then."""
+"""Kinds of streams: how each is treated, why it ends, and what its client is told then."""
 
 from __future__ import annotations
 
@@ -45,18 +45,22 @@ _NOT_READ: Final = Unavailable("The answer was not read for too long.", retry_af
 
 
 @dataclass(frozen=True, slots=True)
-class ClientKind:
-    """What a kind of client understands, and whether it comes back by itself: its connections are treated accordingly.
+class StreamKind:
+    """How the streams of a kind are treated.
 
-    `reads_cursor`: it knows the event `cursor`. `returns`: it connects again and resumes; one that does not is kept as
-    long as the worker can. `patience_seconds`: how long it may take nothing while more waits for it.
-    `farewell(refusal, retry_ms)`: the last bytes for one that is let go.
+    `ousts`: where their user has too many connections, older ones end for a new one of these; else it is refused.
+    `finite`: their one channel ends some time, and the stream with it. `reads_cursor`: their clients know the event
+    `cursor`. `returns`: a client connects again and resumes; one that does not is kept as long as the worker can.
+    `patience_seconds`: how long a client may take nothing while more waits for it. `farewell(refusal, retry_ms)`: the
+    last bytes for one that is let go.
     """
 
-    reads_cursor: bool
-    returns: bool
-    patience_seconds: float
     farewell: Callable[[PushError, int], bytes]
+    ousts: bool = False
+    finite: bool = False
+    reads_cursor: bool = True
+    returns: bool = True
+    patience_seconds: float = SLOW_SECONDS
 
     def refusal(self, reason: Reason) -> PushError | None:
         """What the client is told when its connection ends for this reason. None: nothing; one that returns finds out
@@ -64,10 +68,10 @@ class ClientKind:
         return _REFUSALS.get(reason, _NOT_READ if reason is Reason.STUCK and not self.returns else None)
 
 
-def _refused_event(refusal: PushError, retry_ms: int) -> bytes:
+def refused_event(refusal: PushError, retry_ms: int) -> bytes:
+    """The farewell to an EventSource: the event `refused`."""
     return sse.refused(refusal.problem(), retry_ms)
 
 
-EVENT_SOURCE: Final = ClientKind(
-    reads_cursor=True, returns=True, patience_seconds=SLOW_SECONDS, farewell=_refused_event
-)
+EVENTS: Final = StreamKind(refused_event, ousts=True)
+LONG_POLL: Final = StreamKind(refused_event)

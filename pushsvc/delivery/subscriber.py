@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from pushsvc.delivery.endings import EVENT_SOURCE, FINAL, ChannelEnd, ClientKind, Reason
+from pushsvc.delivery.endings import EVENTS, FINAL, ChannelEnd, Reason, StreamKind
 from pushsvc.delivery.transports.base import Transport
 from pushsvc.events import sse
 from pushsvc.events.encoded import EncodedBatch, EncodedEvent
@@ -64,9 +64,8 @@ class Subscriber:
     """
 
     __slots__ = (
-        "began", "catching", "channel_end", "channels", "counted", "expires", "finite", "heartbeat", "kind", "last",
-        "next_check_tick", "on_leave", "ousts", "proof", "read", "reason", "sent_at", "tracks_position", "transport",
-        "user",
+        "began", "catching", "channel_end", "channels", "counted", "expires", "heartbeat", "kind", "last",
+        "next_check_tick", "on_leave", "proof", "read", "reason", "sent_at", "tracks_position", "transport", "user",
     )  # fmt: skip
 
     def __init__(  # noqa: PLR0913  # a record of what the stream asked for
@@ -82,15 +81,12 @@ class Subscriber:
         expires: float | None = None,
         heartbeat: EncodedBatch = COMMENT,
         proof: str | None = None,
-        ousts: bool = False,
-        finite: bool = False,
-        kind: ClientKind = EVENT_SOURCE,
+        kind: StreamKind = EVENTS,
         on_leave: Callable[[Subscriber], None] | None = None,
     ) -> None:
         """`user`: under whose name the connection counts; empty: under nobody's. `after`: the cursor. `new_channels`,
         `lost`: as of CatchUpState. `tracks_position`: what is delivered moves the user's position. `expires`: Unix
-        time. `proof`: what its ids carry, see proof.py. `ousts`: where the user has too many connections, older ones
-        end. `finite`: its one channel ends some time, and the stream with it. `on_leave`: called once it has left."""
+        time. `proof`: what its ids carry, see proof.py. `on_leave`: called once it has left."""
         self.user = user
         self.channels = tuple(map(sys.intern, channels))  # thousands may name the same
         self.last = after
@@ -100,8 +96,6 @@ class Subscriber:
         self.expires = expires
         self.heartbeat = heartbeat
         self.proof = proof
-        self.ousts = ousts
-        self.finite = finite
         self.kind = kind
         self.on_leave = on_leave
         self.began = 0  # Unix time in microseconds, by Redis's clock; 0: it does not stand, or never gives way
@@ -118,14 +112,19 @@ class Subscriber:
         return self.next_check_tick > 0
 
     @property
+    def ousts(self) -> bool:
+        """Whether older connections of its user end for it, see StreamKind."""
+        return self.kind.ousts
+
+    @property
     def gives_way(self) -> bool:
         """Whether it ends for its user's newer streams: it is one of GET /events."""
-        return self.ousts and self.channels[0] == user_channel(self.user)
+        return self.kind.ousts and self.channels[0] == user_channel(self.user)
 
     @property
     def counted_as(self) -> str:
         """The name under which its connection counts: never that of a finite channel, which counts its own readers."""
-        return f"user:{self.user}" if ":" in self.user and not self.finite else self.user
+        return f"user:{self.user}" if ":" in self.user and not self.kind.finite else self.user
 
     @property
     def whole(self) -> bool:

@@ -7,7 +7,7 @@ from typing import Final
 
 import orjson
 
-from pushsvc.delivery.endings import EVENT_SOURCE, ClientKind
+from pushsvc.delivery.endings import StreamKind, refused_event
 from pushsvc.delivery.subscriber import COMMENT, Subscriber
 from pushsvc.delivery.transports.base import Transport
 from pushsvc.errors import PushError, as_openai
@@ -20,8 +20,11 @@ def _error_event(refusal: PushError, retry_ms: int) -> bytes:  # noqa: ARG001  #
     return sse.data_frame(orjson.dumps(as_openai(refusal.problem(), refusal.status)))
 
 
-# A client of OpenAI's API reads every event as JSON, and cannot ask for the rest of an answer.
-OPENAI_CLIENT: Final = ClientKind(reads_cursor=False, returns=False, patience_seconds=600.0, farewell=_error_event)
+ANSWER: Final = StreamKind(refused_event, finite=True)
+# The client that asked reads every event as JSON, as OpenAI's API has it, and cannot ask for the rest of an answer.
+ANSWER_TO_REQUESTER: Final = StreamKind(
+    _error_event, finite=True, reads_cursor=False, returns=False, patience_seconds=600.0
+)
 
 
 def answer_subscriber(
@@ -29,7 +32,7 @@ def answer_subscriber(
     after: EventId,
     transport: Transport,
     *,
-    kind: ClientKind = EVENT_SOURCE,
+    kind: StreamKind = ANSWER,
     expires: float | None = None,
     heartbeat: EncodedBatch = COMMENT,
     proof: str | None = None,
@@ -47,7 +50,6 @@ def answer_subscriber(
         expires=expires,
         heartbeat=heartbeat,
         proof=proof,
-        finite=True,
         kind=kind,
         on_leave=on_leave,
     )

@@ -42,7 +42,10 @@ class Counted(Protocol):
     """A connection: the name under which it counts, whether it does now, and whether others give way to it."""
 
     counted: bool
-    ousts: bool
+
+    @property
+    def ousts(self) -> bool:
+        """Whether older connections of the user end for it."""
 
     @property
     def counted_as(self) -> str:

@@ -17,7 +17,7 @@ from pushsvc.events import exact_json, sse
 from pushsvc.events.event import BEGINNING, checked_key
 from pushsvc.llm import request as question
 from pushsvc.llm.generation import Generation
-from pushsvc.llm.listening import OPENAI_CLIENT, answer_subscriber
+from pushsvc.llm.listening import ANSWER_TO_REQUESTER, answer_subscriber
 from pushsvc.llm.models.base import media_type, passing
 from pushsvc.llm.outcome import CANCELLED, DATA_LOST, RUNNING, Ending
 from pushsvc.llm.record import Record
@@ -127,7 +127,7 @@ def _joined(
         begun.id,
         BEGINNING,
         transport,
-        kind=OPENAI_CLIENT,
+        kind=ANSWER_TO_REQUESTER,
         on_leave=partition.generations.on_requester_left if begun.cancels else None,
     )
     try:

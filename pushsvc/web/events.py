@@ -59,7 +59,6 @@ def events() -> ResponseReturnValue:
         expires=admission.identity.expires,
         heartbeat=wish.heartbeat,
         proof=admission.proof,
-        ousts=True,
     )
     connection = Connection(partition.hub, subscriber)
     if start.anew and partition.hub.losses != losses and subscriber.catching is not None:

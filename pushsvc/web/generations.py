@@ -174,7 +174,6 @@ def news() -> ResponseReturnValue:
         tracks_position=False,
         expires=identity.expires,
         heartbeat=heartbeat,
-        ousts=True,
     )
     return stream(partition.hub, Connection(partition.hub, subscriber), transport, opening(partition, start))
 

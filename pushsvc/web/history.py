@@ -6,6 +6,7 @@ from flask import Blueprint, request
 from flask.typing import ResponseReturnValue
 
 from pushsvc.delivery import history
+from pushsvc.delivery.endings import LONG_POLL
 from pushsvc.delivery.subscriber import Subscriber
 from pushsvc.delivery.transports.wakeup import Wakeup
 from pushsvc.errors import Invalid
@@ -46,7 +47,13 @@ def read_history() -> ResponseReturnValue:
         return answer
     wakeup = Wakeup()
     subscriber = Subscriber(
-        identity.user or "", [channel], after or BEGINNING, wakeup, tracks_position=False, expires=identity.expires
+        identity.user or "",
+        [channel],
+        after or BEGINNING,
+        wakeup,
+        tracks_position=False,
+        expires=identity.expires,
+        kind=LONG_POLL,
     )
     connection = Connection(hub, subscriber)
     try:

@@ -244,7 +244,7 @@ def test_counts_of_the_last_version_still_count(capped: Stack, user: str) -> Non
 
 
 def stream(user: str) -> Subscriber:
-    return Subscriber(user, [f"user:{user}"], BEGINNING, QueuedTransport(1000), ousts=True)
+    return Subscriber(user, [f"user:{user}"], BEGINNING, QueuedTransport(1000))
 
 
 class Here(list[Subscriber]):
