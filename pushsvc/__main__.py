@@ -1,3 +1,5 @@
+"""`python -m pushsvc`: see cli.py."""
+
 import sys
 
 try:

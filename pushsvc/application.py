@@ -1,4 +1,4 @@
-"""The one place where everything is wired."""
+"""Wires everything; no other place does."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from pushsvc.web.http import arguments, before_request, problems
 
 
 def create_app(settings: Settings) -> Flask:
-    """Raises ConfigError. Nothing runs until `Service.start()`."""
+    """Make the Flask application and its Service. Nothing runs until `Service.start()`. Raises ConfigError."""
     url = redis_url(settings)
     secret = auth.load_secret(settings.secret, settings.data_dir)
     partitions: list[Partition] = []

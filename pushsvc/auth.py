@@ -50,13 +50,14 @@ class Identity:
         return own or _matches(self.subscribe, channel)
 
     def need_publish(self, channels: Iterable[str]) -> None:
-        """Raises Forbidden, naming the first channel that the token does not allow publishing to."""
+        """Check that the token allows publishing to these channels. Raises Forbidden, naming the first that it does
+        not."""
         for channel in channels:
             if not self.may_publish(channel):
                 raise Forbidden(f"This token may not publish to {channel}.")
 
     def need_subscribe(self, channels: Iterable[str]) -> None:
-        """Raises Forbidden, naming the first channel that the token does not allow reading."""
+        """Check that the token allows reading these channels. Raises Forbidden, naming the first that it does not."""
         for channel in channels:
             if not self.may_subscribe(channel):
                 raise Forbidden(f"This token may not subscribe to {channel}.")
@@ -124,7 +125,7 @@ _OUR_OWN_CHECKS: Final[Any] = dict.fromkeys(("verify_exp", "verify_nbf", "verify
 
 
 def _date(claims: Mapping[str, Any], name: str) -> float | None:
-    """A claim that is a time (RFC 7519 section 2, NumericDate), within bounds that can be calculated with."""
+    """Read a claim that is a time (RFC 7519 section 2, NumericDate), within bounds that can be calculated with."""
     if name not in claims:
         return None
     value = claims[name]

@@ -51,14 +51,15 @@ def _settings() -> Settings:
 
 
 def _starting() -> Settings:
-    """The settings of a command that starts the service."""
+    """Read the settings of a command that starts the service."""
     tell(os.environ)
     os.environ[MARK] = "1"
     return _settings().from_anywhere()
 
 
 def _secret(settings: Settings) -> str:
-    """Who calls from another folder than the service's would have a new one made, which the service does not know."""
+    """Read the secret, and make none: a command that is called from another folder than the service's would make one
+    that the service does not know."""
     path = settings.data_dir.resolve() / "secret"
     made = not settings.secret and not path.exists()
     secret = auth.load_secret(settings.secret, settings.data_dir)
@@ -69,7 +70,7 @@ def _secret(settings: Settings) -> str:
 
 @cli.command()
 def up() -> None:
-    """The whole stack: Redis (embedded unless PUSHSVC_REDIS_URL is set), gunicorn, nginx."""
+    """Start the whole stack: Redis (embedded unless PUSHSVC_REDIS_URL is set), gunicorn, nginx."""
     from pushsvc.stack.supervisor import Supervisor
 
     settings = _starting()
@@ -95,7 +96,7 @@ Ctrl-C ends it.""")
 
 @cli.command()
 def serve() -> None:
-    """gunicorn alone, for those who run Redis and nginx themselves."""
+    """Start gunicorn alone, for those who run Redis and nginx themselves."""
     from pushsvc.checks.start import check_redis
     from pushsvc.stack import gunicorn
 
@@ -219,7 +220,7 @@ def _refused(event: dict[str, str]) -> float:
 
 
 def _listen(user: str, parameters: dict[str, str]) -> Iterator[dict[str, str]]:
-    """One connection's events, after a first empty one that says that it stands."""
+    """Read one connection's events, after a first empty one that says that it stands."""
     accept = {"Accept": "text/event-stream"}  # so that a restart is an empty stream, not an error
     timeout = httpx.Timeout(5.0, read=3 * _settings().heartbeat_seconds)
     with (
@@ -256,7 +257,7 @@ def _post(path: str, body: dict[str, Any], claims: dict[str, Any]) -> httpx.Resp
 
 
 def _client(claims: dict[str, Any]) -> httpx.Client:
-    """Speaks to the service at PUSHSVC_HTTP, with a token of its own that lives a day."""
+    """Make a client of the service at PUSHSVC_HTTP, with a token of its own that lives a day."""
     settings = _settings()
     secret = _secret(settings)
     bearer = auth.encode(claims, secret, ttl=86400)

@@ -28,19 +28,19 @@ _AMBIGUOUS_PATHS: Final = ("/v1", "/v1/chat", "/v1/generations", "/demo")  # wit
 
 
 def _listed(value: str) -> list[str]:
-    """The words of a comma separated setting."""
+    """Split a comma separated setting into words."""
     return [each.strip() for each in value.split(",") if each.strip()]
 
 
 def _has_epoll() -> bool:
-    """Where gevent patches the standard library it takes epoll out, and keeps it."""
+    """Whether the system has epoll. Where gevent patches the standard library it takes epoll out, and keeps it."""
     monkey = sys.modules.get("gevent.monkey")
     return hasattr(select, "epoll") or (monkey is not None and "epoll" in monkey.saved.get("select", {}))
 
 
 def _one_line_only(value: str | Path) -> str | Path:
-    """A file with the line ends of Windows, `echo | base64` or a secret store leave more than was meant: a key of which
-    nobody sees the end fits no other service's."""
+    """Take the white space off the ends of a secret: a file with the line ends of Windows, `echo | base64` or a secret
+    store leave more than was meant, and a key with an end that nobody sees fits no other service's."""
     text = str(value)
     if text != text.strip() or re.search(r"[\x00-\x1f\x7f]", text):
         raise ValueError("should have no blank at its ends, and no line end, tab or other control character")
@@ -48,7 +48,7 @@ def _one_line_only(value: str | Path) -> str | Path:
 
 
 def _name(value: str) -> str:
-    """The first word of all names in Redis: no brace, which would move what is in a cluster."""
+    """Check the prefix of all names in Redis: it has no brace, which would move what is in a cluster."""
     if not re.fullmatch(r"[A-Za-z0-9._\-]{1,64}", value):
         raise ValueError("should be 1 to 64 letters (A to Z), digits and . _ -")
     return value
@@ -64,7 +64,7 @@ Seconds = Annotated[float, Field(gt=0, le=86400, allow_inf_nan=False)]
 
 
 class Settings(BaseModel):
-    """What an operator can set. Durations are in seconds, sizes in bytes."""
+    """The settings. Durations are in seconds, sizes in bytes."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -215,10 +215,12 @@ class Settings(BaseModel):
 
     @property
     def public_origin(self) -> str | None:
+        """The scheme and host under which browsers find the service. None: PUBLIC_URL is not set."""
         return self.public_url.removesuffix(self.public_path) or None
 
     def from_anywhere(self) -> Settings:
-        """The same, with paths that hold in any folder. Links in them are kept: where a secret is mounted they move."""
+        """The same settings, with paths that hold in any folder. Links in them are kept: where a secret is mounted they
+        move."""
         file = self.redis_password_file
         url = redis_address.from_anywhere(self.redis_url)
         held = {"data_dir": self.data_dir.resolve(), "redis_url": url, "redis_password_file": file and file.absolute()}
@@ -237,7 +239,7 @@ class Settings(BaseModel):
 
 
 def _one_line(error: ValidationError) -> str:
-    """The first problem: the name, the value (unless it is a secret), what it should be."""
+    """Word the first problem: the name, the value (unless it is a secret), what it should be."""
     first = error.errors(include_url=False)[0]
     field = str(first["loc"][0])
     given = str(first["input"])
@@ -250,7 +252,7 @@ def _one_line(error: ValidationError) -> str:
 
 
 def redis_url(settings: Settings) -> str:
-    """Where Redis is: as given, else the embedded server. Raises ConfigError if that does not run."""
+    """The URL of Redis: as given, else the embedded server. Raises ConfigError if that does not run."""
     if settings.redis_url:
         return settings.redis_url
     path = embedded.socket_path(settings.data_dir)

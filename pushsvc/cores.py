@@ -11,20 +11,20 @@ from typing import NamedTuple
 
 
 def usable_cores() -> int:
-    """Those that it may run on, and no more than its time is worth."""
+    """Count the cores that the process may run on, and no more than its share of time is worth."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(allowed, quota() or allowed)
 
 
 def quota(root: Path = Path("/")) -> int | None:
-    """What the control groups leave of the processors' time, in cores, rounded up; None: they set no bound. The
+    """The bound of the control groups on the processors' time, in cores, rounded up. None: they set none. The
     narrowest of the nested groups counts (cgroups(7); cpu.max, and cpu.cfs_quota_us before it)."""
     bounds = [bound for place in _places(root) for folder in place.folders() if (bound := _bound(folder)) is not None]
     return max(1, math.ceil(min(bounds))) if bounds else None
 
 
 class _Place(NamedTuple):
-    """Where a hierarchy of groups can be seen, and our own group below it."""
+    """A place where a hierarchy of groups can be seen, and our own group below it."""
 
     mount: Path
     group: tuple[str, ...]
@@ -35,7 +35,7 @@ class _Place(NamedTuple):
 
 
 def _places(root: Path) -> Iterator[_Place]:
-    """Of the hierarchies that bound the time: as the mounts have it, and where all systems mount them."""
+    """The places of the hierarchies that bound the time: as the mounts have it, and where all systems mount them."""
     for controllers, path in _groups(root):
         group = _parts(path)
         for kind, shown, mount, options in _mounts(root):
@@ -47,7 +47,7 @@ def _places(root: Path) -> Iterator[_Place]:
 
 
 def _groups(root: Path) -> Iterator[tuple[list[str], str]]:
-    """Our groups: the controllers (none: version 2) and the path."""
+    """Read our groups: the controllers (none: version 2) and the path."""
     for line in _lines(root / "proc/self/cgroup"):
         _, controllers, path = (line + "::").split(":", 2)
         names = controllers.split(",") if controllers else []
@@ -56,7 +56,7 @@ def _groups(root: Path) -> Iterator[tuple[list[str], str]]:
 
 
 def _mounts(root: Path) -> Iterator[tuple[str, tuple[str, ...], Path, list[str]]]:
-    """Type, which part of the file system is shown, where, and the options (proc_pid_mountinfo(5))."""
+    """Read the mounts: type, which part of the file system is shown, where, and the options (proc_pid_mountinfo(5))."""
     for line in _lines(root / "proc/self/mountinfo"):
         left, found, right = line.partition(" - ")
         fields, more = left.split(" "), right.split(" ")
@@ -70,7 +70,7 @@ def _parts(path: str) -> tuple[str, ...]:
 
 
 def _bound(folder: Path) -> float | None:
-    """In cores."""
+    """A group's own bound, in cores. None: it has none."""
     words = " ".join(_lines(folder / "cpu.max")).split()
     if not words:
         words = [*_lines(folder / "cpu.cfs_quota_us"), *_lines(folder / "cpu.cfs_period_us")]

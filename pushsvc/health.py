@@ -1,5 +1,5 @@
-"""Whether this worker should get traffic, and what else is wrong. Not ready is one that lacks what another could have,
-or that has no Redis at all; what is wrong for everybody is named, and said once in the log when it begins and ends."""
+"""Tells whether this worker should get traffic, and what else is wrong. A worker is not ready if it lacks what another
+could have, or has no Redis at all; what is wrong for everybody is named, and logged once when it begins and ends."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ class Kept(Protocol):
 
 
 class Surveyor(Protocol):
-    """Those of a cluster: see Coverage."""
+    """Knows what became of the nodes of a cluster: see Coverage."""
 
     def look(self, partitions: Iterable[int]) -> dict[int, Trouble]:
-        """What is wrong with these, by their numbers. None of those whose node answers."""
+        """Say what is wrong with these partitions, by their numbers; nothing of those whose node answers."""
 
 
 class _Watched:
-    """What is known of one partition. Times are monotonic."""
+    """A partition as it was seen. Times are monotonic."""
 
     def __init__(self, *, served: bool = False) -> None:
         self.served = served  # once, at least
@@ -53,7 +53,7 @@ class _Watched:
 
     @property
     def excused(self) -> bool:
-        """Others are not better off, or nobody knows yet."""
+        """Whether other workers are no better off, or nobody knows yet."""
         now = time.monotonic()
         if self.trouble is not None and not self.trouble.lost:
             return False
@@ -62,6 +62,8 @@ class _Watched:
 
 
 class Health:
+    """Watches all partitions of this worker."""
+
     def __init__(self, partitions: Sequence[Kept], coverage: Surveyor | None) -> None:
         """`coverage`: of the cluster, if it is one."""
         self._partitions = partitions
@@ -72,7 +74,7 @@ class Health:
         self.loop = Loop("health", self._run, expected=(redis.RedisError, OSError))
 
     def unready(self) -> str | None:
-        """Why this worker should get no traffic; None: it should."""
+        """Say why this worker should get no traffic. None: it should."""
         reasons = self._reasons()
         if len(reasons) == len(self._partitions):  # nothing is served
             return next(iter(reasons.values()))
@@ -83,11 +85,11 @@ class Health:
         return None
 
     def problems(self) -> list[str]:
-        """In sentences, worst first."""
+        """Name what is wrong in sentences, worst first."""
         return [" ".join(filter(None, words)) for words in self._problems().values()]
 
     def _reasons(self) -> dict[int, str]:
-        """Why partitions are not served, by their numbers; what was known of those that are is forgotten."""
+        """Collect why partitions are not served, by their numbers, and forget what was known of those that are."""
         found = {}
         for number, (partition, watched) in enumerate(zip(self._partitions, self._watched, strict=True)):
             reason = partition.unready()
@@ -99,7 +101,7 @@ class Health:
         return found
 
     def _problems(self) -> dict[str, tuple[str, str]]:
-        """By what they are about: a sentence, and where it is so, unless that is everywhere."""
+        """Group problems by what they are about: a sentence, and where it is so, unless that is everywhere."""
         reasons = self._reasons()
         lost = [self._watched[number].trouble for number in reasons]
         found = {each.about: (each.text, "") for each in lost if each is not None and each.lost}

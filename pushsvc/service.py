@@ -25,22 +25,26 @@ EXTENSION: Final = "pushsvc"  # where Flask's `extensions` has the Service
 
 @dataclass(frozen=True)
 class Service:
+    """All parts of one worker. `log` is that of all partitions, for publishers."""
+
     settings: Settings
     secret: str
     limits: Limits
     capacity: Capacity
     partitions: tuple[Partition, ...]
     model: Model
-    log: Appender  # of all partitions, for publishers
+    log: Appender
     health: Health
 
-    def of(self, name: str) -> Partition:
-        """Where this user lives, with their tickets and generations: those are found by their own names, too."""
+    def partition_of(self, name: str) -> Partition:
+        """The partition in which this user lives, with their tickets and generations: those lead there by their own
+        names, too."""
         return self.partitions[place(name, len(self.partitions))]
 
-    def with_channel(self, channel: str, user: str | None) -> Partition:
-        """Where a channel is read: what everybody may hear is in each partition, so it is read in the reader's own."""
-        return self.of(user_of(channel) or user or "")
+    def partition_with(self, channel: str, user: str | None) -> Partition:
+        """The partition in which a channel is read: what everybody may hear is in each, so it is read in the reader's
+        own."""
+        return self.partition_of(user_of(channel) or user or "")
 
     def start(self) -> None:
         """Start the background loops; harmless when repeated. Needs the process that will serve, and greenlets: where
@@ -62,7 +66,7 @@ class Service:
         self._with_each(Partition.stop)
 
     def end_answers(self) -> None:
-        """Those that still run; they cannot go on elsewhere. Harmless when repeated."""
+        """End the answers that still run: they cannot go on elsewhere. Harmless when repeated."""
         self._with_each(Partition.end_answers)
 
     def drain(self, seconds: float) -> None:
@@ -75,7 +79,7 @@ class Service:
         self._with_each(lambda partition: partition.hub.lifetimes.end_all(Reason.DRAINING))
 
     def _with_each(self, work: Callable[[Partition], None]) -> None:
-        """At the same time."""
+        """Do something with all partitions at the same time."""
         gevent.joinall([gevent.spawn(work, partition) for partition in self.partitions])
 
     @property
@@ -84,11 +88,11 @@ class Service:
         return sum(len(partition.generations) for partition in self.partitions if not partition.lost)
 
     def retry_ms(self) -> int:
-        """A reconnection time for a client that nothing is known of."""
+        """Draw a reconnection time for a client that nothing is known of."""
         return self.partitions[0].retry_ms()
 
     def unready(self) -> str | None:
-        """Why this worker should get no traffic; None: it should."""
+        """Say why this worker should get no traffic. None: it should."""
         if self.capacity.stopping:
             return "This worker is stopping."
         return self.health.unready()

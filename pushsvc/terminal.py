@@ -6,4 +6,5 @@ import sys
 
 
 def say(line: str) -> None:
+    """Print a line to the operator."""
     print(f"pushsvc: {line}", file=sys.stderr, flush=True)

@@ -23,8 +23,8 @@ _SCHEMES: Final = {"http": "http", "https": "https", "ws": "http", "wss": "https
 
 
 class Forwarding:
-    """WSGI middleware. Of trusted proxies it takes the client's address and scheme; it serves each path with and
-    without that of PUBLIC_URL before it, as some proxies strip it."""
+    """WSGI middleware (PEP 3333): takes the client's address and scheme from trusted proxies, and serves each path with
+    and without that of PUBLIC_URL before it, as some proxies strip it."""
 
     def __init__(self, application: Any, settings: Settings, own_paths: Iterable[str]) -> None:
         """`own_paths`: the application's, none of which is PUBLIC_URL's path alone."""
@@ -37,6 +37,7 @@ class Forwarding:
         self._client = lru_cache(maxsize=4096)(self._named_client)
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
+        """Answer a request (PEP 3333)."""
         addresses, schemes = environ.pop(_FOR, ""), environ.pop(_PROTO, "")
         for name in _OTHERS:
             environ.pop(name, None)
@@ -52,7 +53,7 @@ class Forwarding:
         return self._application(environ, start_response)
 
     def _named_client(self, addresses: str) -> str | None:
-        """The last address that is no trusted proxy's; None: none is named."""
+        """Find the last address that is no trusted proxy's. None: none is named."""
         client = None
         for each in reversed(addresses.split(",")):
             address = _address(each)
@@ -64,7 +65,7 @@ class Forwarding:
         return client
 
     def _is_trusted(self, text: str) -> bool:
-        """`text`: the peer's address; a unix socket's has none."""
+        """Whether a peer's word counts. `text`: its address; empty for a unix socket."""
         if not text:
             return True
         address = _address(text)
@@ -78,7 +79,7 @@ class Forwarding:
 
 
 def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """Some proxies name a port too."""
+    """The address without its port, which some proxies name too."""
     text = text.strip()
     if text.startswith("["):
         text = text[1:].partition("]")[0]

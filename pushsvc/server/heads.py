@@ -1,4 +1,4 @@
-"""The heads of requests, as the worker reads them: as long as browsers make them, and no longer."""
+"""Reads the heads of requests: as long as browsers make them, and no longer."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _OPENS: Final = re.compile(rb"GET (/[^ ?]*)?" + _PATHS.encode() + rb"[ ?]")
 
 
 class Head(NamedTuple):
-    """What is known of a request that the application did not answer; empty: it was not understood."""
+    """A request that the application did not answer; empty members: they were not understood."""
 
     method: str = ""
     path: str = ""
@@ -30,11 +30,12 @@ class Head(NamedTuple):
 
     @property
     def for_openai(self) -> bool:
+        """Whether a client of OpenAI's API asks, which reads errors in that shape."""
         return "/v1/" in self.path  # also under PUBLIC_URL's path
 
     @property
     def for_eventsource(self) -> bool:
-        """It gives up for good at any status but 200."""
+        """Whether an EventSource asks, which gives up for good at any status but 200."""
         listens = self.method == "GET" and "text/event-stream" in self.accept.lower()
         return listens and _STREAMS.search(self.path) is not None
 
@@ -45,10 +46,12 @@ def opens_stream(first: bytes) -> bool:
 
 
 class BoundedRequest(Request):
-    """Gunicorn's own bounds are a line of 8 KB, which cannot be raised, and any number of such header fields, for which
-    it copies what it has with each 8 KB that come. These hold without `gunicorn_conf.py`, too."""
+    """Gunicorn's parser with bounds of our own. Its bounds are a line of 8 KB, which cannot be raised, and any number
+    of such header fields, for which it copies what it has with each 8 KB that come. Ours hold without
+    `gunicorn_conf.py`, too."""
 
     def parse(self, unreader: Any) -> Any:
+        """Read a head within the bounds; gunicorn's hook."""
         self.limit_request_line = self._fast_limit_request_line = LONGEST_LINE
         self.limit_request_fields, self.limit_request_field_size = MOST_FIELDS, LONGEST_LINE
         self.max_buffer_headers = LONGEST_HEAD
@@ -57,16 +60,17 @@ class BoundedRequest(Request):
             return super().parse(unreader)
 
     def set_body_reader(self) -> None:
+        """Find out how the body is framed; gunicorn's hook."""
         with self._remembered():
             super().set_body_reader()
 
     def _peer_trusted_for_forwarded(self) -> tuple[dict[str, str], list[str]]:
-        """Gunicorn asks whose word on address, scheme and path to take: nobody's. See forwarding.py."""
+        """Trust nobody's word on address, scheme and path, for which gunicorn asks. See forwarding.py."""
         return {}, []
 
     @contextmanager
     def _remembered(self) -> Iterator[None]:
-        """Who answers an error is given nothing else of the request."""
+        """Note the request with its error: nothing else of it is given to the code that answers."""
         try:
             yield
         except BaseException as error:
@@ -74,15 +78,16 @@ class BoundedRequest(Request):
             raise
 
     def read_into(self, unreader: Any, buf: bytearray, stop: bool = False) -> None:
+        """Read more of the head; gunicorn's hook."""
         super().read_into(unreader, buf, stop)
         self._read = buf
 
     def parse_request_line(self, line_bytes: bytes) -> None:
-        """Clients that are no browsers send names in UTF-8 as they are; nginx passes that on."""
+        """Accept names in UTF-8, which clients that are no browsers send as they are; nginx passes that on."""
         super().parse_request_line(re.sub(rb"[\x80-\xff]", lambda match: b"%%%02X" % match[0][0], line_bytes))
 
     def _head(self) -> Head:
-        """The line has been cut off from what was read, if more was read after it."""
+        """Find the method and target in what was read: the line has been cut off, if more was read after it."""
         found = _LINE.match(self._read)
         method, path = (found[1].decode(), found[2].decode("latin-1")) if found else ("", "")
         old = self.version == (1, 0) if self.version else bool(found and found[3].endswith(b" HTTP/1.0"))
@@ -94,7 +99,7 @@ class BoundedRequest(Request):
 
 
 def head_of(request: Any, error: BaseException) -> Head:
-    """`request`: gunicorn's, or None where its head could not be read."""
+    """Describe gunicorn's request; None where its head could not be read."""
     if request is None:
         found: Head = getattr(error, "pushsvc_head", Head())
         return found

@@ -1,4 +1,4 @@
-"""The part of the gunicorn worker that serves connections: what HTTP asks of one, from its accepting to its end."""
+"""The part of the gunicorn worker that serves connections, from their accepting to their end."""
 
 from __future__ import annotations
 
@@ -42,15 +42,17 @@ class HttpWorker(GeventWorker):
         self._newcomers = TickThrottle(NEWCOMERS)
 
     def init_process(self) -> None:
+        """Have gunicorn read heads within our bounds; its hook."""
         RequestParser.mesg_class = BoundedRequest
         super().init_process()
 
     def load_wsgi(self) -> None:
+        """Load the application, and stand before it; gunicorn's hook."""
         super().load_wsgi()
         self._application, self.wsgi = self.wsgi, self._answer
 
     def _answer(self, environ: dict[str, Any], start_response: Any) -> Any:
-        """Gunicorn takes no `Connection: close` from an application, as a header."""
+        """Answer a request. `CLOSES` lets the application end the connection: gunicorn takes no such header from it."""
         response = start_response.__self__
         environ[CLOSES] = response.force_close
         kept = self._kept.get(gevent.getcurrent())
@@ -73,7 +75,7 @@ class HttpWorker(GeventWorker):
         return server
 
     def handle(self, listener: Any, client: Any, address: Any) -> None:
-        """Gunicorn serves a connection in here. A crowd's first requests may all arrive in one turn of the loop."""
+        """Serve a connection; gunicorn's hook. A crowd's first requests may all arrive in one turn of the loop."""
         kept = self._kept[gevent.getcurrent()] = KeptConnection(client)
         try:
             if opens_stream(self._await_request(kept)):
@@ -93,12 +95,12 @@ class HttpWorker(GeventWorker):
             del self._idle[kept]
 
     def timeout_ctx(self) -> KeepAlive:
-        """Gunicorn reads a request's head inside this."""
+        """Wrap the reading of a request's head; gunicorn's hook."""
         return KeepAlive(partial(self._await_request, self._kept[gevent.getcurrent()]))
 
     def handle_request(self, listener: Any, request: Any, client: Any, address: Any) -> None:
-        """Gunicorn calls this for each request over HTTP/1. One that is killed gets an answer, see `handle_error`:
-        gevent's own worker class would hide that."""
+        """Serve a request over HTTP/1; gunicorn's hook. A request that is killed gets an answer, see `handle_error`:
+        gunicorn's own gevent worker would hide that."""
         try:
             super(GeventWorker, self).handle_request(listener, request, client, address)
         except HandOver as response:
@@ -110,7 +112,7 @@ class HttpWorker(GeventWorker):
         request.unreader.unread(self._kept[gevent.getcurrent()].finish(request.unreader.take_buffered()))
 
     def handle_error(self, request: Any, client: Any, _address: Any, error: BaseException) -> None:
-        """Gunicorn calls this where a request cannot be read, or was killed. Its own answer would be HTML."""
+        """Answer a request that cannot be read, or was killed; gunicorn's hook, whose own answer would be HTML."""
         kept = self._kept.get(gevent.getcurrent())
         if kept is None or kept.owes_head:
             service = self._service
@@ -141,13 +143,13 @@ class HttpWorker(GeventWorker):
 
 
 def _unread(unreader: Any, said: bytes) -> None:
-    """Gunicorn reads this behind what it holds already."""
+    """Give back bytes that were read too far: gunicorn reads them behind what it holds already."""
     unreader.unread(unreader.take_buffered() + said)
 
 
 class _Name:
-    """All that gunicorn wants of a listener while it serves: the listener itself is closed when the worker stops, and
-    connections accepted before that may yet bring a request."""
+    """A listener's address, which is all that gunicorn wants of it while it serves: the listener itself is closed when
+    the worker stops, and connections accepted before that may yet bring a request."""
 
     def __init__(self, listener: Any) -> None:
         self._name = listener.getsockname()

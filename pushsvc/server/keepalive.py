@@ -18,7 +18,7 @@ _poll: Final = get_original("select", "poll")  # does not wait in gevent's loop
 
 
 class Idle(StopIteration):
-    """No request came. Gunicorn takes it for the end of the connection."""
+    """No request came. Gunicorn takes this for the end of the connection."""
 
 
 class SlowHead(Exception):
@@ -42,7 +42,7 @@ class KeptConnection:
 
     @property
     def owes_head(self) -> bool:
-        """A request began, and has no answer yet."""
+        """Whether a request has begun, and has no answer yet."""
         return self.heard and not (self.response is not None and self.response.headers_sent)
 
     def await_request(self, seconds: float) -> bytes:
@@ -64,26 +64,26 @@ class KeptConnection:
         return b""
 
     def finish(self, unread: bytes) -> bytes:
-        """The request has its answer; what of `unread` bytes belongs to the next one."""
+        """Note that the request has its answer; `unread` bytes belong to the next one."""
         rest = unread.lstrip(b"\r\n")
         self.heard, self.response = bool(rest), None
         return rest
 
     def end(self) -> None:
-        """Nobody reads from it any more."""
+        """Note that nobody reads from the connection any more."""
         for end in list(self.held):
             with contextlib.suppress(Exception):
                 end()
 
     def silent(self) -> bool:
-        """Nothing of a request has come, nor an end."""
+        """Whether nothing of a request has come, nor an end."""
         poll = _poll()
         poll.register(self._client.fileno(), select.POLLIN)
         return not self.heard and not poll.poll(0)
 
 
 class KeepAlive:
-    """Around the reading of a request's head: first a wait for its first byte; from then on it must not take long."""
+    """Wrap the reading of a request's head: first a wait for its first byte; from then on it must not take long."""
 
     def __init__(self, await_request: Callable[[], object]) -> None:
         self._await_request = await_request

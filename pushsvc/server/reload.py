@@ -1,4 +1,4 @@
-"""Which workers follow which, in memory that all of them share: nobody leaves before the next shift is at work."""
+"""The barrier of a reload, in memory that all workers share: no old worker leaves before a new one serves."""
 
 from __future__ import annotations
 

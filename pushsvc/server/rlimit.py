@@ -10,8 +10,8 @@ RESERVED: Final = 200  # descriptors for Redis, files, and requests that are no 
 
 
 def raise_descriptor_limit() -> int:
-    """A connection takes a descriptor, and the usual soft limit of 1024 is far below what a worker holds. Gives the
-    number that may be open at once."""
+    """Raise the soft limit on open files to the hard one, and give the number that may be open at once. A connection
+    takes a descriptor, and the usual soft limit of 1024 is far below what a worker holds."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = max(soft, _OPEN_MAX) if hard == resource.RLIM_INFINITY else hard
     if soft in (most, resource.RLIM_INFINITY):

@@ -18,5 +18,5 @@ def graceful_timeout(drain_seconds: float) -> int:
 
 
 def patience(drain_seconds: float) -> float:
-    """Seconds that who has sent SIGTERM to gunicorn waits for its end."""
+    """Seconds from SIGTERM to gunicorn until its sender takes it for hung."""
     return graceful_timeout(drain_seconds) + 5

@@ -37,12 +37,12 @@ _ANSWERS: Final[dict[type[BaseException], tuple[int, str]]] = {
 
 
 def is_bug(error: BaseException) -> bool:
-    """Nobody but us can be to blame."""
+    """Whether the error is ours."""
     return _answer_to(error) is _BUG
 
 
 def answer_to(error: BaseException, head: Head, allowed_origins: Collection[str], retry_ms: int) -> bytes:
-    """All of a response, after which the connection ends. `retry_ms`: when an EventSource comes back."""
+    """Word a whole response, after which the connection ends. `retry_ms`: when an EventSource comes back."""
     status, detail = _answer_to(error)
     phrase = http.HTTPStatus(status).phrase
     problem = {"type": "about:blank", "title": phrase.capitalize(), "status": status, "detail": detail}

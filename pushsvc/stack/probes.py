@@ -1,4 +1,4 @@
-"""What can be known before the parts of the stack start, and while they come up."""
+"""Checks before the parts of the stack start, and while they come up."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pushsvc.errors import ConfigError
 
 
 def check_addresses(settings: Settings) -> None:
-    """Raises ConfigError unless nginx and gunicorn can listen where they should."""
+    """Check that nginx and gunicorn can listen where they should. Raises ConfigError."""
     if settings.http == settings.app:
         raise ConfigError(f"{PREFIX}APP should not be the same as {PREFIX}HTTP, {settings.http}")
     for setting, address in (("HTTP", settings.http), ("APP", settings.app)):
@@ -36,7 +36,7 @@ def _try_port(address: str) -> None:
 
 
 def _try_path(path: Path) -> None:
-    """Also removes the socket of a server that was killed."""
+    """Check that a unix socket is free, and remove that of a server that was killed. Raises ConfigError."""
     with socket.socket(socket.AF_UNIX) as probe:
         if path.is_socket():
             if probe.connect_ex(str(path)) == 0:
@@ -47,11 +47,12 @@ def _try_path(path: Path) -> None:
 
 
 def is_loopback(address: str) -> bool:
+    """Whether nobody on another machine can reach the address."""
     return address.rpartition(":")[0].strip("[]") in ("127.0.0.1", "localhost", "::1")
 
 
 def valkey_ready(path: Path) -> bool:
-    """A plain PING on the socket: quicker to say no than a client that retries."""
+    """Whether Redis answers a plain PING: quicker to say no than a client that retries."""
     try:
         with socket.socket(socket.AF_UNIX) as probe:
             probe.settimeout(1.0)
@@ -63,6 +64,7 @@ def valkey_ready(path: Path) -> bool:
 
 
 def answers(address: str, url: str) -> bool:
+    """Whether the server at an address answers this URL with 200."""
     path = address.removeprefix("unix:") if address.startswith("unix:") else None
     url = url.replace(address, "localhost") if path else url.replace("//0.0.0.0:", "//127.0.0.1:")
     transport = httpx.HTTPTransport(uds=path, verify=False)  # no TLS; to load certificates takes 40 ms

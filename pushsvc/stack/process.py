@@ -39,6 +39,7 @@ class ManagedProcess:
     _due: float = 0.0
 
     def start(self) -> None:
+        """Start the process. Raises OSError."""
         self._started = time.monotonic()
         self.process = subprocess.Popen(
             self.command,
@@ -73,14 +74,16 @@ class ManagedProcess:
 
     @property
     def alive(self) -> bool:
+        """Whether the process runs."""
         return self.process is not None and self.process.poll() is None
 
     def ask_to_stop(self, *, gently: bool) -> None:
+        """Send the signal for an end. `gently`: what is under way may end first."""
         if self.process is not None:
             self.process.send_signal(self.gently if gently else self.at_once)
 
     def end(self) -> None:
-        """Leave nothing of it."""
+        """End the process and its children, and leave nothing of them."""
         if self.process is None:
             return
         if self.alive:
@@ -90,7 +93,7 @@ class ManagedProcess:
         self.process = None
 
     def _end_group(self) -> None:
-        """Children of a part that was killed hold its port; nobody else would end them."""
+        """End the children of a part that was killed: they hold its port, and nobody else would end them."""
         assert self.process is not None
         try:
             os.killpg(self.process.pid, signal.SIGKILL)

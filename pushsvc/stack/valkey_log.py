@@ -1,4 +1,4 @@
-"""What the embedded server's own log has to say to the operator, one line each."""
+"""Picks from the embedded server's own log what an operator should know, one line each."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class ServerLog:
         self._at = path.stat().st_size if path.exists() else 0
 
     def news(self) -> Iterator[str]:
-        """What an operator should know of, since the last time."""
+        """Read the lines that an operator should know of, since the last call."""
         try:
             with self._path.open("rb") as log:
                 log.seek(self._at)

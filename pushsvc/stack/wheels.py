@@ -52,7 +52,7 @@ def the_systems_own(wheel: str) -> str | None:
 
 
 def how_to_get(wheels: Iterable[str]) -> str:
-    """What to do where these wheels are missing, in the words of the system's package manager."""
+    """Advice where these wheels are missing, in the words of the system's package manager."""
     packages = [_PACKAGES[wheel] for wheel in wheels]
     manager = next(filter(shutil.which, _MANAGERS), None)
     if manager == "apt-get":  # Debian has Valkey since its 13, and Redis in all
@@ -62,7 +62,7 @@ def how_to_get(wheels: Iterable[str]) -> str:
 
 
 def _install(*words: str) -> str | None:
-    """None if pip did it, else what it said."""
+    """Run pip. None: it has installed them; else what it said."""
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *words]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     return done.stdout if done.returncode else None

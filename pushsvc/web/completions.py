@@ -1,4 +1,5 @@
-"""POST /v1: somebody asks a model, and gets the answer as it is made, when it is complete, or where to listen to it."""
+"""POST /v1/chat/completions and POST /v1/generations: a question to a model, and its answer as it is made, when it is
+complete, or where to listen to it."""
 
 from __future__ import annotations
 
@@ -32,11 +33,19 @@ from pushsvc.web.http.streams import Connection, make_transport, stream
 
 MOST_BODY_BYTES: Final = 8 * 2**20  # of a question; it is kept with the answer
 
-blueprint = Blueprint("asking", __name__, url_prefix="/v1")
+blueprint = Blueprint("completions", __name__, url_prefix="/v1")
 
 
 @blueprint.post("/chat/completions")
 def completions() -> ResponseReturnValue:
+    """POST /v1/chat/completions: ask a model, as OpenAI's API has it (API reference, "Chat Completions"). A repeated
+    `Idempotency-Key` gets the answer of the first request.
+
+    Answers 200 with the completion, or with `stream: true` text/event-stream; `X-Generation-Id` names the answer. A
+    refusal of the model's own is passed on. Refuses: 400 for a member that is wrong, 401 without a good token, 413 for
+    a question that is too large, 415 for another type than JSON, 429 where too many answers are made, 499 if it was
+    cancelled, 502 if the model fails, 503 where this worker takes no more, or Redis is away, 504 if it takes too long.
+    """
     asked, user, key = _asked()
     partition = _at(user)
     generation_id, generation = partition.generations.begin(asked, user, key)
@@ -51,6 +60,11 @@ def completions() -> ResponseReturnValue:
 
 @blueprint.post("/generations")
 def generations() -> ResponseReturnValue:
+    """POST /v1/generations: have a model answer, and listen later. The body is that of POST /v1/chat/completions.
+
+    Answers 202 with the `id`, and a `url` at which an EventSource hears the answer. Refuses as that does, but for what
+    the model says: its failure is told to those who listen.
+    """
     asked, user, key = _asked(stream=True)
     partition = _at(user)
     generation_id, _ = partition.generations.begin(asked, user, key)
@@ -59,10 +73,10 @@ def generations() -> ResponseReturnValue:
 
 
 def _at(user: str) -> Partition:
-    """Raises Unavailable if this worker takes no more connections."""
+    """Find the user's partition. Raises Unavailable if this worker takes no more connections."""
     svc = service()
     svc.capacity.check()
-    return svc.of(user)
+    return svc.partition_of(user)
 
 
 def _asked(*, stream: bool | None = None) -> tuple[Question, str, str | None]:
@@ -73,8 +87,8 @@ def _asked(*, stream: bool | None = None) -> tuple[Question, str, str | None]:
 
 
 class _Begun(NamedTuple):
-    """What was begun for a request. `generation`: if it was begun by this one; `again`: who asks can ask again, with
-    the same key."""
+    """The answer to a request. `generation`: set if this request began it; `again`: the client can ask for it again,
+    with the same key."""
 
     id: str
     generation: Generation | None
@@ -83,7 +97,7 @@ class _Begun(NamedTuple):
 
 
 def _repeated(partition: Partition, record: Record, *, stream: bool) -> Response:
-    """The key was used before: that answer, from its beginning."""
+    """Give the answer that was asked for with the same key, from its beginning."""
     if record.ending is None:
         begun = _Begun(record.id, None, record.cancels)
         return _streamed(partition, begun) if stream else _at_once(partition, begun)
@@ -97,7 +111,7 @@ def _repeated(partition: Partition, record: Record, *, stream: bool) -> Response
 
 
 def _streamed(partition: Partition, begun: _Begun) -> Response:
-    """As it is made; but if the model refuses, its refusal."""
+    """Stream the answer as it is made; if the model refuses, give its refusal."""
     transport = make_transport()
     generation, known = begun.generation, gevent.event.Event()
     connection = _joined(partition, begun, transport, known.set)
@@ -122,7 +136,7 @@ def _streamed(partition: Partition, begun: _Begun) -> Response:
 def _joined(
     partition: Partition, begun: _Begun, transport: Transport, left: Callable[[], None] | None = None
 ) -> Connection:
-    """Raises what Connection does; then nobody hears the answer, nor can ask for it, and it is not made."""
+    """Listen to the answer. Raises what Connection does; the answer is then not made if nobody else can ask for it."""
     subscriber = answer_subscriber(
         begun.id,
         BEGINNING,
@@ -139,7 +153,8 @@ def _joined(
 
 
 def _refusal(partition: Partition, record: Record | None) -> Response | None:
-    """Nothing was said before it ended: then that is no stream. `record`: None if Redis has lost it."""
+    """The refusal, if the answer ended in an error before anything was said: that is no stream. `record`: None if Redis
+    has lost it."""
     if record is None:
         return _not_answered(DATA_LOST)
     if record.ending is None or record.ending.error is None or partition.generations.has_said(record):
@@ -148,7 +163,7 @@ def _refusal(partition: Partition, record: Record | None) -> Response | None:
 
 
 def _at_once(partition: Partition, begun: _Begun) -> Response:
-    """When it is complete."""
+    """Give the answer when it is complete."""
     wakeup = Wakeup()
     connection = _joined(partition, begun, wakeup)
     asker, records = connection.subscriber, partition.generations.records
@@ -168,7 +183,7 @@ def _at_once(partition: Partition, begun: _Begun) -> Response:
 
 
 def _complete(partition: Partition, record: Record) -> Response:
-    """All of one that has ended."""
+    """Give an answer that has ended."""
     if record.ending is not None and record.ending.error is not None:
         return _not_answered(record.ending)
     answer = record.answer or exact_json.dumps(partition.generations.answer(record), lone=True)
@@ -182,7 +197,7 @@ _STATUS: Final = {"upstream_error": 502, "timeout": 504, "cancelled": 499, "prod
 
 
 def _not_answered(ending: Ending) -> Response:
-    """The upstream's own words, or ours."""
+    """The response for an answer that failed, in the upstream's own words, or ours."""
     if ending.refusal is not None and ending.refusal[0] >= 400:
         status, headers, body = ending.refusal
         return Response(body, status, ending.headers | passing(headers), content_type=media_type(headers, body))

@@ -39,7 +39,7 @@ def events() -> ResponseReturnValue:
         return Response(headers=STREAM_HEADERS)
     admission = admit()
     user = admission.identity.need_user()
-    partition = svc.of(user)
+    partition = svc.partition_of(user)
     wish = _wish(partition)
     if admission.use is not None and admission.use.cursor is not None:
         wish = wish._replace(cursor=Cursor(admission.use.cursor))
@@ -67,7 +67,7 @@ def events() -> ResponseReturnValue:
 
 
 class _Wish(NamedTuple):
-    """What the parameters ask for. `topics` None: those of the ticket."""
+    """The parameters of a stream. `topics` None: those of the ticket."""
 
     cursor: Cursor
     since: str
@@ -77,7 +77,7 @@ class _Wish(NamedTuple):
 
 
 def _wish(partition: Partition) -> _Wish:
-    """Read before anything is done or spent. Raises Invalid."""
+    """Read the parameters, before anything is done or spent. Raises Invalid."""
     stream_parameters()
     lists = request.args.getlist("topics")
     names = [name for each in lists for name in each.split(",") if name]
@@ -91,7 +91,8 @@ def _wish(partition: Partition) -> _Wish:
 
 
 def _start(partition: Partition, user: str, channels: Sequence[str], wish: _Wish) -> Start:
-    """From its cursor; who has none, or comes back before the first event of a first backlog, where `since` says."""
+    """Find where the stream begins: after its cursor. A client that has none, or comes back before the first event of a
+    first backlog, begins where `since` says."""
     if wish.cursor.stands or not wish.cursor.ours:
         return start_after(wish.cursor, channels)
     if wish.since == "earliest":
@@ -107,8 +108,8 @@ def _start(partition: Partition, user: str, channels: Sequence[str], wish: _Wish
 
 
 def _anew(clock: Clock, channels: Sequence[str]) -> Start:
-    """Of a user without a position, not long after the data lost events: these may have been theirs, or the position
-    itself. Nobody can know; so it is said, where it happened, and once: the gap's id becomes their position."""
+    """The start of a user without a position, not long after the data lost events: these may have been theirs, or the
+    position itself. Nobody can know; so a gap says it, where it happened, and once: its id becomes their position."""
     if clock.epochs.recorded_loss(clock.birth) is not None:
         return Start(clock.birth, new_channels=channels[1:])
     return Start(BEGINNING, new_channels=channels[1:], lost=True)

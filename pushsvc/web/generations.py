@@ -1,4 +1,4 @@
-"""/v1/generations: who listens to an answer, now or later, and what is kept of it."""
+"""/v1/generations: listening to an answer, now or later, and what is kept of it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import orjson
 from flask import Blueprint, Response, request
 from flask.typing import ResponseReturnValue
 
+from pushsvc.auth import Identity
 from pushsvc.delivery.subscriber import Subscriber
 from pushsvc.errors import Invalid
 from pushsvc.events import exact_json, sse
@@ -33,7 +34,7 @@ from pushsvc.web.http.streams import Connection, Start, begin, make_transport, o
 DEFAULT_LIMIT: Final = 20
 MOST_LIMIT: Final = 100
 
-blueprint = Blueprint("answering", __name__, url_prefix="/v1")
+blueprint = Blueprint("generations", __name__, url_prefix="/v1")
 
 
 # Listening
@@ -42,7 +43,14 @@ blueprint = Blueprint("answering", __name__, url_prefix="/v1")
 @blueprint.get("/generations/<generation_id>/events")
 @resumable
 def listen(generation_id: str) -> ResponseReturnValue:
-    partition = service().of(generation_id)
+    """GET /v1/generations/<id>/events: hear an answer: what was said so far in one event with `"snapshot": true`, then
+    each token. `Last-Event-ID` resumes it.
+
+    Answers 200 with text/event-stream, which ends with the answer; 204 to a client that has had all of it; HEAD: only
+    the head. Refuses: 400 for a parameter that is wrong, 401 without a good token or ticket, 404 for an answer that is
+    not there, or somebody else's, 503 as GET /events does.
+    """
+    partition = service().partition_of(generation_id)
     stream_parameters()
     cursor, heartbeat = stream_cursor(partition.keys), stream_heartbeat()
     reader = _reader(partition, generation_id)
@@ -53,12 +61,12 @@ def listen(generation_id: str) -> ResponseReturnValue:
 
 
 def answer_url(partition: Partition, generation_id: str) -> str:
-    """For an EventSource, which can bring no token: a ticket in it opens this answer."""
+    """The URL of an answer for an EventSource, which can bring no token: a ticket in it opens this answer."""
     return link(f"/v1/generations/{generation_id}/events?ticket={partition.tickets.reading(generation_id)}")
 
 
 class _Reader(NamedTuple):
-    """A generation, and with what somebody may read it; without `admission`: with the ticket in its URL."""
+    """A generation, and what admits its reader. Without `admission`: the ticket in its URL."""
 
     record: Record
     admission: Admission | None = None
@@ -73,20 +81,18 @@ class _Reader(NamedTuple):
 
 
 def _reader(partition: Partition, generation_id: str) -> _Reader:
-    """Who may read this one. Raises NotFound also where that is not the caller's to know."""
+    """Find the generation, and check that the caller may read it. Raises NotFound, also for somebody else's."""
     ticket = request.args.get("ticket", "")
     if partition.tickets.opens(ticket, generation_id) and not bears_token():
         same_site()
         return _Reader(partition.generations.records.get(generation_id))
     admission = admit()
-    record = partition.generations.records.get(generation_id)
-    if record.user != admission.identity.user and not admission.identity.admin:
-        raise unknown(generation_id)
-    return _Reader(record, admission)
+    return _Reader(_record_for(admission.identity, partition, generation_id), admission)
 
 
 def _follow(partition: Partition, reader: _Reader, cursor: Cursor, heartbeat: EncodedBatch) -> Response:
-    """Of one that runs: what was said so far in one event, unless the browser says where it was; then the rest."""
+    """Follow an answer that runs: what was said so far in one event, unless the client says where it was; then the
+    rest."""
     record, records = reader.record, partition.generations.records
     after, head = cursor.id or BEGINNING, b""
     if not cursor.stands:
@@ -110,7 +116,7 @@ def _follow(partition: Partition, reader: _Reader, cursor: Cursor, heartbeat: En
 
 
 def _retell(partition: Partition, reader: _Reader, cursor: Cursor) -> Response:
-    """Of one that has ended: all, or what the browser has not had; and if that is nothing, that it need not ask."""
+    """Give an answer that has ended: all, or what the client has not had. If that is nothing, it need not come back."""
     record = reader.record
     said, told = partition.generations.records.said(record.id), b""
     if cursor.id is not None and resume(cursor.id, clock := partition.log.clock()).is_reset:
@@ -131,8 +137,7 @@ def _retell(partition: Partition, reader: _Reader, cursor: Cursor) -> Response:
 
 
 def _opening(partition: Partition, cursor: Cursor, oldest: EventId) -> bytes:
-    """The first bytes of an answer's stream. `oldest`: the first event that is told to who brings a cursor that is not
-    ours."""
+    """The first bytes of an answer's stream. `oldest`: the first event for a client whose cursor is not ours."""
     retry_ms = partition.retry_ms()
     if cursor.ours:
         return sse.cursor(cursor.id or BEGINNING, retry_ms)
@@ -141,7 +146,7 @@ def _opening(partition: Partition, cursor: Cursor, oldest: EventId) -> bytes:
 
 
 def _snapshot(said: list[EncodedEvent]) -> bytes:
-    """One chunk that says what they said, under the id of the last."""
+    """One chunk that says what these events say, under the id of the last."""
     if not said:
         return b""
     whole = joined(exact_json.loads(sse.read_event(event.wire)[1].encode()) for event in said)
@@ -152,10 +157,14 @@ def _snapshot(said: list[EncodedEvent]) -> bytes:
 @blueprint.get("/generations/events")
 @resumable
 def news() -> ResponseReturnValue:
-    """That a generation of the user began or ended, for pages that list them."""
+    """GET /v1/generations/events: hear when a generation of the user begins or ends, for pages that list them.
+
+    Answers 200 with text/event-stream, whose events `generation` have `id` and `state`; HEAD: only the head. Refuses as
+    GET /events does.
+    """
     identity = identify()
     user = identity.need_user()
-    partition = service().of(user)
+    partition = service().partition_of(user)
     stream_parameters()
     cursor, heartbeat = stream_cursor(partition.keys), stream_heartbeat()
     if request.method == "HEAD":
@@ -183,21 +192,29 @@ def news() -> ResponseReturnValue:
 
 @blueprint.get("/generations/<generation_id>")
 def state(generation_id: str) -> ResponseReturnValue:
-    partition = service().of(generation_id)
-    return _json(_described(partition, _owned(partition, generation_id)))
+    """GET /v1/generations/<id>: describe a generation, with its question and what was said so far.
+
+    Answers 200. Refuses: 401 without a good token, 404 for one that is not there, or somebody else's.
+    """
+    partition = service().partition_of(generation_id)
+    return _json(_described(partition, _record_for(identify(), partition, generation_id)))
 
 
 @blueprint.delete("/generations/<generation_id>")
 def cancel(generation_id: str) -> ResponseReturnValue:
-    partition = service().of(generation_id)
-    record = _owned(partition, generation_id)
+    """DELETE /v1/generations/<id>: end a generation, if it runs; its listeners hear that.
+
+    Answers 200 with the generation as it is then. Refuses as GET does.
+    """
+    partition = service().partition_of(generation_id)
+    record = _record_for(identify(), partition, generation_id)
     if record.ending is None:
         partition.generations.cancel(record)
     return _json(_described(partition, partition.generations.records.get(generation_id)))
 
 
-def _owned(partition: Partition, generation_id: str) -> Record:
-    identity = identify()
+def _record_for(identity: Identity, partition: Partition, generation_id: str) -> Record:
+    """Read a generation of the caller's; an admin may read any. Raises NotFound, also for somebody else's."""
     record = partition.generations.records.get(generation_id)
     if record.user != identity.user and not identity.admin:
         raise unknown(generation_id)
@@ -206,9 +223,13 @@ def _owned(partition: Partition, generation_id: str) -> Record:
 
 @blueprint.get("/generations")
 def kept() -> ResponseReturnValue:
-    """The user's generations, newest first, in the shape of OpenAI's lists."""
+    """GET /v1/generations: list the user's generations, newest first, in the shape of OpenAI's lists; `limit` and
+    `after` page through them.
+
+    Answers 200. Refuses: 400 for a parameter that is wrong, 401 without a good token.
+    """
     user = identify().need_user()
-    partition = service().of(user)
+    partition = service().partition_of(user)
     limit = number("limit", DEFAULT_LIMIT, 1, MOST_LIMIT)
     after = request.args.get("after") or None
     try:
@@ -221,7 +242,7 @@ def kept() -> ResponseReturnValue:
 
 
 def _json(value: Json) -> Response:
-    """With the digits that others wrote."""
+    """A response in JSON, with the digits that others wrote."""
     return Response(exact_json.dumps(value, lone=True), content_type="application/json")
 
 

@@ -34,7 +34,7 @@ def read_history() -> ResponseReturnValue:
         raise Invalid.field("channel", "is missing.")
     channel = checked_channel(request.args["channel"])
     identity.need_subscribe([channel])
-    partition = svc.with_channel(channel, identity.user)
+    partition = svc.partition_with(channel, identity.user)
     log, hub = partition.log, partition.hub
     after, before = id_argument("after", partition.keys), id_argument("before", partition.keys)
     limit = number("limit", history.DEFAULT_LIMIT, 1, history.MAX_LIMIT)

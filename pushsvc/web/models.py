@@ -23,6 +23,11 @@ blueprint = Blueprint("models", __name__, url_prefix="/v1")
 @blueprint.get("/models")
 @blueprint.get("/models/<path:name>")
 def models(name: str | None = None) -> ResponseReturnValue:
+    """GET /v1/models and GET /v1/models/<name>: pass on which models the server has.
+
+    Answers as the server does, also where it refuses. Refuses: 401 without a good token, 502 if the server fails, 504
+    if it does not answer in time.
+    """
     identify()
     listing = _Listing()
     call = service().model.list(name, listing)
@@ -34,7 +39,7 @@ def models(name: str | None = None) -> ResponseReturnValue:
 
 
 class _Listing:
-    """Hears all of a response."""
+    """Takes the response of a model's server; see ResponseHandler."""
 
     def __init__(self) -> None:
         self.over = gevent.event.Event()

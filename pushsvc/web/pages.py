@@ -38,22 +38,25 @@ blueprint = Blueprint("pages", __name__)
 
 @blueprint.get("/")
 def index() -> ResponseReturnValue:
+    """GET /: the page that publishes events and shows them."""
     return _page("index.html")
 
 
 @blueprint.get("/chat")
 def chat() -> ResponseReturnValue:
+    """GET /chat: the page that asks the model."""
     return _page("chat.html")
 
 
 @blueprint.get("/demo")
 def demo() -> ResponseReturnValue:
+    """GET /demo: the page with the smallest of all streams."""
     return _page("clock.html")
 
 
 def _page(template: str) -> Response:
-    """Who brings the word that `pushsvc up` printed gets a token, as a cookie: nothing else tells the one who started
-    it from a stranger, as proxies and tunnels on this machine look the same."""
+    """Render a page. A URL with the word that `pushsvc up` printed gets a token, as a cookie: nothing else tells the
+    one who started it from a stranger, as proxies and tunnels on this machine look the same."""
     svc = service()
     word, given = svc.settings.demo_key, request.args.get("demo")
     if word and given is not None and hmac.compare_digest(given.encode("utf-8", "replace"), word.encode()):
@@ -72,7 +75,7 @@ def _page(template: str) -> Response:
 
 
 def _without_word() -> str:
-    """This page's address, relative: right under whatever path a proxy put it."""
+    """The page's address without the word, relative: right under whatever path a proxy put it."""
     rest = urlencode([(name, value) for name, value in request.args.items(multi=True) if name != "demo"])
     return (request.path.rpartition("/")[2] or "./") + (f"?{rest}" if rest else "")
 
@@ -87,7 +90,8 @@ def _has_demo_token() -> bool:
 
 @blueprint.get("/static/<path:name>")
 def static(name: str) -> ResponseReturnValue:
-    """A script or style of the pages. Asked for again with each page, so that those of one version stay together."""
+    """GET /static/<path>: a script or style of the pages. Browsers ask for it again with each page, so that those of
+    one version stay together. Answers 200, 304, or 404."""
     found = _static_files().get(name)
     if found is None:
         raise NotFound("There is no such file.")
@@ -101,7 +105,7 @@ def static(name: str) -> ResponseReturnValue:
 
 @cache
 def _static_files() -> dict[str, tuple[bytes, str, str]]:
-    """Content, type and tag by name: read once, so that no name of a request ever is a path."""
+    """Content, type and tag of each file by its path: read once, so that no name of a request ever is a path."""
     files = {}
     folder = Path(current_app.root_path) / str(current_app.template_folder) / "static"
     for path in filter(Path.is_file, folder.rglob("*")):
@@ -116,7 +120,10 @@ _clocks: set[object] = set()  # those that run
 
 @blueprint.get("/demo/clock")
 def clock() -> ResponseReturnValue:
-    """The time once a second, ten times, and then a clean end: what an EventSource is, in its smallest form."""
+    """GET /demo/clock: the time once a second, ten times, and then a clean end: the smallest form of a stream.
+
+    Answers 200 with text/event-stream; 204 to a client that has had all. Refuses: 503 while too many watch.
+    """
     had = request.headers.get("Last-Event-ID", "")
     first = int(had) + 1 if had.isascii() and had.isdigit() and len(had) < 3 else 1
     if first > TICKS + 1:

@@ -72,7 +72,8 @@ def _publish_each(items: Sequence[Any], identity: Identity, log: Appender, limit
 
 
 def _stored(log: Appender, events: Sequence[Event]) -> Sequence[Receipt | JoinedReceipt | PushError]:
-    """What became of each. Raises Unavailable if Redis takes none now: the request can be repeated as it is."""
+    """Store the events, and give what became of each. Raises Unavailable if Redis takes none now: the request can be
+    repeated as it is."""
     answers = log.append(events) if events else []
     for error in answers[:1]:
         if isinstance(error, Unavailable) and all(isinstance(answer, Unavailable) for answer in answers):

@@ -34,7 +34,7 @@ def tickets() -> ResponseReturnValue:
         raise Invalid.field("ttl", f"must be a whole number of seconds from 1 to {MAX_TTL}.")
     identity.need_subscribe([user_channel(user), *topics])
     expires = identity.expires if user == identity.user else None
-    partition = svc.of(user)
+    partition = svc.partition_of(user)
     cursor = partition.log.clock().last  # before anything that the asker reads next: see README, "Listen"
     ticket = partition.tickets.issue(user, topics, ttl, expires)
     url = link(f"/events?ticket={ticket}")

@@ -33,7 +33,7 @@ def ack() -> ResponseReturnValue:
         user = identify().need_user()
     if not isinstance(given, str):
         raise Invalid.field("id", "must be an event id such as 1795229804123-0.")
-    partition = service().of(user)
+    partition = service().partition_of(user)
     event_id = EventId.parse(partition.keys.own(given))
     if event_id > partition.log.clock().last:  # it would silence events that are still to come
         raise Invalid.field("id", "is ahead of every event there is.")
@@ -52,4 +52,4 @@ def unread() -> ResponseReturnValue:
 
 
 def _unread(user: str) -> ResponseReturnValue:
-    return history.unread(service().of(user).log, user)
+    return history.unread(service().partition_of(user).log, user)

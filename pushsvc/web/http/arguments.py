@@ -1,4 +1,4 @@
-"""Reads what a request brings; what is not as it should be is refused by name."""
+"""Reads a request's body and parameters; one that is not as it should be is refused by name."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ LONG_BYTES: Final = 262144  # of a body that is parsed in a thread
 
 
 def json_body() -> bytes:
-    """The body of a request that says it is JSON: a type that no other site's form can send unasked."""
+    """Read the body of a request that says it is JSON: a type that no other site's form can send unasked. Raises
+    UnsupportedMedia, TooLarge or Invalid."""
     if request.mimetype != "application/json":
         raise UnsupportedMedia("Content-Type: must be application/json.")
     try:
@@ -42,8 +43,8 @@ def json_body() -> bytes:
 
 
 def read_json(load: Callable[[bytes], Any], body: bytes) -> Any:
-    """What the body says, by one of `exact_json`'s readers. One that may take long gets a thread, so that the others
-    have their turns. Raises Invalid with where the text stops being JSON."""
+    """Parse a body by one of `exact_json`'s readers. A long one gets a thread, so that other requests have their turns.
+    Raises Invalid with where the text stops being JSON."""
     try:
         if len(body) < LONG_BYTES:
             return load(body)
@@ -53,7 +54,7 @@ def read_json(load: Callable[[bytes], Any], body: bytes) -> Any:
 
 
 def json_object(fields: set[str]) -> dict[str, Any]:
-    """A small JSON object with no other fields than these. Raises Invalid."""
+    """Read a small JSON object with no other fields than these. Raises Invalid."""
     request.max_content_length = SMALL_BODY_BYTES  # any user may send one, and parsing takes many times its size
     body = read_json(partial(exact_json.loads, unique=True), json_body())
     if not isinstance(body, dict):
@@ -65,7 +66,7 @@ def json_object(fields: set[str]) -> dict[str, Any]:
 
 
 def check_query() -> None:
-    """Raises Invalid for bytes that are no UTF-8: read as something else, they would name what nobody meant."""
+    """Check that the query is UTF-8: read as something else, it would name what nobody meant. Raises Invalid."""
     if b"%" in request.query_string:
         try:
             unquote_to_bytes(request.query_string).decode()
@@ -82,8 +83,8 @@ _SHORTEST_GUESS: Final = 5  # characters; shorter names, such as those that poly
 
 
 def stream_parameters() -> None:
-    """What a stream's URL brings. Names that nobody knows are ignored, as polyfills and caches add some, but for near
-    misses of ours: who wrote one would wait for events that never come. Raises Invalid."""
+    """Check the names of a stream's parameters. Unknown ones are ignored, as polyfills and caches add some, but for
+    near misses of ours: their page would wait for events that never come. Raises Invalid."""
     for name in request.args:
         if name in PARAMETERS:
             continue
@@ -95,7 +96,7 @@ def stream_parameters() -> None:
 
 
 def stream_cursor(keys: Keys) -> Cursor:
-    """Where the client of a stream resumes. `keys`: of the partition that it is for. Raises Invalid."""
+    """Read where the client of a stream resumes. `keys`: of the partition that it is for. Raises Invalid."""
     parameters = [(name, value) for name in cursor.PARAMETERS for value in request.args.getlist(name)]
     return cursor.read_cursor(request.headers.get("Last-Event-ID"), parameters, keys)
 
@@ -106,7 +107,7 @@ def stream_heartbeat() -> EncodedBatch:
 
 
 def choice(name: str, choices: tuple[str, ...]) -> str:
-    """A parameter that is one of a few words; the first is the default."""
+    """Read a parameter that is one of a few words; the first is the default. Raises Invalid."""
     value = request.args.get(name, choices[0])
     if value not in choices:
         raise Invalid.field(name, f"must be one of {', '.join(choices)}.")
@@ -114,6 +115,7 @@ def choice(name: str, choices: tuple[str, ...]) -> str:
 
 
 def number(name: str, default: int, least: int, most: int) -> int:
+    """Read a parameter that is a whole number within bounds. Raises Invalid."""
     value = request.args.get(name)
     if value is None:
         return default
@@ -123,6 +125,6 @@ def number(name: str, default: int, least: int, most: int) -> int:
 
 
 def id_argument(name: str, keys: Keys) -> EventId | None:
-    """`keys`: of the partition that it is for."""
+    """Read a parameter that is an event id. `keys`: of the partition that it is for. Raises Invalid."""
     value = request.args.get(name)
     return cursor.read_cursor(None, [(name, value)], keys).id if value else None

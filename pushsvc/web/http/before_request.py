@@ -1,4 +1,4 @@
-"""What is done before every request, whatever its path."""
+"""The checks before every request, whatever its path."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""Bodies that come compressed (RFC 9110 section 8.4): decoded as far as a bound, so that a small one cannot become
-gigabytes."""
+"""Decodes compressed bodies (RFC 9110 section 8.4) up to a bound, so that a small one cannot become gigabytes."""
 
 from __future__ import annotations
 
@@ -20,7 +19,7 @@ _WINDOWS: Final = {"gzip": _GZIP, "x-gzip": _GZIP, "deflate": zlib.MAX_WBITS}
 
 
 def decoded(body: bytes, codings: str, most: int) -> bytes:
-    """The body without its codings: the header Content-Encoding. `most`: bytes.
+    """Undo the codings of a body, as the header Content-Encoding names them. `most`: bytes.
 
     Raises UnsupportedMedia, Invalid, or TooLarge.
     """
@@ -52,7 +51,7 @@ def _inflated(body: bytes, name: str, most: int) -> bytes:
 
 
 def _pieces(body: bytes, name: str) -> Iterator[bytes]:
-    """What it says, some at a time, maybe nothing. Raises zlib.error."""
+    """Decode piece by piece; a piece may be empty. Raises zlib.error."""
     window = _WINDOWS[name]
     if name == "deflate" and not _has_zlib_header(body):
         window = -zlib.MAX_WBITS  # as some send it (RFC 9110 section 8.4.1.2)
@@ -75,5 +74,5 @@ def _pieces(body: bytes, name: str) -> Iterator[bytes]:
 
 
 def _has_zlib_header(body: bytes) -> bool:
-    """RFC 1950 section 2.2."""
+    """Whether deflate comes in zlib's envelope (RFC 1950 section 2.2)."""
     return len(body) > 1 and body[0] & 15 == zlib.DEFLATED and int.from_bytes(body[:2], "big") % 31 == 0

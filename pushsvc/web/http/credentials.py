@@ -1,7 +1,8 @@
 """From a request to an Identity: the Authorization header, a ticket, or a cookie, in this order.
 
-What is not for us or no good is passed over where something else is good: a browser repeats what it has, and a proxy
-adds its own. If nothing is good, the refusal is about the most specific: the ticket, else the token, else the cookie.
+A credential that is bad, or not for us, is passed over where another is good: a browser repeats what it has, and a
+proxy adds its own. If none is good, the refusal is about the most specific: the ticket, else the token, else the
+cookie.
 """
 
 from __future__ import annotations
@@ -25,17 +26,19 @@ MOST_SHOWN: Final = 20  # proofs in one URL that are looked up; a stream's has o
 
 
 def identify() -> Identity:
-    """Who sent this request. Raises Unauthorized, or Forbidden for another site's page that borrows a cookie."""
+    """Find out who sent the request. Raises Unauthorized, or Forbidden for another site's page that borrows a
+    cookie."""
     return _first_good(opens=False).identity
 
 
 def admit() -> Admission:
-    """Who wants to listen; a ticket that was never used is accepted too, and is yet to be spent. Raises as above."""
+    """Find out who wants to listen; a ticket that was never used is accepted too, and is yet to be spent. Raises as
+    `identify` does."""
     return _first_good(opens=True)
 
 
 def bears_token() -> bool:
-    """A good token is in the Authorization header, which stands over all else."""
+    """Whether the Authorization header, which stands over all else, has a good token."""
     try:
         return _bearer() is not None
     except (Unauthorized, Forbidden):
@@ -43,7 +46,7 @@ def bears_token() -> bool:
 
 
 def _first_good(*, opens: bool) -> Admission:
-    """`opens`: a stream is asked for, which a ticket may open."""
+    """Find the first credential that is good. `opens`: the request asks for a stream, which a ticket may open."""
     of_token: PushError | None = None
     try:
         identity = _bearer()
@@ -70,7 +73,7 @@ def _first_good(*, opens: bool) -> Admission:
 
 
 def _bearer() -> Identity | None:
-    """None: no token is there, or none of the scheme that is ours."""
+    """Read the token of the Authorization header. None: there is none, or another scheme's."""
     scheme, _, token = request.headers.get("Authorization", "").strip().partition(" ")
     if scheme.lower() != "bearer":
         return None
@@ -88,7 +91,7 @@ def _ticket(*, opens: bool) -> Admission | None:
         request.headers.get("Sec-Fetch-Site") == "same-origin",
         choice("resume", ("", "id")) == "id",
     )
-    admission = service().of(ticket).tickets.admit(ticket, evidence)
+    admission = service().partition_of(ticket).tickets.admit(ticket, evidence)
     if not opens and admission.use is not None and admission.use.kind is Kind.FIRST:
         raise Unauthorized("A ticket is for GET /events; here it counts only once it was used there.")
     if not opens and admission.use is not None and admission.use.kind is Kind.TAKE_OVER:
@@ -97,13 +100,13 @@ def _ticket(*, opens: bool) -> Admission | None:
 
 
 def prover(event_id: str) -> str | None:
-    """The user whose stream the id is of, as its proof says; None: it has none that is good."""
+    """Find the user whose stream the id is of, by its proof. None: it has none that is good."""
     proof = proof_in(event_id)
-    return None if proof is None else service().of(proof).tickets.user_of(proof)
+    return None if proof is None else service().partition_of(proof).tickets.user_of(proof)
 
 
 def revoke_shown() -> None:
-    """A proof that stands in a URL, which logs and histories keep, is good no more."""
+    """Revoke the proofs that stand in the request's URL, which logs and histories keep."""
     if "~" not in request.environ.get("QUERY_STRING", "").replace("%7E", "~").replace("%7e", "~"):
         return
     shown = {proof for values in request.args.listvalues() for each in values for proof in proofs_in(each)}
@@ -128,7 +131,8 @@ def _token(token: str) -> Identity:
 
 
 def same_site() -> None:
-    """A browser sends cookies also for pages of other sites; only those named in ALLOWED_ORIGINS may use them.
+    """Check that the request comes from our own pages, or those of a site that ALLOWED_ORIGINS names: a browser sends
+    cookies for pages of other sites, too.
 
     `Sec-Fetch-Site` (W3C Fetch Metadata) is what no page can forge. It tells where Origin is absent, as where another
     site merely links or embeds, and where a proxy rewrote Host. Raises Forbidden.

@@ -1,4 +1,4 @@
-"""The service whose request it is."""
+"""Finds the service that a request is for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The addresses of this service as browsers call it, which a proxy in front may have put under a path."""
+"""Makes URLs of this service as browsers call it; a proxy in front may have put it under a path."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pushsvc.web.http.current import service
 
 
 def link(path: str) -> str:
-    """Absolute where PUBLIC_URL says how; else relative to the host that the browser called. What a proxy or client
-    claims in headers is not heeded: most proxies pass on what a stranger sent."""
+    """Make a URL: absolute where PUBLIC_URL says how, else relative to the host that the browser called. Headers of a
+    proxy or client are not heeded: most proxies pass on what a stranger sent."""
     return (service().settings.public_url or request.script_root) + path
 
 

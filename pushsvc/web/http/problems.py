@@ -27,7 +27,7 @@ def _refused(error: PushError) -> Response:
 
 
 def _http(error: HTTPException) -> Response:
-    """What Flask refuses by itself: unknown paths, methods, bodies that are too long."""
+    """Word what Flask refuses by itself: unknown paths, methods, bodies that are too long."""
     response = error.get_response()
     status = response.status_code
     details = {

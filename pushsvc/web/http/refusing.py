@@ -28,7 +28,8 @@ CHUNKED: Final = {"HTTP/1.0": False, "HTTP/1.1": True}  # how responses without 
 
 
 def resumable(view: Callable[..., ResponseReturnValue]) -> Callable[..., ResponseReturnValue]:
-    """A path for an EventSource. A worker that takes no more refuses before anything else is done."""
+    """Decorate the view of a stream for an EventSource: a worker that takes no more refuses before anything else is
+    done, and a refusal that passes is told in a stream."""
 
     @wraps(view)
     def answer(**names: str) -> ResponseReturnValue:
@@ -47,7 +48,8 @@ def resumable(view: Callable[..., ResponseReturnValue]) -> Callable[..., Respons
 
 
 def _of_one_ticket(view: Callable[..., ResponseReturnValue], names: dict[str, str]) -> ResponseReturnValue:
-    """Of requests that race with one ticket the last one has the stream, as it would if it had come later."""
+    """Call the view, once more if it lost a race for its ticket: the last request has the stream, as it would if it had
+    come later."""
     try:
         return view(**names)
     except LostRace:
@@ -55,20 +57,22 @@ def _of_one_ticket(view: Callable[..., ResponseReturnValue], names: dict[str, st
 
 
 def _comes_back() -> bool:
-    """So does an EventSource. OpenAI's clients, which accept the same, would take it for an answer."""
+    """Whether the client is an EventSource, which comes back. OpenAI's clients, which accept the same type, ask by
+    POST, and would take the stream for an answer."""
     return request.method == "GET" and "text/event-stream" in map(str.lower, request.accept_mimetypes.values())
 
 
 def _keep_ticket() -> None:
-    """A ticket lives for a minute. Who is refused shall come back with it."""
+    """Let the ticket live for another minute: the client that is refused shall come back with it."""
     ticket = request.args.get("ticket")
     if ticket:
         with contextlib.suppress(Unavailable):
-            service().of(ticket).tickets.keep(ticket)
+            service().partition_of(ticket).tickets.keep(ticket)
 
 
 def _refused(error: Later) -> Response:
-    """It is cut rather than ended, so that also those come back whom the end of a response would stop."""
+    """Tell the refusal in a stream. That is cut rather than ended, as some clients do not come back after a clean
+    end."""
     retry_ms = int(error.retry_after * 1000 * random.uniform(0.5, 1.5))
     client = request.environ.get("gunicorn.socket") if request.environ["SERVER_PROTOCOL"] in CHUNKED else None
 

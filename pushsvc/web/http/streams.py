@@ -32,7 +32,7 @@ class Connection:
     """A subscriber that has joined the Hub, and the watch on its client, for as long as a request holds them."""
 
     def __init__(self, hub: Hub, subscriber: Subscriber, left: Callable[[], None] | None = None) -> None:
-        """`left` is called when the client leaves. Raises Unavailable, or TooManyConnections."""
+        """Join. `left` is called when the client leaves. Raises Unavailable, or TooManyConnections."""
         self._hub = hub
         self.subscriber = subscriber
         self._client = request.environ.get("gunicorn.socket")
@@ -54,8 +54,8 @@ class Connection:
             raise
 
     def _ends_with(self, response: Response) -> Response:
-        """Whatever the answer to the request comes to be, an error as well; also if the client is gone before the first
-        byte, so that no generator starts that could clean up."""
+        """Leave when the response ends, even if that is an error, or the client is gone before the first byte, so that
+        no generator starts that could clean up."""
         response.call_on_close(self.leave)
         return response
 
@@ -66,15 +66,15 @@ class Connection:
 
     @property
     def detachable(self) -> bool:
-        """The response can go on without this request's greenlet."""
+        """Whether the response can go on without this request's greenlet."""
         return self._hub.capacity.detaches and self._client is not None and self._chunked is not None
 
     def stand(self) -> None:
-        """Nothing can refuse it any more."""
+        """Note that nothing can refuse the stream any more, see `Hub.stand`."""
         self._hub.stand(self.subscriber, over=self._over)
 
     def hand_over(self) -> HandOver:
-        """Raise this: the Hub goes on with the client's socket."""
+        """Make what the response's iterator raises, so that the Hub goes on with the client's socket."""
         self._hang_up.unwatch()
         self._handed_over = True  # the response ends before the Hub has it
         return HandOver(self._adopted)
@@ -84,12 +84,12 @@ class Connection:
         self._held = False
 
     def leave(self) -> None:
-        """The response has ended. Harmless when repeated."""
+        """Leave: the response has ended. Does nothing if the Hub has the socket. Harmless when repeated."""
         if not self._handed_over:
             self.end()
 
     def end(self) -> None:
-        """Nobody will go on with it but the Hub, if that has it. Harmless when repeated."""
+        """Leave, unless the Hub has the socket by now: nobody else will go on with it. Harmless when repeated."""
         self._hang_up.unwatch()
         if self._held:
             self._hub.leave(self.subscriber)
@@ -104,8 +104,8 @@ def stream(
     admission: Admission | None = None,
     cursor: EventId | None = None,
 ) -> Response:
-    """A response that begins with `head`, and goes on for as long as the connection is held. Who listens was admitted
-    by `admission`; see `begin`."""
+    """Make a response that begins with `head`, and goes on for as long as the connection is held. `admission`,
+    `cursor`: see `begin`."""
     try:
         if connection.detachable:
             request.environ[CLOSES]()  # or a proxy would send its next request on what the Hub is about to close
@@ -131,11 +131,12 @@ def _stream(hub: Hub, connection: Connection, transport: QueuedTransport, head: 
 def begin(
     admission: Admission | None, response: Response, stands: Subscriber | None = None, cursor: EventId | None = None
 ) -> None:
-    """Only now that the connection `stands` is a ticket spent: it must not be lost on a refusal. `cursor`: where who
-    repeats this request begins, unless its URL says all about that. Raises Unauthorized, or LostRace."""
+    """Spend the ticket, if there is one: only now that the connection `stands`, as it must not be lost on a refusal.
+    `cursor`: where a repeat of this request begins, unless its URL says all about that. Raises Unauthorized, or
+    LostRace."""
     if admission is None or admission.use is None:
         return
-    partition = service().of(admission.use.ticket)
+    partition = service().partition_of(admission.use.ticket)
     name = "" if stands is None else partition.streams.name(stands)
     begun = partition.tickets.begin(admission.use, admission.identity.need_user(), name, cursor)
     set_cookie(response, begun.cookie_name, begun.cookie, SESSION_SECONDS)
@@ -144,9 +145,9 @@ def begin(
 
 
 class Start(NamedTuple):
-    """The cursor to replay after, the channels on which the reader never stood, and whether it may have lost something
-    that nobody can name, which is to be said. `ours`: its cursor is, or it has none. `anew`: nor has its user a
-    position, so that only the losses that are known by then tell whether there was one."""
+    """Where a stream begins: the cursor to replay after, the channels on which the reader never stood, and whether it
+    may have lost something that nobody can name, which is to be said. `ours`: its cursor is, or it has none. `anew`:
+    nor has its user a position, so that only the losses that are known by then tell whether there was one."""
 
     after: EventId
     new_channels: Sequence[str] = ()
@@ -156,14 +157,15 @@ class Start(NamedTuple):
 
 
 def start_after(cursor: Cursor, channels: Sequence[str]) -> Start:
-    """Where a client goes on that says where it was: after that; if its cursor is not ours, with all that is kept."""
+    """The start of a client that brings a cursor: after that, or if it is not ours, with all that is kept."""
     if cursor.ours:
         return Start(cursor.id or BEGINNING)
     return Start(BEGINNING, new_channels=channels, lost=True, ours=False)
 
 
 def opening(partition: Partition, start: Start) -> bytes:
-    """The first bytes of a stream: how soon to reconnect, and the cursor, so that who hears nothing else resumes here.
+    """The first bytes of a stream: how soon to reconnect, and the cursor, from which a client resumes that hears
+    nothing else.
 
     To one whose cursor is not ours the gap comes first: the reconnection time stands in that event's block.
     """
