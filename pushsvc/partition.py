@@ -39,7 +39,7 @@ FLUSH_SECONDS: Final = 2.0  # a stopping worker tries so long to write what it s
 
 @dataclass(frozen=True)
 class Shared:
-    """What the partitions of a worker have in common. `full`: no more generations may begin here."""
+    """The parts that the partitions of a worker share. `full`: whether no more generations may begin here."""
 
     settings: Settings
     secret: str

@@ -166,7 +166,7 @@ def _connect(connection: Any) -> None:
 
 
 def _look(url: str, info: Mapping[str, str]) -> None:
-    """Raises ConfigError unless Redis is a master, new enough, and of the kind that the URL names."""
+    """Check that Redis is a master, new enough, and of the kind that the URL names. Raises ConfigError."""
     mode = kinds.modes(info)
     if "sentinel" in mode:
         raise ConfigError(f"{_URL}: {kinds.sentinel(url)}")

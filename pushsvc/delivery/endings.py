@@ -63,7 +63,7 @@ class StreamKind:
     patience_seconds: float = SLOW_SECONDS
 
     def refusal(self, reason: Reason) -> PushError | None:
-        """What the client is told when its connection ends for this reason. None: nothing; one that returns finds out
+        """Word the ending for the client. None: it is told nothing for this reason; one that returns finds out
         when it does."""
         return _REFUSALS.get(reason, _NOT_READ if reason is Reason.STUCK and not self.returns else None)
 

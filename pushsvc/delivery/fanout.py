@@ -1,4 +1,4 @@
-"""From an announcement to the sockets of all whom it concerns."""
+"""Sends announcements to the sockets of all whom they concern."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a cursor to now: what every join, every reconnect and everybody that fell behind reads."""
+"""Reads the log from a cursor to now, for every join, every reconnect and everybody that fell behind."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PAGE_BYTES: Final = 65536  # a page ends with the event that reaches it: bounds 
 
 
 class Source(Protocol):
-    """Where a replay reads: an EventLog, or a ReadCache before it."""
+    """The log that a replay reads: an EventLog, or a ReadCache before it."""
 
     def clock(self) -> Clock:
         """Read the clock."""

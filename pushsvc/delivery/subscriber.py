@@ -28,7 +28,7 @@ HELD_EVENTS: Final = 256  # live events that wait for the end of a replay; beyon
 
 
 class CatchUpState:
-    """What a subscriber needs while it is not live: up to where it must read, and what was announced since."""
+    """The state of a subscriber that is not live: up to where it must read, and what was announced since."""
 
     __slots__ = ("backfill", "begun", "clock", "held", "live_until", "lost", "new_channels")
 

@@ -1,4 +1,4 @@
-"""Who is connected to this worker, and which of them are on the fast path."""
+"""The registry of this worker's subscribers, and which of them are on the fast path."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ _NO_HEAD: Final[tuple[int, dict[str, str]]] = 0, {}  # status and headers of a r
 
 
 class Response(enum.Enum):
-    """What has come of the model's response."""
+    """How much of the model's response has come."""
 
     ASKED = "nothing yet"
     WHOLE = "a head; what follows is a document, as far as is known"

@@ -1,4 +1,4 @@
-"""Who listens to an answer: the client that asked for it, or any other."""
+"""Listeners of an answer: the client that asked for it, or any other."""
 
 from __future__ import annotations
 

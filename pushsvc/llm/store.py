@@ -33,7 +33,7 @@ MOST_PAGE_BYTES: Final = 4 * 2**20  # of questions and answers that are listed t
 
 
 class PendingFrames(NamedTuple):
-    """What a generation has to be written at a time; `number` counts the times."""
+    """Frames of a generation that are written together; `number` counts the writes."""
 
     id: str
     number: int

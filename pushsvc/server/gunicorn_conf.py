@@ -47,8 +47,8 @@ loglevel = "warning"
 
 
 def on_starting(arbiter: Any) -> None:
-    """When it stops, gunicorn's master removes a unix socket's file while its workers still accept connections there:
-    have it do so after their end."""
+    """Have gunicorn's master remove a unix socket's file after its workers' end: by itself it does so when it stops,
+    while they still accept connections there."""
     stop = arbiter.stop
 
     def stop_and_unlink(graceful: bool = True) -> None:

@@ -19,7 +19,7 @@ class ReloadBarrier:
         self._settings: object = None
 
     def call(self, settings: object) -> int:
-        """In gunicorn's master, for each worker: the number of its shift. A reload makes other `settings`."""
+        """Give the shift of a new worker; to be called in gunicorn's master. A reload makes other `settings`."""
         if settings is not self._settings:
             self._settings = settings
             self._numbers[0] += 1

@@ -1,4 +1,4 @@
-"""What the operating system allows a process."""
+"""The bound of the operating system on open files."""
 
 from __future__ import annotations
 

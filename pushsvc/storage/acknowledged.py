@@ -42,7 +42,8 @@ class Acknowledged:
         return dict(self._newest)
 
     def of_machine(self) -> dict[bytes, EventId]:
-        """As `newest`, over all workers of this machine that run, or have ended and were not inherited yet."""
+        """Give what `newest` does, over all workers of this machine that run, or have ended and were not inherited
+        yet."""
         found = self.newest()
         for epoch, event_id in _read(self._journal.others() if self._journal is not None else []):
             found[epoch] = max(event_id, found.get(epoch, event_id))

@@ -1,5 +1,5 @@
-"""What is missing after a cursor. Streams, history pages, unread counts and kept answers ask here, so that none of them
-tells its reader of a loss that another would not."""
+"""Finds what is missing after a cursor. Streams, history pages, unread counts and kept answers ask here, so that none
+of them tells its reader of a loss that another would not."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pushsvc.storage.redis.epochs import Boundary
 
 
 class Resumption(NamedTuple):
-    """Where a reader goes on that has had everything up to a cursor.
+    """The place at which a reader goes on that has had everything up to a cursor.
 
     `start`: read after this id. `is_reset`: the cursor is not of this data, so nobody can say what the reader missed.
     `loss`: the next place after the cursor at which the data is known to have lost events, None if there is none.

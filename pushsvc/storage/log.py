@@ -38,7 +38,7 @@ class Receipt(NamedTuple):
 
 
 class Clock(NamedTuple):
-    """Where the log stands: the epochs of the data, the last id drawn, Redis's wall clock and the oldest time kept
+    """A reading of the clock: the epochs of the data, the last id drawn, Redis's wall clock and the oldest time kept
     (both in ms since 1970)."""
 
     epochs: EpochHistory

@@ -32,7 +32,7 @@ class SocketOwner(Protocol):
         """The client hung up, or says too much."""
 
     def on_flushed(self, subscriber: Subscriber) -> None:
-        """What waited for the client is out."""
+        """The bytes that waited for the client are out."""
 
 
 class Sockets:

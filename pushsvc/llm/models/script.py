@@ -1,4 +1,4 @@
-"""What the mock says: prose, a call of a tool that it was given, or JSON as it was asked to. Pure."""
+"""Makes the mock's answers: prose, a call of a tool that it was given, or JSON as it was asked to. Pure."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ class EpochHistory:
         return boundary in self._losses or boundary[1] not in self._bounds
 
     def end_of(self, epoch: bytes) -> Boundary | None:
-        """Where an epoch ended and the next began. None: it is the last one, or unknown."""
+        """Find where an epoch ended and the next began. None: it is the last one, or unknown."""
         first = EventId.from_redis(epoch) if epoch else BEGINNING
         at = bisect_left(self._bounds, first)
         if at % 2 or at + 2 >= len(self._bounds) or self._bounds[at] != first:

@@ -46,7 +46,7 @@ class Largest:
         self._until = 0.0  # monotonic time
 
     def check(self, size: int) -> None:
-        """Raises TooLong if a value of this size is known to be too large."""
+        """Check that a value of this size is not known to be too large. Raises TooLong."""
         if size > self._limit and time.monotonic() < self._until:
             raise TooLong(size, self._limit)
 

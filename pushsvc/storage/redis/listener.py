@@ -18,7 +18,8 @@ class SubscriptionListener(Protocol):
         """A new connection: nothing is subscribed yet, and what was announced since the last one ended is lost."""
 
     def on_subscribed(self, channel: str) -> None:
-        """From now on everything appended to the channel is announced; what came before must be read."""
+        """The channel is subscribed: everything appended to it is announced from now on; what came before must be
+        read."""
 
     def probe(self) -> tuple[Command, Callable[[Any], None]]:
         """A command to run between the announcements, and who takes its answer. Asked for again if that gets lost."""
@@ -28,7 +29,7 @@ class AnnouncementListener(Protocol):
     """Hears the events."""
 
     def on_messages(self, batch: Sequence[Announcement]) -> None:
-        """What arrived together. A payload is `<id> <id of the channel's event before> <epoch> <frame>`."""
+        """Events arrived together. A payload is `<id> <id of the channel's event before> <epoch> <frame>`."""
 
 
 class ControlListener(Protocol):

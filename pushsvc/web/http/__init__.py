@@ -1,1 +1,1 @@
-"""What the resources share: a request read and checked, and how it is answered or refused."""
+"""Parts that the resources share: a request is read and checked, and answered or refused."""

@@ -1,4 +1,4 @@
-"""From a request to an Identity: the Authorization header, a ticket, or a cookie, in this order.
+"""Finds the Identity behind a request: by the Authorization header, a ticket, or a cookie, in this order.
 
 A credential that is bad, or not for us, is passed over where another is good: a browser repeats what it has, and a
 proxy adds its own. If none is good, the refusal is about the most specific: the ticket, else the token, else the

@@ -1,4 +1,4 @@
-"""What all streams share: from a subscriber to a response that goes on for as long as its client listens."""
+"""The way of all streams from a subscriber to a response that goes on for as long as its client listens."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def begin(
 
 
 class Start(NamedTuple):
-    """Where a stream begins: the cursor to replay after, the channels on which the reader never stood, and whether it
+    """The start of a stream: the cursor to replay after, the channels on which the reader never stood, and whether it
     may have lost something that nobody can name, which is to be said. `ours`: its cursor is, or it has none. `anew`:
     nor has its user a position, so that only the losses that are known by then tell whether there was one."""
 

@@ -165,7 +165,7 @@ def network(url: RedisUrl) -> dict[str, Any]:
 
 
 def check_files(url: RedisUrl, file: Path | None = None) -> None:
-    """Raises ConfigError unless the files that connections will need can be read, and are what they should be."""
+    """Check that the files that connections will need can be read, and are what they should be. Raises ConfigError."""
     try:
         if file is not None:
             password_file.read(file)
