@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import enum
 import logging
 import time
 from dataclasses import replace
-from typing import Final, Protocol
+from typing import TYPE_CHECKING
 
 import gevent.event
 
 from pushsvc.events import exact_json, sse
-from pushsvc.llm import openai
+from pushsvc.llm import openai, sizes, states
+from pushsvc.llm.document import NoAnswer, read_document
 from pushsvc.llm.joining import Json
 from pushsvc.llm.models.base import Call, Fault, Model, passing
 from pushsvc.llm.models.body import Body, Unreadable
@@ -22,72 +22,40 @@ from pushsvc.llm.progress import Limits, Progress
 from pushsvc.llm.request import Question
 from pushsvc.llm.store import PendingFrames
 
+if TYPE_CHECKING:
+    from pushsvc.llm.generations import Generations
+
 logger = logging.getLogger(__name__)
-
-MOST_EVENT_BYTES: Final = 8 * 2**20  # of a chunk: images come in one
-MOST_ANSWER_BYTES: Final = 16 * 2**20
-EVENT_BYTES: Final = 64  # what an event takes in the log, beside what it says: so many empty ones are too long as well
-MOST_UNWRITTEN_BYTES: Final = 2**18  # then the model has to wait for Redis
-MOST_REFUSAL_BYTES: Final = 2**18
-
-
-_NO_HEAD: Final[tuple[int, dict[str, str]]] = 0, {}  # status and headers of a response that has not come
-
-
-class Response(enum.Enum):
-    """How much of the model's response has come."""
-
-    ASKED = "nothing yet"
-    WHOLE = "a head; what follows is a document, as far as is known"
-    STREAMING = "the begin of a stream of events, as was asked for"
-    REFUSED = "a head with a status that is no success"
-
-
-class Life(enum.Enum):
-    """How far a generation is from its end."""
-
-    RUNNING = "its model may say more"
-    ENDING = "its ending is known, and to be written"
-    OVER = "its ending is written, by this worker or another"
-
-
-class GenerationOwner(Protocol):
-    """The part that a Generation reports to."""
-
-    def on_pending(self, generation: Generation) -> None:
-        """The generation has something to be written: its `next_write` is to be asked for."""
-
-    def on_over(self, generation: Generation) -> None:
-        """The generation's ending is written."""
 
 
 class Generation:
     """An answer that runs here: it hears its model, and has what that says written to the log.
 
-    Two states say where it is. The response: ASKED → WHOLE → STREAMING, or ASKED → REFUSED; a document may show only
-    with its first bytes that it is a stream. The life: RUNNING → ENDING by the first of all endings (`end`), → OVER
-    once that is written (`on_written`); straight to OVER if another worker has ended it; and from ENDING to another
-    ENDING where Redis does not take the first for its size (`on_too_large`). Nothing is heard but while RUNNING.
+    Two states say where it is. The response: ASKED → WHOLE → STREAMING, or ASKED → REFUSED; only the first bytes of a
+    body may show that it is a stream. The life: RUNNING → ENDING by the first of all endings (`end`) → OVER once that
+    is written (`on_written`) or cannot be (`on_broken`); straight to OVER if another worker has ended the generation.
+    One step goes back: where Redis does not take the writing for its size, ENDING → RUNNING, and by another ending at
+    once to ENDING again (`on_too_large`). What the model says counts only while RUNNING.
     """
 
     __slots__ = (
-        "_begun", "_body", "_call", "_ending", "_head", "_life", "_number", "_overhead", "_owner", "_paused",
-        "_pending", "_pending_bytes", "_progress", "_response", "_stream", "_writing", "headers", "id", "user",
+        "_begun", "_body", "_call", "_ending", "_life", "_number", "_overhead", "_owner", "_paused", "_pending",
+        "_pending_bytes", "_progress", "_refusal", "_response", "_stream", "_writing", "headers", "id", "user",
     )  # fmt: skip
 
-    def __init__(self, generation_id: str, user: str, owner: GenerationOwner, question: Question) -> None:
+    def __init__(self, generation_id: str, user: str, owner: Generations, question: Question) -> None:
         self.id = generation_id
         self.user = user
         self.headers: dict[str, str] = {}  # of the model's response, those that concern the client
-        self._response = Response.ASKED
-        self._life = Life.RUNNING
+        self._response = states.ASKED
+        self._life = states.RUNNING
         self._begun: gevent.event.Event | None = None  # see wait_begun
         self._stream = question.stream
         self._owner = owner
         self._progress = Progress(question.choices, time.monotonic())
         self._call: Call | None = None
         self._body: Body | None = None
-        self._head = _NO_HEAD
+        self._refusal: tuple[int, dict[str, str]] | None = None  # status and headers, if REFUSED
         self._overhead = 0  # bytes
         self._pending: list[Chunk] = []
         self._pending_bytes = 0
@@ -99,7 +67,7 @@ class Generation:
     def ask(self, model: Model, body: bytes) -> None:
         """Send the question to the model."""
         call = model.ask(body, self)
-        if self._life is Life.RUNNING:
+        if self._life is states.RUNNING:
             self._call = call
         else:
             call.close()
@@ -107,14 +75,13 @@ class Generation:
     @property
     def streams(self) -> bool:
         """Whether the model's stream has begun."""
-        return self._response is Response.STREAMING
+        return self._response is states.STREAMING
 
     def wait_begun(self, woken: gevent.event.Event, seconds: float) -> None:
-        """Wait until the model's stream has begun, or all is over; at most so many seconds, or until somebody else sets
-        `woken`."""
+        """Wait for the model's stream, or the end: at most so many seconds, or until somebody else sets `woken`."""
         self._begun = woken
         try:
-            if not self.streams and self._life is not Life.OVER:
+            if not self.streams and self._life is not states.OVER:
                 woken.wait(seconds)
         finally:
             self._begun = None
@@ -127,21 +94,24 @@ class Generation:
 
     def began(self, status: int, headers: dict[str, str]) -> None:
         """Take the head of the model's response."""
-        self.headers, self._head = passing(headers), (status, headers)
+        self.headers = passing(headers)
         self._progress.heard_at = time.monotonic()
-        refuses = not 200 <= status < 300
-        self._response = Response.REFUSED if refuses else Response.WHOLE
+        if not 200 <= status < 300:
+            self._response, self._refusal = states.REFUSED, (status, headers)
+        elif self._response is states.ASKED:
+            self._response = states.WHOLE
+        refuses = self._response is states.REFUSED
         try:
-            self._body = Body(headers, MOST_ANSWER_BYTES, MOST_EVENT_BYTES, refusal=refuses)
+            self._body = Body(headers, sizes.MOST_ANSWER, sizes.MOST_EVENT, refusal=refuses)
         except Unreadable as error:
             if not refuses:
                 self._fail(str(error), "upstream_malformed")
-            return
-        self._notice_stream(self._body)
+        else:
+            self._notice_stream(self._body)
 
     def _notice_stream(self, body: Body) -> None:
-        if self._stream and self._response is Response.WHOLE and body.streams:
-            self._response = Response.STREAMING
+        if self._stream and self._response is states.WHOLE and body.streams:
+            self._response = states.STREAMING
             self._wake()
 
     def heard(self, piece: bytes) -> None:
@@ -152,15 +122,15 @@ class Generation:
         try:
             events = self._body.feed(piece)
         except Unreadable as error:
-            if self._response is not Response.REFUSED:
+            if self._response is not states.REFUSED:
                 self._fail(str(error), "upstream_malformed")
         except sse.TooLong as error:
             self._fail(f"The model sent what is no event: {error}.", "upstream_malformed")
         else:
-            if self._response is Response.WHOLE:
+            if self._response is states.WHOLE:
                 self._notice_stream(self._body)
-            self._overhead += EVENT_BYTES * len(events)
-            most = MOST_REFUSAL_BYTES if self._response is Response.REFUSED else MOST_ANSWER_BYTES
+            self._overhead += sizes.EVENT * len(events)
+            most = sizes.MOST_REFUSAL if self._response is states.REFUSED else sizes.MOST_ANSWER
             if self._body.bytes + self._overhead > most:
                 self._fail("The model's answer is too long.", "upstream_too_long")
             elif events:
@@ -168,7 +138,7 @@ class Generation:
 
     def _say(self, events: list[bytes]) -> None:
         for data in events:
-            if self._life is not Life.RUNNING:
+            if self._life is not states.RUNNING:
                 return
             if data.startswith(b"{"):
                 self._take(data)
@@ -194,7 +164,7 @@ class Generation:
         self._progress.take(chunk.value)
         self._pending.append(chunk)
         self._pending_bytes += len(data)
-        if self._pending_bytes > MOST_UNWRITTEN_BYTES and self._call is not None:
+        if self._pending_bytes > sizes.MOST_UNWRITTEN and self._call is not None:
             self._paused = True
             self._call.pause()
         self._owner.on_pending(self)
@@ -202,58 +172,45 @@ class Generation:
     def complete(self) -> None:
         """Take the end of the response. A stream may end without saying that the answer has."""
         document = None if self._body is None else self._body.document
-        if self._response is Response.REFUSED:
-            self.end(refused(*self._head, document or b""))
+        if self._refusal is not None:
+            self.end(refused(*self._refusal, document or b""))
         elif document is not None:
-            self._answered(document)
+            self._take_document(document)
         elif self._body is not None:
             self._say(self._body.finish())
         self._end_of_response(Fault("upstream_closed", "The model stopped in the middle of its answer."), whole=True)
 
     def failed(self, fault: Fault) -> None:
         """Take the failure of the response."""
-        refuses = self._response is Response.REFUSED
-        document = None if self._body is None or refuses else self._body.document
+        document = None if self._body is None or self._refusal is not None else self._body.document
         if document:
             with contextlib.suppress(Malformed):
                 self._progress.take(openai.parse(document).value)
             if self._progress.finished:  # all of it came, though the response did not end as it should
-                self._answered(document)
+                self._take_document(document)
         self._end_of_response(fault, whole=False)
 
     def _end_of_response(self, fault: Fault, *, whole: bool) -> None:
-        if self._life is not Life.RUNNING:
+        if self._life is not states.RUNNING:
             return
-        if self._progress.complete(whole=whole):
-            self.end(Ending(COMPLETED))
-        else:
-            make = timeout if fault.code == "connect_timeout" else upstream_error
-            self.end(make(str(fault), fault.code))
+        make = timeout if fault.code == "connect_timeout" else upstream_error
+        self.end(Ending(COMPLETED) if self._progress.complete(whole=whole) else make(str(fault), fault.code))
 
-    def _answered(self, body: bytes) -> None:
-        """Take all of an answer at once."""
-        if not body.strip():
-            self._fail("The model sent nothing.", "upstream_malformed")
-            return
+    def _take_document(self, body: bytes) -> None:
         try:
-            body = openai.parse(body.strip()).raw
-        except Malformed as error:
-            self._fail(f"The model sent what cannot be read: {error}.", "upstream_malformed")
+            chunk, answer = read_document(body)
+        except NoAnswer as error:
+            self._fail(str(error), "upstream_malformed", error.error)
             return
-        whole = exact_json.loads(body)
-        failure = openai.error_of(whole)
-        if failure is not None or not whole.get("choices"):
-            self._fail("The model sent no answer.", "upstream_malformed", failure)
-            return
-        self._pending.append(Chunk(exact_json.dumps(openai.chunk_of(whole), lone=True), {}))
-        self.end(Ending(COMPLETED, answer=body if openai.is_completion(whole) else None))
+        self._pending.append(chunk)
+        self.end(Ending(COMPLETED, answer=answer))
 
     # Its life
 
     def end(self, ending: Ending) -> None:
         """Say no more than what was heard. The first ending counts."""
-        if self._life is Life.RUNNING:
-            self._life = Life.ENDING
+        if self._life is states.RUNNING:
+            self._life = states.ENDING
             self._ending = replace(ending, headers=self.headers) if self.headers else ending
             self._hang_up(kindly=ending.state == COMPLETED)
             self._owner.on_pending(self)
@@ -269,7 +226,7 @@ class Generation:
 
     def check_limits(self, now: float, limits: Limits) -> None:
         """End it if it is complete, or took too long. `now`: monotonic time."""
-        if self._life is Life.RUNNING:
+        if self._life is states.RUNNING:
             ending = self._progress.ending(now, limits, streams=self._stream, paused=self._paused)
             if ending is not None:
                 self._hang_up(kindly=False)  # the end of its response is not at hand
@@ -289,7 +246,7 @@ class Generation:
     def on_written(self, state: str) -> bool:
         """Take note that it was written, and left this state in Redis. True: there is more to write."""
         self._writing = None
-        if not state and self._life is Life.RUNNING:  # Redis lost it; who listens is told
+        if not state and self._life is states.RUNNING:  # Redis lost it; who listens is told
             self.end(DATA_LOST)
             return True
         if state != RUNNING:
@@ -299,26 +256,26 @@ class Generation:
             self._paused = False
             self._progress.heard_at = time.monotonic()
             self._call.resume()
-        return bool(self._pending) or self._life is Life.ENDING
+        return bool(self._pending) or self._life is states.ENDING
 
     def on_too_large(self) -> None:
         """End with an error: Redis will never take what was to be written, and so no other ending has been written."""
         self._pending, self._pending_bytes, self._writing = [], 0, None
-        self._life = Life.RUNNING
+        self._life = states.RUNNING
         self.end(upstream_error("The model's answer is larger than Redis takes.", "upstream_too_long"))
 
     def on_broken(self) -> None:
         """End with an error of ours: what was to be written cannot be."""
         self._pending, self._pending_bytes, self._writing = [], 0, None
-        if self._life is Life.RUNNING:
+        if self._life is states.RUNNING:
             self.end(upstream_error("The service made an error; it was logged.", "internal_error"))
         else:  # whoever looks for lost generations will write another ending
             logger.error("the ending of generation %s cannot be written", self.id)
             self._over("")
 
     def _over(self, state: str) -> None:
+        self._life = states.OVER
         self._ending = self._ending or Ending(state)
         self._hang_up(kindly=False)
-        self._life = Life.OVER
         self._wake()
         self._owner.on_over(self)

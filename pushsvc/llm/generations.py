@@ -102,14 +102,14 @@ class Generations:
             generation.on_broken()
         return found, generation
 
-    # What a generation reports, see GenerationOwner
+    # Reports of a Generation
 
     def on_pending(self, generation: Generation) -> None:
-        """Have the generation written."""
+        """Have the generation written: it has something to say. Harmless when repeated."""
         self._writer.add(generation)
 
     def on_over(self, generation: Generation) -> None:
-        """Forget the generation; keep its answer in one piece, and later its events in little room."""
+        """Forget a generation whose ending is written; keep its answer in one piece, and later its events packed."""
         self._unheard.pop(generation.id, None)
         if self._running.pop(generation.id, None) is not None:
             gevent.spawn(self._keep_answer, generation.id)

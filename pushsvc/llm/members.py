@@ -38,7 +38,7 @@ def read(raw: bytes) -> dict[str, Member] | None:
 
 
 def write(members: Mapping[str, Member]) -> bytes:
-    """Decode a key. Raises LoneSurrogate for one that holds half of a pair."""
+    """Write the members as a JSON object. Raises LoneSurrogate for a key that holds half of a pair."""
     said = [b"%b:%b" % (exact_json.dumps(name), member.text.encode()) for name, member in members.items()]
     return b"{" + b",".join(said) + b"}"
 

@@ -207,12 +207,12 @@ def text(whole: Json) -> str:
 
 
 def _message(choice: Json) -> Json:
-    """Mend a completion that came as one document: some servers leave it out, or say null, or send a chunk."""
+    """Find the message of a choice, or {}: some servers leave it out, or say null, or send a delta."""
     return choice.get("message") or choice.get("delta") or {}
 
 
 def finish_reason(whole: Json) -> str | None:
-    """The first reason to end that a choice gives."""
+    """The reason to end of the first choice. None: it gives none, or there is no choice."""
     for choice in whole.get("choices") or ():
         reason: str | None = choice.get("finish_reason")
         return reason

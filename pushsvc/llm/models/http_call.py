@@ -100,8 +100,9 @@ class HttpCall:
             self._handler.began(status, headers)
 
     def read(self) -> None:
-        """Read what is there. Of an encrypted connection all of it: the poll does not see what is decrypted already."""
-        while self.line is not None and self._upstream.watches(self.fd):
+        """Read what is there, while the call is watched. Of an encrypted connection all of it: the poll does not see
+        what is decrypted already."""
+        while self.line is not None:
             plain = isinstance(self.line, int)
             try:
                 data = os.read(self.line, READ_BYTES) if plain else self.line.recv(READ_BYTES)
@@ -113,7 +114,7 @@ class HttpCall:
                     self.fail(Fault("upstream_closed", message))
                 return
             self._feed(data)
-            if plain:
+            if plain or self.line is None or not self._upstream.watches(self.fd):
                 return
 
     def _feed(self, data: bytes) -> None:

@@ -1,0 +1,35 @@
+"""An answer that comes as one document, and not as a stream. Pure."""
+
+from __future__ import annotations
+
+from pushsvc.events import exact_json
+from pushsvc.llm import openai
+from pushsvc.llm.joining import Json
+from pushsvc.llm.openai import Chunk, Malformed
+
+
+class NoAnswer(ValueError):
+    """The document is no answer. `error`: the one that it holds instead, in the server's words."""
+
+    def __init__(self, message: str, error: Json | None = None) -> None:
+        super().__init__(message)
+        self.error = error
+
+
+def read_document(body: bytes) -> tuple[Chunk, bytes | None]:
+    """Read a document: one chunk that says all of it, and the JSON of the completion, if it is one and no chunk.
+
+    Raises NoAnswer.
+    """
+    if not body.strip():
+        raise NoAnswer("The model sent nothing.")
+    try:
+        raw = openai.parse(body.strip()).raw
+    except Malformed as error:
+        raise NoAnswer(f"The model sent what cannot be read: {error}.") from error
+    whole = exact_json.loads(raw)
+    failure = openai.error_of(whole)
+    if failure is not None or not whole.get("choices"):
+        raise NoAnswer("The model sent no answer.", failure)
+    chunk = Chunk(exact_json.dumps(openai.chunk_of(whole), lone=True), {})
+    return chunk, raw if openai.is_completion(whole) else None
