@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from tests.support import programs
-from tests.support.stack import ROOT, dies_with_the_tests
+from tests.support.processes import dies_with_the_tests
+from tests.support.stack import ROOT
 
 FOLDER = ROOT / "clients"
 MODULES = FOLDER / "node_modules"

@@ -14,7 +14,7 @@ from typing import Any
 from websockets.sync.client import connect
 
 from tests.support.clients.eventsource import until
-from tests.support.stack import dies_with_the_tests
+from tests.support.processes import dies_with_the_tests
 
 START_SECONDS = 60.0
 _PREFERENCES = {

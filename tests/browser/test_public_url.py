@@ -17,7 +17,8 @@ from pushsvc.config import Settings
 from pushsvc.stack.nginx import nginx_command
 from tests.conftest import Start
 from tests.support.clients.eventsource import EventSource, until
-from tests.support.stack import Stack, dies_with_the_tests, free_port
+from tests.support.processes import dies_with_the_tests
+from tests.support.stack import Stack, free_port
 
 _PROXY = """
 %(user)s daemon off; pid proxy.pid; events {}

@@ -19,7 +19,8 @@ from rich.progress import track
 from rich.table import Table
 
 from tests.proofs.planted import MUTANTS, Mutant
-from tests.support.stack import ROOT, dies_with_the_tests
+from tests.support.processes import dies_with_the_tests
+from tests.support.stack import ROOT
 
 
 def found(mutant: Mutant | None, tests: str) -> bool:

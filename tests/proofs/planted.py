@@ -217,17 +217,17 @@ MUTANTS: Final = [
     Mutant(
         "writes what an answer says a second time", "storage/redis/lua/say.lua",
         "and tonumber(record[2]) < number then", "then",
-        "behaviour/answers/test_generations.py::test_a_frozen_redis",
+        "behaviour/answers/test_generation_endings.py::test_a_frozen_redis",
     ),
     Mutant(
         "shows an answer to whoever knows its id", "web/generations.py",
         "    if record.user != identity.user and not identity.admin:\n        raise unknown(generation_id)\n", "",
-        "behaviour/answers/test_generations.py::test_only_its_user_or_an_admin",
+        "behaviour/answers/test_generation_access.py::test_only_its_user_or_an_admin",
     ),
     Mutant(
         "does not end the answers of a worker that died", "llm/generations.py",
         "for worker in silent & self._suspects:", "for worker in ():",
-        "behaviour/answers/test_generations.py::test_a_worker_that_is_killed",
+        "behaviour/answers/test_generation_endings.py::test_a_worker_that_is_killed",
     ),
     Mutant(
         "takes a password's ? for the query", "addresses/redis_address.py",

@@ -35,8 +35,8 @@ from pushsvc.storage.redis.fencing import Fence
 from pushsvc.storage.redis.keys import ALONE
 from pushsvc.storage.retention import Retention
 from tests.support.clients.eventsource import until
+from tests.support.processes import dies_with_the_tests
 from tests.support.programs import CC, need
-from tests.support.stack import dies_with_the_tests
 
 Durability = Literal["always", "everysec"]
 

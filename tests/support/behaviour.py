@@ -1,6 +1,7 @@
-"""The behaviour that is the same whatever Redis there is: the tests marked `every_redis`.
+"""Behaviour that is tested on several stacks, by a mark.
 
-A module with a `stack` fixture of its own runs them all there: `globals().update(every_redis())`.
+`every_redis`: it is the same whatever Redis there is. `every_script`: tests that together run every script. A module
+with a `stack` fixture of its own runs the tests with a mark: `globals().update(marked("every_redis"))`.
 """
 
 from __future__ import annotations
@@ -13,25 +14,25 @@ import pytest
 from tests.support.models.model import Model
 from tests.support.stack import ROOT, Stack
 
-_MARKED: Final = "@pytest.mark.every_redis\n"
+_FIXTURES: Final = ("answering", "capped", "base", "server", "door")
 
 
-def every_redis() -> dict[str, Any]:
+def marked(mark: str) -> dict[str, Any]:
     """The marked tests of all files, by name, and the fixtures by which they reach the `stack` of a module."""
-    found: dict[str, Any] = {each.__name__: each for each in (answering, capped, base, server, door)}
+    found: dict[str, Any] = {name: globals()[name] for name in _FIXTURES}
     for path in sorted((ROOT / "tests").rglob("test_*.py")):
-        if _MARKED in path.read_text():
+        if f"@pytest.mark.{mark}\n" in path.read_text():
             name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
-            tests = {key: test for key, test in vars(importlib.import_module(name)).items() if _is_of(name, test)}
+            tests = {key: test for key, test in vars(importlib.import_module(name)).items() if _is_of(name, test, mark)}
             assert not found.keys() & tests.keys(), f"two files have such a test: {found.keys() & tests.keys()}"
             found |= tests
     return found
 
 
-def _is_of(module: str, test: Any) -> bool:
+def _is_of(module: str, test: Any, mark: str) -> bool:
     """Whether it is marked, and not a test that the module has from another one."""
-    marks = [mark.name for mark in getattr(test, "pytestmark", ()) if isinstance(mark, pytest.Mark)]
-    return "every_redis" in marks and test.__module__ == module
+    marks = [each.name for each in getattr(test, "pytestmark", ()) if isinstance(each, pytest.Mark)]
+    return mark in marks and test.__module__ == module
 
 
 def settings(model: Model) -> dict[str, object]:

@@ -16,8 +16,9 @@ from pathlib import Path
 from pushsvc.config import Settings
 from pushsvc.stack.nginx import nginx_command
 from tests.support.clients.eventsource import until
+from tests.support.processes import alive, dies_with_the_tests
 from tests.support.programs import CURL, OPENSSL, need
-from tests.support.stack import ROOT, alive, dies_with_the_tests
+from tests.support.stack import ROOT
 
 NAME = "push.example.com"
 _CODE = ("app.py", "pushsvc", "templates", "nginx", "systemd", "requirements.txt")

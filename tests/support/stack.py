@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import re
-import resource
 import shutil
 import signal
 import socket
@@ -13,7 +12,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -23,9 +21,9 @@ import redis
 
 from pushsvc import auth
 from pushsvc.config import DEFAULT_PREFIX
-from pushsvc.stack.process import dies_with_parent
 from pushsvc.storage.redis.keys import Keys
 from tests.support.clients.eventsource import DEADLINE, EventSource, until
+from tests.support.processes import alive, command_line, descendants, dies_with_the_tests
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SECRET = "a-test-key-and-nothing-but-a-test-key"
@@ -205,50 +203,6 @@ class Stack:
         """Connected when this returns, unless refused."""
         headers = self.bearer(user, subscribe=["topic:*"]) | options.pop("headers", {})
         return EventSource(f"{base or self.url}/events{query}", headers, **options).wait_open()
-
-
-def descendants(pid: int) -> Iterator[int]:
-    """Every process below `pid`, parents first (Linux: /proc)."""
-    try:
-        tasks = os.listdir(f"/proc/{pid}/task")
-    except OSError:  # it has ended
-        return
-    for task in tasks:
-        try:
-            children = [int(child) for child in Path(f"/proc/{pid}/task/{task}/children").read_text().split()]
-        except OSError:
-            continue
-        for child in children:
-            yield child
-            yield from descendants(child)
-
-
-def command_line(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
-    except OSError:
-        return ""
-
-
-def alive(pid: int) -> bool:
-    """Not gone, and not a zombie that waits for its parent."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-def dies_with_the_tests(number: signal.Signals, files: object = 0) -> Callable[[], None]:
-    """For a child, before exec: no test leaves a process behind, also when the tests are killed."""
-
-    dies = dies_with_parent(number)
-
-    def prepare() -> None:
-        if isinstance(files, int) and files:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
-        dies()
-
-    return prepare
 
 
 def connections(stack: Stack, user: str) -> int:

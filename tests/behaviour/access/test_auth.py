@@ -94,6 +94,7 @@ def test_the_connection_ends_with_its_token(stack: Stack, base: str, user: str) 
 
 
 @pytest.mark.every_redis
+@pytest.mark.every_script
 def test_a_ticket_works_once_and_its_cookie_goes_on(stack: Stack, base: str, user: str) -> None:
     ticket = new_ticket(stack, stack.bearer(subscribe=["*"]), user=user, topics=[f"{user}.t"])
     assert ticket["expires_in"] == 60
@@ -166,6 +167,7 @@ def test_tabs_of_one_user_neither_share_topics_nor_lose_them(stack: Stack, user:
 
 
 @pytest.mark.every_redis
+@pytest.mark.every_script
 def test_twenty_races_for_one_ticket_leave_one_stream(stack: Stack, user: str) -> None:
     ticket = new_ticket(stack, stack.bearer(subscribe=["*"]), user=user)
     sources: list[EventSource] = []

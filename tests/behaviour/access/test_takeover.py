@@ -10,6 +10,7 @@ from tests.support.stack import Stack
 
 
 @pytest.mark.every_redis
+@pytest.mark.every_script
 def test_a_repeat_takes_the_stream_over(stack: Stack, base: str, user: str) -> None:
     url = url_of(stack, user, base)
     missed = stack.publish(user=user)

@@ -173,6 +173,7 @@ def test_an_acknowledgement_needs_nothing_else(stack: Stack, user: str) -> None:
     assert (answer.status_code, answer.json()) == (200, {"unread": 1, "id": ids[1]})
 
 
+@pytest.mark.every_script
 def test_each_return_renews(stack: Stack, user: str) -> None:
     url = url_of(stack, user)
     proof, _ = used(url)

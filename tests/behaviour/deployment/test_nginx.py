@@ -19,8 +19,9 @@ import pytest
 from pushsvc.config import Settings
 from pushsvc.stack.nginx import nginx_command
 from tests.support.clients.eventsource import until
+from tests.support.processes import alive, dies_with_the_tests
 from tests.support.programs import OPENSSL, need
-from tests.support.stack import ROOT, Stack, alive, command, dies_with_the_tests, free_port, spoken
+from tests.support.stack import ROOT, Stack, command, free_port, spoken
 
 
 @pytest.fixture(scope="module")

@@ -15,8 +15,9 @@ import httpx
 import pytest
 
 from tests.support.clients.eventsource import until
+from tests.support.processes import dies_with_the_tests
 from tests.support.programs import OPENSSL, need
-from tests.support.stack import ROOT, Stack, command, dies_with_the_tests, free_port
+from tests.support.stack import ROOT, Stack, command, free_port
 
 
 @contextmanager

@@ -18,6 +18,7 @@ def publisher(stack: Stack) -> dict[str, str]:
 
 
 @pytest.mark.every_redis
+@pytest.mark.every_script
 def test_each_target_reaches_its_listeners(stack: Stack, user: str) -> None:
     other = f"{user}-other"
     with stack.listen(user, f"?topics={user}.news") as source, stack.listen(other) as bystander:
@@ -50,6 +51,7 @@ def test_many_users_get_one_event_each(stack: Stack, user: str) -> None:
 
 
 @pytest.mark.every_redis
+@pytest.mark.every_script
 def test_a_repeated_key_answers_the_first_id_and_delivers_nothing(stack: Stack, user: str) -> None:
     first = stack.post("/publish", {"user": user, "data": "1", "key": "k"}, publisher(stack)).json()
     header = publisher(stack) | {"Idempotency-Key": "k"}
@@ -107,6 +109,7 @@ def test_a_bad_item_in_a_batch_harms_no_other(stack: Stack, user: str) -> None:
 
 
 @pytest.mark.every_redis
+@pytest.mark.every_script
 def test_an_event_past_its_ttl_is_not_delivered_and_no_gap(stack: Stack, user: str) -> None:
     before = stack.publish(user=user, data="before")
     stack.publish(user=user, data="short-lived", ttl=1)

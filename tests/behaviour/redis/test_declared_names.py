@@ -1,7 +1,6 @@
 """Some servers run no script that touches a key which was not declared (ElastiCache Serverless, Dragonfly, Kvrocks). So
 the service runs here with scripts that look at the names of each of their commands before Redis does."""
 
-# ruff: noqa: F401  # behaviour that is tested on the stack of this module
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -13,35 +12,14 @@ import redis
 
 from pushsvc.events.event import answer_channel
 from pushsvc.storage.redis.scripts import Script
-from tests.behaviour.access.test_auth import (
-    test_a_ticket_works_once_and_its_cookie_goes_on,
-    test_twenty_races_for_one_ticket_leave_one_stream,
-)
-from tests.behaviour.access.test_takeover import test_a_repeat_takes_the_stream_over
-from tests.behaviour.access.test_tickets import test_each_return_renews
-from tests.behaviour.answers.test_generations import (
-    test_a_double_click_starts_one,
-    test_a_key_of_an_answer_that_was_cancelled,
-    test_cancel,
-    test_news_of_what_begins_and_ends,
-    test_what_is_packed_is_told_as_before,
-)
-from tests.behaviour.publishing.test_publish import (
-    test_a_repeated_key_answers_the_first_id_and_delivers_nothing,
-    test_an_event_past_its_ttl_is_not_delivered_and_no_gap,
-    test_each_target_reaches_its_listeners,
-)
-from tests.behaviour.streams.test_cap import (
-    CAP,
-    test_the_oldest_gives_way_to_the_newest,
-    test_where_nobody_gives_way_the_newcomer_is_refused_for_now,
-)
-from tests.behaviour.streams.test_history import test_unread_counts_and_ack_moves
 from tests.support import behaviour
 from tests.support.clients.eventsource import EventSource, until
 from tests.support.models.model import Model, silent
 from tests.support.stack import Stack, copied
 
+globals().update(behaviour.marked("every_script"))  # run with the `stack` of this module
+
+CAP = 3  # streams of a user
 KEPT = 20
 SAYS = "is not declared"
 # The script sees another `redis`. That of a file which comes before another one is wrapped twice, which does no harm.
@@ -90,26 +68,6 @@ def checked(tmp_path_factory: pytest.TempPathFactory, _model: Model) -> Iterator
 @pytest.fixture(autouse=True)
 def stack(checked: Stack, model: Model) -> Stack:
     return checked
-
-
-@pytest.fixture
-def answering(checked: Stack) -> Stack:
-    return checked
-
-
-@pytest.fixture
-def capped(checked: Stack) -> Stack:
-    return checked
-
-
-@pytest.fixture
-def base(checked: Stack) -> str:
-    return checked.url
-
-
-@pytest.fixture
-def door(checked: Stack) -> str:
-    return checked.url
 
 
 @pytest.mark.parametrize(

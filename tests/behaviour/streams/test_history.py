@@ -127,6 +127,7 @@ def test_bad_parameters_are_named(stack: Stack, user: str, params: dict[str, str
 
 
 @pytest.mark.every_redis
+@pytest.mark.every_script
 def test_unread_counts_and_ack_moves(stack: Stack, user: str) -> None:
     headers = stack.bearer(user)
     to_all = stack.get("/unread", headers).json()["unread"]  # what other tests said to all

@@ -19,7 +19,7 @@ from tests.support import behaviour
 from tests.support.models.model import Model
 from tests.support.stack import Stack
 
-globals().update(behaviour.every_redis())  # run with the `stack` of this module
+globals().update(behaviour.marked("every_redis"))  # run with the `stack` of this module
 
 # Python runs this before anything else: then it has as little as on macOS.
 _NO_LINUX = """

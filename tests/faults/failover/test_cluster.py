@@ -28,7 +28,7 @@ from tests.support.redis.prefixes import hear_nothing_of_each_other
 from tests.support.redis.servers import Cluster
 from tests.support.stack import Stack
 
-globals().update(behaviour.every_redis())  # run with the `stack` of this module
+globals().update(behaviour.marked("every_redis"))  # run with the `stack` of this module
 
 PARTITIONS = 8
 

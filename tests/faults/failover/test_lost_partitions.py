@@ -15,8 +15,9 @@ import pytest
 
 from pushsvc.storage.redis.keys import COUNTED, Keys, place, slot
 from tests.support.clients.eventsource import EventSource, until
+from tests.support.processes import alive
 from tests.support.redis.servers import Cluster
-from tests.support.stack import Stack, alive
+from tests.support.stack import Stack
 
 PARTITIONS = 8
 DOWN = "The part of Redis's cluster that has this user is down; try again."

@@ -18,7 +18,8 @@ from chaos.schedule import steps, whole
 from chaos.stacks.topologies import TOPOLOGIES
 from chaos.traffic.wire import Answer, Message, Stream
 from tests.support.clients.eventsource import until
-from tests.support.stack import ROOT, alive, descendants, dies_with_the_tests
+from tests.support.processes import alive, descendants, dies_with_the_tests
+from tests.support.stack import ROOT
 
 QUICK = ("worker killed", "redis killed", "subscriptions killed", "clients dropped", "nginx killed", "network cut")
 

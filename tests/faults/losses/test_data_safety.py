@@ -13,7 +13,8 @@ import pytest
 
 from tests.proofs import powercut
 from tests.support.clients.eventsource import until
-from tests.support.stack import ROOT, Stack, dies_with_the_tests
+from tests.support.processes import dies_with_the_tests
+from tests.support.stack import ROOT, Stack
 
 _CLONE_NEWNS = 0x20000  # unshare(2)
 

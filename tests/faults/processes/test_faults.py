@@ -26,7 +26,8 @@ from pushsvc.storage.retention import Retention
 from tests.conftest import Start
 from tests.support.clients.eventsource import until
 from tests.support.clients.traffic import publishing
-from tests.support.stack import Stack, connections, dies_with_the_tests
+from tests.support.processes import dies_with_the_tests
+from tests.support.stack import Stack, connections
 
 
 @pytest.fixture(scope="module")

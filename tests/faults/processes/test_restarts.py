@@ -17,7 +17,8 @@ import pytest
 
 from tests.support.clients.eventsource import until
 from tests.support.clients.traffic import publishing
-from tests.support.stack import ROOT, Stack, alive, command, copied
+from tests.support.processes import alive
+from tests.support.stack import ROOT, Stack, command, copied
 
 LOADED_BY_THE_MASTER = "server/worker.py", "config.py"
 LOADED_BY_WORKERS = "web/publish.py"

@@ -15,7 +15,8 @@ import pytest
 from pushsvc.server import stopping
 from tests.conftest import Start
 from tests.support.clients.eventsource import until
-from tests.support.stack import ROOT, Stack, alive
+from tests.support.processes import alive
+from tests.support.stack import ROOT, Stack
 
 ASK = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 

@@ -17,7 +17,7 @@ from tests.support.redis import accounts, matrix
 from tests.support.redis.servers import Alone, Replicated
 from tests.support.stack import Stack
 
-globals().update(behaviour.every_redis())  # run with the `stack` of this module
+globals().update(behaviour.marked("every_redis"))  # run with the `stack` of this module
 
 ALONE = [(product, Alone) for product in matrix.chosen("Debian's Redis")]
 BEHIND_SENTINELS = [(product, Replicated) for product in matrix.chosen("Valkey 9")]

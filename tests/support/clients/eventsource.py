@@ -216,3 +216,11 @@ def until(condition: Callable[[], object], what: str, deadline: float = DEADLINE
     while not condition():
         assert time.monotonic() < end, f"waited in vain for {what}"
         pause.wait(0.02)
+
+
+def gave_way(source: EventSource) -> None:
+    """It was told so, and when to come back."""
+    source.wait(lambda source: source.closed, "the oldest to end")
+    assert [problem["status"] for problem in source.refusals] == [429]
+    assert source.parser.retry_ms == 60_000
+    assert source.statuses == [200]

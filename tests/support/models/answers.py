@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from tests.support.clients.eventsource import EventSource, Message
+from tests.support.clients.eventsource import EventSource, Message, until
 from tests.support.models.completions import ASK, text
 from tests.support.models.model import HEAD, Conversation
 from tests.support.stack import Stack
@@ -61,3 +61,9 @@ def words(*said: str) -> Any:
 def running(stack: Stack, user: str) -> list[str]:
     kept = stack.get("/v1/generations", stack.bearer(user)).json()["data"]
     return [each["id"] for each in kept if each["state"] == "running"]
+
+
+def ended(stack: Stack, user: str, generation_id: str) -> dict[str, Any]:
+    """The answer's state, once it has ended."""
+    until(lambda: state(stack, user, generation_id)["state"] != "running", "the end of the answer")
+    return state(stack, user, generation_id)

@@ -13,6 +13,7 @@ from tests.support.stack import Stack
 
 ASK: dict[str, Any] = {"model": "fake", "messages": [{"role": "user", "content": "hi"}]}
 PATH = "/v1/chat/completions"
+DEEP = b'{"a":' * 500 + b"1" + b"}" * 500  # JSON that is nested too deeply
 
 
 def sdk(stack: Stack, user: str) -> openai.OpenAI:

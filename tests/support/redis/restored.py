@@ -12,7 +12,8 @@ from pathlib import Path
 import redis
 
 from tests.support.clients.eventsource import until
-from tests.support.stack import Stack, alive
+from tests.support.processes import alive
+from tests.support.stack import Stack
 
 
 @contextmanager

@@ -1,0 +1,55 @@
+"""Processes that tests start, and what they hold."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from pushsvc.stack.process import dies_with_parent
+
+
+def descendants(pid: int) -> Iterator[int]:
+    """Every process below `pid`, parents first (Linux: /proc)."""
+    try:
+        tasks = os.listdir(f"/proc/{pid}/task")
+    except OSError:  # it has ended
+        return
+    for task in tasks:
+        try:
+            children = [int(child) for child in Path(f"/proc/{pid}/task/{task}/children").read_text().split()]
+        except OSError:
+            continue
+        for child in children:
+            yield child
+            yield from descendants(child)
+
+
+def command_line(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
+    except OSError:
+        return ""
+
+
+def alive(pid: int) -> bool:
+    """Not gone, and not a zombie that waits for its parent."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def dies_with_the_tests(number: signal.Signals, files: object = 0) -> Callable[[], None]:
+    """For a child, before exec: no test leaves a process behind, also when the tests are killed."""
+
+    dies = dies_with_parent(number)
+
+    def prepare() -> None:
+        if isinstance(files, int) and files:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
+        dies()
+
+    return prepare
