@@ -160,3 +160,27 @@ class Fence:
             self._owing.discard(connection)
             if raw:
                 self.advance_to(EpochHistory(raw))
+
+
+class RoleAnswers:
+    """Collects the answers to INTRODUCE that come on a subscription, and has them checked together.
+
+    A master that became a replica goes on announcing what it is sent, the canary too, until it is one no more: so it is
+    asked itself.
+    """
+
+    def __init__(self, fence: Fence) -> None:
+        self._fence = fence
+        self._said: list[Any] = []
+
+    def take(self, answer: Any) -> None:
+        """Take an answer. Raises ReadOnlyError with the last one, if this is no master."""
+        self._said.append(answer)
+        if len(self._said) == len(INTRODUCE):
+            said, self._said = self._said, []
+            if not any(isinstance(each, Exception) for each in said):
+                self._fence.check_role(introduction(*said))
+
+    def clear(self) -> None:
+        """Forget the answers of a connection that has ended."""
+        self._said.clear()

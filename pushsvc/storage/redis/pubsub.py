@@ -27,7 +27,7 @@ from pushsvc.concurrency.loops import SAME_SECONDS, Loop, TimeSlice, is_news
 from pushsvc.errors import NoRights, Unavailable
 from pushsvc.storage.redis.client import RedisClient
 from pushsvc.storage.redis.demoted import is_demoted
-from pushsvc.storage.redis.fencing import INTRODUCE, introduction
+from pushsvc.storage.redis.fencing import INTRODUCE, RoleAnswers, introduction
 from pushsvc.storage.redis.listener import Announcement, AnnouncementListener, ControlListener, SubscriptionListener
 from pushsvc.storage.redis.scripts import Command
 from pushsvc.storage.redis.subscription import batches, subscription
@@ -59,7 +59,7 @@ class PubSub:
         self._probing: Callable[[Any], None] | None = None  # one was sent; one at a time, so that many share the next
         # Who takes the next answers; and where none comes, the keys that are yet to be confirmed in their place.
         self._awaited: deque[Callable[[Any], None] | set[str]] = deque()
-        self._said: list[Any] = []  # by Redis of itself
+        self._role = RoleAnswers(store.fence)
         self._looked = 0.0  # monotonic times
         self._queued = gevent.event.Event()
         self._unproven = gevent.event.Event()  # the subscription is new, and has yet to be proven
@@ -141,7 +141,7 @@ class PubSub:
             self._probing = None
             self._awaited.clear()
             self._awaited.append({self._own})
-            self._said.clear()
+            self._role.clear()
             for channel in self._wanted:
                 self._put("SSUBSCRIBE", self._keys.log(channel))
             self._queued.set()
@@ -233,15 +233,6 @@ class PubSub:
         elif probing is not None:
             probing(answer)
 
-    def _introduced(self, answer: Any) -> None:
-        """A master that became a replica goes on announcing what it is sent, the canary too, until it is one no more:
-        so it is asked itself. Raises ReadOnlyError."""
-        self._said.append(answer)
-        if len(self._said) == len(INTRODUCE):
-            said, self._said = self._said, []
-            if not any(isinstance(each, Exception) for each in said):
-                self._store.fence.check_role(introduction(*said))
-
     def _write(self, loop: Loop) -> None:
         """Send what is queued; commands of the same kind that came together leave together, in order."""
         while True:
@@ -276,7 +267,7 @@ class PubSub:
         now = time.monotonic()
         if now - self._looked >= LOOK_SECONDS:
             self._looked = now
-            yield from ((command, self._introduced) for command in INTRODUCE)
+            yield from ((command, self._role.take) for command in INTRODUCE)
 
     def _send_canaries(self, loop: Loop) -> None:
         while True:

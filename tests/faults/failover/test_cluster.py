@@ -15,7 +15,7 @@ import pytest
 import redis
 
 from pushsvc.checks.start import check_redis
-from pushsvc.config import DEFAULT_PREFIX, Settings
+from pushsvc.config import Settings
 from pushsvc.errors import ConfigError
 from pushsvc.storage.redis.keys import Keys, place, slot
 from tests.support import behaviour
@@ -24,36 +24,12 @@ from tests.support.clients.traffic import publishing
 from tests.support.inside.lives import heard
 from tests.support.models.model import Model
 from tests.support.redis import accounts, matrix
+from tests.support.redis.on_cluster import PARTITIONS, OnCluster
 from tests.support.redis.prefixes import hear_nothing_of_each_other
 from tests.support.redis.servers import Cluster
 from tests.support.stack import Stack
 
 globals().update(behaviour.marked("every_redis"))  # run with the `stack` of this module
-
-PARTITIONS = 8
-
-
-class OnCluster(Stack):
-    """As one of its users sees it, who is given the ids of their own partition."""
-
-    def __init__(self, cluster: Cluster, *args: object, **settings: object) -> None:
-        self.user = ""
-        self._cluster = cluster
-        super().__init__(*args, **{"redis_url": cluster.url} | settings)  # type: ignore[arg-type]
-
-    @property
-    def redis(self) -> redis.Redis:
-        return redis.RedisCluster(host="127.0.0.1", port=self._cluster.ports[0])  # type: ignore[return-value]  # for most that we ask
-
-    def keys_of(self, user: str) -> Keys:
-        prefix = str(self.settings.get("redis_prefix", DEFAULT_PREFIX))
-        return Keys(place(user, PARTITIONS), PARTITIONS, prefix)
-
-    def publish_many(self, items: list[dict[str, object]]) -> list[str]:
-        return [self.keys_of(self.user).own(event_id) for event_id in super().publish_many(items)]
-
-    def publish(self, **item: object) -> str:
-        return self.keys_of(self.user).own(super().publish(**item))
 
 
 @pytest.fixture(scope="module", params=matrix.chosen("Valkey 9"), ids=lambda each: matrix.cell(each, matrix.AS_CLUSTER))
