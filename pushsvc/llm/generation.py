@@ -205,8 +205,6 @@ class Generation:
         self._pending.append(chunk)
         self.end(Ending(COMPLETED, answer=answer))
 
-    # Its life
-
     def end(self, ending: Ending) -> None:
         """Say no more than what was heard. The first ending counts."""
         if self._life is states.RUNNING:
