@@ -67,7 +67,9 @@ class Sockets:
         """Watch no longer; to be called before the descriptor is closed. Harmless when repeated."""
         self._poll.remove(fd)
         self._said.pop(fd, None)
-        self._sockets.pop(fd, None)
+        found = self._sockets.pop(fd, None)
+        if found is not None:
+            del found.subscriber  # which holds its transport: a circle of references would wait for the collector
 
     def _look(self, fd: int, room: bool) -> None:
         found = self._sockets.get(fd)

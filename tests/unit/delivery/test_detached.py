@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
 import time
@@ -15,6 +16,7 @@ from pushsvc.delivery.endings import Reason
 from pushsvc.delivery.hub import Hub
 from pushsvc.delivery.subscriber import Subscriber
 from pushsvc.delivery.transports.detached import DetachedSocket, write_all
+from pushsvc.delivery.transports.queued import QueuedTransport
 from pushsvc.events.encoded import EncodedBatch, EncodedEvent
 from tests.support.inside.delivery import at, live, subscriber
 
@@ -113,3 +115,23 @@ def test_what_the_kernel_has_no_room_for_follows(
             assert transport.flush() or not transport.drained
     assert heard == sent
     hub.lifetimes.end(who, Reason.GONE)
+
+
+def test_nothing_of_a_connection_waits_for_the_collector(
+    hub: Hub, pairs: list[tuple[socket.socket, socket.socket]]
+) -> None:
+    """A worker stands still while it collects, and a crowd that leaves would have it do so."""
+    who = Subscriber("who leaves", ["a"], at(1), QueuedTransport(1000))
+    hub.subscribers.add(who)
+    who.go_live()
+    gc.collect()
+    gc.disable()
+    try:
+        hub.adopt(who, pairs[0][0].dup(), chunked=True)
+        hub.lifetimes.end(who, Reason.GONE)
+        assert who not in hub.subscribers
+        del who
+        held = [each for each in gc.get_objects() if isinstance(each, Subscriber)]
+        assert "who leaves" not in [each.user for each in held]
+    finally:
+        gc.enable()
