@@ -13,8 +13,8 @@ __version__ = "0.3.0"
 
 
 def create_app(settings: Settings) -> Flask:
-    """See `application.create_app`. It is imported late: gunicorn's master imports this package to find the worker
-    class, and what it has imported before the worker patches the standard library would stay unpatched."""
+    """See `application.create_app`. The module is imported late, because gunicorn's master imports this package to find
+    the worker class, and a module imported before gevent patches the standard library would stay unpatched."""
     from pushsvc import application
 
     return application.create_app(settings)

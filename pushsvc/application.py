@@ -1,4 +1,4 @@
-"""Wires everything; no other place does."""
+"""Makes all parts of the service and connects them. No other module does."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def create_app(settings: Settings) -> Flask:
     for each in (publish, events, history, tickets, unread, health, completions, generations, models, pages):
         app.register_blueprint(each.blueprint)
     if settings.allowed_origins:
-        # As patterns: a string that holds a bracket, as an address of IPv6 does, is taken for one.
+        # Given as patterns, because Flask-CORS takes a string with a bracket, such as an IPv6 address, for a pattern.
         allowed = [re.compile(re.escape(each) + r"\Z", re.IGNORECASE) for each in settings.allowed_origins]
         CORS(app, origins=allowed, supports_credentials=True, expose_headers=list(EXPOSED))
     app.wsgi_app = Forwarding(app.wsgi_app, settings, [rule.rule for rule in app.url_map.iter_rules()])  # type: ignore[method-assign]

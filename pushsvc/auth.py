@@ -25,8 +25,8 @@ DEMO_CLAIMS: Final = {"sub": "demo", "publish": ["*"], "subscribe": ["*"]}  # al
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """The claims of a verified token. Patterns are channels; a trailing `*` matches the rest. `expires`: the Unix
-    time at which it stops to count, leeway included."""
+    """The claims of a verified token. `publish` and `subscribe` are patterns: channels, in which a trailing `*` matches
+    any rest. `expires`: the Unix time from which the token is refused, leeway included; None: never."""
 
     user: str | None
     publish: tuple[str, ...] = ()
@@ -87,8 +87,8 @@ def encode(claims: Mapping[str, Any], secret: str, *, ttl: float | None) -> str:
 
 
 def decode(token: str, secret: str, leeway: float = 0.0) -> Identity:
-    """Verify a token. `leeway`: seconds by which its maker's clock may be off. Raises Unauthorized, which tells no
-    more than the caller may know."""
+    """Verify a token. `leeway`: seconds by which the clock of the token's maker may be off. Raises Unauthorized, or
+    Forbidden for a valid token whose `sub` is no user name."""
     identity = _verified(token, secret, leeway)
     if identity.expires is not None and identity.expires <= time.time():
         raise Unauthorized("The token has expired.")
@@ -99,7 +99,7 @@ def decode(token: str, secret: str, leeway: float = 0.0) -> Identity:
 def _verified(token: str, secret: str, leeway: float) -> Identity:
     try:
         claims = jwt.decode(token, secret, algorithms=[ALGORITHM], options=_OUR_OWN_CHECKS)
-    except (jwt.PyJWTError, RecursionError) as error:  # its JSON may be nested too deeply
+    except (jwt.PyJWTError, RecursionError) as error:  # RecursionError: the token's JSON is nested too deeply
         raise Unauthorized("The token is not valid.") from error
     expires = _date(claims, "exp")
     for name in ("nbf", "iat"):
@@ -120,7 +120,8 @@ def _verified(token: str, secret: str, leeway: float) -> Identity:
     )
 
 
-# PyJWT fails on times that no float can hold, and takes a subject for a bad token.
+# This module checks these claims itself: PyJWT fails on times that no float can hold, and calls a token with a subject
+# that is no string invalid, where Forbidden says more.
 _OUR_OWN_CHECKS: Final[Any] = dict.fromkeys(("verify_exp", "verify_nbf", "verify_iat", "verify_sub"), False)
 
 
@@ -142,12 +143,13 @@ def _patterns(claims: Mapping[str, Any], name: str) -> tuple[str, ...]:
 
 
 def derived_key(secret: str, purpose: str) -> str:
-    """The signing key for one kind of token, so that no other kind is ever taken for it."""
+    """The signing key for one kind of token, so that a token of one kind is never accepted as another kind."""
     return hmac.digest(secret.encode(), purpose.encode(), "sha256").hex()
 
 
 def load_secret(given: str, data_dir: Path) -> str:
-    """The signing secret: the one given, else one that is made once in `data_dir`, readable by its owner alone."""
+    """The signing secret: `given`, else the one in `data_dir`, which is made if it is missing, readable by its owner
+    alone. Raises ConfigError if it cannot be read or made, or is too short."""
     if given:
         return given
     path = data_dir / "secret"

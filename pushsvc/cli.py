@@ -1,4 +1,4 @@
-"""The same service from a shell: start it, and speak to it."""
+"""The command line: `up` and `serve` start the service; the other commands write its configuration or call it."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run a command; what goes wrong is one line on stderr and status 1."""
+    """Run a command. An error is printed as one line on stderr, and the exit status is 1."""
     try:
         cli()
     except PushError as error:
         sys.exit(f"pushsvc: {error.detail}")
-    except UnicodeEncodeError:  # Python hands over such bytes of the command line as lone surrogates
+    except UnicodeEncodeError:  # Python turns bytes of the command line that are not UTF-8 into lone surrogates
         sys.exit("pushsvc: an argument is not valid UTF-8")
     except httpx.HTTPError as error:
         sys.exit(f"pushsvc: the service does not answer: {error}")
@@ -58,8 +58,8 @@ def _starting() -> Settings:
 
 
 def _secret(settings: Settings) -> str:
-    """Read the secret, and make none: a command that is called from another folder than the service's would make one
-    that the service does not know."""
+    """Read the secret; say so if a new one had to be made. That happens when a command runs in another folder than the
+    service: the service does not know that secret, and refuses tokens signed with it."""
     path = settings.data_dir.resolve() / "secret"
     made = not settings.secret and not path.exists()
     secret = auth.load_secret(settings.secret, settings.data_dir)
@@ -147,7 +147,7 @@ def token(user: str | None, publish: tuple[str, ...], subscribe: tuple[str, ...]
         claims["admin"] = True
     secret = _secret(settings)
     encoded = auth.encode(claims, secret, ttl=ttl)
-    identity = auth.decode(encoded, secret)  # what the service would refuse is not printed
+    identity = auth.decode(encoded, secret)  # a token that the service would refuse is not printed
     vain = [pattern for pattern in (*publish, *subscribe) if not auth.matches_something(pattern)]
     for pattern in vain:
         say(f"no channel is like {pattern!r}: they are user:ID, topic:NAME and all; a trailing * matches the rest")
@@ -211,7 +211,8 @@ def tail(user: str, topics: str, since: str, after: str | None) -> None:
 
 
 def _refused(event: dict[str, str]) -> float:
-    """Say why the service has no stream for now, and give the seconds after which it may have one."""
+    """Print why the service refuses the stream for now, and give the seconds to wait before the next try. Exits if the
+    token is refused."""
     problem = orjson.loads(event["data"])
     if problem["status"] == HTTPStatus.UNAUTHORIZED:
         sys.exit(f"pushsvc: {problem['detail']}")
@@ -220,8 +221,8 @@ def _refused(event: dict[str, str]) -> float:
 
 
 def _listen(user: str, parameters: dict[str, str]) -> Iterator[dict[str, str]]:
-    """Read one connection's events, after a first empty one that says that it stands."""
-    accept = {"Accept": "text/event-stream"}  # so that a restart is an empty stream, not an error
+    """Yield the events of one connection; first an empty one, as soon as the connection is accepted."""
+    accept = {"Accept": "text/event-stream"}  # then a worker that restarts refuses in a stream, not with an error
     timeout = httpx.Timeout(5.0, read=3 * _settings().heartbeat_seconds)
     with (
         _client({"sub": user, "subscribe": ["topic:*"]}) as client,
@@ -267,7 +268,7 @@ def _client(claims: dict[str, Any]) -> httpx.Client:
 
 
 def _check(answer: httpx.Response, media_type: str) -> None:
-    """End with the service's own words unless it answered as it should."""
+    """Exit with the service's own error text unless the response is a success of this media type."""
     given = answer.headers.get("Content-Type", "").partition(";")[0]
     if given == "application/problem+json":
         sys.exit(f"pushsvc: {answer.json()['detail']}")

@@ -24,7 +24,7 @@ MOST_WORKERS: Final = 256
 
 
 _PUBLIC_URL: Final = re.compile(r"(https?://[^/?#]+)((?:/[A-Za-z0-9._~\-]+)*)/?", re.IGNORECASE)
-_AMBIGUOUS_PATHS: Final = ("/v1", "/v1/chat", "/v1/generations", "/demo")  # with and without, both would be ours
+_AMBIGUOUS_PATHS: Final = ("/v1", "/v1/chat", "/v1/generations", "/demo")  # the service has paths below these itself
 
 
 def _listed(value: str) -> list[str]:
@@ -33,14 +33,15 @@ def _listed(value: str) -> list[str]:
 
 
 def _has_epoll() -> bool:
-    """Whether the system has epoll. Where gevent patches the standard library it takes epoll out, and keeps it."""
+    """Whether the system has epoll. When gevent patches the standard library, it removes `select.epoll` and saves it in
+    `gevent.monkey.saved`."""
     monkey = sys.modules.get("gevent.monkey")
     return hasattr(select, "epoll") or (monkey is not None and "epoll" in monkey.saved.get("select", {}))
 
 
 def _one_line_only(value: str | Path) -> str | Path:
-    """Take the white space off the ends of a secret: a file with the line ends of Windows, `echo | base64` or a secret
-    store leave more than was meant, and a key with an end that nobody sees fits no other service's."""
+    """Refuse white space at the ends of a value, and control characters in it. A file with Windows line ends, `echo |
+    base64` or a secret store often adds a line end that nobody sees; such a key would not match other services'."""
     text = str(value)
     if text != text.strip() or re.search(r"[\x00-\x1f\x7f]", text):
         raise ValueError("should have no blank at its ends, and no line end, tab or other control character")
@@ -48,7 +49,8 @@ def _one_line_only(value: str | Path) -> str | Path:
 
 
 def _name(value: str) -> str:
-    """Check the prefix of all names in Redis: it has no brace, which would move what is in a cluster."""
+    """Check the prefix of all names in Redis. A brace in it would be taken for a hash tag, and so move keys to other
+    slots of a cluster."""
     if not re.fullmatch(r"[A-Za-z0-9._\-]{1,64}", value):
         raise ValueError("should be 1 to 64 letters (A to Z), digits and . _ -")
     return value
@@ -71,7 +73,7 @@ class Settings(BaseModel):
     redis_url: Line = Field("", repr=False)  # may hold a password
     redis_password_file: FilePath | None = None
     redis_prefix: Name = DEFAULT_PREFIX
-    partitions: Annotated[int, Field(ge=1, le=256)] = 8  # of a cluster's data; fixed when that is born
+    partitions: Annotated[int, Field(ge=1, le=256)] = 8  # of a cluster's data; cannot be changed once there is data
     data_dir: FilePath = Path(".pushsvc")
     secret: Line = Field("", repr=False)
     http: HostPort = "127.0.0.1:8080"
@@ -96,10 +98,10 @@ class Settings(BaseModel):
     poller: Literal["epoll", "gevent"] = Field(default_factory=lambda: "epoll" if _has_epoll() else "gevent")
     allowed_origins: tuple[str, ...] = ()
     public_url: str = ""  # without a slash at its end
-    trusted_proxies: tuple[str, ...] = ()  # networks; an address is one of itself alone
+    trusted_proxies: tuple[str, ...] = ()  # networks; a single address is a network of one
     llm_base_url: str = Field("", repr=False)  # its query may hold a key
     llm_api_key: str = Field("", repr=False)
-    llm_model: Line = ""  # for questions that name none
+    llm_model: Line = ""  # the model for questions that name none
     llm_connect_seconds: Seconds = 5.0
     llm_first_token_seconds: Seconds = 60.0
     llm_between_tokens_seconds: Seconds = 30.0
@@ -107,7 +109,7 @@ class Settings(BaseModel):
     llm_max_generations: Count = 1000
     llm_max_generations_per_user: Count = 1000
     demo: bool = True
-    demo_key: str = Field("", repr=False)  # set by the supervisor alone: the word in the address that it prints
+    demo_key: str = Field("", repr=False)  # set by the supervisor alone: the secret word in the address it prints
 
     @field_validator("redis_url")
     @classmethod
@@ -161,8 +163,8 @@ class Settings(BaseModel):
     def _origins(cls, value: object) -> object:
         if not isinstance(value, str):
             return value
-        # A slash at the end is what people copy from the address bar. A '*' together with credentials would let any
-        # site read as the user.
+        # A slash at the end is allowed, because addresses copied from the address bar have one. A '*' is refused:
+        # together with credentials it would let any site read what the user may read.
         found = [origins.parse(each.removesuffix("/")) for each in _listed(value)]
         if None in found:
             raise ValueError(
@@ -219,8 +221,8 @@ class Settings(BaseModel):
         return self.public_url.removesuffix(self.public_path) or None
 
     def from_anywhere(self) -> Settings:
-        """The same settings, with paths that hold in any folder. Links in them are kept: where a secret is mounted they
-        move."""
+        """The same settings with absolute paths, for processes that run in another folder. Symbolic links in the path
+        of the password file are kept: where secrets are mounted, the links change when a secret does."""
         file = self.redis_password_file
         url = redis_address.from_anywhere(self.redis_url)
         held = {"data_dir": self.data_dir.resolve(), "redis_url": url, "redis_password_file": file and file.absolute()}
@@ -244,7 +246,7 @@ def _one_line(error: ValidationError) -> str:
     field = str(first["loc"][0])
     given = str(first["input"])
     private = field in ("secret", "redis_url", "llm_api_key")
-    if field == "llm_base_url":  # there may be a password in it, or a key
+    if field == "llm_base_url":  # the URL may hold a password or a key
         private = "@" in given or "?" in given
     value = "" if private else f" is {given!r}:"
     what = first["msg"].removeprefix("Value error, ")

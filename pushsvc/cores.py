@@ -1,4 +1,4 @@
-"""How many cores this process may use. A container's share of a large machine is not what the machine has."""
+"""Finds how many cores this process may use. In a container that can be far fewer than the machine has."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from typing import NamedTuple
 
 
 def usable_cores() -> int:
-    """Count the cores that the process may run on, and no more than its share of time is worth."""
+    """The number of cores that the process may run on, or its quota of processor time in cores, whichever is less."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(allowed, quota() or allowed)
 
 
 def quota(root: Path = Path("/")) -> int | None:
-    """The bound of the control groups on the processors' time, in cores, rounded up. None: they set none. The
-    narrowest of the nested groups counts (cgroups(7); cpu.max, and cpu.cfs_quota_us before it)."""
+    """The limit that control groups set on processor time, in cores, rounded up. None: there is no limit. The smallest
+    limit among the nested groups counts (cgroups(7); the file is cpu.max, in version 1 cpu.cfs_quota_us)."""
     bounds = [bound for place in _places(root) for folder in place.folders() if (bound := _bound(folder)) is not None]
     return max(1, math.ceil(min(bounds))) if bounds else None
 
 
 class _Place(NamedTuple):
-    """A place where a hierarchy of groups can be seen, and our own group below it."""
+    """The folder where a hierarchy of control groups is mounted, and the path of this process's group below it."""
 
     mount: Path
     group: tuple[str, ...]
@@ -35,19 +35,20 @@ class _Place(NamedTuple):
 
 
 def _places(root: Path) -> Iterator[_Place]:
-    """The places of the hierarchies that bound the time: as the mounts have it, and where all systems mount them."""
+    """Yield the places of the hierarchies that limit processor time: first those in the list of mounts, then those
+    where systems usually mount them."""
     for controllers, path in _groups(root):
         group = _parts(path)
         for kind, shown, mount, options in _mounts(root):
             if kind == "cgroup2" if not controllers else kind == "cgroup" and "cpu" in options:
-                inside = group[: len(shown)] == shown  # else only the mount's own top is above us
+                inside = group[: len(shown)] == shown  # else only the top group of the mount contains this process
                 yield _Place(mount, group[len(shown) :] if inside else ())
         for name in ("", "unified") if not controllers else ("cpu", "cpu,cpuacct"):
             yield _Place(root / "sys/fs/cgroup" / name, group)
 
 
 def _groups(root: Path) -> Iterator[tuple[list[str], str]]:
-    """Read our groups: the controllers (none: version 2) and the path."""
+    """Yield the groups of this process: the controllers (none: version 2) and the path."""
     for line in _lines(root / "proc/self/cgroup"):
         _, controllers, path = (line + "::").split(":", 2)
         names = controllers.split(",") if controllers else []
@@ -56,7 +57,8 @@ def _groups(root: Path) -> Iterator[tuple[list[str], str]]:
 
 
 def _mounts(root: Path) -> Iterator[tuple[str, tuple[str, ...], Path, list[str]]]:
-    """Read the mounts: type, which part of the file system is shown, where, and the options (proc_pid_mountinfo(5))."""
+    """Yield the mounts of control groups: type, mounted part of the file system, mount point, and options
+    (proc_pid_mountinfo(5))."""
     for line in _lines(root / "proc/self/mountinfo"):
         left, found, right = line.partition(" - ")
         fields, more = left.split(" "), right.split(" ")
@@ -70,7 +72,7 @@ def _parts(path: str) -> tuple[str, ...]:
 
 
 def _bound(folder: Path) -> float | None:
-    """A group's own bound, in cores. None: it has none."""
+    """The limit of one group, in cores. None: the group has none."""
     words = " ".join(_lines(folder / "cpu.max")).split()
     if not words:
         words = [*_lines(folder / "cpu.cfs_quota_us"), *_lines(folder / "cpu.cfs_period_us")]

@@ -1,4 +1,5 @@
-"""Errors with an HTTP status each, under one root, so that one handler turns any of them into a problem (RFC 9457)."""
+"""The errors of the service. Each has an HTTP status, and all have one base class, so that one handler can turn any of
+them into a problem document (RFC 9457)."""
 
 from __future__ import annotations
 
@@ -22,7 +23,7 @@ class PushError(Exception):
 
     @property
     def headers(self) -> dict[str, str]:
-        """Headers of the answer beside those of every problem."""
+        """Headers that the response has in addition to those of every problem."""
         return {}
 
     def problem(self) -> dict[str, object]:
@@ -88,24 +89,24 @@ class TooLarge(PushError):
 
 
 class UnsupportedMedia(PushError):
-    """The body is not of a type, or in a coding, that this path reads."""
+    """The body has a media type or a content coding that this path does not read."""
 
     status = 415
     title = "Unsupported media type"
 
     def __init__(self, detail: str, *, accepts: dict[str, str] | None = None) -> None:
-        """`accepts`: the header that names what this path reads."""
+        """`accepts`: the response header that names the types or codings that this path reads, and its value."""
         super().__init__(detail)
         self._accepts = accepts or {}
 
     @property
     def headers(self) -> dict[str, str]:
-        """The header that names what this path reads."""
+        """The response header that names the types or codings that this path reads."""
         return self._accepts
 
 
 class Later(PushError):
-    """The service cannot do it now; `retry_after` (seconds) tells when to come back."""
+    """The service cannot do now what was asked. `retry_after`: seconds after which the client may try again."""
 
     def __init__(self, detail: str, *, retry_after: int) -> None:
         super().__init__(detail)
@@ -118,21 +119,21 @@ class Later(PushError):
 
 
 class TooManyConnections(Later):
-    """A user holds as many connections as one may."""
+    """A user already has the largest number of connections that one user may have."""
 
     status = 429
     title = "Too many connections"
 
 
 class TooManyGenerations(Later):
-    """A worker makes as many answers as it may, or a user has as many made."""
+    """The worker, or the user, already has the largest number of answers that may be made at the same time."""
 
     status = 429
     title = "Too many answers at a time"
 
 
 class NotFound(PushError):
-    """No such thing exists, or the caller may not know of it."""
+    """There is nothing of this name, or the caller may not know that there is."""
 
     status = 404
     title = "Not found"
@@ -146,27 +147,28 @@ class Unavailable(Later):
 
 
 class NotApplied(Unavailable):
-    """Redis does not answer, or not yet. Nothing has been done, so the request can be repeated."""
+    """Redis does not answer, or is not ready yet. Nothing was changed, so the request can be repeated."""
 
 
 class Unwritable(Unavailable):
-    """Redis refuses to change anything for now. What is stored can be read all the same."""
+    """Redis refuses to change anything for now. Stored data can still be read."""
 
 
 class TooFewReplicas(Unwritable, NotApplied):
-    """Redis has fewer replicas than it must have before it writes. Nothing has been done."""
+    """Redis has fewer replicas than its settings require for a write. Nothing was changed."""
 
 
 class ReadsOnly(Unwritable, NotApplied):
-    """Redis's cluster lacks a part of its data, and takes no writes to the others. Nothing has been done."""
+    """A part of the Redis cluster's data is missing, so the cluster takes no writes to the other parts either. Nothing
+    was changed."""
 
 
 class NoRights(Unavailable):
-    """Redis refuses the account a right; no other worker is better off."""
+    """The account has no right to a command or key in Redis. Other workers use the same account, so they fail too."""
 
 
 class Unconfirmed(Unavailable):
-    """The write was done, but too few replicas have it, or nobody knows how many."""
+    """Redis wrote the data, but too few replicas have confirmed it, or it is not known how many have."""
 
 
 class OutOfSpace(Unwritable):
@@ -177,7 +179,7 @@ class OutOfSpace(Unwritable):
 
 
 class WrongType(PushError):
-    """A key of the service holds something else in Redis: only an operator can mend that."""
+    """A key of the service holds a value of another type in Redis. Only an operator can repair that."""
 
     status = 500
     title = "Broken channel"
@@ -187,7 +189,7 @@ _KINDS: Final = {401: "authentication_error", 403: "permission_error", 404: "not
 
 
 def as_openai(problem: Mapping[str, object], status: int) -> dict[str, object]:
-    """A problem in the shape that clients of OpenAI's API know."""
+    """Convert a problem to an error as clients of OpenAI's API expect it (API reference, "Errors")."""
     title, errors = str(problem["title"]), problem.get("errors")
     kind = _KINDS.get(status, "invalid_request_error" if status < 500 else "server_error")
     return {

@@ -1,5 +1,5 @@
-"""The old name of `server/gunicorn_conf.py`, for commands and units that say `-c pushsvc/gunicorn_conf.py`: among them
-those by which masters run that an earlier version started, and that are told to reload."""
+"""The old name of `server/gunicorn_conf.py`, for commands and systemd units that say `-c pushsvc/gunicorn_conf.py`. A
+gunicorn master that an earlier version started also reads this file when it reloads."""
 
 import runpy
 from pathlib import Path

@@ -1,5 +1,6 @@
-"""Tells whether this worker should get traffic, and what else is wrong. A worker is not ready if it lacks what another
-could have, or has no Redis at all; what is wrong for everybody is named, and logged once when it begins and ends."""
+"""Tells whether this worker should get traffic, and what else is wrong. A worker is not ready if other workers may be
+able to serve what it cannot, or if it reaches no Redis at all. A problem that all workers share does not make it
+unready; it is reported, and logged once when it begins and once when it ends."""
 
 from __future__ import annotations
 
@@ -18,12 +19,12 @@ logger = logging.getLogger(__name__)
 
 GLANCE_SECONDS: Final = 0.25  # between two looks at this worker's own partitions
 ASK_SECONDS: Final = 1.0  # between two rounds of questions to a cluster's nodes
-UNDECIDED_SECONDS: Final = 4.0  # as long may it take to find out whether others are served
-RETURN_SECONDS: Final = 5.0  # as long may a partition that comes back take until it is served here
+UNDECIDED_SECONDS: Final = 4.0  # time to find out whether other workers have the same problem
+RETURN_SECONDS: Final = 5.0  # time in which a partition that was lost must be served here again once it is back
 
 
 class Kept(Protocol):
-    """A partition, as far as its health is concerned."""
+    """The members of a partition that Health uses. `lost`: the node that has the partition is down for all workers."""
 
     lost: bool
 
@@ -35,25 +36,25 @@ class Kept(Protocol):
 
 
 class Surveyor(Protocol):
-    """Knows what became of the nodes of a cluster: see Coverage."""
+    """Finds out which nodes of a cluster are down, see Coverage."""
 
     def look(self, partitions: Iterable[int]) -> dict[int, Trouble]:
-        """Say what is wrong with these partitions, by their numbers; nothing of those whose node answers."""
+        """Say what is wrong with these partitions, by their numbers. Partitions whose node answers are left out."""
 
 
 class _Watched:
-    """A partition as it was seen. Times are monotonic."""
+    """The state of one partition as last seen. Times are monotonic."""
 
     def __init__(self, *, served: bool = False) -> None:
-        self.served = served  # once, at least
-        self.asked = False  # the cluster, since it is not served
-        self.since = 0.0  # when it was no more; 0: it is
-        self.lost_at = float("-inf")
+        self.served = served  # it was served here at least once
+        self.asked = False  # the cluster was asked about it since it is no longer served
+        self.since = 0.0  # time since which it is not served; 0: it is served
+        self.lost_at = float("-inf")  # time when it was last seen to be lost to all workers
         self.trouble: Trouble | None = None
 
     @property
     def excused(self) -> bool:
-        """Whether other workers are no better off, or nobody knows yet."""
+        """Whether all workers have the same problem, or that is not known yet."""
         now = time.monotonic()
         if self.trouble is not None and not self.trouble.lost:
             return False
@@ -62,10 +63,10 @@ class _Watched:
 
 
 class Health:
-    """Watches all partitions of this worker."""
+    """Watches the health of all partitions of this worker."""
 
     def __init__(self, partitions: Sequence[Kept], coverage: Surveyor | None) -> None:
-        """`coverage`: of the cluster, if it is one."""
+        """`coverage`: of the cluster; None: Redis is no cluster."""
         self._partitions = partitions
         self._coverage = coverage
         self._watched = [_Watched() for _ in partitions]
@@ -85,11 +86,12 @@ class Health:
         return None
 
     def problems(self) -> list[str]:
-        """Name what is wrong in sentences, worst first."""
+        """List the problems as sentences, worst first."""
         return [" ".join(filter(None, words)) for words in self._problems().values()]
 
     def _reasons(self) -> dict[int, str]:
-        """Collect why partitions are not served, by their numbers, and forget what was known of those that are."""
+        """Collect the reasons why partitions are not served, by their numbers. What was known about the trouble of a
+        partition that is served again is dropped."""
         found = {}
         for number, (partition, watched) in enumerate(zip(self._partitions, self._watched, strict=True)):
             reason = partition.unready()
@@ -101,7 +103,7 @@ class Health:
         return found
 
     def _problems(self) -> dict[str, tuple[str, str]]:
-        """Group problems by what they are about: a sentence, and where it is so, unless that is everywhere."""
+        """Group the problems by their kind: a sentence, and in how many partitions it holds (empty: in all)."""
         reasons = self._reasons()
         lost = [self._watched[number].trouble for number in reasons]
         found = {each.about: (each.text, "") for each in lost if each is not None and each.lost}
@@ -135,7 +137,7 @@ class Health:
             trouble = found.get(number)
             watched.asked = True
             if trouble is None and now - watched.lost_at < RETURN_SECONDS:
-                continue  # it is on its way back
+                continue  # the node is back, and the partition is being connected again
             watched.trouble = trouble
             if trouble is not None and trouble.lost:
                 watched.lost_at = now

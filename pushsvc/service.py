@@ -1,4 +1,4 @@
-"""The parts of one worker, and their life: made by `create_app`, started in the worker, stopped with it."""
+"""The Service: all parts of one worker. `create_app` makes it; the worker starts and stops it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ EXTENSION: Final = "pushsvc"  # where Flask's `extensions` has the Service
 
 @dataclass(frozen=True)
 class Service:
-    """All parts of one worker. `log` is that of all partitions, for publishers."""
+    """All parts of one worker. `log` appends events to the logs of all partitions."""
 
     settings: Settings
     secret: str
@@ -37,18 +37,18 @@ class Service:
     health: Health
 
     def partition_of(self, name: str) -> Partition:
-        """The partition in which this user lives, with their tickets and generations: those lead there by their own
-        names, too."""
+        """The partition that has the data of a user. `name`: the user, or one of the user's tickets, proofs or
+        generations, whose names lead to the same partition."""
         return self.partitions[place(name, len(self.partitions))]
 
     def partition_with(self, channel: str, user: str | None) -> Partition:
-        """The partition in which a channel is read: what everybody may hear is in each, so it is read in the reader's
-        own."""
+        """The partition from which `user` reads a channel. Topics and `all` are in every partition, so they are read
+        from the reader's own."""
         return self.partition_of(user_of(channel) or user or "")
 
     def start(self) -> None:
-        """Start the background loops; harmless when repeated. Needs the process that will serve, and greenlets: where
-        gevent has not patched the standard library there are none, and streams are refused."""
+        """Start the background loops. Harmless when repeated. Must be called in the process that will serve. Does
+        nothing where gevent has not patched the standard library; streams are then refused."""
         if not is_module_patched("socket"):
             return
         for partition in self.partitions:
@@ -56,39 +56,39 @@ class Service:
         self.health.loop.start()
 
     def look_aside(self) -> None:
-        """Log what `up` and `serve` would have said of Redis before they start."""
+        """Log the warnings about Redis that `up` and `serve` print before they start."""
         look_aside(self.settings)
 
     def stop(self) -> None:
-        """Write what is known, then end the loops."""
+        """Write to Redis what only this worker knows, then end the loops."""
         self.health.loop.stop()
         self.end_answers()
         self._with_each(Partition.stop)
 
     def end_answers(self) -> None:
-        """End the answers that still run: they cannot go on elsewhere. Harmless when repeated."""
+        """End the answers that are still being made; no other worker can continue them. Harmless when repeated."""
         self._with_each(Partition.end_answers)
 
     def drain(self, seconds: float) -> None:
-        """Take no more connections, and let all go over `seconds`."""
+        """Take no more connections, and end all streams, spread over `seconds`."""
         self.capacity.stop_accepting()
         self._with_each(lambda partition: partition.hub.lifetimes.drain(seconds))
 
     def end_all(self) -> None:
-        """Let go whoever is still there."""
+        """End all streams that are left, at once."""
         self._with_each(lambda partition: partition.hub.lifetimes.end_all(Reason.DRAINING))
 
     def _with_each(self, work: Callable[[Partition], None]) -> None:
-        """Do something with all partitions at the same time."""
+        """Call `work` with all partitions at the same time."""
         gevent.joinall([gevent.spawn(work, partition) for partition in self.partitions])
 
     @property
     def generating(self) -> int:
-        """How many answers are being made here, that can be written to their end."""
+        """The number of answers that are being made here and whose end can still be written to Redis."""
         return sum(len(partition.generations) for partition in self.partitions if not partition.lost)
 
     def retry_ms(self) -> int:
-        """Draw a reconnection time for a client that nothing is known of."""
+        """Draw a reconnection time in milliseconds for a client whose user is not known."""
         return self.partitions[0].retry_ms()
 
     def unready(self) -> str | None:

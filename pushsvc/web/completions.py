@@ -1,5 +1,5 @@
-"""POST /v1/chat/completions and POST /v1/generations: a question to a model, and its answer as it is made, when it is
-complete, or where to listen to it."""
+"""POST /v1/chat/completions and POST /v1/generations: ask a model a question. The response is the answer, as a stream
+or when it is complete, or the URL at which to listen to it."""
 
 from __future__ import annotations
 
@@ -42,9 +42,10 @@ def completions() -> ResponseReturnValue:
     `Idempotency-Key` gets the answer of the first request.
 
     Answers 200 with the completion, or with `stream: true` text/event-stream; `X-Generation-Id` names the answer. A
-    refusal of the model's own is passed on. Refuses: 400 for a member that is wrong, 401 without a good token, 413 for
-    a question that is too large, 415 for another type than JSON, 429 where too many answers are made, 499 if it was
-    cancelled, 502 if the model fails, 503 where this worker takes no more, or Redis is away, 504 if it takes too long.
+    refusal by the model's server is passed on. Refuses: 400 for a member that is wrong, 401 without a good token, 413
+    for a question that is too large, 415 for another type than JSON, 429 if too many answers are being made, 499 if the
+    answer was cancelled, 502 if the model fails, 503 if this worker is full or stopping, or Redis is away, 504 if the
+    model takes too long.
     """
     asked, user, key = _asked()
     partition = _at(user)
@@ -62,8 +63,8 @@ def completions() -> ResponseReturnValue:
 def generations() -> ResponseReturnValue:
     """POST /v1/generations: have a model answer, and listen later. The body is that of POST /v1/chat/completions.
 
-    Answers 202 with the `id`, and a `url` at which an EventSource hears the answer. Refuses as that does, but for what
-    the model says: its failure is told to those who listen.
+    Answers 202 with the `id`, and a `url` at which an EventSource hears the answer. Refuses as POST
+    /v1/chat/completions does, except for failures of the model: those are told to the listeners.
     """
     asked, user, key = _asked(stream=True)
     partition = _at(user)
@@ -87,8 +88,8 @@ def _asked(*, stream: bool | None = None) -> tuple[Question, str, str | None]:
 
 
 class _Begun(NamedTuple):
-    """The answer to a request. `generation`: set if this request began it; `again`: the client can ask for it again,
-    with the same key."""
+    """The answer to a request. `generation`: set if this request began it. `cancels`: the answer is cancelled when
+    nobody listens any more. `again`: the client can ask for the answer again, with the same key."""
 
     id: str
     generation: Generation | None
@@ -97,7 +98,7 @@ class _Begun(NamedTuple):
 
 
 def _repeated(partition: Partition, record: Record, *, stream: bool) -> Response:
-    """Give the answer that was asked for with the same key, from its beginning."""
+    """Answer a repeated request with the answer to the first one of the same key, from its beginning."""
     if record.ending is None:
         begun = _Begun(record.id, None, record.cancels)
         return _streamed(partition, begun) if stream else _at_once(partition, begun)
@@ -117,7 +118,7 @@ def _streamed(partition: Partition, begun: _Begun) -> Response:
     connection = _joined(partition, begun, transport, known.set)
     try:
         if generation is not None:
-            # After that the client must hear that it is being served.
+            # After the time of a heartbeat the client must get a sign of life, so the response begins.
             generation.wait_begun(known, service().settings.heartbeat_seconds)
         streams = generation is not None and generation.streams
         refusal = None if streams else _refusal(partition, partition.generations.records.find(begun.id))
@@ -136,7 +137,7 @@ def _streamed(partition: Partition, begun: _Begun) -> Response:
 def _joined(
     partition: Partition, begun: _Begun, transport: Transport, left: Callable[[], None] | None = None
 ) -> Connection:
-    """Listen to the answer. Raises what Connection does; the answer is then not made if nobody else can ask for it."""
+    """Listen to the answer. Raises what Connection does; then an answer that nobody else can ask for is cancelled."""
     subscriber = answer_subscriber(
         begun.id,
         BEGINNING,
@@ -153,8 +154,8 @@ def _joined(
 
 
 def _refusal(partition: Partition, record: Record | None) -> Response | None:
-    """The refusal, if the answer ended in an error before anything was said: that is no stream. `record`: None if Redis
-    has lost it."""
+    """The response for an answer that failed before any of its text was made: an error, not a stream. None: the answer
+    runs, has text, or ended well. `record`: None if Redis has lost it."""
     if record is None:
         return _not_answered(DATA_LOST)
     if record.ending is None or record.ending.error is None or partition.generations.has_said(record):
@@ -163,14 +164,14 @@ def _refusal(partition: Partition, record: Record | None) -> Response | None:
 
 
 def _at_once(partition: Partition, begun: _Begun) -> Response:
-    """Give the answer when it is complete."""
+    """Wait until the answer is complete, and give it in one response. Raises Unavailable if the wait is ended."""
     wakeup = Wakeup()
     connection = _joined(partition, begun, wakeup)
     asker, records = connection.subscriber, partition.generations.records
     try:
         while True:
             wakeup.rung.clear()
-            asker.go_live()  # before the state is read, so that nothing rings unheard
+            asker.go_live()  # before the state is read, so that no change after the reading is missed
             if records.states([begun.id]) != [RUNNING]:
                 break
             if asker.reason not in (None, Reason.ENDED):  # mostly the client left, and nobody reads this
@@ -183,7 +184,7 @@ def _at_once(partition: Partition, begun: _Begun) -> Response:
 
 
 def _complete(partition: Partition, record: Record) -> Response:
-    """Give an answer that has ended."""
+    """The response with an answer that has ended."""
     if record.ending is not None and record.ending.error is not None:
         return _not_answered(record.ending)
     answer = record.answer or exact_json.dumps(partition.generations.answer(record), lone=True)
@@ -192,12 +193,12 @@ def _complete(partition: Partition, record: Record) -> Response:
     return Response(answer, content_type="application/json", headers=headers)
 
 
-# Clients of OpenAI's API ask again by themselves after 409, 429 and 5xx; not what somebody cancelled.
+# Clients of OpenAI's API retry by themselves after 409, 429 and 5xx; an answer that was cancelled must not be retried.
 _STATUS: Final = {"upstream_error": 502, "timeout": 504, "cancelled": 499, "producer_lost": 503, "data_lost": 503}
 
 
 def _not_answered(ending: Ending) -> Response:
-    """The response for an answer that failed, in the upstream's own words, or ours."""
+    """The response for an answer that failed: the error response of the model's server if there is one, else ours."""
     if ending.refusal is not None and ending.refusal[0] >= 400:
         status, headers, body = ending.refusal
         return Response(body, status, ending.headers | passing(headers), content_type=media_type(headers, body))

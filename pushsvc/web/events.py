@@ -26,12 +26,12 @@ blueprint = Blueprint("events", __name__)
 @blueprint.get("/events")
 @resumable
 def events() -> ResponseReturnValue:
-    """GET /events: a stream of what the user, all, and the chosen topics hear, from where the client was.
+    """GET /events: stream the events to the user, to all, and to the chosen topics, from the client's last event on.
 
     Answers 200 with text/event-stream (WHATWG HTML section 9.2); HEAD: only the head. Refuses: 400 for a parameter that
-    is wrong, 401 without a good token or ticket, 403 where that may not listen to a channel, 413 for a long body, 429
-    to a user with too many connections, 503 where this worker takes no more, or Redis is away. To an EventSource, 429
-    and 503 are told in a stream (see refusing.py).
+    is wrong, 401 without a good token or ticket, 403 if the token may not listen to a channel, 413 for a long body, 429
+    to a user with too many connections, 503 if this worker is full or stopping, or Redis is away. To an EventSource,
+    429 and 503 are told in a stream (see refusing.py).
     """
     svc = service()
     if request.method == "HEAD":
@@ -62,12 +62,12 @@ def events() -> ResponseReturnValue:
     )
     connection = Connection(partition.hub, subscriber)
     if start.anew and partition.hub.losses != losses and subscriber.catching is not None:
-        subscriber.catching.lost = True  # those who were here have been told meanwhile
+        subscriber.catching.lost = True  # a loss became known meanwhile, and only subscribers that had joined were told
     return stream(partition.hub, connection, transport, opening(partition, start), admission, start.after)
 
 
 class _Wish(NamedTuple):
-    """The parameters of a stream. `topics` None: those of the ticket."""
+    """The parameters of a stream. `topics`: None for the ticket's topics."""
 
     cursor: Cursor
     since: str
@@ -102,14 +102,15 @@ def _start(partition: Partition, user: str, channels: Sequence[str], wish: _Wish
     standing = partition.log.standing(user)
     if standing.position is not None and wish.cursor.id is None:
         return Start(standing.position)
-    # Somebody new has not missed what all or a topic heard long ago, but has what was for them alone.
+    # A new user gets what is kept for that user alone; events to all or to topics only from now on.
     start = _anew(partition.log.clock(), channels) if standing.loss else Start(BEGINNING, new_channels=channels[1:])
     return start._replace(anew=True)
 
 
 def _anew(clock: Clock, channels: Sequence[str]) -> Start:
-    """The start of a user without a position, not long after the data lost events: these may have been theirs, or the
-    position itself. Nobody can know; so a gap says it, where it happened, and once: its id becomes their position."""
+    """The start of a user without a position, soon after the data lost events. The user's events, or the position
+    itself, may be among the lost; nobody can know. So the stream reports a gap at the place of the loss. It does so
+    once, because the gap's id becomes the user's position."""
     if clock.epochs.recorded_loss(clock.birth) is not None:
         return Start(clock.birth, new_channels=channels[1:])
     return Start(BEGINNING, new_channels=channels[1:], lost=True)

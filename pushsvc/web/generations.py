@@ -1,4 +1,4 @@
-"""/v1/generations: listening to an answer, now or later, and what is kept of it."""
+"""/v1/generations: listen to an answer while it is made or later, describe, list and cancel answers."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ blueprint = Blueprint("generations", __name__, url_prefix="/v1")
 @blueprint.get("/generations/<generation_id>/events")
 @resumable
 def listen(generation_id: str) -> ResponseReturnValue:
-    """GET /v1/generations/<id>/events: hear an answer: what was said so far in one event with `"snapshot": true`, then
-    each token. `Last-Event-ID` resumes it.
+    """GET /v1/generations/<id>/events: listen to an answer. One event with `"snapshot": true` has its text so far, then
+    each token follows. `Last-Event-ID` resumes the stream.
 
-    Answers 200 with text/event-stream, which ends with the answer; 204 to a client that has had all of it; HEAD: only
-    the head. Refuses: 400 for a parameter that is wrong, 401 without a good token or ticket, 404 for an answer that is
-    not there, or somebody else's, 503 as GET /events does.
+    Answers 200 with text/event-stream, which ends with the answer; 204 to a client that already has all of it; HEAD:
+    only the head. Refuses: 400 for a parameter that is wrong, 401 without a good token or ticket, 404 for an answer
+    that does not exist or is another user's, 503 as GET /events does.
     """
     partition = service().partition_of(generation_id)
     stream_parameters()
@@ -61,12 +61,12 @@ def listen(generation_id: str) -> ResponseReturnValue:
 
 
 def answer_url(partition: Partition, generation_id: str) -> str:
-    """The URL of an answer for an EventSource, which can bring no token: a ticket in it opens this answer."""
+    """The URL of an answer for an EventSource, which can send no token: a ticket in the URL opens this answer."""
     return link(f"/v1/generations/{generation_id}/events?ticket={partition.tickets.reading(generation_id)}")
 
 
 class _Reader(NamedTuple):
-    """A generation, and what admits its reader. Without `admission`: the ticket in its URL."""
+    """A generation, and what admits its reader. `admission`: None if the ticket in the answer's own URL does."""
 
     record: Record
     admission: Admission | None = None
@@ -81,7 +81,7 @@ class _Reader(NamedTuple):
 
 
 def _reader(partition: Partition, generation_id: str) -> _Reader:
-    """Find the generation, and check that the caller may read it. Raises NotFound, also for somebody else's."""
+    """Find the generation, and check that the caller may read it. Raises NotFound, also for another user's."""
     ticket = request.args.get("ticket", "")
     if partition.tickets.opens(ticket, generation_id) and not bears_token():
         same_site()
@@ -91,8 +91,8 @@ def _reader(partition: Partition, generation_id: str) -> _Reader:
 
 
 def _follow(partition: Partition, reader: _Reader, cursor: Cursor, heartbeat: EncodedBatch) -> Response:
-    """Follow an answer that runs: what was said so far in one event, unless the client says where it was; then the
-    rest."""
+    """Stream an answer that is being made: the text so far in one event, then the rest. A client that sends a cursor
+    gets only what follows it."""
     record, records = reader.record, partition.generations.records
     after, head = cursor.id or BEGINNING, b""
     if not cursor.stands:
@@ -116,7 +116,8 @@ def _follow(partition: Partition, reader: _Reader, cursor: Cursor, heartbeat: En
 
 
 def _retell(partition: Partition, reader: _Reader, cursor: Cursor) -> Response:
-    """Give an answer that has ended: all, or what the client has not had. If that is nothing, it need not come back."""
+    """Give an answer that has ended: all of it, or what follows the client's cursor. If that is nothing, status 204
+    tells the client not to reconnect."""
     record = reader.record
     said, told = partition.generations.records.said(record.id), b""
     if cursor.id is not None and resume(cursor.id, clock := partition.log.clock()).is_reset:
@@ -137,7 +138,8 @@ def _retell(partition: Partition, reader: _Reader, cursor: Cursor) -> Response:
 
 
 def _opening(partition: Partition, cursor: Cursor, oldest: EventId) -> bytes:
-    """The first bytes of an answer's stream. `oldest`: the first event for a client whose cursor is not ours."""
+    """The first bytes of an answer's stream. `oldest`: the first event for a client whose cursor comes from other
+    data."""
     retry_ms = partition.retry_ms()
     if cursor.ours:
         return sse.cursor(cursor.id or BEGINNING, retry_ms)
@@ -146,7 +148,7 @@ def _opening(partition: Partition, cursor: Cursor, oldest: EventId) -> bytes:
 
 
 def _snapshot(said: list[EncodedEvent]) -> bytes:
-    """One chunk that says what these events say, under the id of the last."""
+    """One event with the joined content of these events, under the id of the last of them."""
     if not said:
         return b""
     whole = joined(exact_json.loads(sse.read_event(event.wire)[1].encode()) for event in said)
@@ -157,7 +159,7 @@ def _snapshot(said: list[EncodedEvent]) -> bytes:
 @blueprint.get("/generations/events")
 @resumable
 def news() -> ResponseReturnValue:
-    """GET /v1/generations/events: hear when a generation of the user begins or ends, for pages that list them.
+    """GET /v1/generations/events: stream when a generation of the user begins or ends, for pages that list them.
 
     Answers 200 with text/event-stream, whose events `generation` have `id` and `state`; HEAD: only the head. Refuses as
     GET /events does.
@@ -192,9 +194,9 @@ def news() -> ResponseReturnValue:
 
 @blueprint.get("/generations/<generation_id>")
 def state(generation_id: str) -> ResponseReturnValue:
-    """GET /v1/generations/<id>: describe a generation, with its question and what was said so far.
+    """GET /v1/generations/<id>: describe a generation, with its question and its text so far.
 
-    Answers 200. Refuses: 401 without a good token, 404 for one that is not there, or somebody else's.
+    Answers 200. Refuses: 401 without a good token, 404 for one that does not exist or is another user's.
     """
     partition = service().partition_of(generation_id)
     return _json(_described(partition, _record_for(identify(), partition, generation_id)))
@@ -202,9 +204,9 @@ def state(generation_id: str) -> ResponseReturnValue:
 
 @blueprint.delete("/generations/<generation_id>")
 def cancel(generation_id: str) -> ResponseReturnValue:
-    """DELETE /v1/generations/<id>: end a generation, if it runs; its listeners hear that.
+    """DELETE /v1/generations/<id>: cancel a generation, if it runs; its listeners are told.
 
-    Answers 200 with the generation as it is then. Refuses as GET does.
+    Answers 200 with the generation's new state. Refuses as GET does.
     """
     partition = service().partition_of(generation_id)
     record = _record_for(identify(), partition, generation_id)
@@ -214,7 +216,7 @@ def cancel(generation_id: str) -> ResponseReturnValue:
 
 
 def _record_for(identity: Identity, partition: Partition, generation_id: str) -> Record:
-    """Read a generation of the caller's; an admin may read any. Raises NotFound, also for somebody else's."""
+    """Read a generation of the caller; an admin may read any. Raises NotFound, also for another user's."""
     record = partition.generations.records.get(generation_id)
     if record.user != identity.user and not identity.admin:
         raise unknown(generation_id)
@@ -242,7 +244,7 @@ def kept() -> ResponseReturnValue:
 
 
 def _json(value: Json) -> Response:
-    """A response in JSON, with the digits that others wrote."""
+    """A response in JSON. Numbers keep the digits with which the client or the model wrote them."""
     return Response(exact_json.dumps(value, lone=True), content_type="application/json")
 
 
@@ -258,7 +260,7 @@ def _described(partition: Partition, record: Record) -> Json:
         "model": whole.get("model") or (named and named.value),
         "created": record.created // 1000,
         "seconds": None if record.ended is None else (record.ended - record.created) / 1000,
-        "messages": orjson.Fragment(messages.text),  # with the digits that others wrote
+        "messages": orjson.Fragment(messages.text),  # numbers keep the digits with which the client wrote them
         "text": openai.text(whole),
         "choices": whole.get("choices") or [],
         "finish_reason": openai.finish_reason(whole),

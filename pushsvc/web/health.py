@@ -1,4 +1,4 @@
-"""GET /healthz and GET /readyz: what a process supervisor and a load balancer ask."""
+"""GET /healthz for process supervisors, and GET /readyz for load balancers."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from flask.typing import ResponseReturnValue
 from pushsvc.errors import Unavailable
 from pushsvc.web.http.current import service
 
-_NOT_KEPT: Final = {"Cache-Control": "no-store"}  # a cache with a default lifetime would go on saying "ready"
+_NOT_KEPT: Final = {"Cache-Control": "no-store"}  # a cache with a default lifetime would repeat an old "ready"
 
 blueprint = Blueprint("health", __name__)
 
 
 @blueprint.get("/healthz")
 def healthz() -> ResponseReturnValue:
-    """GET /healthz: 200 as long as this worker answers at all."""
+    """GET /healthz: answers 200 as long as this worker answers at all."""
     return {"status": "alive"}, _NOT_KEPT
 
 
@@ -25,8 +25,8 @@ def healthz() -> ResponseReturnValue:
 def readyz() -> ResponseReturnValue:
     """GET /readyz: tell whether this worker should get traffic.
 
-    Answers 200, with the `problems` that do not keep it from serving. Refuses: 503 with the reason where it should get
-    none.
+    Answers 200, with `problems` if there are some that do not keep the worker from serving. Refuses: 503 with the
+    reason if it should get no traffic.
     """
     why_not = service().unready()
     if why_not is not None:

@@ -1,4 +1,4 @@
-"""GET /history: what a channel's log keeps, page by page, and the long poll."""
+"""GET /history: read the kept events of a channel page by page, or wait for new ones (long poll)."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ blueprint = Blueprint("history", __name__)
 
 @blueprint.get("/history")
 def read_history() -> ResponseReturnValue:
-    """GET /history: a page of a channel's events in id order, `after` one or `before` one; `wait` (seconds) makes it a
-    long poll.
+    """GET /history: a page of a channel's events in id order, `after` one id or `before` one id. With `wait` (seconds)
+    the request is a long poll.
 
     Answers 200 with `events`, `next` and, if events after `after` are gone, `gap`. Refuses: 400 for a parameter that is
-    missing or wrong, 401 without a good token, 403 where that may not listen to the channel, 429 to a user with too
-    many long polls, 503 while Redis is away or, to a long poll, where this worker takes no more.
+    missing or wrong, 401 without a good token, 403 if the token may not listen to the channel, 429 to a user with too
+    many long polls, 503 while Redis is away and, to a long poll, if this worker is full or stopping.
     """
     identity = identify()
     svc = service()

@@ -1,4 +1,4 @@
-"""GET /v1/models: which models may be asked, in the words of their server."""
+"""GET /v1/models: pass on the list of models as the model's server gives it."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ blueprint = Blueprint("models", __name__, url_prefix="/v1")
 @blueprint.get("/models")
 @blueprint.get("/models/<path:name>")
 def models(name: str | None = None) -> ResponseReturnValue:
-    """GET /v1/models and GET /v1/models/<name>: pass on which models the server has.
+    """GET /v1/models and GET /v1/models/<name>: pass on the list of models, or the description of one, from the model's
+    server (OpenAI API reference, "Models").
 
-    Answers as the server does, also where it refuses. Refuses: 401 without a good token, 502 if the server fails, 504
-    if it does not answer in time.
+    Answers as the model's server does, also with its refusals. Refuses: 401 without a good token, 502 if that server
+    fails, 504 if it does not answer in time.
     """
     identify()
     listing = _Listing()
@@ -84,7 +85,7 @@ class _Listing:
             failure = self._failure or upstream_error("The model sent no answer.", "upstream_malformed")
             return Response(failure.told(), 504 if failure.state == "timeout" else 502, content_type="application/json")
         document = self._body.document or b""
-        # A page of the server's is nothing that a browser should show as one of ours.
+        # An HTML page of the model's server must not be shown by a browser as a page of ours.
         kind = "application/json" if document.lstrip().startswith((b"{", b"[")) else "text/plain; charset=utf-8"
         headers = passing(self._headers) | {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
         return Response(document, self._status, headers, content_type=kind)

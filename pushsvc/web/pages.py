@@ -1,4 +1,4 @@
-"""The pages that show what the service does, and the smallest of all streams."""
+"""The demonstration pages, their scripts and styles, and a stream of the time."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from pushsvc.web.http.refusing import STREAM_HEADERS
 TICKS: Final = 10
 MOST_CLOCKS: Final = 100  # at a time: anybody may watch one, and each holds a greenlet
 
-# Nothing inline, and nothing from elsewhere: what a model or a publisher says is never code.
+# No inline scripts, and none from other hosts, so that text from a model or a publisher is never run as code.
 POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'none'"
@@ -50,13 +50,14 @@ def chat() -> ResponseReturnValue:
 
 @blueprint.get("/demo")
 def demo() -> ResponseReturnValue:
-    """GET /demo: the page with the smallest of all streams."""
+    """GET /demo: the page that shows the stream of GET /demo/clock."""
     return _page("clock.html")
 
 
 def _page(template: str) -> Response:
-    """Render a page. A URL with the word that `pushsvc up` printed gets a token, as a cookie: nothing else tells the
-    one who started it from a stranger, as proxies and tunnels on this machine look the same."""
+    """Render a page. A request with the secret word that `pushsvc up` printed gets a token as a cookie. The word alone
+    shows that the caller started the service; the client's address does not, because requests through a proxy or tunnel
+    on this machine come from this machine, too."""
     svc = service()
     word, given = svc.settings.demo_key, request.args.get("demo")
     if word and given is not None and hmac.compare_digest(given.encode("utf-8", "replace"), word.encode()):
@@ -75,7 +76,7 @@ def _page(template: str) -> Response:
 
 
 def _without_word() -> str:
-    """The page's address without the word, relative: right under whatever path a proxy put it."""
+    """The page's address without the secret word. It is relative, so it is right under any path of a proxy."""
     rest = urlencode([(name, value) for name, value in request.args.items(multi=True) if name != "demo"])
     return (request.path.rpartition("/")[2] or "./") + (f"?{rest}" if rest else "")
 
@@ -90,8 +91,8 @@ def _has_demo_token() -> bool:
 
 @blueprint.get("/static/<path:name>")
 def static(name: str) -> ResponseReturnValue:
-    """GET /static/<path>: a script or style of the pages. Browsers ask for it again with each page, so that those of
-    one version stay together. Answers 200, 304, or 404."""
+    """GET /static/<path>: a script or style of the pages. Browsers must check with each page whether it has changed, so
+    that they never mix files of two versions. Answers 200, 304, or 404."""
     found = _static_files().get(name)
     if found is None:
         raise NotFound("There is no such file.")
@@ -105,7 +106,8 @@ def static(name: str) -> ResponseReturnValue:
 
 @cache
 def _static_files() -> dict[str, tuple[bytes, str, str]]:
-    """Content, type and tag of each file by its path: read once, so that no name of a request ever is a path."""
+    """Content, media type and ETag of each file by its path. The files are read once, so a name in a request is never
+    used as a path of the file system."""
     files = {}
     folder = Path(current_app.root_path) / str(current_app.template_folder) / "static"
     for path in filter(Path.is_file, folder.rglob("*")):
@@ -115,19 +117,19 @@ def _static_files() -> dict[str, tuple[bytes, str, str]]:
     return files
 
 
-_clocks: set[object] = set()  # those that run
+_clocks: set[object] = set()  # one object for each running stream
 
 
 @blueprint.get("/demo/clock")
 def clock() -> ResponseReturnValue:
-    """GET /demo/clock: the time once a second, ten times, and then a clean end: the smallest form of a stream.
+    """GET /demo/clock: stream the time once a second, ten times; then end.
 
-    Answers 200 with text/event-stream; 204 to a client that has had all. Refuses: 503 while too many watch.
+    Answers 200 with text/event-stream; 204 to a client that has had all ten. Refuses: 503 while too many watch.
     """
     had = request.headers.get("Last-Event-ID", "")
     first = int(had) + 1 if had.isascii() and had.isdigit() and len(had) < 3 else 1
     if first > TICKS + 1:
-        return Response(status=204)  # an EventSource that does not close by itself stops coming back
+        return Response(status=204)  # an EventSource that was not closed by its page stops reconnecting
     if request.method == "HEAD":
         return Response(headers=STREAM_HEADERS)
     if len(_clocks) >= MOST_CLOCKS:

@@ -1,4 +1,4 @@
-"""POST /publish: one event, or a batch in which each item stands for itself."""
+"""POST /publish: append one event, or a batch whose items succeed or fail each on its own."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ blueprint = Blueprint("publish", __name__)
 
 @blueprint.post("/publish")
 def publish() -> ResponseReturnValue:
-    """POST /publish: append events to the log. A JSON object is one event; an array is a batch, in which each item
-    stands for itself.
+    """POST /publish: append events to the log. A JSON object is one event; an array is a batch, whose items succeed or
+    fail each on its own.
 
     Answers 200: for an event `id` and `duplicate`, or `results` by user if it names `users`; for a batch `results`,
-    each as for an event, or with `error`. Refuses: 400 for an event that is wrong, 401 without a good token, 403 where
-    that may not publish to a channel, 413 for too large an event or batch, 415 for a body that is not JSON, 503 while
-    Redis takes none (the same request can be repeated), 507 where it has no space.
+    each as for an event, or with `error`. Refuses: 400 for an event that is wrong, 401 without a good token, 403 if the
+    token may not publish to a channel, 413 for too large an event or batch, 415 for a body that is not JSON, 503 while
+    Redis takes no events (the same request can be repeated), 507 if Redis has no space left.
     """
     identity = identify()
     body = json_body()
@@ -41,7 +41,8 @@ def publish() -> ResponseReturnValue:
 
 
 def _publish(body: bytes, header_key: str | None, identity: Identity, log: Appender, limits: Limits) -> Answer:
-    """The answer to a JSON body: an object is one event, whose refusal is raised; an array is a batch."""
+    """Publish a JSON body, and give the answer. An object is one event, whose refusal is raised; an array is a
+    batch."""
     item = read_json(exact_json.loads_items, body)
     if not isinstance(item, list):
         publication = parse_publication(item, limits, header_key)
@@ -58,11 +59,12 @@ def _publish(body: bytes, header_key: str | None, identity: Identity, log: Appen
 
 
 def _publish_each(items: Sequence[Any], identity: Identity, log: Appender, limits: Limits) -> list[Answer]:
-    """The answers to many items in order, stored in one round trip; a bad item harms no other."""
+    """Publish the items of a batch in one round trip, and give their answers in order. A bad item does not affect the
+    others. Raises TooLarge, or Unavailable if Redis takes no events."""
     checked = [_checked(item, identity, limits) for item in items]
     good = [item for item in checked if isinstance(item, Publication)]
     count = sum(len(publication.events) for publication in good)
-    if count > limits.batch:  # lists of users multiply: a small request could be a million events
+    if count > limits.batch:  # an event is stored once for each of its `users`: a small request could make a million
         raise TooLarge(f"The batch makes {count} events, at most {limits.batch} are taken at once.")
     receipts = iter(_stored(log, [event for publication in good for event in publication.events]))
     return [
@@ -72,8 +74,8 @@ def _publish_each(items: Sequence[Any], identity: Identity, log: Appender, limit
 
 
 def _stored(log: Appender, events: Sequence[Event]) -> Sequence[Receipt | JoinedReceipt | PushError]:
-    """Store the events, and give what became of each. Raises Unavailable if Redis takes none now: the request can be
-    repeated as it is."""
+    """Store the events, and give a receipt or an error for each. Raises Unavailable if Redis took none of them: then
+    the same request can be repeated."""
     answers = log.append(events) if events else []
     for error in answers[:1]:
         if isinstance(error, Unavailable) and all(isinstance(answer, Unavailable) for answer in answers):

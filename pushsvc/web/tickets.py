@@ -1,4 +1,4 @@
-"""POST /tickets: what opens a stream for a browser, which can send no token."""
+"""POST /tickets: issue tickets. A ticket opens a stream for a browser's EventSource, which can send no token."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ blueprint = Blueprint("tickets", __name__)
 def tickets() -> ResponseReturnValue:
     """POST /tickets: issue a ticket that opens one stream of a user.
 
-    Answers 200 with `ticket`, `expires_in` (seconds), `url` (of the stream) and `cursor` (the newest event of now).
-    Refuses: 400 for a field that is unknown or wrong, 401 without a good token, 403 where the token may not listen to
-    the user or a topic, 415 for a body that is not JSON, 503 while Redis is away.
+    Answers 200 with `ticket`, `expires_in` (seconds), `url` (of the stream) and `cursor` (the id of the newest event).
+    Refuses: 400 for a field that is unknown or wrong, 401 without a good token, 403 if the token may not listen to the
+    user or a topic, 415 for a body that is not JSON, 503 while Redis is away.
     """
     identity = identify()
     svc = service()
@@ -35,7 +35,7 @@ def tickets() -> ResponseReturnValue:
     identity.need_subscribe([user_channel(user), *topics])
     expires = identity.expires if user == identity.user else None
     partition = svc.partition_of(user)
-    cursor = partition.log.clock().last  # before anything that the asker reads next: see README, "Listen"
+    cursor = partition.log.clock().last  # older than anything that the client reads next: see README, "Listen"
     ticket = partition.tickets.issue(user, topics, ttl, expires)
     url = link(f"/events?ticket={ticket}")
     return {"ticket": ticket, "expires_in": ttl, "url": url, "cursor": str(cursor)}

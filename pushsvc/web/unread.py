@@ -1,4 +1,4 @@
-"""POST /ack and GET /unread: how far a user has read, and what is left."""
+"""POST /ack and GET /unread: set how far a user has read, and count the unread events."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ blueprint = Blueprint("unread", __name__)
 def ack() -> ResponseReturnValue:
     """POST /ack: move the user's position up to the event `id`; an older id changes nothing.
 
-    The id's proof, if it has a good one, names the user; else the token does.
-    Answers 200 as GET /unread. Refuses: 400 for an id that is none, or is ahead of every event, 401 without a good
-    token, 403 where that names no user, 415 for a body that is not JSON, 503 while Redis is away.
+    The user is named by the id's proof, if it has a good one, else by the token.
+    Answers 200 as GET /unread. Refuses: 400 for a malformed id, or one ahead of every event, 401 without a good token,
+    403 if the token names no user, 415 for a body that is not JSON, 503 while Redis is away.
     """
     try:
         given = json_object({"id"}).get("id")
     except PushError:
-        identify()  # who may not ask is told that first
+        identify()  # a caller without a good token is told 401, and not what is wrong with the body
         raise
     user = prover(given) if isinstance(given, str) else None
     if user is None:
@@ -35,7 +35,7 @@ def ack() -> ResponseReturnValue:
         raise Invalid.field("id", "must be an event id such as 1795229804123-0.")
     partition = service().partition_of(user)
     event_id = EventId.parse(partition.keys.own(given))
-    if event_id > partition.log.clock().last:  # it would silence events that are still to come
+    if event_id > partition.log.clock().last:  # such a position would count future events as read
         raise Invalid.field("id", "is ahead of every event there is.")
     partition.log.advance({user: event_id})
     return _unread(user)
@@ -43,10 +43,10 @@ def ack() -> ResponseReturnValue:
 
 @blueprint.get("/unread")
 def unread() -> ResponseReturnValue:
-    """GET /unread: count what the user has not read.
+    """GET /unread: count the events that the user has not read.
 
-    Answers 200 with `unread` (how many), `id` (the position) and, if some of them are gone, `gap`.
-    Refuses: 401 without a good token, 403 where that names no user, 503 while Redis is away.
+    Answers 200 with `unread` (their number), `id` (the user's position) and, if some of them are gone, `gap`.
+    Refuses: 401 without a good token, 403 if the token names no user, 503 while Redis is away.
     """
     return _unread(identify().need_user())
 

@@ -1,1 +1,1 @@
-"""Parts that the resources share: a request is read and checked, and answered or refused."""
+"""The parts that all resources share: they read and check a request, and answer or refuse it."""

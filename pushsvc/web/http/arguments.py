@@ -1,4 +1,4 @@
-"""Reads a request's body and parameters; one that is not as it should be is refused by name."""
+"""Reads a request's body and parameters. An error names the field or parameter that is wrong."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from pushsvc.storage.cursor import Cursor
 from pushsvc.storage.redis.keys import Keys
 from pushsvc.web.http.content_coding import decoded
 
-MAX_BODY_BYTES: Final = 64 * 2**20  # of any request; one batch of the usual size is far below
-SMALL_BODY_BYTES: Final = 320_000  # as many topics as one may follow, their names as long as JSON can write them
+MAX_BODY_BYTES: Final = 64 * 2**20  # of any request; a usual batch is far smaller
+SMALL_BODY_BYTES: Final = 320_000  # fits the largest number of topics, each in its longest form in JSON
 
 LONG_BYTES: Final = 262144  # of a body that is parsed in a thread
 
 
 def json_body() -> bytes:
-    """Read the body of a request that says it is JSON: a type that no other site's form can send unasked. Raises
-    UnsupportedMedia, TooLarge or Invalid."""
+    """Read the body of a request. The media type must be JSON's, because a form on another site's page cannot send that
+    (CSRF). Raises UnsupportedMedia, TooLarge or Invalid."""
     if request.mimetype != "application/json":
         raise UnsupportedMedia("Content-Type: must be application/json.")
     try:
@@ -43,8 +43,8 @@ def json_body() -> bytes:
 
 
 def read_json(load: Callable[[bytes], Any], body: bytes) -> Any:
-    """Parse a body by one of `exact_json`'s readers. A long one gets a thread, so that other requests have their turns.
-    Raises Invalid with where the text stops being JSON."""
+    """Parse a body with one of `exact_json`'s readers. A long body is parsed in a thread, so that other requests do not
+    wait. Raises Invalid, which tells the place of the error."""
     try:
         if len(body) < LONG_BYTES:
             return load(body)
@@ -54,7 +54,7 @@ def read_json(load: Callable[[bytes], Any], body: bytes) -> Any:
 
 
 def json_object(fields: set[str]) -> dict[str, Any]:
-    """Read a small JSON object with no other fields than these. Raises Invalid."""
+    """Read a small JSON object that has no other fields than these. Raises as `json_body` does."""
     request.max_content_length = SMALL_BODY_BYTES  # any user may send one, and parsing takes many times its size
     body = read_json(partial(exact_json.loads, unique=True), json_body())
     if not isinstance(body, dict):
@@ -66,7 +66,8 @@ def json_object(fields: set[str]) -> dict[str, Any]:
 
 
 def check_query() -> None:
-    """Check that the query is UTF-8: read as something else, it would name what nobody meant. Raises Invalid."""
+    """Check that the query is UTF-8; decoded with errors, it could name another channel than was meant. Raises
+    Invalid."""
     if b"%" in request.query_string:
         try:
             unquote_to_bytes(request.query_string).decode()
@@ -79,12 +80,12 @@ _NEAR_MISSES: Final = {
     "topic": "topics", "channel": "topics", "channels": "topics", "cursor": "last_event_id", "after": "last_event_id",
     "event_id": "last_event_id", "last_id": "last_event_id", "tickets": "ticket", "acks": "ack",
 }  # fmt: skip
-_SHORTEST_GUESS: Final = 5  # characters; shorter names, such as those that polyfills and caches add, resemble anything
+_SHORTEST_GUESS: Final = 5  # characters; shorter names, such as those that polyfills add, resemble ours by chance
 
 
 def stream_parameters() -> None:
-    """Check the names of a stream's parameters. Unknown ones are ignored, as polyfills and caches add some, but for
-    near misses of ours: their page would wait for events that never come. Raises Invalid."""
+    """Check the names of a stream's parameters. Unknown names are ignored, because polyfills and caches add some. Names
+    that look like a misspelling of ours are refused: the page would wait for events that never come. Raises Invalid."""
     for name in request.args:
         if name in PARAMETERS:
             continue
@@ -96,13 +97,14 @@ def stream_parameters() -> None:
 
 
 def stream_cursor(keys: Keys) -> Cursor:
-    """Read where the client of a stream resumes. `keys`: of the partition that it is for. Raises Invalid."""
+    """Read the cursor from which the client of a stream resumes. `keys`: of the partition that has the stream. Raises
+    Invalid."""
     parameters = [(name, value) for name in cursor.PARAMETERS for value in request.args.getlist(name)]
     return cursor.read_cursor(request.headers.get("Last-Event-ID"), parameters, keys)
 
 
 def stream_heartbeat() -> EncodedBatch:
-    """The heartbeat that the client of a stream wants: one that no page sees, or an event."""
+    """The heartbeat that the client of a stream wants: a comment, which no page sees, or an event. Raises Invalid."""
     return HEARTBEAT_EVENT if choice("heartbeat", ("comment", "event")) == "event" else COMMENT
 
 
@@ -125,6 +127,6 @@ def number(name: str, default: int, least: int, most: int) -> int:
 
 
 def id_argument(name: str, keys: Keys) -> EventId | None:
-    """Read a parameter that is an event id. `keys`: of the partition that it is for. Raises Invalid."""
+    """Read a parameter that is an event id. `keys`: of the partition that the request is for. Raises Invalid."""
     value = request.args.get(name)
     return cursor.read_cursor(None, [(name, value)], keys).id if value else None

@@ -10,8 +10,8 @@ from pushsvc.web.http.credentials import revoke_shown
 
 
 def install(app: Flask, service: Service) -> None:
-    """Make `app` check every request's query, and start `service` with the first: gunicorn's other workers do not
-    know it; ours has started it by then."""
+    """Make `app` check the query of every request. The first request also starts `service`: PushWorker has done so
+    before, but gunicorn's other workers do not know the service."""
     started = False
 
     @app.before_request

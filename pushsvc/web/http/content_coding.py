@@ -1,4 +1,4 @@
-"""Decodes compressed bodies (RFC 9110 section 8.4) up to a bound, so that a small one cannot become gigabytes."""
+"""Decodes compressed bodies (RFC 9110 section 8.4) up to a bound, so that a small body cannot become gigabytes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 from pushsvc.concurrency.loops import TimeSlice
 from pushsvc.errors import Invalid, TooLarge, UnsupportedMedia
 
-MOST_BYTES: Final = 8 * 2**20  # of what is decoded: 64 KB could become 64 MB, and that costs more to read than to send
+MOST_BYTES: Final = 8 * 2**20  # of a decoded body: 64 KB could become 64 MB, which costs us far more than its sender
 MOST_CODINGS: Final = 3  # on top of each other
 _MOST_MEMBERS: Final = 1000  # of a gzip file; an empty one takes 20 bytes
 _PIECE: Final = 65536  # bytes read or written between two looks at the time
@@ -19,7 +19,7 @@ _WINDOWS: Final = {"gzip": _GZIP, "x-gzip": _GZIP, "deflate": zlib.MAX_WBITS}
 
 
 def decoded(body: bytes, codings: str, most: int) -> bytes:
-    """Undo the codings of a body, as the header Content-Encoding names them. `most`: bytes.
+    """Undo the codings of a body. `codings`: the header Content-Encoding. `most`: bytes that the result may have.
 
     Raises UnsupportedMedia, Invalid, or TooLarge.
     """
@@ -32,7 +32,7 @@ def decoded(body: bytes, codings: str, most: int) -> bytes:
             )
     if len(names) > MOST_CODINGS:
         raise UnsupportedMedia(f"Content-Encoding: at most {MOST_CODINGS} codings are taken.")
-    for name in reversed(names):  # they are named in the order in which they were applied
+    for name in reversed(names):  # the header names the codings in the order in which they were applied
         body = _inflated(body, name, min(most, MOST_BYTES))
     return body
 

@@ -1,4 +1,4 @@
-"""The cookies that the service sets, all alike."""
+"""Sets the service's cookies, all with the same attributes."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pushsvc.web.http.current import service
 
 
 def set_cookie(response: Response, name: str, value: str, seconds: int) -> None:
-    """Set a cookie for this host alone: no script reads it, and no other site's page has it sent."""
+    """Set a cookie for this host alone. No script can read it, and browsers do not send it for other sites' pages."""
     response.set_cookie(name, value, max_age=seconds, httponly=True, samesite="Strict", secure=is_secure())
 
 
 def is_secure() -> bool:
-    """Whether browsers speak TLS to this service, so that its cookies need never travel without."""
+    """Whether browsers reach this service over TLS, so that its cookies are to be sent over TLS only."""
     return request.is_secure or service().settings.public_url.startswith("https:")

@@ -1,8 +1,8 @@
 """Finds the Identity behind a request: by the Authorization header, a ticket, or a cookie, in this order.
 
-A credential that is bad, or not for us, is passed over where another is good: a browser repeats what it has, and a
-proxy adds its own. If none is good, the refusal is about the most specific: the ticket, else the token, else the
-cookie.
+A credential that is bad, or meant for another service, is skipped if another one is good: browsers send old cookies
+again, and proxies add headers of their own. If none is good, the refusal is about the most specific: the ticket, else
+the token, else the cookie.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ from pushsvc.storage.tickets import Admission, Evidence, Kind, SpentTicket
 from pushsvc.web.http.arguments import choice
 from pushsvc.web.http.current import service
 
-MOST_SHOWN: Final = 20  # proofs in one URL that are looked up; a stream's has one
+MOST_SHOWN: Final = 20  # proofs in one URL that are looked up; a stream's URL has one
 
 
 def identify() -> Identity:
-    """Find out who sent the request. Raises Unauthorized, or Forbidden for another site's page that borrows a
+    """Find out who sent the request. Raises Unauthorized, or Forbidden if another site's page made the browser send a
     cookie."""
     return _first_good(opens=False).identity
 
 
 def admit() -> Admission:
-    """Find out who wants to listen; a ticket that was never used is accepted too, and is yet to be spent. Raises as
-    `identify` does."""
+    """Find out who wants to listen. A ticket that was never used is accepted too; it is not spent yet (see
+    `streams.begin`). Raises as `identify` does."""
     return _first_good(opens=True)
 
 
 def bears_token() -> bool:
-    """Whether the Authorization header, which stands over all else, has a good token."""
+    """Whether the Authorization header, which goes before all other credentials, has a good token."""
     try:
         return _bearer() is not None
     except (Unauthorized, Forbidden):
@@ -67,13 +67,13 @@ def _first_good(*, opens: bool) -> Admission:
         raise of_ticket or of_token or refusal from None
     if not isinstance(of_ticket, SpentTicket):
         return Admission(identity)
-    if identity.user != of_ticket.user:  # a page that asked for one user's events shall not hear another's
+    if identity.user != of_ticket.user:  # a page that asked for one user's events must not get another's
         raise of_ticket
     return Admission(identity, of_ticket.topics)
 
 
 def _bearer() -> Identity | None:
-    """Read the token of the Authorization header. None: there is none, or another scheme's."""
+    """Verify the token of the Authorization header. None: there is no such header, or it has another scheme."""
     scheme, _, token = request.headers.get("Authorization", "").strip().partition(" ")
     if scheme.lower() != "bearer":
         return None
@@ -100,13 +100,13 @@ def _ticket(*, opens: bool) -> Admission | None:
 
 
 def prover(event_id: str) -> str | None:
-    """Find the user whose stream the id is of, by its proof. None: it has none that is good."""
+    """Find the user whose stream the event id came from, by the proof in the id. None: the id has no good proof."""
     proof = proof_in(event_id)
     return None if proof is None else service().partition_of(proof).tickets.user_of(proof)
 
 
 def revoke_shown() -> None:
-    """Revoke the proofs that stand in the request's URL, which logs and histories keep."""
+    """Revoke the proofs in the request's URL, because access logs and browser histories keep URLs."""
     if "~" not in request.environ.get("QUERY_STRING", "").replace("%7E", "~").replace("%7e", "~"):
         return
     shown = {proof for values in request.args.listvalues() for each in values for proof in proofs_in(each)}
@@ -131,11 +131,11 @@ def _token(token: str) -> Identity:
 
 
 def same_site() -> None:
-    """Check that the request comes from our own pages, or those of a site that ALLOWED_ORIGINS names: a browser sends
-    cookies for pages of other sites, too.
+    """Check that the request comes from our own pages, or from an origin in ALLOWED_ORIGINS: browsers send cookies for
+    pages of other sites, too. Raises Forbidden.
 
-    `Sec-Fetch-Site` (W3C Fetch Metadata) is what no page can forge. It tells where Origin is absent, as where another
-    site merely links or embeds, and where a proxy rewrote Host. Raises Forbidden.
+    `Sec-Fetch-Site` (W3C Fetch Metadata) cannot be forged by a page. It decides where Origin is absent, as when
+    another site links to or embeds a URL, and where a proxy has rewritten Host.
     """
     settings = service().settings
     site, header = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")

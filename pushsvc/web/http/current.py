@@ -1,4 +1,4 @@
-"""Finds the service that a request is for."""
+"""Finds the Service of the current request."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pushsvc.service import EXTENSION, Service
 
 
 def service() -> Service:
-    """The Service of the Flask application at hand."""
+    """The Service of Flask's current application."""
     found = current_app.extensions[EXTENSION]
     assert isinstance(found, Service)
     return found

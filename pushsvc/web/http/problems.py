@@ -1,4 +1,4 @@
-"""Every refusal leaves as a problem document (RFC 9457); nothing of our insides leaves at all."""
+"""Answers every error with a problem document (RFC 9457) that tells nothing about the service's inside."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _refused(error: PushError) -> Response:
 
 
 def _http(error: HTTPException) -> Response:
-    """Word what Flask refuses by itself: unknown paths, methods, bodies that are too long."""
+    """Answer what Flask itself refuses: unknown paths and methods, and bodies that are too long."""
     response = error.get_response()
     status = response.status_code
     details = {
@@ -37,7 +37,7 @@ def _http(error: HTTPException) -> Response:
     }
     detail = details.get(status, error.description or "")
     kept = {name: value for name, value in response.headers.items() if name in ("Allow", "Retry-After", "Location")}
-    title = TooLarge.title if status == TooLarge.status else error.name  # what nginx says, too
+    title = TooLarge.title if status == TooLarge.status else error.name  # the same title as nginx gives
     return _document({"type": "about:blank", "title": title, "status": status, "detail": detail}, status, kept)
 
 
@@ -47,7 +47,7 @@ def _bug(_error: Exception) -> Response:
     return _document(problem, 500, {})
 
 
-# What clients of OpenAI's API look for where their base URL is not quite ours.
+# The paths that clients of OpenAI's API ask for if their base URL is set slightly wrong.
 _OPENAI: Final = re.compile("/v1(/|$)|/openai/|.*/chat/completions/?$|/models$")
 _NO_SUCH_CALL: Final = (
     "There is nothing at this path: of OpenAI's API, this service has POST /v1/chat/completions, GET /v1/models and "

@@ -1,5 +1,5 @@
-"""Temporary refusals on the paths of streams. An EventSource gives up for good at any status but 200: what passes is
-told to it in a stream, with when to come back."""
+"""Temporary refusals on the paths of streams. An EventSource gives up for good at any status but 200, so a temporary
+refusal is told to it in a stream, with the time after which to reconnect."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ CHUNKED: Final = {"HTTP/1.0": False, "HTTP/1.1": True}  # how responses without 
 
 
 def resumable(view: Callable[..., ResponseReturnValue]) -> Callable[..., ResponseReturnValue]:
-    """Decorate the view of a stream for an EventSource: a worker that takes no more refuses before anything else is
-    done, and a refusal that passes is told in a stream."""
+    """Decorate the view of a stream. A worker that is full or stopping refuses before anything else is done, and an
+    EventSource is told temporary refusals in a stream."""
 
     @wraps(view)
     def answer(**names: str) -> ResponseReturnValue:
@@ -48,8 +48,8 @@ def resumable(view: Callable[..., ResponseReturnValue]) -> Callable[..., Respons
 
 
 def _of_one_ticket(view: Callable[..., ResponseReturnValue], names: dict[str, str]) -> ResponseReturnValue:
-    """Call the view, once more if it lost a race for its ticket: the last request has the stream, as it would if it had
-    come later."""
+    """Call the view, and once more if another request used the same ticket at the same time. The last request gets the
+    stream, as if it had come later."""
     try:
         return view(**names)
     except LostRace:
@@ -57,13 +57,13 @@ def _of_one_ticket(view: Callable[..., ResponseReturnValue], names: dict[str, st
 
 
 def _comes_back() -> bool:
-    """Whether the client is an EventSource, which comes back. OpenAI's clients, which accept the same type, ask by
-    POST, and would take the stream for an answer."""
+    """Whether the client is an EventSource, which reconnects. OpenAI's clients accept the same type, but send POST, and
+    would take the stream for the model's answer."""
     return request.method == "GET" and "text/event-stream" in map(str.lower, request.accept_mimetypes.values())
 
 
 def _keep_ticket() -> None:
-    """Let the ticket live for another minute: the client that is refused shall come back with it."""
+    """Keep the request's ticket alive for another minute, so that the refused client can come back with it."""
     ticket = request.args.get("ticket")
     if ticket:
         with contextlib.suppress(Unavailable):
@@ -71,8 +71,8 @@ def _keep_ticket() -> None:
 
 
 def _refused(error: Later) -> Response:
-    """Tell the refusal in a stream. That is cut rather than ended, as some clients do not come back after a clean
-    end."""
+    """Tell the refusal in a stream. The connection is cut without the stream's end, because some clients do not
+    reconnect after a clean end."""
     retry_ms = int(error.retry_after * 1000 * random.uniform(0.5, 1.5))
     client = request.environ.get("gunicorn.socket") if request.environ["SERVER_PROTOCOL"] in CHUNKED else None
 

@@ -1,4 +1,4 @@
-"""The way of all streams from a subscriber to a response that goes on for as long as its client listens."""
+"""Makes the responses of all streams: from a subscriber to a response that lasts as long as its client listens."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def make_transport() -> QueuedTransport:
 
 
 class Connection:
-    """A subscriber that has joined the Hub, and the watch on its client, for as long as a request holds them."""
+    """A subscriber that has joined the Hub, and the watch on its client's socket, while a request holds them."""
 
     def __init__(self, hub: Hub, subscriber: Subscriber, left: Callable[[], None] | None = None) -> None:
-        """Join. `left` is called when the client leaves. Raises Unavailable, or TooManyConnections."""
+        """Join the Hub. `left` is called when the client leaves. Raises Unavailable, or TooManyConnections."""
         self._hub = hub
         self.subscriber = subscriber
         self._client = request.environ.get("gunicorn.socket")
@@ -54,8 +54,8 @@ class Connection:
             raise
 
     def _ends_with(self, response: Response) -> Response:
-        """Leave when the response ends, even if that is an error, or the client is gone before the first byte, so that
-        no generator starts that could clean up."""
+        """Leave when the response ends, even if it is an error response, or the client is gone before the first byte:
+        in these cases the response's generator never starts, so it cannot clean up."""
         response.call_on_close(self.leave)
         return response
 
@@ -66,17 +66,17 @@ class Connection:
 
     @property
     def detachable(self) -> bool:
-        """Whether the response can go on without this request's greenlet."""
+        """Whether the stream can go on without this request's greenlet."""
         return self._hub.capacity.detaches and self._client is not None and self._chunked is not None
 
     def stand(self) -> None:
-        """Note that nothing can refuse the stream any more, see `Hub.stand`."""
+        """Note that the stream can no longer be refused, see `Hub.stand`."""
         self._hub.stand(self.subscriber, over=self._over)
 
     def hand_over(self) -> HandOver:
-        """Make what the response's iterator raises, so that the Hub goes on with the client's socket."""
+        """Make the exception that the response's iterator raises to give the client's socket to the Hub."""
         self._hang_up.unwatch()
-        self._handed_over = True  # the response ends before the Hub has it
+        self._handed_over = True  # the response ends before the Hub has the socket
         return HandOver(self._adopted)
 
     def _adopted(self, client: Any) -> None:
@@ -84,12 +84,12 @@ class Connection:
         self._held = False
 
     def leave(self) -> None:
-        """Leave: the response has ended. Does nothing if the Hub has the socket. Harmless when repeated."""
+        """Leave the Hub when the response ends. Does nothing once `hand_over` was called. Harmless when repeated."""
         if not self._handed_over:
             self.end()
 
     def end(self) -> None:
-        """Leave, unless the Hub has the socket by now: nobody else will go on with it. Harmless when repeated."""
+        """Leave the Hub, unless it has the socket by now: then it serves the stream itself. Harmless when repeated."""
         self._hang_up.unwatch()
         if self._held:
             self._hub.leave(self.subscriber)
@@ -104,11 +104,11 @@ def stream(
     admission: Admission | None = None,
     cursor: EventId | None = None,
 ) -> Response:
-    """Make a response that begins with `head`, and goes on for as long as the connection is held. `admission`,
-    `cursor`: see `begin`."""
+    """Make a response that begins with `head`, and lasts as long as the client listens. `admission`, `cursor`: see
+    `begin`. Raises as `begin` does; then the connection has left the Hub."""
     try:
         if connection.detachable:
-            request.environ[CLOSES]()  # or a proxy would send its next request on what the Hub is about to close
+            request.environ[CLOSES]()  # or a proxy would send its next request on a connection that the Hub will close
         head = with_proof(head, connection.subscriber.proof)
         response = Response(_stream(hub, connection, transport, head), headers=STREAM_HEADERS)
         begin(admission, response, connection.subscriber, cursor)
@@ -131,9 +131,9 @@ def _stream(hub: Hub, connection: Connection, transport: QueuedTransport, head: 
 def begin(
     admission: Admission | None, response: Response, stands: Subscriber | None = None, cursor: EventId | None = None
 ) -> None:
-    """Spend the ticket, if there is one: only now that the connection `stands`, as it must not be lost on a refusal.
-    `cursor`: where a repeat of this request begins, unless its URL says all about that. Raises Unauthorized, or
-    LostRace."""
+    """Spend the ticket, if there is one. That is done last, so that a refused request leaves the ticket usable.
+    `stands`: the subscriber that has joined. `cursor`: the event id after which a repeat of this request begins, unless
+    the URL itself says so. Raises Unauthorized, or LostRace."""
     if admission is None or admission.use is None:
         return
     partition = service().partition_of(admission.use.ticket)
@@ -145,9 +145,10 @@ def begin(
 
 
 class Start(NamedTuple):
-    """The start of a stream: the cursor to replay after, the channels on which the reader never stood, and whether it
-    may have lost something that nobody can name, which is to be said. `ours`: its cursor is, or it has none. `anew`:
-    nor has its user a position, so that only the losses that are known by then tell whether there was one."""
+    """The start of a stream. `after`: the cursor after which events are replayed. `new_channels`: channels that the
+    reader has not listened to before. `lost`: the reader may have lost events that cannot be named, and is to be told.
+    `ours`: the cursor is of this data, or there is none. `anew`: neither the client has a cursor nor the user a
+    position, so only the losses known when the stream joins tell whether there was one."""
 
     after: EventId
     new_channels: Sequence[str] = ()
@@ -157,17 +158,19 @@ class Start(NamedTuple):
 
 
 def start_after(cursor: Cursor, channels: Sequence[str]) -> Start:
-    """The start of a client that brings a cursor: after that, or if it is not ours, with all that is kept."""
+    """The start of a client that sends a cursor: after the cursor, or, if that is not of this data, at the oldest kept
+    event."""
     if cursor.ours:
         return Start(cursor.id or BEGINNING)
     return Start(BEGINNING, new_channels=channels, lost=True, ours=False)
 
 
 def opening(partition: Partition, start: Start) -> bytes:
-    """The first bytes of a stream: how soon to reconnect, and the cursor, from which a client resumes that hears
-    nothing else.
+    """The first bytes of a stream: the reconnection time, and the cursor from which a client resumes if it gets no
+    event.
 
-    To one whose cursor is not ours the gap comes first: the reconnection time stands in that event's block.
+    A client whose cursor is not of this data gets only the reconnection time here, as the first line of the gap event
+    that follows; that event has the new cursor.
     """
     retry_ms = partition.retry_ms()
     return sse.cursor(start.after, retry_ms) if start.ours else sse.retry(retry_ms)
