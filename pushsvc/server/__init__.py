@@ -1,1 +1,1 @@
-"""The gunicorn worker: sockets that are given away, draining, reload."""
+"""The gunicorn worker: it parses requests, gives sockets to the Hub, drains connections, and reloads."""

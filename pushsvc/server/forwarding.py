@@ -1,4 +1,4 @@
-"""Between the server and the application: how a proxy in front changes a request, and whose word on that counts."""
+"""WSGI middleware that undoes what a proxy in front changes in a request, and decides which proxies to trust."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pushsvc.config import Settings
 
 _FOR: Final = "HTTP_X_FORWARDED_FOR"
 _PROTO: Final = "HTTP_X_FORWARDED_PROTO"
-# Believed from nobody: most proxies pass on what a stranger sent.
+# Headers that are never believed, because most proxies pass them on as a stranger sent them.
 _OTHERS: Final = tuple(
     f"HTTP_{name}"
     for name in (
@@ -24,15 +24,16 @@ _SCHEMES: Final = {"http": "http", "https": "https", "ws": "http", "wss": "https
 
 class Forwarding:
     """WSGI middleware (PEP 3333): takes the client's address and scheme from trusted proxies, and serves each path with
-    and without that of PUBLIC_URL before it, as some proxies strip it."""
+    and without the path of PUBLIC_URL in front of it, because some proxies remove that path and others do not."""
 
     def __init__(self, application: Any, settings: Settings, own_paths: Iterable[str]) -> None:
-        """`own_paths`: the application's, none of which is PUBLIC_URL's path alone."""
+        """`own_paths`: the application's paths. If PUBLIC_URL's path is one of them, it stays as it is when nothing
+        follows it."""
         self._application = application
         self._networks = [ipaddress.ip_network(each) for each in settings.trusted_proxies]
         self._path = settings.public_path
         self._index = "" if self._path in own_paths else self._path
-        # They are asked with each request: few proxies send all of them, for clients that come again.
+        # Both are called with each request, mostly with the same few proxies and with clients that were here before.
         self._trusts = lru_cache(maxsize=1024)(self._is_trusted)
         self._client = lru_cache(maxsize=4096)(self._named_client)
 
@@ -43,7 +44,7 @@ class Forwarding:
             environ.pop(name, None)
         if (addresses or schemes) and self._trusts(environ.get("REMOTE_ADDR", "")):
             scheme = _SCHEMES.get(schemes) or _SCHEMES.get(schemes.partition(",")[0].strip().lower())
-            if scheme is not None:  # the first is what the browser spoke
+            if scheme is not None:  # of several proxies' schemes the first is the browser's
                 environ["wsgi.url_scheme"] = scheme
             client = self._client(addresses)
             if client is not None:
@@ -53,7 +54,7 @@ class Forwarding:
         return self._application(environ, start_response)
 
     def _named_client(self, addresses: str) -> str | None:
-        """Find the last address that is no trusted proxy's. None: none is named."""
+        """Find the last address in X-Forwarded-For that is not a trusted proxy's. None: there is no valid address."""
         client = None
         for each in reversed(addresses.split(",")):
             address = _address(each)
@@ -65,7 +66,7 @@ class Forwarding:
         return client
 
     def _is_trusted(self, text: str) -> bool:
-        """Whether a peer's word counts. `text`: its address; empty for a unix socket."""
+        """Whether a peer is a trusted proxy. `text`: its address; empty for a unix socket."""
         if not text:
             return True
         address = _address(text)
@@ -79,7 +80,7 @@ class Forwarding:
 
 
 def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """The address without its port, which some proxies name too."""
+    """Parse an address; a port after it, which some proxies add, is dropped. None: it is no address."""
     text = text.strip()
     if text.startswith("["):
         text = text[1:].partition("]")[0]

@@ -1,14 +1,14 @@
-"""How gunicorn runs this service; `python -m pushsvc serve` uses it, and so does
+"""Gunicorn's settings for this service, for `python -m pushsvc serve` and for
 `gunicorn -c pushsvc/server/gunicorn_conf.py`. Gunicorn's master runs this file when it starts and with each reload
-(SIGHUP), and reads the names below (its documentation, "Settings")."""
+(SIGHUP), and reads the names below (gunicorn's documentation, "Settings")."""
 
 import os
 import sys
 from contextlib import suppress
 from typing import Any
 
-# What the master has loaded its workers inherit. So that a reload makes them new all through, it loads that again too;
-# all but the memory by which old workers see that the new ones are ready.
+# Workers inherit the modules that the master has loaded. So a reload must load them again, or new workers would run old
+# code. The exception is the shared memory by which old workers see that the new ones are ready.
 _kept = {__name__, "pushsvc.server.reload", "pushsvc.shifts"}  # the last: as it was named up to 0.3
 for _name in [name for name in sys.modules if name.partition(".")[0] == "pushsvc" and name not in _kept]:
     del sys.modules[_name]
@@ -29,7 +29,7 @@ bind = _settings.app
 workers = _settings.workers
 worker_class = "pushsvc.server.worker.PushWorker"
 worker_connections = _settings.max_connections + 1000  # the service itself refuses with 503 well before gunicorn stalls
-backlog = 16384  # where a crowd waits; the kernel makes it net.core.somaxconn if that is less
+backlog = 16384  # connections that wait in the kernel; the kernel lowers it to net.core.somaxconn
 timeout = 30  # seconds without a sign of life before a worker is killed
 graceful_timeout = _graceful_timeout(_settings.drain_seconds)
 keepalive = 75  # seconds; longer than nginx keeps an idle upstream connection, so that nginx closes first
@@ -38,7 +38,7 @@ limit_request_fields = MOST_FIELDS
 limit_request_field_size = LONGEST_LINE  # bytes
 max_requests = 0  # a worker that restarted by itself would throw out its connections
 control_socket_disable = True  # its default path is shared by all instances of a user
-# Whose word counts about address and scheme is the application's matter (pushsvc/server/forwarding.py).
+# The application decides which proxies to trust about address and scheme (pushsvc/server/forwarding.py).
 forwarded_allow_ips = ""
 forwarder_headers = ""
 secure_scheme_headers: dict[str, str] = {}
@@ -47,8 +47,8 @@ loglevel = "warning"
 
 
 def on_starting(arbiter: Any) -> None:
-    """Have gunicorn's master remove a unix socket's file after its workers' end: by itself it does so when it stops,
-    while they still accept connections there."""
+    """Make gunicorn's master remove the file of a unix socket only after its workers have ended. Gunicorn itself
+    removes it at the beginning of the stop, while workers still accept connections there."""
     stop = arbiter.stop
 
     def stop_and_unlink(graceful: bool = True) -> None:
@@ -57,11 +57,11 @@ def on_starting(arbiter: Any) -> None:
             return
         names = [each.getsockname() for each in arbiter.LISTENERS]
         files = {name: os.stat(name) for name in names if isinstance(name, str) and os.path.exists(name)}
-        arbiter.systemd = True  # gunicorn's word for: leave the files
+        arbiter.systemd = True  # makes gunicorn leave the files
         stop(graceful)
         for name, was in files.items():
             with suppress(FileNotFoundError):
-                if os.path.samestat(os.stat(name), was):  # else it is somebody else's by now
+                if os.path.samestat(os.stat(name), was):  # else another process has made a file of this name
                     os.unlink(name)
 
     arbiter.stop = stop_and_unlink

@@ -1,4 +1,4 @@
-"""Reads the heads of requests: as long as browsers make them, and no longer."""
+"""Reads the heads of requests, within bounds that are wide enough for browsers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 
 from gunicorn.http.message import Request
 
-# As nginx has them (nginx/locations.conf). 100 topics of 100 characters are a line of 120 KB once they are encoded.
+# The same bounds as nginx's (nginx/locations.conf). 100 topics of 100 characters are a line of 120 KB when encoded.
 LONGEST_LINE: Final = 128 * 1024  # bytes, of the request line, and of a header field
 LONGEST_HEAD: Final = 4 * LONGEST_LINE
 MOST_FIELDS: Final = 256
@@ -20,22 +20,22 @@ _OPENS: Final = re.compile(rb"GET (/[^ ?]*)?" + _PATHS.encode() + rb"[ ?]")
 
 
 class Head(NamedTuple):
-    """A request that the application did not answer; empty members: they were not understood."""
+    """The head of a request that the application did not answer. A member that could not be read is empty."""
 
     method: str = ""
     path: str = ""
     origin: str = ""
     accept: str = ""
-    old: bool = False  # of HTTP/1.0, which knows no chunks
+    old: bool = False  # the request is HTTP/1.0, which has no chunked coding
 
     @property
     def for_openai(self) -> bool:
-        """Whether a client of OpenAI's API asks, which reads errors in that shape."""
+        """Whether the client is one of OpenAI's API, which expects errors in the shape of that API."""
         return "/v1/" in self.path  # also under PUBLIC_URL's path
 
     @property
     def for_eventsource(self) -> bool:
-        """Whether an EventSource asks, which gives up for good at any status but 200."""
+        """Whether the client is an EventSource, which gives up for good at any status but 200."""
         listens = self.method == "GET" and "text/event-stream" in self.accept.lower()
         return listens and _STREAMS.search(self.path) is not None
 
@@ -46,9 +46,9 @@ def opens_stream(first: bytes) -> bool:
 
 
 class BoundedRequest(Request):
-    """Gunicorn's parser with bounds of our own. Its bounds are a line of 8 KB, which cannot be raised, and any number
-    of such header fields, for which it copies what it has with each 8 KB that come. Ours hold without
-    `gunicorn_conf.py`, too."""
+    """Gunicorn's parser with other bounds. Gunicorn's are a line of at most 8 KB, which no setting raises, and hardly
+    any limit on all header fields together, which it copies again with each 8 KB that arrive. The bounds here hold
+    without `gunicorn_conf.py`, too."""
 
     def parse(self, unreader: Any) -> Any:
         """Read a head within the bounds; gunicorn's hook."""
@@ -65,12 +65,12 @@ class BoundedRequest(Request):
             super().set_body_reader()
 
     def _peer_trusted_for_forwarded(self) -> tuple[dict[str, str], list[str]]:
-        """Trust nobody's word on address, scheme and path, for which gunicorn asks. See forwarding.py."""
+        """Make gunicorn trust no headers about address, scheme and path; forwarding.py handles them."""
         return {}, []
 
     @contextmanager
     def _remembered(self) -> Iterator[None]:
-        """Note the request with its error: nothing else of it is given to the code that answers."""
+        """Attach the request's head to an error: the code that answers the error gets nothing else of the request."""
         try:
             yield
         except BaseException as error:
@@ -83,11 +83,12 @@ class BoundedRequest(Request):
         self._read = buf
 
     def parse_request_line(self, line_bytes: bytes) -> None:
-        """Accept names in UTF-8, which clients that are no browsers send as they are; nginx passes that on."""
+        """Accept a target in plain UTF-8, which some clients send without percent-encoding, and nginx passes on."""
         super().parse_request_line(re.sub(rb"[\x80-\xff]", lambda match: b"%%%02X" % match[0][0], line_bytes))
 
     def _head(self) -> Head:
-        """Find the method and target in what was read: the line has been cut off, if more was read after it."""
+        """Describe the request. Method and target are searched in the bytes read so far if gunicorn has not parsed
+        them."""
         found = _LINE.match(self._read)
         method, path = (found[1].decode(), found[2].decode("latin-1")) if found else ("", "")
         old = self.version == (1, 0) if self.version else bool(found and found[3].endswith(b" HTTP/1.0"))
@@ -99,7 +100,8 @@ class BoundedRequest(Request):
 
 
 def head_of(request: Any, error: BaseException) -> Head:
-    """Describe gunicorn's request; None where its head could not be read."""
+    """Describe a request of gunicorn's. `request`: None if its head could not be read; then `error` may carry what was
+    read of it."""
     if request is None:
         found: Head = getattr(error, "pushsvc_head", Head())
         return found

@@ -1,4 +1,4 @@
-"""The part of the gunicorn worker that serves connections, from their accepting to their end."""
+"""The part of the gunicorn worker that serves connections, from accept to close."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ LINGER_SECONDS: Final = 0.5  # for a client that still sends when its request is
 
 
 class HttpWorker(GeventWorker):
-    """Gunicorn's gevent worker, but for three things: its connections are kept alive in a way that tells idle ones from
-    others, what it cannot read is answered with a problem, and a response may go on without its greenlet."""
+    """Gunicorn's gevent worker, except for three things: it knows which kept-alive connections are idle, it answers
+    unreadable requests with a problem document, and a response may go on without its greenlet."""
 
     wsgi: Any  # what gunicorn calls for each request
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._kept: dict[gevent.Greenlet, KeptConnection] = {}  # by who reads requests from it
+        self._kept: dict[gevent.Greenlet, KeptConnection] = {}  # by the greenlet that reads requests from it
         self._idle: dict[KeptConnection, gevent.Greenlet] = {}
         self._newcomers = TickThrottle(NEWCOMERS)
 
@@ -47,16 +47,17 @@ class HttpWorker(GeventWorker):
         super().init_process()
 
     def load_wsgi(self) -> None:
-        """Load the application, and stand before it; gunicorn's hook."""
+        """Load the application, and wrap it in `_answer`; gunicorn's hook."""
         super().load_wsgi()
         self._application, self.wsgi = self.wsgi, self._answer
 
     def _answer(self, environ: dict[str, Any], start_response: Any) -> Any:
-        """Answer a request. `CLOSES` lets the application end the connection: gunicorn takes no such header from it."""
+        """Answer a request. `CLOSES` lets the application close the connection after the response: gunicorn takes no
+        Connection header from an application."""
         response = start_response.__self__
         environ[CLOSES] = response.force_close
         kept = self._kept.get(gevent.getcurrent())
-        if kept is not None:  # else it is one of HTTP/2's
+        if kept is not None:  # None: the request came over HTTP/2
             kept.response = response
             environ[HELD] = kept.held
             environ[UNREAD] = partial(_unread, response.req.unreader)
@@ -68,8 +69,8 @@ class HttpWorker(GeventWorker):
         server = StreamServer(
             listener, handle=partial(self.handle, _Name(listener)), spawn=Pool(self.worker_connections), **tls
         )
-        # At once: one leaves the next connection to a sibling, and a few keep a crowd that comes back waiting in the
-        # kernel, where it costs nothing, instead of in greenlets.
+        # Connections accepted at once. With several workers it is one, so that another worker takes the next. A small
+        # number keeps a crowd that reconnects waiting in the kernel, where it costs nothing, instead of in greenlets.
         server.max_accept = 1 if self.cfg.workers > 1 else NEWCOMERS
         server.start()
         return server
@@ -79,9 +80,9 @@ class HttpWorker(GeventWorker):
         kept = self._kept[gevent.getcurrent()] = KeptConnection(client)
         try:
             if opens_stream(self._await_request(kept)):
-                self._newcomers.wait()  # others, such as publishers, do not wait behind listeners that come back
+                self._newcomers.wait()  # only streams wait; a publisher need not wait behind listeners that reconnect
             super().handle(listener, client, address)
-        except (Idle, OSError):  # nobody asked anything, or who did is gone
+        except (Idle, OSError):  # no request came, or the client is gone
             client.close()
         finally:
             kept.end()
@@ -99,20 +100,22 @@ class HttpWorker(GeventWorker):
         return KeepAlive(partial(self._await_request, self._kept[gevent.getcurrent()]))
 
     def handle_request(self, listener: Any, request: Any, client: Any, address: Any) -> None:
-        """Serve a request over HTTP/1; gunicorn's hook. A request that is killed gets an answer, see `handle_error`:
-        gunicorn's own gevent worker would hide that."""
+        """Serve a request over HTTP/1; gunicorn's hook. If its greenlet is killed, `handle_error` answers it. The
+        method of gunicorn's gevent worker is skipped, because it would swallow that exception."""
         try:
             super(GeventWorker, self).handle_request(listener, request, client, address)
         except HandOver as response:
             response.adopt(client)
-            raise StopIteration from None  # gunicorn's word for: done with this connection
-        # A body that was refused unread. Gunicorn would skip it by 1 KB, and copy what it holds of it each time.
+            raise StopIteration from None  # tells gunicorn that this connection is done
+        # Skip a body that the application did not read. Gunicorn would skip 1 KB at a time, and copy the rest each
+        # time.
         while request.body.read(SKIPPED_BYTES):
             gevent.sleep(0)
         request.unreader.unread(self._kept[gevent.getcurrent()].finish(request.unreader.take_buffered()))
 
     def handle_error(self, request: Any, client: Any, _address: Any, error: BaseException) -> None:
-        """Answer a request that cannot be read, or was killed; gunicorn's hook, whose own answer would be HTML."""
+        """Answer a request that cannot be read, or whose greenlet was killed; gunicorn's hook. Gunicorn itself would
+        answer with HTML."""
         kept = self._kept.get(gevent.getcurrent())
         if kept is None or kept.owes_head:
             service = self._service
@@ -120,13 +123,13 @@ class HttpWorker(GeventWorker):
             with contextlib.suppress(OSError), gevent.Timeout(LINGER_SECONDS, False):
                 write_nonblock(client, answer_to(error, head_of(request, error), origins, retry_ms))
                 client.shutdown(socket.SHUT_WR)
-                while client.recv(SKIPPED_BYTES):  # else what is still to be read would have it reset, unheard
+                while client.recv(SKIPPED_BYTES):  # closed with unread bytes, it would be reset, and the answer lost
                     pass
         if is_bug(error):
             self.log.exception("Error handling request")
 
     def _close_idle(self) -> None:
-        """End the kept-alive connections on which no request has begun."""
+        """Close the kept-alive connections on which no request has begun."""
         for kept, greenlet in list(self._idle.items()):
             gevent.get_hub().loop.run_callback(self._end, kept, greenlet)
 
@@ -143,13 +146,13 @@ class HttpWorker(GeventWorker):
 
 
 def _unread(unreader: Any, said: bytes) -> None:
-    """Give back bytes that were read too far: gunicorn reads them behind what it holds already."""
+    """Give bytes that belong to the next request back to gunicorn, after those that it holds already."""
     unreader.unread(unreader.take_buffered() + said)
 
 
 class _Name:
-    """A listener's address, which is all that gunicorn wants of it while it serves: the listener itself is closed when
-    the worker stops, and connections accepted before that may yet bring a request."""
+    """Stands in for a listener: gunicorn asks it only for its address while it serves. The listener itself is closed
+    when the worker stops, and connections accepted before that may still send a request."""
 
     def __init__(self, listener: Any) -> None:
         self._name = listener.getsockname()

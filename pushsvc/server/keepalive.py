@@ -1,4 +1,5 @@
-"""A connection between two requests: idle until the first byte of the next one, which from then on gets an answer."""
+"""Kept-alive connections: one is idle from the end of a response to the first byte of the next request. Every request
+that has begun gets an answer."""
 
 from __future__ import annotations
 
@@ -14,11 +15,11 @@ from gevent.monkey import get_original
 
 HEAD_SECONDS: Final = 30  # from a request's first byte to the end of its head
 PEEKED_BYTES: Final = 256  # enough for the path of a stream
-_poll: Final = get_original("select", "poll")  # does not wait in gevent's loop
+_poll: Final = get_original("select", "poll")  # the original does not switch to other greenlets
 
 
 class Idle(StopIteration):
-    """No request came. Gunicorn takes this for the end of the connection."""
+    """No request came. Gunicorn treats this as the end of the connection."""
 
 
 class SlowHead(Exception):
@@ -46,9 +47,10 @@ class KeptConnection:
         return self.heard and not (self.response is not None and self.response.headers_sent)
 
     def await_request(self, seconds: float) -> bytes:
-        """Wait for the first byte of a request; its first bytes, unless they are encrypted. Raises Idle."""
+        """Wait for the first byte of a request, and give its first bytes; none if the connection is encrypted. Raises
+        Idle."""
         while not self.heard:
-            pending = getattr(self._client, "pending", None)  # of TLS: read already
+            pending = getattr(self._client, "pending", None)  # of a TLS socket: the number of decrypted bytes
             if pending is None or not pending():
                 gevent.socket.wait_read(self._client.fileno(), timeout=seconds, timeout_exc=Idle())
             if pending is not None:
@@ -70,20 +72,21 @@ class KeptConnection:
         return rest
 
     def end(self) -> None:
-        """Note that nobody reads from the connection any more."""
+        """Call everything in `held`: no greenlet reads from the connection any more."""
         for end in list(self.held):
             with contextlib.suppress(Exception):
                 end()
 
     def silent(self) -> bool:
-        """Whether nothing of a request has come, nor an end."""
+        """Whether neither a byte of a request nor the end of the connection has arrived."""
         poll = _poll()
         poll.register(self._client.fileno(), select.POLLIN)
         return not self.heard and not poll.poll(0)
 
 
 class KeepAlive:
-    """Wrap the reading of a request's head: first a wait for its first byte; from then on it must not take long."""
+    """A context manager around the reading of a request's head: waits for the first byte, then bounds the time that the
+    rest of the head may take."""
 
     def __init__(self, await_request: Callable[[], object]) -> None:
         self._await_request = await_request

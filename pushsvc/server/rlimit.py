@@ -1,11 +1,11 @@
-"""The bound of the operating system on open files."""
+"""The operating system's limit on open files."""
 
 from __future__ import annotations
 
 import resource
 from typing import Final
 
-_OPEN_MAX: Final = 10240  # what macOS grants where its hard limit says "infinity", which it does not
+_OPEN_MAX: Final = 10240  # the true limit of macOS, whose hard limit says "infinity"
 RESERVED: Final = 200  # descriptors for Redis, files, and requests that are no streams
 
 
@@ -24,5 +24,6 @@ def raise_descriptor_limit() -> int:
 
 
 def most_connections(wanted: int, descriptors: int) -> int:
-    """How many connections a worker can hold: out of descriptors it could not even say that it is full."""
+    """The number of connections that a worker can hold. Some descriptors are kept back: without any, the worker could
+    not even answer that it is full."""
     return min(wanted, max(1, descriptors - RESERVED))

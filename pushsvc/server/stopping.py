@@ -1,15 +1,15 @@
-"""How long a stop takes: gunicorn, `up`, systemd/pushsvc.service and the workers must agree on it."""
+"""The times of a stop, on which gunicorn, `up`, systemd/pushsvc.service and the workers must agree."""
 
 from __future__ import annotations
 
 import math
 from typing import Final
 
-# Balancers look at /readyz once a second: for so long a worker that nobody takes over from serves all as ever, and
-# says that it is not ready.
+# Load balancers ask /readyz about once a second. For this time a worker that no new one replaces still serves
+# everything, but answers that it is not ready.
 LAME_DUCK_SECONDS: Final = 2.0
-REQUEST_SECONDS: Final = 10  # for the requests that are under way when the streams have been let go
-LAST_SECONDS: Final = 3  # of these, to write the ends of answers, before gunicorn kills who has not stopped
+REQUEST_SECONDS: Final = 10  # for requests that are still under way when the streams have ended
+LAST_SECONDS: Final = 3  # of these, to write the ends of answers before gunicorn kills workers that still run
 
 
 def graceful_timeout(drain_seconds: float) -> int:
@@ -18,5 +18,5 @@ def graceful_timeout(drain_seconds: float) -> int:
 
 
 def patience(drain_seconds: float) -> float:
-    """Seconds from SIGTERM to gunicorn until its sender takes it for hung."""
+    """Seconds that the sender of SIGTERM waits for gunicorn before it kills it."""
     return graceful_timeout(drain_seconds) + 5

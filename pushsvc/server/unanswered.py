@@ -1,4 +1,4 @@
-"""The worker's own answers: to requests that never reached the application, or were killed in it."""
+"""The worker's own answers, to requests that never reached the application, or were killed in it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,8 @@ def is_bug(error: BaseException) -> bool:
 
 
 def answer_to(error: BaseException, head: Head, allowed_origins: Collection[str], retry_ms: int) -> bytes:
-    """Word a whole response, after which the connection ends. `retry_ms`: when an EventSource comes back."""
+    """Make the whole response, after which the connection ends. `retry_ms`: milliseconds after which an EventSource
+    comes back."""
     status, detail = _answer_to(error)
     phrase = http.HTTPStatus(status).phrase
     problem = {"type": "about:blank", "title": phrase.capitalize(), "status": status, "detail": detail}
@@ -52,7 +53,7 @@ def answer_to(error: BaseException, head: Head, allowed_origins: Collection[str]
         status, phrase = 200, "OK"
         kind, body = "text/event-stream; charset=utf-8", sse.refused(problem, retry_ms)
         fields["Cache-Control"] = "no-store, no-transform"
-        if not head.old:  # cut, without the last chunk: for some a stream that is whole is one that is over
+        if not head.old:  # without the last chunk, because some clients do not reconnect after a complete response
             fields["Transfer-Encoding"], body = "chunked", EncodedBatch(body).chunk
     elif head.for_openai:
         kind, body = "application/json", orjson.dumps(as_openai(problem, status))

@@ -29,18 +29,18 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-STEP_SECONDS: Final = 0.1  # how often a worker looks whether it is ready, or done
-READY_SECONDS: Final = 3  # which a worker that starts may take before it accepts connections all the same
-MOMENT_SECONDS: Final = 0.2  # from a proxy's connection to the request on it; from a word to its being sent
+STEP_SECONDS: Final = 0.1  # between two looks whether the worker is ready, or done
+READY_SECONDS: Final = 3  # that a new worker waits to be ready, before it accepts connections all the same
+MOMENT_SECONDS: Final = 0.2  # enough for a request to arrive on a new connection, or for an answer to be sent
 UNUSED_SECONDS: Final = 6  # longer than nginx keeps a connection it does not use (nginx/site.conf)
 
 
 class PushWorker(HttpWorker):
-    """One gevent process that holds connections and lets them go gently.
+    """One gevent process that holds connections, and ends them gently when it stops.
 
-    Gunicorn's own worker looks once a second whether it should stop, and waits for kept-alive connections that
-    nobody uses; this one stops accepting at once, and is done when its last request is. On a reload gunicorn stops the
-    old workers while the new ones still load the application; these go on until one of the new is ready.
+    Gunicorn's own worker looks once a second whether it should stop, and waits for kept-alive connections that nobody
+    uses. This worker stops accepting at once, and is done when its last request is. On a reload gunicorn stops the old
+    workers while the new ones still load the application; here the old ones serve until a new one is ready.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -49,11 +49,11 @@ class PushWorker(HttpWorker):
         self._servers: list[StreamServer] = []
         self._over = False
         self._stopping: gevent.event.Event | None = None  # set when the worker serves
-        self._left_at = 0.0  # monotonic time of the signal to stop though nobody takes over
+        self._left_at = 0.0  # monotonic time of the signal to stop, if no new worker takes over
 
     def init_process(self) -> None:
-        """Heed signals from the first moment; gunicorn's workers do so some time after the fork. One that is told to
-        stop before that would never know, and be killed in the end, with all its connections."""
+        """Handle SIGTERM from the first moment. Gunicorn's workers do so some time after the fork; a worker that is
+        told to stop before that would not notice, and would in the end be killed with all its connections."""
         signal.signal(signal.SIGTERM, self.handle_exit)
         super().init_process()
 
@@ -67,7 +67,7 @@ class PushWorker(HttpWorker):
         service.start()
         if self.age == 1 and MARK not in os.environ:  # gunicorn was started by hand: nobody has looked yet
             service.look_aside()
-        gc.freeze()  # what is here by now stays; a collection need not look at it while events wait
+        gc.freeze()  # the objects that exist now stay for good, so collections need not look at them
         self._get_ready(service)
         self._servers = servers = [self._serve(listener) for listener in self.sockets]
         try:
@@ -80,7 +80,7 @@ class PushWorker(HttpWorker):
             for server in servers:
                 server.close()
             if relieved and self.alive:
-                gevent.sleep(MOMENT_SECONDS)  # who was accepted just now gets what they came for
+                gevent.sleep(MOMENT_SECONDS)  # clients that were accepted just now are still served
                 self._refuse()
             self._finish(service, servers)
         finally:
@@ -88,35 +88,36 @@ class PushWorker(HttpWorker):
             service.stop()
 
     def _stay(self, seconds: float) -> None:
-        """Serve on, unless all is to end at once."""
+        """Serve for so many seconds more, unless the worker is told to end at once."""
         until = time.monotonic() + seconds
         while self.alive and time.monotonic() < until:
             self.notify()
             gevent.sleep(STEP_SECONDS)
 
     def _accept_all(self) -> None:
-        """Accept all that wait in the kernel: they would be reset with the listener. Nobody else runs meanwhile."""
+        """Accept all connections that wait in the kernel: closing the listener would reset them. No other greenlet runs
+        meanwhile."""
         for server in self._servers:
             while not server.full() and (accepted := server.do_read()):
                 server.do_handle(*accepted)
 
     def _get_ready(self, service: Service) -> None:
-        """Wait until the service is ready, while siblings take what comes; not for long: somebody must say what is
-        wrong."""
+        """Wait until the service is ready, while other workers take the connections. The wait is bounded, because a
+        worker that is not ready must still answer what is wrong."""
         latest = time.monotonic() + READY_SECONDS
         while service.unready() is not None and self.alive and time.monotonic() < latest:
             self.notify()
             gevent.sleep(STEP_SECONDS / 2)
 
     def _work(self, service: Service, stopping: gevent.event.Event) -> None:
-        """Serve until the worker is told to stop, and there is somebody to take over from it."""
+        """Serve until the worker is told to stop and, on a reload, a new worker is ready."""
         ready = False
         while self.alive and not stopping.wait(1.0 if ready else STEP_SECONDS):
             self.notify()
             if not ready and service.unready() is None:
                 ready = True
                 SHIFTS.begin(self._shift)
-        latest = time.monotonic() + self.cfg.timeout  # in which a new one is ready, or gunicorn kills it
+        latest = time.monotonic() + self.cfg.timeout  # a new worker that takes longer is killed by gunicorn
         while self.alive and SHIFTS.awaits_next(self._shift) and time.monotonic() < latest:
             self.notify()
             gevent.sleep(STEP_SECONDS / 2)
@@ -136,10 +137,11 @@ class PushWorker(HttpWorker):
             )
 
     def _finish(self, service: Service, servers: list[StreamServer]) -> None:
-        """Let the connections go, then wait for the requests under way, up to gunicorn's graceful timeout."""
+        """End the streams, then wait for the requests under way, up to gunicorn's graceful timeout."""
         began = time.monotonic()
         deadline = (self._left_at or began) + self.cfg.graceful_timeout - LAST_SECONDS
-        # Not before: a request may be on its way on a connection that a proxy uses all the time. Its answer ends it.
+        # Idle connections stay open until then: a proxy may be sending a request on one that it uses all the time. The
+        # response to that closes it.
         unused = began + min(UNUSED_SECONDS, service.settings.drain_seconds)
         draining = gevent.spawn(service.drain, service.settings.drain_seconds)
         while self._busy(service, servers) and time.monotonic() < deadline:
@@ -147,7 +149,7 @@ class PushWorker(HttpWorker):
             if draining.ready() and time.monotonic() > unused:
                 self._close_idle()
             gevent.sleep(STEP_SECONDS)
-        service.end_answers()  # who waits for one is told, before its request is killed
+        service.end_answers()  # clients that wait for an answer are told, before their requests are killed
         self._await_end(service, MOMENT_SECONDS)
         service.end_all()
         self._await_end(service, MOMENT_SECONDS)
@@ -164,12 +166,12 @@ class PushWorker(HttpWorker):
         return bool(len(service.capacity) or service.generating or any(server.pool for server in servers))
 
     def handle_exit(self, sig: int, frame: Any) -> None:
-        """Handle SIGTERM: be not ready from this moment if nobody takes over; on a reload, once others are ready."""
+        """Handle SIGTERM. On a reload the worker serves until new ones are ready; else it is not ready from now on."""
         awaits_next = SHIFTS.awaits_next(self._shift)
         if self._stopping is None:  # it has not begun
             super().handle_exit(sig, frame)
             if not awaits_next:
-                SHIFTS.begin(self._shift)  # nobody shall wait for it
+                SHIFTS.begin(self._shift)  # or old workers would wait for this one
             return
         if not awaits_next:
             self._left_at = self._left_at or time.monotonic()
@@ -185,11 +187,11 @@ class PushWorker(HttpWorker):
         self.cfg.worker_int(self)
         gevent.sleep(STEP_SECONDS)
         for server in self._servers:
-            server.stop(timeout=0)  # who waits for an answer gets one
-        if not self._over:  # else it is ending, and an interpreter that ends prints what is raised
+            server.stop(timeout=0)  # kills the requests, each of which gets an answer (handle_error)
+        if not self._over:  # else the interpreter is ending already, and would print the SystemExit
             sys.exit(0)
 
     def _refuse(self) -> None:
-        """Take nothing new: be not ready, and have each answer end its connection."""
+        """Take no more connections: be not ready, and close each connection after its response."""
         self.alive = False
         self._service.capacity.stop_accepting()

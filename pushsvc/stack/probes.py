@@ -1,4 +1,4 @@
-"""Checks before the parts of the stack start, and while they come up."""
+"""Checks whether the parts of the stack can start, and whether they are up."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _try_port(address: str) -> None:
 
 
 def _try_path(path: Path) -> None:
-    """Check that a unix socket is free, and remove that of a server that was killed. Raises ConfigError."""
+    """Check that a unix socket's path is free, and remove a file that a killed server left there. Raises OSError."""
     with socket.socket(socket.AF_UNIX) as probe:
         if path.is_socket():
             if probe.connect_ex(str(path)) == 0:
@@ -47,18 +47,19 @@ def _try_path(path: Path) -> None:
 
 
 def is_loopback(address: str) -> bool:
-    """Whether nobody on another machine can reach the address."""
+    """Whether the address can be reached from this machine only."""
     return address.rpartition(":")[0].strip("[]") in ("127.0.0.1", "localhost", "::1")
 
 
 def valkey_ready(path: Path) -> bool:
-    """Whether Redis answers a plain PING: quicker to say no than a client that retries."""
+    """Whether Redis answers a plain PING. A Redis client would retry, and so take longer to find out that it does
+    not."""
     try:
         with socket.socket(socket.AF_UNIX) as probe:
             probe.settimeout(1.0)
             probe.connect(str(path))
             probe.sendall(b"PING\r\n")
-            return probe.recv(16) == b"+PONG\r\n"  # while it still loads its data it says -LOADING
+            return probe.recv(16) == b"+PONG\r\n"  # while Redis loads its data, it answers -LOADING
     except OSError:
         return False
 

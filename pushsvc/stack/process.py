@@ -15,15 +15,15 @@ from typing import Final
 from pushsvc.concurrency.backoff import Backoff
 from pushsvc.terminal import say
 
-STEADY_SECONDS: Final = 5.0  # a part that lived so long starts again at once, others with growing pauses
-FIRST_PAUSE: Final = 0.1  # seconds, doubled up to
-LONGEST_PAUSE: Final = 5.0
+STEADY_SECONDS: Final = 5.0  # a part that ran this long is restarted at once, others after growing pauses
+FIRST_PAUSE: Final = 0.1  # seconds; doubled each time
+LONGEST_PAUSE: Final = 5.0  # seconds
 _PR_SET_PDEATHSIG: Final = 1  # prctl(2)
 
 
 @dataclass
 class ManagedProcess:
-    """One child process and how to keep it."""
+    """One child process, and how to start, restart and stop it."""
 
     name: str
     command: list[str]
@@ -47,12 +47,12 @@ class ManagedProcess:
             cwd=self.folder,
             env=dict(self.environ),
             pass_fds=(self.lock,),
-            start_new_session=True,  # Ctrl-C is for us to pass on, and the group can be ended as one
+            start_new_session=True,  # so Ctrl-C reaches only the supervisor, and the group can be killed as one
             preexec_fn=dies_with_parent(self.at_once),
         )
 
     def mend(self) -> None:
-        """Start again what has died, after a pause that grows while it keeps dying early."""
+        """Start the process again if it has ended, after a pause that grows while it keeps ending early."""
         now = time.monotonic()
         if self.process is not None:
             if self.process.poll() is None:
@@ -68,7 +68,7 @@ class ManagedProcess:
         if now >= self._due:
             try:
                 self.start()
-            except OSError as error:  # out of processes or memory, say: that passes
+            except OSError as error:  # such as no more processes or memory, which may pass
                 say(f"{self.name} cannot be started: {error.strerror}")
                 self._due = now + LONGEST_PAUSE
 
@@ -78,12 +78,12 @@ class ManagedProcess:
         return self.process is not None and self.process.poll() is None
 
     def ask_to_stop(self, *, gently: bool) -> None:
-        """Send the signal for an end. `gently`: what is under way may end first."""
+        """Send the signal to stop. `gently`: requests under way may end first."""
         if self.process is not None:
             self.process.send_signal(self.gently if gently else self.at_once)
 
     def end(self) -> None:
-        """End the process and its children, and leave nothing of them."""
+        """End the process and its children, by SIGKILL where they still run."""
         if self.process is None:
             return
         if self.alive:
@@ -93,7 +93,7 @@ class ManagedProcess:
         self.process = None
 
     def _end_group(self) -> None:
-        """End the children of a part that was killed: they hold its port, and nobody else would end them."""
+        """Kill what is left of the process group. Children of a killed process would go on holding its port."""
         assert self.process is not None
         try:
             os.killpg(self.process.pid, signal.SIGKILL)
@@ -102,8 +102,8 @@ class ManagedProcess:
 
 
 def dies_with_parent(number: signal.Signals) -> Callable[[], None]:
-    """Make a `preexec_fn` for `subprocess`: the child is sent `number` when the process that called this dies, even by
-    SIGKILL (prctl(2), Linux only)."""
+    """Make a `preexec_fn` for `subprocess`: the child gets the signal `number` when this process dies, even by SIGKILL
+    (prctl(2), Linux only)."""
     libc = ctypes.CDLL(None, use_errno=True)
     parent = os.getpid()
 

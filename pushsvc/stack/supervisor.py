@@ -1,4 +1,4 @@
-"""The stack in one terminal: Redis, gunicorn and nginx as children that are restarted, and never orphaned."""
+"""Runs the whole stack: Redis, gunicorn and nginx as child processes that are restarted, and never orphaned."""
 
 from __future__ import annotations
 
@@ -28,26 +28,27 @@ from pushsvc.stack.valkey_log import ServerLog
 from pushsvc.terminal import say
 
 READY_SECONDS: Final = 30.0  # how long a part may take to come up
-STOP_SECONDS: Final = 5.0  # what a part that is told to stop at once may take
-LOCK_SECONDS: Final = 3.0  # the parts of a supervisor that was killed need a moment to end
+STOP_SECONDS: Final = 5.0  # how long a part may take to stop at once
+LOCK_SECONDS: Final = 3.0  # how long to wait for the lock, which the parts of a killed supervisor hold until they end
 
 
 class Supervisor:
-    """Runs the stack until a signal. Raises ConfigError if it cannot start."""
+    """Runs the stack until a signal comes."""
 
     def __init__(self, settings: Settings, environ: Mapping[str, str]) -> None:
         word = secrets.token_urlsafe(16) if settings.demo and is_loopback(settings.http) else ""
         self._settings = settings.model_copy(update={"demo_key": word})
         self._environ = environ
-        # A signal handler may not take a lock that its own thread holds; SimpleQueue.put is made for that.
+        # A SimpleQueue, because a signal handler must not wait for a lock that its own thread holds.
         self._wake: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._signals: list[int] = []
         self._parts: list[ManagedProcess] = []
         self._server_log = ServerLog(log_path(settings.data_dir))
 
     def run(self, announce: Callable[[Settings], None]) -> None:
-        """`announce` is called once, when all answers."""
-        os.umask(0o077)  # what we and our children write down is nobody else's to read
+        """Run the stack until a signal comes. `announce` is called once, when all parts are up. Raises ConfigError if a
+        part cannot start."""
+        os.umask(0o077)  # no other user may read the files that we and our children write
         lock = self._lock_data_dir()
         raise_descriptor_limit()  # the children inherit it
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
@@ -70,7 +71,7 @@ class Supervisor:
             lock.close()
 
     def _make_parts(self, lock: int) -> Iterator[ManagedProcess]:
-        """Make the parts in the order of their start; each is up when the next is asked for."""
+        """Yield the parts in the order in which they start; the caller brings each up before it asks for the next."""
         settings = self._settings
         environ = dict(self._environ)
         environ[f"{PREFIX}DATA_DIR"] = str(settings.data_dir)
@@ -121,7 +122,7 @@ class Supervisor:
         self._wake.put(number)
 
     def _wait(self, seconds: float) -> None:
-        """Sleep until a signal or the end of a child, at most so many seconds."""
+        """Sleep until a signal comes or a child ends, for at most so many seconds."""
         try:
             self._wake.get(timeout=seconds)
         except queue.Empty:
@@ -129,12 +130,12 @@ class Supervisor:
 
     @property
     def _gently(self) -> bool:
-        """Handle a signal: Ctrl-C means now; SIGTERM drains, until a second signal."""
+        """Whether to stop gently: after one SIGTERM, but not after Ctrl-C or a second signal."""
         return self._signals == [signal.SIGTERM]
 
     def _stop(self) -> None:
-        """Stop the parts in the order of the traffic: gunicorn lets its connections go through nginx, and Redis is
-        needed last."""
+        """Stop gunicorn first, because its connections end through nginx, then nginx. Redis is stopped last, because
+        gunicorn writes to it until its end."""
         for part in sorted(self._parts, key=lambda part: ("gunicorn", "nginx", "valkey").index(part.name)):
             if self._gently:
                 part.ask_to_stop(gently=True)

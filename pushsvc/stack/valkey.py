@@ -16,8 +16,9 @@ _BLOCK: Final = 65536
 
 
 def server_command(settings: Settings) -> list[str]:
-    """Give the command that starts the server. What was acknowledged outlives its kill and ours, but for what a slow
-    disk has `everysec` put off (two seconds of writes at most); `always` puts nothing off."""
+    """Give the command that starts the server. Acknowledged writes survive when the server or this process is killed.
+    The exception: with `everysec` a slow disk can delay writes, of which at most two seconds are lost; with `always`
+    none are. Raises ConfigError if there is no server."""
     folder = _folder(settings.data_dir)
     folder.mkdir(parents=True, exist_ok=True)
     options = {
@@ -43,9 +44,9 @@ def log_path(data_dir: Path) -> Path:
 
 
 def cut_zeros(data_dir: Path) -> int:
-    """Cut off the zeros at the end of the append-only file, and give how many there were: when the power went, a file
-    system may have made the file longer and not written it. No command ends in a zero, and the server would refuse to
-    start."""
+    """Cut off the zeros at the end of the append-only file, and give their number. After a power cut a file system may
+    have made the file longer without writing its data. The server would refuse to start with such a file, and no
+    command in it ends in a zero."""
     cut = 0
     for path in (_folder(data_dir) / "appendonlydir").glob("*.incr.aof"):
         with path.open("rb+") as file:

