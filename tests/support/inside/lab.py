@@ -24,7 +24,7 @@ FOLDER = Path(pushsvc.__file__).parent
 FILES = {
     str(FOLDER / f"{name}.py")
     for name in (
-        *(f"delivery/{name}" for name in ("subscribers", "lifetimes", "channels", "hub")),
+        *(f"delivery/{name}" for name in ("subscribers", "lifetimes", "channels", "hub", "fanout", "catch_up")),
         *("delivery/transports/detached", "delivery/transports/queued", "concurrency/timer_wheel"),
         *("web/events", "storage/presence", "server/worker", "server/httpworker"),
     )
@@ -33,6 +33,9 @@ assert all(map(os.path.exists, FILES)), FILES
 # Bodies that go on for ever, and what the PubSub says, which begins anew after any error.
 SKIPPED = {
     *("Lifetimes._run", "Hub._tidy", "Presence._beat", "write_all"),
+    *("Broadcaster._send", "Broadcaster.write", "runs", "parse", "plan", "_joined"),
+    *("CatchUp.probe", "CatchUp._clock_came", "CatchUp.sync", "CatchUp.pages", "CatchUp._pages", "CatchUp._replay"),
+    *("CatchUp.enqueue", "CatchUp._add_worker", "CatchUp._work", "CatchUp._try", "CatchUp._drained"),
 }
 Place = tuple[str, int]
 
