@@ -1,4 +1,4 @@
-"""Whether this worker takes more connections, whatever their partition."""
+"""Decides whether this worker takes more connections, in all its partitions together."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from pushsvc.errors import Unavailable
 
 
 class Capacity:
-    """How many connections a worker may hold, and whether it still takes any. All hubs of a worker share one."""
+    """The number of connections that a worker may hold, and whether it still takes new ones. All hubs of a worker share
+    one Capacity."""
 
     def __init__(self, most: int, held: Callable[[], int]) -> None:
-        """`most`: connections there may be; `held`: how many there are."""
+        """`most`: the largest number of connections; `held`: counts the present ones."""
         self._most = most
         self._held = held
         self._leaving = False
@@ -25,17 +26,17 @@ class Capacity:
 
     @property
     def most(self) -> int:
-        """How many connections there may be."""
+        """The largest number of connections."""
         return self._most
 
     @property
     def detaches(self) -> bool:
-        """Whether the server gives its sockets away, so that a stream needs no greenlet."""
+        """Whether the server can give sockets to the Hub, so that a stream needs no greenlet."""
         return self._detaches
 
     @property
     def leaving(self) -> bool:
-        """Whether the worker will stop in a moment, and nobody takes over: it is not ready, but takes connections."""
+        """Whether the worker will stop soon and no new worker replaces it: it is not ready, but takes connections."""
         return self._leaving
 
     @property
@@ -44,15 +45,15 @@ class Capacity:
         return self._leaving or not self._accepting
 
     def limit(self, most: int) -> None:
-        """Hold at most so many connections from now on; those that are here stay."""
+        """Set the largest number of connections. Present connections stay, even if there are more."""
         self._most = most
 
     def allow_detaching(self, *, allowed: bool = True) -> None:
-        """Tell whether the server gives its sockets away; until it says so, it does not."""
+        """Set whether the server can give sockets to the Hub; without this call it cannot."""
         self._detaches = allowed
 
     def announce_stop(self) -> None:
-        """Be not ready from now on, so that proxies turn away; connections that come all the same are taken."""
+        """Be not ready from now on, so that proxies use other workers; connections that still come are taken."""
         self._leaving = True
 
     def stop_accepting(self) -> None:
@@ -62,7 +63,7 @@ class Capacity:
     def check(self) -> None:
         """Raise Unavailable if this worker takes no more connections.
 
-        Costs nothing. `Hub.join` has the last word; a view asks before it does anything that would be in vain.
+        This is cheap. `Hub.join` makes the decisive check; a view checks before that, to refuse before it does work.
         """
         if not self._accepting:
             raise Unavailable("This worker is stopping; connect again.", retry_after=1)

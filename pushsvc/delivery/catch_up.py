@@ -1,5 +1,6 @@
-"""The one way to be up to date: every join, every reader that fell behind and every lost announcement goes through
-here. A clock from the subscription says up to where to read; what is announced after it is held meanwhile."""
+"""Brings subscribers up to date by reading the log: after every join, when a reader falls behind, and when an
+announcement was lost. A clock from the subscription says up to where to read; later announcements are held
+meanwhile."""
 
 from __future__ import annotations
 
@@ -33,14 +34,15 @@ from pushsvc.storage.redis.scripts import Command
 
 logger = logging.getLogger(__name__)
 
-SYNC_SECONDS: Final = 1.0  # how long one that has joined waits for a clock before it says that it still lives
-WORKERS: Final = 32  # detached subscribers that catch up at the same time: bounds what they read and hold
+SYNC_SECONDS: Final = 1.0  # how long a subscriber waits for a clock; without one its client gets a heartbeat
+WORKERS: Final = 32  # detached subscribers that catch up at the same time; bounds the memory that they take
 
 
 class CatchUp:
-    """Brings subscribers up to date, each in its own greenlet, or if it has none in one of a few shared ones.
+    """Brings subscribers up to date: each in its own greenlet, or, if it is detached, in one of a few shared ones.
 
-    It is the SubscriptionListener: new connections, confirmed channels and clocks say what may have been missed.
+    CatchUp is the SubscriptionListener: new connections, confirmed channels and clocks tell it what may have been
+    missed.
     """
 
     def __init__(self, log: EventLog, bus: PubSub, lifetimes: Lifetimes) -> None:
@@ -55,13 +57,13 @@ class CatchUp:
         self._waiting: dict[CatchUpState, gevent.event.Event] = {}  # for the next clock
         self._last = BEGINNING  # of the last clock
         self._queue: deque[Subscriber] = deque()  # detached, and behind
-        self._enqueued: set[Subscriber] = set()  # these, and those a worker greenlet is busy with
+        self._enqueued: set[Subscriber] = set()  # those in the queue, and those that a worker greenlet is busy with
         self._workers = 0
 
     # What the subscription says, see SubscriptionListener
 
     def on_connect(self) -> None:
-        """Have everybody read the log: what was announced since the subscription before was lost."""
+        """Have all subscribers read the log: announcements may have been lost while there was no connection."""
         turn = TimeSlice()
         for number, subscriber in enumerate(self._subscribers.all()):
             self.fall_behind(subscriber)
@@ -69,14 +71,15 @@ class CatchUp:
                 turn.yield_if_over()
 
     def on_subscribed(self, channel: str) -> None:
-        """Take note that what was announced in the channel before may have been missed; the next clock includes it."""
+        """Note that earlier announcements in the channel may have been missed; the next clock includes them."""
         entry = self._channels.get(channel)
         if entry is not None:
             entry.last = None
             self._unproven.add(channel)
 
     def probe(self) -> tuple[Command, Callable[[Any], None]]:
-        """Give the command that reads the clock, and who takes its answer. Whoever waits by now gets this clock."""
+        """Give the command that reads the clock, and the function that takes its answer. All subscribers that wait for
+        a clock at this moment get this one."""
         waiting, cached = list(self._waiting), self.read_cache.channels()
         self.losses.probe_leaves()
 
@@ -105,31 +108,31 @@ class CatchUp:
         self._unproven.clear()
 
     def _tell_loss(self, clock: Clock) -> None:
-        """Tell everybody that Redis has less than it had: what was heard since is of another epoch of the data."""
+        """Have all subscribers read the log because Redis has lost events: a new epoch of the data has begun. Those
+        that may have missed events are told of the loss."""
         end = clock.epochs.end_of(self._channels.epoch)
         for subscriber in self._subscribers.all():
             self.fall_behind(subscriber)
             assert subscriber.catching is not None
-            lived = subscriber.catching.live_until is not None  # else its cursor is what its client brought
+            lived = subscriber.catching.live_until is not None  # else its cursor is the one that its client sent
             if lived or subscriber.catching.begun or subscriber.last == BEGINNING or self.losses.unclear:
                 subscriber.catching.lost = True  # else its cursor tells whether it is to be told
-            if lived and end is not None and subscriber.last > end[1]:  # heard from a master that had been replaced:
-                subscriber.last = end[0]._replace(seq=end[0].seq + 1)  # between two epochs, where all is lost
+            if lived and end is not None and subscriber.last > end[1]:  # it had events of a master that was replaced:
+                subscriber.last = end[0]._replace(seq=end[0].seq + 1)  # a place between the epochs, where all is lost
         self._channels.rewind(clock.last)
 
     # Who is behind
 
     def fall_behind(self, subscriber: Subscriber, channel: str | None = None, known: EventId | None = None) -> None:
-        """Have a subscriber read the log. `channel`, `known`: as of Subscriber.fall_behind."""
+        """Have a subscriber read the log. `channel`, `known`: see Subscriber.fall_behind."""
         self._subscribers.to_slow_path(subscriber)
         subscriber.fall_behind(channel, known)
         if subscriber.transport.detached:
             self.enqueue(subscriber)
 
     def fail(self, subscriber: Subscriber, reason: Reason) -> None:
-        """Handle one whose transport found no room, or worse. The log has everything: a greenlet reads on from there,
-        if its client is quick enough. Without a greenlet it is cut, and its client resumes; one that could not resume
-        reads on too."""
+        """Handle a subscriber whose transport has no room, or is broken. With a greenlet, it reads on from the log. A
+        detached one is cut, and its client resumes; but a slow client that cannot resume reads on from the log, too."""
         if not subscriber.transport.detached:
             subscriber.fall_behind()
         elif reason is Reason.SLOW and not subscriber.kind.returns:
@@ -138,7 +141,8 @@ class CatchUp:
             self._lifetimes.end(subscriber, reason)
 
     def sync(self, catching: CatchUpState, seconds: float) -> bool:
-        """Wait for a clock. False: none came. A flood of announcements may have outdated it already."""
+        """Wait for a clock. False: none came in time. True does not mean that `catching.clock` is set: an announcement
+        that could not be held may have dropped it already."""
         came = self._waiting[catching] = gevent.event.Event()
         self._bus.request_clock()
         try:
@@ -148,8 +152,8 @@ class CatchUp:
         return bool(came.is_set())
 
     def pages(self, subscriber: Subscriber) -> Iterator[Page]:
-        """Read all events after the subscriber's last; a page counts as written when the next is asked for. Ends with
-        the subscriber live, or due again. Raises Unavailable."""
+        """Yield the pages with all events after the subscriber's last. A page counts as written when the next is asked
+        for. At the end the subscriber is live, or must catch up again. Raises Unavailable."""
         for page in self._pages(subscriber):
             yield Page(with_proof(page.wire, subscriber.proof), page.cursor)
 
@@ -168,7 +172,7 @@ class CatchUp:
                 yield page
                 client_cursor = page.cursor or client_cursor
                 if catching.clock is not None:  # else more may have been lost meanwhile
-                    catching.lost = False  # that was said, or lies before what is still to be read
+                    catching.lost = False  # the client was told, or the loss lies before what is still to be read
                 subscriber.last, sent = page.cursor or subscriber.last, True
                 if subscriber.kind.finite and page.wire.endswith(sse.DONE):
                     subscriber.channel_end = channel_end(page.wire)
@@ -177,7 +181,7 @@ class CatchUp:
             raise
         joined, stood = catching.live_until is None, client_cursor >= replay.through
         if joined and not stood and subscriber.kind.reads_cursor and subscriber.channel_end is None:
-            yield Page(sse.cursor(replay.through), None)  # its next place is where it goes live
+            yield Page(sse.cursor(replay.through), None)  # so that the client resumes from where it goes live
         sent = sent or bool(catching.held)
         if subscriber.caught_up(replay.through, time.monotonic()):
             self._lifetimes.caught_up(subscriber, sent=sent)
@@ -199,22 +203,22 @@ class CatchUp:
 
     @staticmethod
     def pause() -> None:
-        """Wait after Unavailable: spreads the reads of all who wait for Redis."""
+        """Wait for a random time after Unavailable, to spread the reads of all that wait for Redis."""
         gevent.sleep(random.uniform(0.2, 1.0))
 
-    # The shared greenlets, for the detached
+    # The greenlets that detached subscribers share
 
     def enqueue(self, subscriber: Subscriber) -> None:
-        """Bring a detached subscriber up to date, when its turn comes. Harmless when repeated."""
+        """Queue a detached subscriber to be brought up to date. Harmless when repeated."""
         if subscriber in self._enqueued:
-            return  # the greenlet that has it sees it
+            return  # a greenlet works on it, and will see that it must go on
         self._queue.append(subscriber)
         self._enqueued.add(subscriber)
         self._add_worker()
 
     def _add_worker(self) -> None:
         if self._queue and self._workers < WORKERS:
-            gevent.spawn(self._work)  # which begins later
+            gevent.spawn(self._work)  # it begins later
             self._workers += 1
 
     def _work(self) -> None:
@@ -245,7 +249,8 @@ class CatchUp:
             self.pause()
 
     def _drained(self, subscriber: Subscriber, transport: DetachedSocket) -> bool:
-        """Wait for a slow client, while another worker greenlet goes on with the others."""
+        """Wait for a slow client; meanwhile another greenlet goes on with the queue. False: the client did not read, or
+        the connection is closed."""
         if transport.drained:
             return transport.fd >= 0
         self._workers -= 1
@@ -257,5 +262,5 @@ class CatchUp:
 
 
 def channel_end(wire: bytes) -> ChannelEnd:
-    """How a finite channel ended, by its last events."""
+    """How a finite channel ended. `wire`: its last events."""
     return ChannelEnd.BROKEN_OFF if sse.is_broken_off(wire) else ChannelEnd.COMPLETE

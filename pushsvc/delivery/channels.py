@@ -1,11 +1,12 @@
-"""The channels that subscribers here follow, and who follows them in which way.
+"""The channels that subscribers of this worker follow, and which subscribers are on the fast path.
 
-Most connections are alike: live, detached, with nothing waiting. Such a connection is on the *fast path*: its channels
-know just its descriptor, and sending touches no object of the subscriber. At ten thousand, reading and writing one each
-would cost a quarter of what the kernel takes for the send itself. All others are asked one by one.
+Most connections are alike: live, detached, and with no bytes waiting. Such a connection is on the *fast path*: its
+channels hold only its descriptor, and sending touches no subscriber object. With ten thousand connections, touching one
+object for each would cost a quarter of the kernel's time for the send itself. All other subscribers are on the slow
+path: events are offered to them one by one.
 
-A descriptor is closed only once no channel has it: its number is soon somebody else's. So each change here can be
-repeated, and `unfollow` mends whatever an exception left half done.
+A descriptor may be closed only when no channel holds it any more, because the kernel soon reuses its number. So each
+change here can be repeated, and `unfollow` repairs whatever an exception left half done.
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ from typing import ClassVar, Final
 from pushsvc.delivery.subscriber import Subscriber
 from pushsvc.events.event import BEGINNING, EventId
 
-_NOBODY: Final[dict[Subscriber, None]] = {}  # most channels are one fast user's: an empty dict each would add up
+_NOBODY: Final[dict[Subscriber, None]] = {}  # shared by the many channels without a slow subscriber, to save memory
 
 
 class Channel:
-    """One channel and its followers. `last`: the newest event known of; what is announced must follow on it."""
+    """One channel and its followers. `last`: the newest known event, which the next announcement must follow; None: not
+    known."""
 
     __slots__ = ("_fds", "fast", "last", "left_at", "sent_at", "slow")
 
@@ -31,8 +33,8 @@ class Channel:
         self.fast: dict[int, Subscriber] = {}  # by descriptor
         self.slow = _NOBODY
         self.last: EventId | None = None
-        self.sent_at = 0.0  # monotonic times
-        self.left_at = 0.0
+        self.sent_at = 0.0  # monotonic time of the last event
+        self.left_at = 0.0  # monotonic time at which a subscriber last left
         self._fds: array[int] | None = None
 
     def __len__(self) -> int:
@@ -43,36 +45,37 @@ class Channel:
         return [*self.fast.values(), *self.slow]
 
     def note(self, event_id: EventId, prev: EventId) -> bool:
-        """Take note of an event. False: it is not known to follow on the last, so one may be lost."""
+        """Note an event. `prev`: the channel's event before it. False: `prev` is not known here, so an announcement may
+        be lost."""
         follows = self.last is not None and prev <= self.last
         self.last = event_id if self.last is None else max(self.last, event_id)
         return follows
 
     def fast_fds(self) -> array[int]:
-        """The descriptors on the fast path; not to be changed."""
+        """The descriptors on the fast path. The caller must not change the array."""
         if self._fds is None:
             self._fds = array("i", self.fast)
         return self._fds
 
     def add(self, subscriber: Subscriber) -> None:
-        """Add a subscriber to those that are asked one by one."""
+        """Add a subscriber on the slow path."""
         if self.slow is _NOBODY:
             self.slow = {}
         self.slow[subscriber] = None
 
     def to_fast_path(self, subscriber: Subscriber, fd: int) -> None:
-        """Know just the subscriber's descriptor from now on."""
+        """Hold only the subscriber's descriptor from now on."""
         self._fds = None
         self.fast[fd] = subscriber
         self._forget_slow(subscriber)
 
     def to_slow_path(self, subscriber: Subscriber, fd: int) -> None:
-        """Ask the subscriber itself from now on."""
+        """Hold the subscriber itself from now on."""
         self.add(subscriber)
         self._forget_fast(subscriber, fd)
 
     def remove(self, subscriber: Subscriber, fd: int) -> None:
-        """Remove a subscriber from wherever it is. Harmless when repeated."""
+        """Remove a subscriber from either path. Harmless when repeated."""
         self._forget_fast(subscriber, fd)
         self._forget_slow(subscriber)
 
@@ -88,7 +91,7 @@ class Channel:
 
 
 class FiniteChannel(Channel):
-    """A channel that ends, with an event that says so. Nobody has a position there."""
+    """A channel that ends, with an event that says so. Users have no position in it."""
 
     __slots__ = ()
 
@@ -96,22 +99,22 @@ class FiniteChannel(Channel):
 
 
 class Channels:
-    """All channels that somebody here follows, or followed a moment ago.
+    """All channels that a subscriber of this worker follows, or followed a moment ago.
 
-    `through`: every announced event up to it was sent to those on the fast path; it falls back when Redis does.
+    `through`: every announced event up to this id was sent to the fast path; it goes back when Redis loses events.
     """
 
     def __init__(self) -> None:
         self.through = BEGINNING
         self.epoch = b""  # of the data, see EpochHistory.current
-        self.version = 0  # rises when a descriptor leaves the fast path: then a list of them may hold a stale one
+        self.version = 0  # rises when a descriptor leaves the fast path: a list made before may hold a stale one
         self._channels: dict[str, Channel] = {}
 
     def __getitem__(self, name: str) -> Channel:
         return self._channels[name]
 
     def get(self, name: str) -> Channel | None:
-        """The channel, if anybody follows it."""
+        """The channel of this name. None: nobody follows it."""
         return self._channels.get(name)
 
     def of(self, subscriber: Subscriber) -> Iterator[Channel]:
@@ -150,10 +153,11 @@ class Channels:
             channel.to_slow_path(subscriber, fd)
 
     def positions_of(self, channel: Channel) -> Iterator[tuple[str, EventId]]:
-        """Users, and up to where each has had everything, as far as the Hub alone sends to them."""
+        """Yield the channel's users, each with the newest event up to which everything was delivered, for the
+        connections that the Hub writes to."""
         fast, sent = channel.fast, self.sent(channel)
         for fd, subscriber in list(fast.items()):
-            if subscriber.tracks_position and fast.get(fd) is subscriber:  # still: who asks takes pauses
+            if subscriber.tracks_position and fast.get(fd) is subscriber:  # else it changed while the caller paused
                 yield subscriber.user, sent
         for subscriber in list(channel.slow):
             if subscriber.tracks_position and subscriber.transport.drained and subscriber.catching is None:
@@ -175,14 +179,14 @@ class Channels:
                 self._channels[name].last = through
 
     def rewind(self, last: EventId) -> None:
-        """Forget what came after `last`: Redis has lost it."""
+        """Go back to `last`, because Redis has lost what came after it."""
         self.through = last
         for channel in self._channels.values():
             if channel.last is not None:
                 channel.last = min(channel.last, last)
 
     def remove_idle(self, left_before: float) -> list[str]:
-        """Forget the channels that nobody has followed since this monotonic time, and give their names."""
+        """Remove the channels that nobody has followed since this monotonic time, and give their names."""
         idle = [name for name, channel in self._channels.items() if not len(channel) and channel.left_at < left_before]
         for name in idle:
             del self._channels[name]

@@ -1,4 +1,4 @@
-"""Kinds of streams: how each is treated, why it ends, and what its client is told then."""
+"""Kinds of streams: how each kind is treated, why streams end, and what their clients are told."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Final
 from pushsvc.errors import PushError, TooManyConnections, Unauthorized, Unavailable
 from pushsvc.events import sse
 
-SLOW_SECONDS: Final = 2.0  # how long a client may take nothing while more waits for it
+SLOW_SECONDS: Final = 2.0  # how long a client may read nothing while bytes wait for it
 
 
 class Reason(enum.Enum):
@@ -34,7 +34,7 @@ class ChannelEnd(enum.Enum):
     BROKEN_OFF = "its last event but one says why there is no more"
 
 
-FINAL: Final = (Reason.ENDED, Reason.REPLACED)  # the client is not to come back
+FINAL: Final = (Reason.ENDED, Reason.REPLACED)  # after these the client is not to reconnect
 
 _REFUSALS: Final[dict[Reason, PushError]] = {
     Reason.EXPIRED: Unauthorized("The token has expired."),
@@ -46,13 +46,13 @@ _NOT_READ: Final = Unavailable("The answer was not read for too long.", retry_af
 
 @dataclass(frozen=True, slots=True)
 class StreamKind:
-    """How the streams of a kind are treated.
+    """The way in which streams of one kind are treated.
 
-    `ousts`: where their user has too many connections, older ones end for a new one of these; else it is refused.
-    `finite`: their one channel ends some time, and the stream with it. `reads_cursor`: their clients know the event
-    `cursor`. `returns`: a client connects again and resumes; one that does not is kept as long as the worker can.
-    `patience_seconds`: how long a client may take nothing while more waits for it. `farewell(refusal, retry_ms)`: the
-    last bytes for one that is let go.
+    `ousts`: if the user has too many connections, an older one ends for a new stream of this kind; else the new one is
+    refused. `finite`: the stream has one channel, and ends with it. `reads_cursor`: the client knows the event
+    `cursor`. `returns`: the client reconnects and resumes; a client that does not is kept as long as possible.
+    `patience_seconds`: how long a client may read nothing while bytes wait for it. `farewell(refusal, retry_ms)`: the
+    last bytes for a client whose stream the service ends.
     """
 
     farewell: Callable[[PushError, int], bytes]
@@ -63,8 +63,8 @@ class StreamKind:
     patience_seconds: float = SLOW_SECONDS
 
     def refusal(self, reason: Reason) -> PushError | None:
-        """Word the ending for the client. None: it is told nothing for this reason; one that returns finds out
-        when it does."""
+        """The error that the client is told when its stream ends for this reason. None: it is told nothing, and finds
+        out when it reconnects."""
         return _REFUSALS.get(reason, _NOT_READ if reason is Reason.STUCK and not self.returns else None)
 
 

@@ -1,4 +1,4 @@
-"""Sends announcements to the sockets of all whom they concern."""
+"""Sends announced events to the sockets of all subscribers of their channels."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ logger = logging.getLogger(__name__)
 
 
 class Run:
-    """Events of one channel that came one after the other."""
+    """Events of one channel that were announced one directly after the other."""
 
     __slots__ = ("channel", "ends", "events")
 
     def __init__(self, channel: Channel) -> None:
         self.channel = channel
-        self.ends = False  # the channel ends with them
+        self.ends = False  # whether the channel ends with these events
         self.events: list[EncodedEvent] = []
 
 
 def parse(payload: bytes) -> tuple[EventId, EventId, bytes, bytes]:
-    """Split an announcement: its id, the id of the channel's event before, the epoch of the data, and all bytes of the
-    event. Raises ValueError."""
+    """Split an announcement into the event's id, the id of the channel's event before it, the epoch of the data, and
+    the bytes of the event. Raises ValueError."""
     raw_id, raw_prev, epoch, frame = payload.split(b" ", 3)
     return EventId.from_redis(raw_id), EventId.from_redis(raw_prev), epoch, sse.with_id(raw_id, frame)
 
 
 def runs(batch: Iterable[tuple[str, bytes]], channels: Channels) -> tuple[list[Run], dict[str, EventId]]:
-    """Sort announcements: the events that can be sent, and the channels in which something may be lost, each with the
-    last event before that. The followers of those must fall behind first."""
+    """Sort announcements into the events that can be sent, and the channels in which an event may be lost, each with
+    the last event before the loss. The followers of these channels must fall behind before anything is sent."""
     found: list[Run] = []
     torn: dict[str, EventId] = {}
     for name, payload in batch:
@@ -55,7 +55,7 @@ def runs(batch: Iterable[tuple[str, bytes]], channels: Channels) -> tuple[list[R
             logger.warning("something that is no event was published on the Redis channel of %r", name)
             continue
         known = channel.last
-        if epoch != channels.epoch:  # of a master that was replaced, or of a new one: the log tells what is true
+        if epoch != channels.epoch:  # it comes from a replaced master, or from a new one: only the log can tell
             torn.setdefault(name, channels.through if known is None else known)
             continue
         if not channel.note(event_id, prev):
@@ -69,7 +69,7 @@ def runs(batch: Iterable[tuple[str, bytes]], channels: Channels) -> tuple[list[R
 
 
 def plan(found: Sequence[Run]) -> list[tuple[EncodedBatch, Sequence[int]]]:
-    """One batch for each descriptor on the fast path: those whom the same runs concern share it."""
+    """Make one batch for each descriptor on the fast path. Descriptors that get the same runs share a batch."""
     if len(found) == 1:
         return [(EncodedBatch.of(found[0].events), found[0].channel.fast_fds())]
     wanted: dict[int, int] = {}  # a bit for each run
@@ -92,7 +92,7 @@ def _joined(found: Sequence[Run], mask: int) -> EncodedBatch:
 
 
 class Broadcaster:
-    """Sends each announcement to all whom it concerns, encoded once. It is the bus's AnnouncementListener."""
+    """Sends each announced event, encoded once, to all subscribers of its channel. It is the AnnouncementListener."""
 
     def __init__(self, catch_up: CatchUp, lifetimes: Lifetimes, positions: Positions) -> None:
         self._catch_up = catch_up
@@ -101,7 +101,7 @@ class Broadcaster:
         self._channels = lifetimes.subscribers.channels
 
     def on_messages(self, batch: Sequence[Announcement]) -> None:
-        """Send what arrived together."""
+        """Send the announcements that arrived together."""
         found, torn = runs(batch, self._channels)
         for name, _ in batch:
             self._catch_up.read_cache.invalidate(name)
@@ -120,7 +120,7 @@ class Broadcaster:
         turn, now = TimeSlice(), time.monotonic()
         sends = plan(found)
         version = self._channels.version
-        for run in found:  # before the first turn of others: who joins from now on has had these, or holds them
+        for run in found:  # before other greenlets run: a subscriber that joins later reads these events, or holds them
             run.channel.sent_at = now
             if run.channel.slow:
                 self._offer(EncodedBatch.of(run.events), run.channel, now)
@@ -132,17 +132,17 @@ class Broadcaster:
                 self._positions.mark_channel(run.channel)
 
     def _offer(self, batch: EncodedBatch, channel: Channel, now: float) -> None:
-        """Hand a batch to those that are asked one by one."""
+        """Offer a batch to the channel's subscribers on the slow path."""
         for subscriber in list(channel.slow):
             if not subscriber.offer(batch, now):
                 self._catch_up.fail(subscriber, Reason.SLOW)
 
     def write(self, batch: EncodedBatch, fds: Sequence[int], turn: TimeSlice, version: int) -> None:
-        """Write a batch to the descriptors: the one loop that runs for each event and connection. `version`: that of
-        the channels when the descriptors were listed."""
+        """Write a batch to the descriptors. This loop runs for each event and connection. `version`: Channels.version
+        when the descriptors were listed."""
         start = 0
         while start < len(fds):
-            if version != self._channels.version:  # a descriptor may have been closed, and be somebody else's by now
+            if version != self._channels.version:  # a descriptor may have been closed, and reused for another client
                 fds, start = [fd for fd in fds[start:] if self._lifetimes.is_on_fast_path(fd)], 0
                 version = self._channels.version
             some = fds[start : start + LOOK]
@@ -151,12 +151,12 @@ class Broadcaster:
                 for fd, size in zip(some, sent, strict=True):
                     if size < len(batch.chunk):
                         self._lifetimes.keep_rest(fd, batch.chunk[size:], batch.events[-1].id)
-                version = self._channels.version  # by ourselves, and behind us
+                version = self._channels.version  # changed by `keep_rest`, for descriptors that are done
             start += LOOK
             turn.yield_if_over()
 
     def _end_streams(self, run: Run) -> None:
-        """End the streams of a channel that has ended. One that has not had all of it yet ends when it has."""
+        """End the streams of a channel that has ended. A subscriber that is catching up ends when it has had all."""
         turn, end = TimeSlice(), channel_end(b"".join([event.wire for event in run.events[-2:]]))
         for subscriber in run.channel.followers():
             subscriber.channel_end = end

@@ -1,4 +1,5 @@
-"""GET /history: a channel's kept events in pages, either way, or the next ones as they come (long poll)."""
+"""For GET /history: the kept events of a channel in pages, forward or backward, or new ones as they come (long poll).
+For GET /unread: the number of unread events."""
 
 from __future__ import annotations
 
@@ -21,7 +22,8 @@ Answer = dict[str, Any]
 
 
 def newest_before(log: EventLog, channel: str, before: EventId, limit: int) -> Answer:
-    """The last `limit` events before an id, in rising order; `next` is the `before` of the page behind it."""
+    """The last `limit` events before an id, in rising order. `next` is the `before` for the next older page. Raises
+    Unavailable."""
     clock = log.clock()
     entries = log.read_back(channel, before, clock, limit + 1).entries
     shown = entries[:limit][::-1]
@@ -37,11 +39,12 @@ def page_after(
     *,
     anew: bool = False,
 ) -> Answer:
-    """The first `limit` events after an id (None: the oldest kept), up to `before`; `next` is the following `after`.
+    """The first `limit` events after an id (None: from the oldest kept), up to `before`. `next` is the `after` for the
+    next page. Raises Unavailable.
 
-    If events after the id are gone, the member `gap` says so, as the event of that name does on a stream; so it does
-    where they may be: `anew`, see Standing.is_lost. Where there is none after the loss yet, `next` is a place after it,
-    or who waits for the next event would be told of the loss again at once.
+    If events after the id are gone, or may be (`anew`, see Standing.is_lost), the member `gap` says so, as the event
+    `gap` does on a stream. If there is no event after the loss yet, `next` is a place after the loss: otherwise a
+    client that waits for the next event would at once be told of the same loss again.
     """
     clock = log.clock()
     at = resume(after or BEGINNING, clock)
@@ -63,7 +66,7 @@ def page_after(
 
 
 def gap(requested: EventId | None, oldest: EventId | None, reason: str) -> Answer:
-    """The member `gap` of an answer, as the event of that name has it."""
+    """The member `gap` of an answer, with the same fields as the event `gap`."""
     return {
         "requested": None if requested is None else str(requested),
         "oldest": None if oldest is None else str(oldest),
@@ -72,7 +75,8 @@ def gap(requested: EventId | None, oldest: EventId | None, reason: str) -> Answe
 
 
 def unread(log: EventLog, user: str) -> Answer:
-    """How many events the user has not had, and since where. `gap`: some of those that were there are gone."""
+    """The number of events that the user has not read, and the user's position. `gap`: some of these events are gone.
+    Raises Unavailable."""
     channels = [user_channel(user), ALL]
     standing, clock = log.standing(user), log.clock()
     position = standing.position
@@ -95,8 +99,8 @@ def _answer(entries: list[Entry], clock: Clock, following: EventId | None) -> An
 
 
 def says_something(answer: Answer) -> bool:
-    """Whether a long poll ends with this answer. An empty page ends it, too, if all of its events are past their ttl
-    and more follow; or if it tells of a loss, unless the client has no place yet from which to go on."""
+    """Whether a long poll ends with this answer. An empty page also ends it if all of its events are past their ttl and
+    more follow, or if it tells of a loss to a client that sent an id."""
     told = answer.get("gap", {}).get("requested") is not None
     return bool(answer["events"] or answer["next"] or told)
 
@@ -112,11 +116,12 @@ def await_page_after(
     *,
     anew: bool = False,
 ) -> Answer:
-    """The page after an id, once it is not empty, or after `wait` seconds. `listener` has joined, with that wakeup."""
+    """The page after an id, as soon as it says something, or after `wait` seconds. `listener` has joined the Hub, with
+    `wakeup` as its transport. Raises Unavailable."""
     deadline = time.monotonic() + wait
     while True:
         wakeup.rung.clear()
-        listener.go_live()  # before the log is read, so that nothing rings unheard
+        listener.go_live()  # before the log is read, so that no event after the reading is missed
         answer = page_after(log, channel, after, limit, anew=anew)
         if says_something(answer) or listener.reason is not None:
             return answer

@@ -1,4 +1,4 @@
-"""The ways into the delivery of a partition, and out: join, go on without a greenlet, leave."""
+"""The entrance to the delivery of a partition: subscribers join the Hub, may go on without a greenlet, and leave."""
 
 from __future__ import annotations
 
@@ -28,16 +28,19 @@ from pushsvc.storage.redis.listener import ControlListener
 from pushsvc.storage.redis.pubsub import PubSub
 
 CONFIRM_SECONDS: Final = 5.0  # how long a join waits for Redis to confirm the subscription
-LINGER_SECONDS: Final = 5.0  # a channel nobody listens to stays subscribed so long: a page reload costs nothing
+LINGER_SECONDS: Final = 5.0  # how long a channel without followers stays subscribed, so that a page reload is cheap
 TIDY_SECONDS: Final = 0.5
 
 
 class Hub:
-    """Delivery contract: a subscriber that joined gets every event of its channels after its cursor exactly once,
-    ids rising, or is told by a gap event what is gone; or its connection ends, and the next one resumes.
+    """Delivers the events of a partition to its subscribers.
 
-    The Hub makes the parts of the delivery. Announcements go from the PubSub to the Broadcaster, all else that the
-    subscription says to CatchUp; both end connections through Lifetimes.
+    The contract: a subscriber that has joined gets every event of its channels after its cursor exactly once, with
+    rising ids. If events are gone, a gap event says so. If delivery fails, the connection ends, and the client's next
+    one resumes.
+
+    The Hub makes the parts of the delivery. PubSub gives announcements to the Broadcaster, and all other news of the
+    subscription to CatchUp; both end connections through Lifetimes.
     """
 
     def __init__(self, log: EventLog, presence: Presence, bus: PubSub, capacity: Capacity, settings: Settings) -> None:
@@ -66,13 +69,13 @@ class Hub:
 
     @property
     def losses(self) -> int:
-        """How often the connected subscribers were told of a loss."""
+        """The number of times that connected subscribers were told of a loss."""
         return self.catch_up.losses.count
 
     def join(self, subscriber: Subscriber) -> bool:
-        """Count in, subscribe, and wait until Redis confirms: from then on nothing is missed. A subscriber without a
-        user (a backend's long poll) is not counted: no cap is for all backends together. True: others have to give way
-        to it, see `stand`.
+        """Count the subscriber, subscribe to its channels, and wait until Redis confirms: from then on no event is
+        missed. A subscriber without a user (a backend's long poll) is not counted, as the limit is one of each user.
+        True: older streams of the user must end for this one, see `stand`.
 
         Raises Unavailable, or TooManyConnections.
         """
@@ -89,10 +92,10 @@ class Hub:
         return over
 
     def stand(self, subscriber: Subscriber, *, over: bool) -> None:
-        """Note that nothing can refuse it any more: from now on it is one of its user's streams. `over`: others give
-        way to it, unless Redis is away just now."""
+        """Note that the subscriber can no longer be refused: from now on it is one of its user's streams. `over`: end
+        the user's oldest streams, unless Redis is away just now."""
         if subscriber.reason is not None or not (subscriber.gives_way or over):
-            return  # one that has ended by now, as by a repeat of its request, is nobody's to give way to
+            return  # no other stream ends for one that has itself ended by now, as by a repeat of its request
         with contextlib.suppress(Unavailable):
             began = self._presence.now()
             if subscriber.gives_way:
@@ -102,12 +105,12 @@ class Hub:
                 self._presence.oust_for(subscriber.counted_as, began)
 
     def leave(self, subscriber: Subscriber) -> None:
-        """Forget a subscriber. Harmless when repeated."""
+        """Remove a subscriber. Harmless when repeated."""
         self.subscribers.remove(subscriber)
 
     def listen(self, subscriber: Subscriber, transport: QueuedTransport, *, detach: bool) -> Iterator[bytes]:
-        """Give what a connection's greenlet sends: the replay, then the live events, in one order. Ends when the
-        connection shall end, or, if it is to be detached, when it is live."""
+        """Yield the bytes that a connection's greenlet sends: first the replay, then the live events. Ends when the
+        connection is to end, or, with `detach`, as soon as the subscriber is live."""
         while True:
             wire, last = transport.take(wait=subscriber.catching is None and not detach and not transport.ended)
             if wire:
@@ -116,7 +119,7 @@ class Hub:
                 self._written(subscriber, last)
             elif transport.ended:
                 return
-            elif subscriber.catching is not None:  # the queue is empty, so what is read now follows on what was sent
+            elif subscriber.catching is not None:  # the queue is empty, so the log is read from after what was sent
                 yield from self._replay(subscriber, transport)
             elif detach:
                 return
@@ -141,7 +144,7 @@ class Hub:
 
     def adopt(self, subscriber: Subscriber, client: Any, *, chunked: bool) -> None:
         """Take over a socket whose greenlet ends: from now on the Hub writes to it, and closes it. If this fails, the
-        subscriber is forgotten."""
+        connection is cut."""
         try:
             self.lifetimes.adopt(subscriber, client, chunked=chunked)
             if subscriber.catching is not None:
@@ -156,4 +159,4 @@ class Hub:
             gevent.sleep(TIDY_SECONDS)
             self.catch_up.read_cache.evict_old()
             self.bus.unsubscribe(self._channels.remove_idle(time.monotonic() - LINGER_SECONDS))
-            self.bus.request_clock()  # a FLUSHALL breaks no connection: only the clock tells
+            self.bus.request_clock()  # a FLUSHALL breaks no connection, so only a clock can reveal it

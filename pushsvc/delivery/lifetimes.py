@@ -1,4 +1,4 @@
-"""The life of a connection after it joined: its socket taken over, heartbeats, and how it ends."""
+"""The life of a connection after it has joined: taking over its socket, heartbeats, and its end."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from pushsvc.delivery.transports.queued import QueuedTransport
 from pushsvc.events.encoded import EncodedBatch
 from pushsvc.events.event import EventId
 
-OUSTED_MS: Final = 60_000  # when one comes back that gave way: tabs that are too many take turns slowly
+OUSTED_MS: Final = 60_000  # reconnection time of a stream that ended for a newer one, so that tabs take turns slowly
 
 
 class Lifetimes:
-    """Keeps silent connections alive, and ends those whose time is over."""
+    """Sends heartbeats to silent connections, and ends those that have expired, are stuck, or must give way."""
 
     def __init__(self, subscribers: Subscribers, positions: Positions, settings: Settings) -> None:
         self.subscribers = subscribers
@@ -35,14 +35,15 @@ class Lifetimes:
         self.loop = Loop("wheel", self._run, expected=())
 
     def retry_ms(self) -> int:
-        """Draw a reconnection time for a client, spread so that those who leave together do not come back together."""
+        """Draw a reconnection time in milliseconds, spread so that clients cut together do not come back together."""
         return int(self._retry_seconds * 1000 * random.uniform(0.5, 1.5))
 
     # Taking a socket over
 
     def adopt(self, subscriber: Subscriber, client: Any, *, chunked: bool) -> None:
-        """Write to the client's socket directly from now on; what waits in the queue goes first. If this fails, the
-        subscriber is forgotten. The descriptor is the client's until it was detached, then the transport's."""
+        """Write to the client's socket directly from now on, first what waits in the queue. If this fails, the
+        subscriber is removed. The `client` object owns the descriptor until `client.detach()`, then the transport does;
+        so it is closed exactly once."""
         queue, transport = subscriber.transport, DetachedSocket(client.fileno(), self.sockets, subscriber, chunked)
         assert isinstance(queue, QueuedTransport)
         try:
@@ -72,11 +73,11 @@ class Lifetimes:
     # What the sockets report, see SocketOwner
 
     def on_hang_up(self, subscriber: Subscriber) -> None:
-        """End a connection whose client hung up, or said too much."""
+        """End a connection whose client hung up, or sent too much."""
         self.end(subscriber, Reason.GONE)
 
     def on_flushed(self, subscriber: Subscriber) -> None:
-        """Go on with a subscriber whose waiting bytes are out."""
+        """Go on with a subscriber whose waiting bytes have been written."""
         self.subscribers.guard(subscriber, self._flushed)
 
     def _flushed(self, subscriber: Subscriber) -> None:
@@ -98,7 +99,8 @@ class Lifetimes:
         return subscriber is not None and subscriber.on_fast_path
 
     def keep_rest(self, fd: int, rest: bytes, last: EventId) -> None:
-        """Keep what a client on the fast path had no room for. `last`: the newest event that was sent to it."""
+        """Keep the bytes that the socket of a client on the fast path did not take. `last`: the newest event that was
+        sent to it."""
         subscriber = self.sockets.owner(fd)
         if subscriber is not None:
             self.subscribers.guard(subscriber, lambda each: self._keep_rest(each, rest, last))
@@ -110,8 +112,8 @@ class Lifetimes:
         subscriber.transport.keep(rest)
 
     def caught_up(self, subscriber: Subscriber, *, sent: bool) -> None:
-        """Go on with a subscriber that is live again; `sent`: it was sent something to get there. One with a greenlet
-        notes itself what it wrote, and ends itself."""
+        """Go on with a subscriber that is live again. `sent`: events were sent to bring it up to date. A subscriber
+        with a greenlet needs no note of that: the greenlet notes what it has written."""
         if subscriber.channel_end is not None:
             self.end(subscriber, Reason.ENDED)
         elif sent and subscriber.transport.detached:
@@ -122,7 +124,8 @@ class Lifetimes:
     # Endings
 
     def end(self, subscriber: Subscriber, reason: Reason) -> None:
-        """End a connection: its client is told when to come back, or it is cut. Harmless when repeated."""
+        """End a connection. For some reasons its client is told why and when to reconnect; for others the connection is
+        cut. Harmless when repeated."""
         if subscriber.reason is None:
             self.subscribers.guard(subscriber, lambda each: self._end(each, reason))
 
@@ -135,14 +138,14 @@ class Lifetimes:
             retry_ms = OUSTED_MS if reason is Reason.OUSTED else self.retry_ms()
             farewell = b"" if refusal is None else kind.farewell(refusal, retry_ms)
             if not transport.finish(farewell, whole=subscriber.whole):
-                return  # when what waits there is out, it is closed
+                return  # it is closed when the waiting bytes have been written
         elif not transport.detached:
             transport.abort()
         if transport.detached:
             self.close(subscriber)
 
     def close(self, subscriber: Subscriber) -> None:
-        """Forget a detached subscriber whose connection is over: nobody else would."""
+        """Remove a detached subscriber whose connection is over, after noting what was delivered."""
         channels = self.subscribers.channels
         pending = [channels.sent(each) for each in channels.of(subscriber) if self._positions.is_pending(each)]
         if pending and subscriber.transport.drained and subscriber.catching is None:
@@ -150,12 +153,13 @@ class Lifetimes:
         self.subscribers.remove(subscriber)
 
     def end_all(self, reason: Reason) -> None:
-        """End all connections at once, also those whose clients could not come back."""
+        """End all connections at once, also those whose clients cannot resume."""
         for subscriber in self.subscribers.all():
             self.end(subscriber, reason)
 
     def drain(self, seconds: float) -> None:
-        """End the connections whose clients come back, spread evenly over `seconds`; each is told when."""
+        """End the connections whose clients can resume, spread evenly over `seconds`. Each client is told when to
+        reconnect."""
         subscribers = [subscriber for subscriber in self.subscribers.all() if subscriber.kind.returns]
         random.shuffle(subscribers)
         for number in spread(len(subscribers), seconds):
@@ -164,8 +168,8 @@ class Lifetimes:
     # The wheel
 
     def _run(self, loop: Loop) -> None:
-        """Turn one wheel for all: heartbeats to the silent, an end to the expired and the slow."""
-        missed = self.subscribers.all()  # after an error of a turn before
+        """Look at the subscribers that are due: send heartbeats, and end expired and stalled connections."""
+        missed = self.subscribers.all()  # after an error has restarted this loop, anybody may be due
         while True:
             loop.report_healthy()
             gevent.sleep(self.subscribers.tick_seconds)
@@ -198,7 +202,7 @@ class Lifetimes:
                 self.subscribers.to_fast_path(subscriber)
 
     def _give_up(self, subscriber: Subscriber) -> None:
-        """End a connection whose hanging write, or wait for its last bytes, would hold it for ever."""
+        """Cut a connection whose client does not read: a write, or its last bytes, would wait for ever."""
         subscriber.reason = subscriber.reason or Reason.SLOW
         if subscriber.transport.detached:
             self.close(subscriber)

@@ -1,4 +1,4 @@
-"""Up to where each user has had everything, written a moment after the delivery."""
+"""The positions of users: the event up to which each has had everything. They are written soon after the delivery."""
 
 from __future__ import annotations
 
@@ -16,23 +16,24 @@ from pushsvc.events.event import EventId
 from pushsvc.storage.log import EventLog
 
 BATCH: Final = 500  # users in one script call, so that Redis is never held for long
-# Seconds, once for looking and once for writing: what follows an event to everybody is spread out, and an event a
-# moment later saves the first one's writes; a single user's is not delayed.
+# Seconds for each user, once when the channel is looked at and once when the position is written. So the writes after
+# an event to all are spread out, and another event soon after makes some unnecessary. A single user's write is not
+# delayed.
 PAUSE_PER_USER: Final = 125e-6
 FULL_SECONDS: Final = 1.0  # between two looks whether Redis has room again
 SHORTEST_PAUSE: Final = 0.001  # seconds; to sleep for less costs more than it spreads
 
 
 class Positions:
-    """Collects positions while a write is under way, or spread out: the rate of writes adapts to what Redis takes."""
+    """Collects positions while a write is under way, so the rate of writes adapts to what Redis can take."""
 
     def __init__(self, log: EventLog, channels: Channels) -> None:
         self._log = log
         self._channels = channels
-        self._delivered: dict[str, EventId] = {}  # by user; yet to be written
-        self._moved: dict[Channel, None] = {}
-        self._channel: Channel | None = None  # is being looked at
-        self._looking: Iterator[tuple[str, EventId]] | None = None
+        self._delivered: dict[str, EventId] = {}  # by user; still to be written
+        self._moved: dict[Channel, None] = {}  # channels with new events, still to be looked at
+        self._channel: Channel | None = None  # the one that is being looked at
+        self._looking: Iterator[tuple[str, EventId]] | None = None  # the rest of its users
         self._hurried = False
         self._wake = gevent.event.Event()
         self._idle = gevent.event.Event()
@@ -45,16 +46,16 @@ class Positions:
         self._work()
 
     def mark_channel(self, channel: Channel) -> None:
-        """Note that everybody on the channel has had something. It is looked at later: they may have had more then."""
+        """Note that an event was sent to the channel. Its users are looked at later, when they may have had more."""
         self._moved[channel] = None
         self._work()
 
     def is_pending(self, channel: Channel) -> bool:
-        """Whether the channel has moved, and may not have been looked at since."""
+        """Whether the channel had events since all its users were last looked at."""
         return channel in self._moved or channel is self._channel
 
     def flush(self, seconds: float) -> bool:
-        """Write all without a pause; False if it was not done within `seconds`."""
+        """Write all positions without pauses. False: that took longer than `seconds`."""
         self._hurried = True
         return bool(self._idle.wait(seconds))
 
@@ -96,7 +97,7 @@ class Positions:
         batch = dict(islice(self._delivered.items(), BATCH))
         try:
             self._log.advance(batch)
-        except Unwritable:  # who listens is served all the same
+        except Unwritable:  # delivery goes on; positions are written when Redis takes writes again
             gevent.sleep(FULL_SECONDS)
             return
         for user, event_id in batch.items():

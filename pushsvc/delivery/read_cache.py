@@ -1,10 +1,10 @@
-"""Reads of the log that many share (request coalescing, "singleflight"): a crowd that comes back together reads each
-channel once, not once each.
+"""Shares reads of the log among many readers (request coalescing, "singleflight"). When a crowd of clients reconnects
+at once, each channel is read once, and not once for each client.
 
-What was read of a channel is kept for a moment. It is right for a reader with a later clock as long as nothing was
-appended to the channel in between: an announcement drops the channel from the cache, and each clock that comes brings
-the tails of the cached channels along, so that an announcement that got lost does so too. A read that is under way when
-a clock comes may serve those whose clock it is: the log runs reads in the order in which they were asked for.
+The result of a read is kept for a moment. It is valid for a reader with a later clock as long as nothing was appended
+to the channel in between. So an announcement drops the channel from the cache. If the announcement gets lost, the next
+clock does: it brings the tails of the cached channels. A read that is under way when a clock comes is valid for
+readers with that clock, because the log runs reads in the order in which they were asked for.
 """
 
 from __future__ import annotations
@@ -20,16 +20,17 @@ from pushsvc.events.event import EventId
 from pushsvc.storage.entries import Slice
 from pushsvc.storage.log import Clock, EventLog
 
-MOST_CHANNELS: Final = 64  # each is a lookup with every clock
+MOST_CHANNELS: Final = 64  # each costs a lookup with every clock
 MOST_SLICES: Final = 64  # of one channel, for crowds whose cursors differ
 MOST_BYTES: Final = 16 * 2**20  # in the whole cache
-CACHE_SECONDS: Final = 2.0  # then what was trimmed or deleted since is noticed
+CACHE_SECONDS: Final = 2.0  # after this time, trimmed or deleted events are noticed
 
 
 class _Channel:
-    """One channel's slices, each by the cursor it begins after; a read that is under way is a result to come.
+    """The cached slices of one channel, each by the cursor after which it begins. A read that is under way is an
+    AsyncResult without a value yet.
 
-    They hold all that the channel had when the clock stood at `valid_at`; `tail` was its last event's id.
+    The slices hold all that the channel had when the clock stood at `valid_at`; `tail`: the id of its last event then.
     """
 
     __slots__ = ("bytes", "since", "slices", "tail", "valid_at", "widest")
@@ -43,7 +44,7 @@ class _Channel:
         self.bytes = 0
 
     def put(self, after: EventId, piece: Slice, count: int) -> bool:
-        """Add what was read after a cursor. False if it contradicts what was read before."""
+        """Add the slice that was read after a cursor. False: it does not fit the slices that were read before."""
         if self.tail is not None and self.tail != piece.tail:
             return False
         self.tail = piece.tail
@@ -60,10 +61,12 @@ class _Channel:
 
 
 class ReadCache:
-    """`EventLog`, for readers that were announced everything after their clock, as subscribers of the Hub are."""
+    """Reads as EventLog does, for readers that get every announcement after their clock, as the Hub's subscribers
+    do."""
 
     def __init__(self, log: EventLog, followed: Channels, now: Callable[[], float]) -> None:
-        """`followed`: reads of a channel that only one here follows are not worth keeping. `now`: monotonic time."""
+        """`followed`: the followed channels; a read is kept only if several subscribers follow its channel. `now`:
+        gives the monotonic time."""
         self._log = log
         self._followed = followed
         self._now = now
@@ -74,11 +77,11 @@ class ReadCache:
         return self._log.clock()
 
     def channels(self) -> Sequence[str]:
-        """List the channels whose tails the next clock shall bring along."""
+        """List the channels whose tails the next clock must bring."""
         return list(self._channels)
 
     def validate(self, clock: Clock, tails: Mapping[str, EventId]) -> None:
-        """Compare with a clock that came, and the tails that the channels had at its moment."""
+        """Drop the channels whose tail is another than in the cache. `tails`: of the channels at the clock's moment."""
         for name, tail in tails.items():
             channel = self._channels.get(name)
             if channel is not None and channel.tail is not None:  # else a read is under way
@@ -92,7 +95,7 @@ class ReadCache:
         self._channels.pop(name, None)
 
     def evict_old(self) -> None:
-        """Drop what is older than CACHE_SECONDS. To be called every now and then."""
+        """Drop channels older than CACHE_SECONDS. To be called regularly."""
         old = self._now() - CACHE_SECONDS
         for name in [name for name, channel in self._channels.items() if channel.since < old]:
             del self._channels[name]
@@ -115,7 +118,7 @@ class ReadCache:
         return None if channel is None or channel.valid_at < clock.last else channel.find(after)
 
     def _reserve(self, name: str, after: EventId, clock: Clock) -> AsyncResult[Slice]:
-        """A place for what is about to be read: in the cache, if others may want it."""
+        """Make a place for the result of a read; in the cache if other subscribers follow the channel."""
         place: AsyncResult[Slice] = AsyncResult()
         channel = self._channels.get(name)
         if self._followed.is_shared(name) and (channel is not None or len(self._channels) < MOST_CHANNELS):
@@ -129,7 +132,7 @@ class ReadCache:
         try:
             read = self._log.read(list(missing), after, clock, count)
         except BaseException as error:
-            # Who reads may be killed, but not those who read along.
+            # This greenlet may have been killed; the others that wait for the same read were not.
             said = error if isinstance(error, Exception) else Unavailable("Try again.", retry_after=1)
             for name, place in missing.items():
                 self.invalidate(name)

@@ -1,4 +1,4 @@
-"""Reads the log from a cursor to now, for every join, every reconnect and everybody that fell behind."""
+"""Reads the log from a cursor up to a clock, for every subscriber that joins, reconnects, or falls behind."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from pushsvc.storage.gaps import Loss, losses, newest_loss, resume
 from pushsvc.storage.log import Clock
 
 READ_EVENTS: Final = 100  # per channel and read: bounds what one replay holds in memory
-MOST_LOOKS: Final = 5  # at a log that is trimmed faster than it is read, before what is missing counts as lost
+MOST_LOOKS: Final = 5  # reads of a log that is trimmed faster than it is read, before missing events count as lost
 PAGE_BYTES: Final = 65536  # a page ends with the event that reaches it: bounds how long one write can take
 
 
 class Source(Protocol):
-    """The log that a replay reads: an EventLog, or a ReadCache before it."""
+    """The log that a replay reads: an EventLog, or a ReadCache in front of it."""
 
     def clock(self) -> Clock:
         """Read the clock."""
@@ -27,25 +27,25 @@ class Source(Protocol):
 
 
 class Page(NamedTuple):
-    """Bytes to send, and the cursor of who has them (None: unchanged)."""
+    """Bytes to send, and the cursor of a client that has got them. None: the cursor does not change."""
 
     wire: bytes
     cursor: EventId | None
 
 
 class Backfill(NamedTuple):
-    """Channels of which the reader has had the events only up to the one named, though its cursor is at `until`. A
-    channel is taken out once it was read."""
+    """Channels in which the reader lacks events before its cursor `until`: each with the last event that the reader has
+    had. A channel is removed once it has been read."""
 
     channels: dict[str, EventId]
     until: EventId
 
 
 class Replay:
-    """All events of the channels after a cursor, in id order, page by page; `through` says up to where, at the end.
+    """All events of the channels after a cursor, in id order, page by page. `through`: the id up to which was read.
 
-    What is missing in between is said by a gap event before what was read along with it. For `new_channels`
-    the reader never stood anywhere, so a beginning that is gone is no loss to it.
+    If events are missing, a gap event says so, before the events that were read together with the gap. In
+    `new_channels` the reader has no cursor, so a beginning that is gone is no loss to it.
     """
 
     def __init__(
@@ -60,23 +60,24 @@ class Replay:
         lost: bool = False,
         cursors: bool = True,
     ) -> None:
-        """`clock`: up to where to read, if that is known already. `lost`: the data has lost events that the reader may
-        not have had, which is to be said in any case. `cursors`: the reader understands `cursor` events."""
+        """`clock`: the clock up to which to read; None: the present one. `lost`: the data has lost events that the
+        reader may not have had, so a gap event is sent in any case. `cursors`: the reader understands `cursor`
+        events."""
         self.through = after
         self._log = log
         self._clock = clock
         self._backfill = backfill
         self._lost = lost
         self._cursors = cursors
-        self._stood = after != BEGINNING  # else nothing was lost to the reader that others once heard
+        self._stood = after != BEGINNING  # else events that were lost earlier are no loss to this reader
         self._channels = channels
-        self._requested = None if lost and after == BEGINNING else after  # None: nobody knows
+        self._requested = None if lost and after == BEGINNING else after  # None: the reader's place is not known
         self._marks: dict[str, EventId | None] = dict.fromkeys(channels, after) | dict.fromkeys(new_channels)
 
     def pages(self) -> Iterator[Page]:
         """Read page by page. Raises Unavailable."""
         clock = self._clock or self._log.clock()
-        reset: EventId | None = None  # a gap with this reason is due, and moves the cursor here
+        reset: EventId | None = None  # a gap event with the reason "reset" is due, and moves the cursor to this id
         at = resume(self.through, clock)
         if at.is_reset:
             self.through, reset = at.start, max(at.start, clock.birth)
@@ -100,14 +101,14 @@ class Replay:
                 self.through = reset = loss[1]
 
     def _fill(self, backfill: Backfill, clock: Clock) -> Iterator[Page]:
-        """Read what lies before the cursor. Each event is followed by one that puts the browser's cursor back to where
-        it was: a connection that breaks within a page must not resume from within it, and hear the rest twice."""
+        """Read the missing events before the cursor. After each one a `cursor` event puts the browser's cursor back: a
+        connection that breaks within a page must not resume from there, and get the events up to the cursor twice."""
         cursor = sse.cursor(self.through) if self._cursors else b""
         while backfill.channels:
             channel, known = next(iter(backfill.channels.items()))
             [piece] = self._log.read([channel], known, clock, READ_EVENTS)
             entries = [entry for entry in piece.entries if entry.id <= backfill.until]
-            # One more shows, by its predecessor, whether the range was whole at its end.
+            # One entry more names its predecessor, and so shows whether an event is missing at the end of the range.
             lost = list(losses(known, Slice(piece.entries[: len(entries) + 1], piece.tail), whole=False))
             if lost:
                 yield Page(_gap(self._requested, entries, lost, clock, backfill.until).wire + cursor, None)
@@ -119,14 +120,15 @@ class Replay:
                 del backfill.channels[channel]
 
     def _turn(self, pieces: Sequence[Slice], until: EventId, clock: Clock, reset: EventId | None) -> Iterator[Page]:
-        """Merge the pieces as far as all of them reach: up to an id, or to the end of the shortest that goes on."""
+        """Merge the pieces up to the id that all of them reach, but not past `until`. A piece that was not read to its
+        end reaches to its last entry."""
         ends = [piece.entries[-1].id for piece in pieces if len(piece.entries) == READ_EVENTS]
         bound = min([*ends, until])
         entries: list[Entry] = []
         lost: list[Loss] = []
         for channel, piece in zip(self._channels, pieces, strict=True):
             here = [entry for entry in piece.entries if entry.id <= bound]
-            # One entry more shows, by its predecessor, whether this range is whole at its end.
+            # One entry more names its predecessor, and so shows whether an event is missing at the end of the range.
             more = piece.entries[len(here) : len(here) + 1]
             missing = list(losses(self._marks[channel], Slice(here + more, piece.tail), whole=not more and not ends))
             passed = [entry.id for entry in here[-1:]] + [loss.lost for loss in missing]
@@ -141,8 +143,8 @@ class Replay:
 
 
 def _trimmed_past(piece: Slice, clock: Clock) -> bool:
-    """Whether the first entry after the clock follows on one that is after the clock too, and gone: only a later clock
-    can tell what was in between."""
+    """Whether an entry after the clock is gone: the first one there names a predecessor that is after the clock, too.
+    Only a reading with a later clock can tell what was in between."""
     beyond = next((entry for entry in piece.entries if entry.id > clock.last), None)
     return beyond is not None and beyond.prev > clock.last
 
@@ -168,7 +170,7 @@ def _gap(
     bound: EventId,
     reset: EventId | None = None,
 ) -> Page:
-    """The gap event that goes before these `entries`, which are all there are up to the `bound`."""
+    """Make the gap event that is sent before these `entries`, which are all up to the `bound`."""
     newest = newest_loss(lost)
     # The gap may move the browser's cursor past the loss only if no event that is still to come lies before it.
     passes = newest is not None and newest.lost <= bound and (not entries or entries[0].id > newest.lost)

@@ -1,4 +1,4 @@
-"""The streams of this worker that another worker may have to end. Each has a name that leads here from any worker."""
+"""The streams of this worker that another worker may have to end. Each has a name by which any worker can reach it."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from pushsvc.errors import Unavailable
 from pushsvc.events.event import user_channel
 from pushsvc.storage.redis.pubsub import PubSub
 
-KNOWN_SECONDS: Final = 10.0  # longer than a stream may be taken over, and a message to another worker takes
-_END: Final = "end "  # begins a message to another worker; no generation is called so
+KNOWN_SECONDS: Final = 10.0  # longer than a repeat of a request can replace its stream, and than a message takes
+_END: Final = "end "  # begins a message to another worker; no generation's id begins so
 
 
 class Streams:
-    """Names streams that have just begun, and ends the one that is named: a name is forgotten after a moment. Also
-    finds a user's streams that give way, by when they began."""
+    """Gives names to streams that have just begun, and ends a stream by its name; a name is valid for a short time.
+    Also finds the streams of a user that may have to end for newer ones, by the time when they began."""
 
     def __init__(self, worker_id: str, lifetimes: Lifetimes, bus: PubSub) -> None:
         self._worker_id = worker_id
@@ -45,7 +45,7 @@ class Streams:
             self._bus.send_control(worker, _END + number)
 
     def on_control(self, word: str) -> bool:
-        """Take a message of another worker. False: it is not about streams."""
+        """Handle a message of another worker. False: it is not about streams."""
         if not word.startswith(_END):
             return False
         _, subscriber = self._begun.pop(word.removeprefix(_END), (0.0, None))
@@ -54,7 +54,8 @@ class Streams:
         return True
 
     def giving_way(self, name: str) -> list[Subscriber]:
-        """List the streams that give way to new ones, oldest first, of the user who counts under this name."""
+        """List the user's streams that may have to end for newer ones, oldest first. `name`: see
+        Subscriber.counted_as."""
         user = name.removeprefix("user:") if ":" in name else name
         channel = self._lifetimes.subscribers.channels.get(user_channel(user))
         followers = () if channel is None else channel.followers()
@@ -62,7 +63,8 @@ class Streams:
         return sorted(found, key=lambda each: each.began)
 
     def oust(self, name: str, began: int) -> None:
-        """End the stream that began then, of the user who counts under this name: it gives way to newer ones."""
+        """End the user's stream that began at this time, to make room for newer ones. `name`: see
+        Subscriber.counted_as; `began`: see Subscriber.began."""
         for subscriber in self.giving_way(name):
             if subscriber.began == began:
                 self._lifetimes.end(subscriber, Reason.OUSTED)

@@ -1,13 +1,13 @@
-"""One connection: which events it has had, which it is still owed, and where its bytes go."""
+"""One connection: the events that it has had, those that it still has to get, and the transport of its bytes."""
 
 # The five cursors, all of them event ids:
 # - Subscriber.last: the newest event handed to its transport. On the fast path Channels.through counts in its place.
-# - Subscriber.read: where its last completed replay ended; it has been told of every loss before that.
-# - CatchUpState.live_until: its `last` when it fell behind. None: it has just joined.
-# - Replay.through: up to where a replay has read; at its end the subscriber goes live from there.
-# - Channels.through: all announced events up to it were sent to those on the fast path.
-# At the end of a replay: last = read = Replay.through. While live, `last` only rises. If Redis loses events,
-# Channels.through falls back, and `last` may.
+# - Subscriber.read: the end of its last completed replay; the client has been told of every loss before that.
+# - CatchUpState.live_until: the subscriber's `last` when it fell behind. None: it has just joined.
+# - Replay.through: the id up to which a replay has read; at its end the subscriber goes live from there.
+# - Channels.through: all announced events up to this id were sent to the subscribers on the fast path.
+# At the end of a replay: last = read = Replay.through. While the subscriber is live, `last` only rises. If Redis loses
+# events, Channels.through goes back, and `last` may do so, too.
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from pushsvc.events.encoded import EncodedBatch, EncodedEvent
 from pushsvc.events.event import EventId, user_channel
 from pushsvc.storage.log import Clock
 
-COMMENT: Final = EncodedBatch(sse.HEARTBEAT)  # the heartbeat that no page sees
-HEARTBEAT_EVENT: Final = EncodedBatch(sse.HEARTBEAT_EVENT)  # the one that it can
-HELD_EVENTS: Final = 256  # live events that wait for the end of a replay; beyond it the replay goes on instead
+COMMENT: Final = EncodedBatch(sse.HEARTBEAT)  # a heartbeat that the page does not see
+HEARTBEAT_EVENT: Final = EncodedBatch(sse.HEARTBEAT_EVENT)  # a heartbeat that the page can see
+HELD_EVENTS: Final = 256  # live events held during a replay; if there are more, they are read from the log instead
 
 
 class CatchUpState:
@@ -35,32 +35,32 @@ class CatchUpState:
     def __init__(
         self, new_channels: Sequence[str] = (), live_until: EventId | None = None, *, lost: bool = False
     ) -> None:
-        """`new_channels`: those whose lost beginning is no loss to the reader. `live_until`: the subscriber was live,
-        and has had all that was announced up to this. `lost`: the data has lost events, or nobody knows what the
-        reader has had; the reader is to be told."""
+        """`new_channels`: channels in which a lost beginning is no loss to the reader. `live_until`: the event up to
+        which the subscriber has had everything while it was live; None: it was not live. `lost`: the data has lost
+        events, or it is not known which the reader has had; the reader is to be told."""
         self.new_channels = new_channels
         self.live_until = live_until
         self.lost = lost
-        self.begun = False  # to read, so that the reader's cursor has moved
-        # Channels, and the event after which an announcement was lost that lies before `live_until`: events of the
-        # other channels have moved the cursor past it.
+        self.begun = False  # reading has begun, so the reader's cursor may have moved
+        # Channels in which an announcement before `live_until` was lost, each with the last event before the loss. The
+        # cursor is past the loss already, because of events in other channels.
         self.backfill: dict[str, EventId] = {}
-        # Where the log stood at some moment; all that was announced since is held. None: no clock has come yet, or an
-        # announcement since was lost.
+        # The state of the log at some moment; all later announcements are held. None: no clock has come yet, or a later
+        # announcement could not be held.
         self.clock: Clock | None = None
         self.held: list[EncodedEvent] = []
 
     def restart(self) -> None:
-        """Wait for a new clock: some of what was announced since the last one is not held."""
+        """Drop the clock and wait for a new one: some announcements since the last clock are not held."""
         self.clock = None
         self.held.clear()
 
 
 class Subscriber:
-    """Delivers each event once and in order, in two modes, and never holds more than its bounds.
+    """Delivers each event once and in order to one connection, and holds a bounded number of events.
 
-    Catching up: a replay is due or under way; what is announced meanwhile is held, up to a bound. Live: what is
-    announced goes straight out, unless its id is at or below the last one handed over.
+    A subscriber has two modes. Catching up: a replay is due or under way, and announced events are held, up to a bound.
+    Live: announced events go to the transport at once, except those at or before `last`, which it has had.
     """
 
     __slots__ = (
@@ -84,13 +84,13 @@ class Subscriber:
         kind: StreamKind = EVENTS,
         on_leave: Callable[[Subscriber], None] | None = None,
     ) -> None:
-        """`user`: under whose name the connection counts; empty: under nobody's. `after`: the cursor. `new_channels`,
-        `lost`: as of CatchUpState. `tracks_position`: what is delivered moves the user's position. `expires`: Unix
-        time. `proof`: what its ids carry, see proof.py. `on_leave`: called once it has left."""
+        """`user`: the name under which the connection counts; empty: it does not count. `after`: the cursor.
+        `new_channels`, `lost`: see CatchUpState. `tracks_position`: delivered events move the user's position.
+        `expires`: Unix time. `proof`: the proof in its event ids, see proof.py. `on_leave`: called when it has left."""
         self.user = user
-        self.channels = tuple(map(sys.intern, channels))  # thousands may name the same
+        self.channels = tuple(map(sys.intern, channels))  # thousands of subscribers may have the same names
         self.last = after
-        self.read = after  # up to here the log was read: whatever was lost before, it has had
+        self.read = after  # the client has had, or has been told of, all losses before this
         self.transport = transport
         self.tracks_position = tracks_position
         self.expires = expires
@@ -98,17 +98,17 @@ class Subscriber:
         self.proof = proof
         self.kind = kind
         self.on_leave = on_leave
-        self.began = 0  # Unix time in microseconds, by Redis's clock; 0: it does not stand, or never gives way
+        self.began = 0  # Unix time in microseconds, by Redis's clock; 0: before Hub.stand, or it never gives way
         self.catching: CatchUpState | None = CatchUpState(tuple(new_channels), lost=lost)
         self.channel_end: ChannelEnd | None = None  # known once the last event was announced, or read
         self.counted = False  # see Presence
         self.next_check_tick = 0  # of the timer wheel; 0: it is not on the fast path
-        self.sent_at = 0.0  # monotonic time of the last byte; what the fast path sends is not noted
+        self.sent_at = 0.0  # monotonic time of the last byte, except for those that the fast path sends
         self.reason: Reason | None = None
 
     @property
     def on_fast_path(self) -> bool:
-        """Whether its channels know just its descriptor, see channels.py."""
+        """Whether its channels hold only its descriptor, see channels.py."""
         return self.next_check_tick > 0
 
     @property
@@ -118,23 +118,25 @@ class Subscriber:
 
     @property
     def gives_way(self) -> bool:
-        """Whether it ends for its user's newer streams: it is one of GET /events."""
+        """Whether this stream may end for newer ones of its user: it is one of GET /events."""
         return self.kind.ousts and self.channels[0] == user_channel(self.user)
 
     @property
     def counted_as(self) -> str:
-        """The name under which its connection counts: never that of a finite channel, which counts its own readers."""
+        """The name under which the connection counts. It is never the name of a finite channel, whose own subscribers
+        count under that."""
         return f"user:{self.user}" if ":" in self.user and not self.kind.finite else self.user
 
     @property
     def whole(self) -> bool:
-        """Whether it has had all that there was for it, and its client is not to come back. For a client that cannot
-        return, a stream that was broken off is not whole."""
+        """Whether the stream has ended completely, so that its client is not to reconnect. For a client that cannot
+        resume, a stream that was broken off is not complete."""
         broken_off = self.channel_end is ChannelEnd.BROKEN_OFF and not self.kind.returns
         return self.reason in FINAL and not broken_off
 
     def offer(self, batch: EncodedBatch, now: float) -> bool:
-        """Take events that were announced. False: the transport has no room, and they were not taken."""
+        """Send announced events, or hold them while catching up. False: the transport has no room, and nothing was
+        taken."""
         if self.catching is not None:
             self._hold(self.catching, batch.events)
             return True
@@ -149,15 +151,15 @@ class Subscriber:
 
     def _hold(self, catching: CatchUpState, events: Sequence[EncodedEvent]) -> None:
         if catching.clock is None:
-            return  # what is announced before the clock comes, the clock includes
+            return  # the clock that is still to come includes these events
         if len(catching.held) + len(events) <= HELD_EVENTS:
             catching.held.extend(events)
         else:
             catching.restart()
 
     def fall_behind(self, channel: str | None = None, known: EventId | None = None) -> None:
-        """Read the log again: an announcement was lost, or may have been. If it is known in which channel, then that is
-        complete up to `known`."""
+        """Catch up again, because an announcement was lost, or may have been. `channel`: the channel in which it was
+        lost, if that is known; `known`: the last event before the loss."""
         if self.catching is None:
             self.catching = CatchUpState(live_until=self.last)
         else:
@@ -169,9 +171,10 @@ class Subscriber:
         self.transport.wake()
 
     def caught_up(self, through: EventId, now: float) -> bool:
-        """Go live: all up to `through` has gone out. If a loss was noticed since, stay behind. Returns as `offer`."""
+        """Go live, because all events up to `through` have been sent; but catch up again if a loss was noticed since.
+        False: see `offer`."""
         assert self.catching is not None
-        self.last = self.read = through  # not the larger: a cursor from a lost future would swallow what comes
+        self.last = self.read = through  # even if `last` was larger: events of lost data must not hide those to come
         self.catching.new_channels = ()
         if self.catching.clock is None:
             return True
@@ -180,5 +183,5 @@ class Subscriber:
         return not held or self.offer(EncodedBatch.of(held), now)
 
     def go_live(self) -> None:
-        """Go live at once: this one reads the log by itself whenever something is announced."""
+        """Go live at once, for a request that reads the log itself whenever an event is announced."""
         self.catching = None

@@ -1,4 +1,4 @@
-"""The registry of this worker's subscribers, and which of them are on the fast path."""
+"""The registry of the subscribers of one partition in this worker, and which of them are on the fast path."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LOOK: Final = 128  # connections handled between two looks at the time
 
 
 class Subscribers:
-    """The registry of subscribers. How their connections end: see lifetimes.py."""
+    """The registry of subscribers. lifetimes.py ends their connections."""
 
     def __init__(self, channels: Channels, presence: Presence, heartbeat_seconds: float) -> None:
         self.channels = channels
@@ -31,7 +31,7 @@ class Subscribers:
         self._heartbeat_seconds = heartbeat_seconds
         self._all: dict[Subscriber, None] = {}
         self._slow: dict[Subscriber, None] = {}  # not on the fast path, and so looked at with every tick
-        self._leaving: dict[Subscriber, None] = {}  # not yet forgotten by all who knew them
+        self._leaving: dict[Subscriber, None] = {}  # whose removal is not complete
         self._wheel: TimerWheel[Subscriber] = TimerWheel(self.tick_seconds)
 
     def __len__(self) -> int:
@@ -41,7 +41,7 @@ class Subscribers:
         return subscriber in self._all
 
     def all(self) -> list[Subscriber]:
-        """All subscribers, in a list of their own."""
+        """All subscribers, in a new list."""
         return list(self._all)
 
     def add(self, subscriber: Subscriber) -> None:
@@ -51,14 +51,15 @@ class Subscribers:
         self.channels.follow(subscriber)
 
     def remove(self, subscriber: Subscriber) -> None:
-        """Forget a subscriber whose connection has ended. Harmless when repeated; if it fails, `finish_removals` does
-        it again."""
+        """Remove a subscriber whose connection has ended. Harmless when repeated. If it fails, `finish_removals` tries
+        again."""
         if subscriber in self._all:
             self._leaving[subscriber] = None
             self._forget(subscriber)
 
     def _forget(self, subscriber: Subscriber) -> None:
-        """Each step can be repeated. No channel knows its descriptor any more before that is closed."""
+        """Remove a subscriber from everything that knows it. Each step can be repeated. The descriptor is closed only
+        after no channel holds it any more."""
         transport = subscriber.transport
         fd = transport.fd if isinstance(transport, DetachedSocket) else -1
         self.channels.unfollow(subscriber, fd, time.monotonic())
@@ -73,12 +74,12 @@ class Subscribers:
             known.pop(subscriber, None)
 
     def finish_removals(self) -> None:
-        """Forget those whose removal an error broke off."""
+        """Complete the removals that an error interrupted."""
         for subscriber in list(self._leaving):
             self.guard(subscriber, self._forget)
 
     def guard(self, subscriber: Subscriber, work: Callable[[Subscriber], object]) -> None:
-        """Do some work. An error of ours with one connection ends that one alone; its client resumes."""
+        """Call `work`. If it raises, only this connection is cut, and its client resumes."""
         try:
             work(subscriber)
         except Exception:
@@ -87,7 +88,7 @@ class Subscribers:
                 self.drop(subscriber)
 
     def drop(self, subscriber: Subscriber) -> None:
-        """End a connection in whatever state an error has left it: its client resumes."""
+        """Cut a connection in whatever state an error has left it; its client resumes."""
         subscriber.reason = subscriber.reason or Reason.BROKEN
         if subscriber.transport.detached:
             self.remove(subscriber)
@@ -95,7 +96,7 @@ class Subscribers:
             subscriber.transport.abort()  # then its request ends
 
     def to_fast_path(self, subscriber: Subscriber) -> None:
-        """Put a subscriber on the fast path, if nothing about it is special."""
+        """Put a subscriber on the fast path, if it meets all conditions for that."""
         transport = subscriber.transport
         if (
             isinstance(transport, DetachedSocket)
@@ -103,8 +104,8 @@ class Subscribers:
             and transport.drained
             and subscriber.catching is None
             and subscriber.reason is None
-            and subscriber.proof is None  # else its bytes are its own
-            and subscriber.last <= self.channels.through  # else some announcements are behind what it has had
+            and subscriber.proof is None  # else its bytes differ from those of all others
+            and subscriber.last <= self.channels.through  # else it has had events that are still to be announced
             and not subscriber.on_fast_path
         ):
             self.schedule(subscriber)
@@ -121,12 +122,12 @@ class Subscribers:
             self._wheel.cancel(subscriber)  # last: until then this can be repeated
 
     def due(self) -> list[Subscriber]:
-        """Turn the wheel by one tick, and list the subscribers to look at: those whose time has come, and all that are
-        not on the fast path."""
+        """Advance the timer wheel by one tick, and list the subscribers to look at: those whose time has come, and all
+        that are not on the fast path."""
         return [*self._wheel.tick(), *self._slow]
 
     def schedule(self, subscriber: Subscriber) -> None:
-        """Look at one on the fast path again when it is due for a heartbeat, or its token expires."""
+        """Schedule the next look at a subscriber on the fast path: when its heartbeat is due, or its token expires."""
         seconds = self.silent_until(subscriber) - time.monotonic()
         if subscriber.expires is not None:
             seconds = min(seconds, subscriber.expires - time.time())

@@ -1,1 +1,1 @@
-"""Ways in which bytes reach one client."""
+"""The transports: ways in which bytes reach the client of one connection."""

@@ -22,15 +22,15 @@ class Transport(Protocol):
         """Send a batch. False: there is no room for it, and nothing was taken."""
 
     def wake(self) -> None:
-        """Have the greenlet that writes look at its subscriber, whose state changed."""
+        """Wake the greenlet that writes, because the state of its subscriber has changed."""
 
     def finish(self, farewell: bytes, *, whole: bool) -> bool:
-        """Send these bytes after all others, and no more. `whole`: the response is complete, else it is cut. True: the
-        bytes are out already."""
+        """Send these bytes after all others, and then no more. `whole`: end the response properly, else cut it. True:
+        the bytes have been written already."""
 
     def abort(self) -> None:
         """End the connection now, and with it a write that hangs."""
 
     def is_stalled(self, now: float, *, behind: bool, patience: float) -> bool:
-        """Whether the client has taken nothing for `patience` seconds while more waits for it: here, or in the log if
-        it is `behind`. `now`: monotonic time."""
+        """Whether the client has read nothing for `patience` seconds while bytes wait for it: here, or, if it is
+        `behind`, in the log. `now`: monotonic time."""

@@ -1,4 +1,4 @@
-"""Connections without a greenlet: a descriptor each, written to directly, and one poll that watches them all."""
+"""Connections without a greenlet. Each is a descriptor that is written to directly; one poll watches them all."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pushsvc.concurrency.poll import MakePoll
 from pushsvc.delivery.transports.queued import MOST_SAID_BYTES, SAID_BYTES
 from pushsvc.events.encoded import LAST_CHUNK, EncodedBatch
 
-if TYPE_CHECKING:  # whose socket it is, a transport only hands back
+if TYPE_CHECKING:  # a transport only passes its subscriber back to the owner
     from pushsvc.delivery.subscriber import Subscriber
 
 _Socket: Final = get_original("socket", "socket")
@@ -26,24 +26,24 @@ _ABORT: Final = struct.pack("ii", 1, 0)  # struct linger: closing discards what 
 
 
 class SocketOwner(Protocol):
-    """The part that Sockets report to."""
+    """The part to which Sockets report."""
 
     def on_hang_up(self, subscriber: Subscriber) -> None:
-        """The client hung up, or says too much."""
+        """Handle a client that has hung up, or sent too much."""
 
     def on_flushed(self, subscriber: Subscriber) -> None:
-        """The bytes that waited for the client are out."""
+        """Go on: all bytes that waited for the client have been written."""
 
 
 class Sockets:
-    """Every detached socket of the worker."""
+    """All detached sockets of a partition in this worker."""
 
     def __init__(self, buffer_bytes: int, poll: MakePoll, owner: SocketOwner) -> None:
-        """`buffer_bytes`: how much may wait for one client."""
+        """`buffer_bytes`: the number of bytes that may wait for one client."""
         self.buffer_bytes = buffer_bytes
         self._owner = owner
         self._sockets: dict[int, DetachedSocket] = {}
-        self._said: dict[int, int] = {}  # bytes, of those who said anything
+        self._said: dict[int, int] = {}  # number of bytes that each client has sent, if any
         self._poll = poll(self._look)
 
     def __len__(self) -> int:
@@ -60,28 +60,28 @@ class Sockets:
         self._poll.add(socket.fd)
 
     def await_room(self, fd: int, wanted: bool) -> None:
-        """Watch for room in the kernel's buffer, or no longer."""
+        """Start or stop watching for room in the kernel's send buffer."""
         self._poll.await_room(fd, wanted)
 
     def remove(self, fd: int) -> None:
-        """Watch no longer; to be called before the descriptor is closed. Harmless when repeated."""
+        """Stop watching a socket; to be called before its descriptor is closed. Harmless when repeated."""
         self._poll.remove(fd)
         self._said.pop(fd, None)
         found = self._sockets.pop(fd, None)
         if found is not None:
-            del found.subscriber  # which holds its transport: a circle of references would wait for the collector
+            del found.subscriber  # it refers to this transport, and only the garbage collector would free such a cycle
 
     def _look(self, fd: int, room: bool) -> None:
         found = self._sockets.get(fd)
         if found is None:
-            return  # closed by one that was looked at before it
+            return  # it was closed by the handling of another descriptor of the same round
         if not room and not self._discard(fd):
             self._owner.on_hang_up(found.subscriber)
         elif room and found.flush():
             self._owner.on_flushed(found.subscriber)
 
     def _discard(self, fd: int) -> bool:
-        """Drop what a client says that should only listen. False: no more will come, or may."""
+        """Discard what the client sends. False: the client has hung up, or has sent too much."""
         try:
             size = len(os.read(fd, SAID_BYTES))
         except BlockingIOError:
@@ -93,10 +93,10 @@ class Sockets:
 
 
 def write_all(fds: Sequence[int], wire: bytes) -> list[int]:
-    """Write the same to each, and give how much of it each took. A broken one counts as having taken all: the poll is
-    about to say what became of it.
+    """Write the same bytes to each descriptor, and give the number of bytes that each took. A broken connection counts
+    as having taken all, because the poll is about to report it.
 
-    The loop itself runs in C, as the interpreter would cost as much again as all of Python's part in a write.
+    The loop runs in C (`map`): in the interpreter, the loop would double Python's share of the cost of a write.
     """
     sent: list[int] = []
     while len(sent) < len(fds):
@@ -110,25 +110,25 @@ def write_all(fds: Sequence[int], wire: bytes) -> list[int]:
 
 
 class _Backlog:
-    """Bytes that the kernel did not take yet."""
+    """Bytes that the kernel has not taken yet."""
 
     __slots__ = ("data", "emptied", "ending_since")
 
     def __init__(self, data: bytes) -> None:
         self.data = bytearray(data)
-        self.emptied: gevent.event.Event | None = None  # somebody waits for that
-        self.ending_since: float | None = None  # monotonic time; no more will come
+        self.emptied: gevent.event.Event | None = None  # set when all is written, if a greenlet waits for that
+        self.ending_since: float | None = None  # monotonic time since which nothing more is added
 
 
 class DetachedSocket:
-    """Writes to the descriptor at once. What the kernel does not take waits here, up to a bound."""
+    """Writes to the descriptor at once. Bytes that the kernel does not take wait here, up to a bound."""
 
     __slots__ = ("_backlog", "_sockets", "chunked", "fd", "subscriber")
 
     detached = True
 
     def __init__(self, fd: int, sockets: Sockets, subscriber: Subscriber, chunked: bool) -> None:
-        """`chunked`: the response's framing; a client of HTTP/1.0 gets the bytes as they are."""
+        """`chunked`: the response has the chunked coding; a client of HTTP/1.0 gets the bytes without it."""
         self.fd = fd
         self.subscriber = subscriber
         self._sockets = sockets
@@ -141,7 +141,7 @@ class DetachedSocket:
         return self._backlog is None
 
     def send(self, batch: EncodedBatch) -> bool:
-        """Write a batch, or keep what the kernel does not take. False: there is no room for it here."""
+        """Write a batch, and keep what the kernel does not take. False: there is no room to keep it."""
         wire = batch.chunk if self.chunked else batch.wire
         if self._backlog is not None and len(self._backlog.data) + len(wire) > self._sockets.buffer_bytes:
             return False
@@ -162,7 +162,7 @@ class DetachedSocket:
             self.keep(wire[sent:])
 
     def keep(self, rest: bytes) -> None:
-        """Keep what the kernel had no room for."""
+        """Keep bytes that the kernel had no room for."""
         if self._backlog is not None:
             self._backlog.data += rest
             return
@@ -170,9 +170,9 @@ class DetachedSocket:
         self._sockets.await_room(self.fd, True)
 
     def flush(self) -> bool:
-        """Write more of what waits. True once it is all out."""
+        """Write more of the waiting bytes. True: all have been written."""
         backlog = self._backlog
-        if backlog is None:  # an error came in between
+        if backlog is None:  # an error has removed it
             self._sockets.await_room(self.fd, False)
             return False
         try:
@@ -191,7 +191,8 @@ class DetachedSocket:
             backlog.emptied.set()
 
     def drain(self, patience: float) -> bool:
-        """Wait until all is out. False if the client does not read for so many seconds, or is cut."""
+        """Wait until all bytes have been written. False: that took more than `patience` seconds, or the connection was
+        cut."""
         backlog = self._backlog
         if backlog is not None:
             backlog.emptied = gevent.event.Event()
@@ -203,7 +204,7 @@ class DetachedSocket:
         """Do nothing: no greenlet sleeps on this transport."""
 
     def finish(self, farewell: bytes, *, whole: bool) -> bool:
-        """Write these bytes after all others, and no more. See Transport."""
+        """Write these bytes after all others, and then no more; see Transport."""
         if self.chunked:
             farewell = EncodedBatch(farewell).chunk + (LAST_CHUNK if whole else b"")
         self._write(farewell)
@@ -212,24 +213,25 @@ class DetachedSocket:
         return self._backlog is None
 
     def abort(self) -> None:
-        """Close the socket; to be called once no channel has the descriptor any more. Harmless when repeated."""
+        """Close the socket; to be called once no channel holds the descriptor any more. Harmless when repeated."""
         if self.fd >= 0:
             self._sockets.remove(self.fd)
-            client, self.fd = _Socket(fileno=self.fd), -1  # in one step: a number is never closed twice
+            client, self.fd = _Socket(fileno=self.fd), -1  # in one step, so that no descriptor is closed twice
             with client:
-                if self._backlog is not None:  # else the kernel would go on offering it to one who does not read
+                if self._backlog is not None:  # reset, or the kernel would go on sending to a client that does not read
                     client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ABORT)
-                else:  # what is left unread would have the client reset, and what was sent unheard
+                else:  # closing with unread bytes would reset the connection, and the client lose what was sent
                     with contextlib.suppress(OSError):
                         client.recv(SAID_BYTES, socket.MSG_DONTWAIT)
         self._forget_backlog()
 
     def give_back(self) -> None:
-        """Leave the descriptor to the server, which closes it."""
+        """Stop using the descriptor; the server closes it."""
         self._sockets.remove(self.fd)
         self.fd = -1
 
     def is_stalled(self, now: float, *, behind: bool, patience: float) -> bool:  # noqa: ARG002
-        """Whether the last bytes have waited for too long. One that is not ending is cut by what finds no room."""
+        """Whether the last bytes have waited for too long. A connection that is not ending is cut when an event finds
+        no room (`send`)."""
         backlog = self._backlog
         return backlog is not None and backlog.ending_since is not None and now - backlog.ending_since > patience

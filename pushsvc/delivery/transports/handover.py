@@ -1,21 +1,21 @@
-"""How a response goes on without its greenlet: the contract between a stream and the worker that serves it."""
+"""The contract between a stream and the worker that serves it, by which a response goes on without its greenlet."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, Final
 
-# In a request's environment, where our worker serves:
-CLOSES: Final = "pushsvc.closes"  # call it, and the head says that the connection ends too
-HELD: Final = "pushsvc.held"  # what holds something for the connection: called when that ends, whatever came before
-UNREAD: Final = "pushsvc.unread"  # call it with bytes that came after the request: the next one begins with them
+# Keys in the WSGI environment of a request that PushWorker serves:
+CLOSES: Final = "pushsvc.closes"  # a function: makes the server close the connection after the response, and say so
+HELD: Final = "pushsvc.held"  # a dict whose keys are functions, all called when the connection ends for any reason
+UNREAD: Final = "pushsvc.unread"  # a function: takes bytes that came after the request, and belong to the next one
 
 
 class HandOver(BaseException):
-    """Raised by a response's iterator where the Hub shall go on with the client's socket.
+    """Raised by a response's iterator when the Hub is to go on with the client's socket.
 
-    The worker calls `adopt` with that socket, whose descriptor is then out of the server's hands. Not an Exception, so
-    that nothing between takes it for an error.
+    The worker calls `adopt` with the socket; after that the Hub owns its descriptor. HandOver is a BaseException, so
+    that no code in between handles it as an error.
     """
 
     def __init__(self, adopt: Callable[[Any], None]) -> None:

@@ -20,29 +20,30 @@ from pushsvc.events.event import EventId
 _Socket: Final = get_original("socket", "socket")
 _READABLE: Final = 1  # libev's EV_READ
 
-SAID_BYTES: Final = 65536  # read at a time of what a client says that should only listen
-MOST_SAID_BYTES: Final = 2**20  # in all; who says more is cut
-# So long may a write take while there is only more in the log: who comes back on a poor line must get somewhere.
+SAID_BYTES: Final = 65536  # read at a time of what a client sends while it should only listen
+MOST_SAID_BYTES: Final = 2**20  # in all; a client that sends more is cut
+# How long a write may take while more waits in the log only: a client on a poor line must be able to catch up.
 REPLAY_SECONDS: Final = 30.0
 
 
 def discard(said: bytes) -> None:
-    """Drop what a client says while it listens."""
+    """Discard what a client sends while it listens."""
 
 
 class HangUp:
-    """Notices a client that leaves while nothing is being sent to it. Without a socket at hand it notices nothing."""
+    """Notices that a client leaves while nothing is being sent to it. Without the client's socket it notices
+    nothing."""
 
     def __init__(self, client: Any, said: Callable[[bytes], None] | None) -> None:
-        """`said` is called with what the client sends meanwhile. None: nobody may read that, and from then on the
-        client's leaving goes unnoticed."""
+        """`said` is called with what the client sends. None: it must stay unread, so once the client sends anything,
+        its leaving is no longer noticed."""
         self._client = client
         self._said = None if isinstance(client, ssl.SSLSocket) else said  # TLS reads in a way of its own
         self._bytes = 0
         self._watcher = None if client is None else gevent.get_hub().loop.io(client.fileno(), _READABLE)
 
     def watch(self, left: Callable[[], None]) -> None:
-        """Call `left()` once, when the client hangs up, or sends more than may be."""
+        """Call `left()` once, when the client hangs up, or sends too much."""
 
         def readable() -> None:
             if self._said is None and not _has_ended(self._client):
@@ -55,7 +56,7 @@ class HangUp:
             self._watcher.start(readable)
 
     def _take(self, said: Callable[[bytes], None]) -> bool:
-        """Read what the client says. False: no more will come, or may."""
+        """Read what the client sends. False: the client has hung up, or has sent too much."""
         try:
             piece = os.read(self._client.fileno(), SAID_BYTES)
         except BlockingIOError:
@@ -67,7 +68,7 @@ class HangUp:
         return bool(piece) and self._bytes <= MOST_SAID_BYTES
 
     def unwatch(self) -> None:
-        """Stop watching; to be called before the socket goes to somebody else. Harmless when repeated."""
+        """Stop watching; to be called before another part takes the socket. Harmless when repeated."""
         if self._watcher is not None:
             self._watcher.stop()
             self._watcher.close()
@@ -75,7 +76,7 @@ class HangUp:
 
 
 def _has_ended(client: Any) -> bool:
-    """Whether the client has hung up; also True if it speaks TLS: then nobody can tell without reading."""
+    """Whether the client has hung up. Over TLS that cannot be told without reading, so the answer is True."""
     if isinstance(client, ssl.SSLSocket):
         return True
     try:
@@ -86,16 +87,14 @@ def _has_ended(client: Any) -> bool:
 
 
 def hang_up(client: Any) -> None:
-    """End the connection once what was written is out, without the end of the response, whatever its framing is: for
-    some clients (fetch-event-source) a response that is whole is a stream that nobody need come back to.
-
-    Without a socket at hand it does nothing."""
+    """Close the connection after the bytes written so far, but without the end of the response, because some clients
+    (fetch-event-source) do not reconnect after a complete response. `client`: the socket; if None, nothing is done."""
     if client is None:
         return
     # Through a descriptor of its own, because gevent's shutdown would fail a hanging write with EBADF.
     with contextlib.suppress(OSError), _Socket(fileno=os.dup(client.fileno())) as plain:
         if not isinstance(client, ssl.SSLSocket):
-            with contextlib.suppress(BlockingIOError):  # what is left unread would have the client reset, unheard
+            with contextlib.suppress(BlockingIOError):  # closing with unread bytes would reset the connection
                 plain.recv(SAID_BYTES, socket.MSG_DONTWAIT)
         plain.shutdown(socket.SHUT_RDWR)
 
@@ -103,15 +102,15 @@ def hang_up(client: Any) -> None:
 class QueuedTransport:
     """A bounded queue between the Hub and a generator.
 
-    With the client's socket at hand it can also cut a client that does not read.
+    With the client's socket it can also cut a client that does not read.
     """
 
     detached = False
-    drained = False  # who writes for it says what has been written
+    drained = False  # the greenlet that writes notes what has been written
 
     def __init__(self, buffer_bytes: int, client: Any = None) -> None:
         self.ended = False
-        self.whole = False  # what is there then is a complete response
+        self.whole = False  # when ended: the response is to end properly
         self._room = buffer_bytes
         self._buffer_bytes = buffer_bytes
         self._chunks: list[bytes] = []
@@ -119,7 +118,7 @@ class QueuedTransport:
         self._ready = gevent.event.Event()
         self._client = client
         self._writing_since: float | None = None  # monotonic time
-        self._pressed = False  # an event found no room, and none has found any since
+        self._pressed = False  # the last batch found no room
 
     def send(self, batch: EncodedBatch) -> bool:
         """Queue a batch. False: there is no room for it. An empty queue takes a batch of any size."""
@@ -137,7 +136,7 @@ class QueuedTransport:
         self._ready.set()
 
     def take(self, *, wait: bool) -> tuple[bytes, EventId | None]:
-        """Take all bytes there are, and the newest event in them. `wait`: until there are some, or a wake."""
+        """Take all queued bytes, and the newest event in them. `wait`: wait for bytes, or for `wake`."""
         if wait:
             self._ready.wait()
         self._ready.clear()
@@ -149,13 +148,13 @@ class QueuedTransport:
 
     @contextlib.contextmanager
     def writing(self) -> Any:
-        """Wrap a write by the server, which comes back when the kernel has all of it."""
+        """A context manager around a write by the server, which returns when the kernel has taken all of it."""
         self._writing_since = time.monotonic()
         yield
         self._writing_since = None
 
     def wake(self) -> None:
-        """Have the greenlet that writes look at its subscriber."""
+        """Wake the greenlet that writes, to look at its subscriber."""
         self._ready.set()
 
     def finish(self, farewell: bytes, *, whole: bool) -> bool:

@@ -1,4 +1,4 @@
-"""The transport of a request that reads the log by itself: a long poll, or a wait for a whole answer."""
+"""The transport of a request that reads the log itself: a long poll, or a request for a complete answer."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ class Wakeup:
     """Carries no bytes: it only wakes the greenlet that waits for `rung`."""
 
     detached = False
-    drained = False  # what a long poll hands over moves no position
+    drained = False  # events of a long poll move no position
 
     def __init__(self) -> None:
         self.rung = gevent.event.Event()
 
     def send(self, batch: EncodedBatch) -> bool:
-        """Wake if the batch holds an event."""
+        """Wake the greenlet if the batch holds an event."""
         if batch.last is not None:
             self.rung.set()
         return True
 
     def wake(self) -> None:
-        """Wake."""
+        """Wake the greenlet."""
         self.rung.set()
 
     def finish(self, farewell: bytes, *, whole: bool) -> bool:  # noqa: ARG002
