@@ -1,4 +1,4 @@
-"""An answer that comes as one document, and not as a stream. Pure."""
+"""Reads an answer that comes as one document, and not as a stream. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pushsvc.llm.openai import Chunk, Malformed
 
 
 class NoAnswer(ValueError):
-    """The document is no answer. `error`: the one that it holds instead, in the server's words."""
+    """The document is no answer. `error`: the error object that it has instead, if any."""
 
     def __init__(self, message: str, error: Json | None = None) -> None:
         super().__init__(message)
@@ -17,7 +17,7 @@ class NoAnswer(ValueError):
 
 
 def read_document(body: bytes) -> tuple[Chunk, bytes | None]:
-    """Read a document: one chunk that says all of it, and the JSON of the completion, if it is one and no chunk.
+    """Read a document: give one chunk with its whole content, and its JSON if it is a completion, and not a chunk.
 
     Raises NoAnswer.
     """

@@ -1,4 +1,4 @@
-"""One answer that is being made here: what its model says, how long that takes, and how it ends."""
+"""One answer that is being made in this worker: it takes the model's response, bounds its time, and ends once."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ logger = logging.getLogger(__name__)
 
 
 class Generation:
-    """An answer that runs here: it hears its model, and has what that says written to the log.
+    """An answer that this worker makes: it takes the model's response, and has it written to the log.
 
-    Two states say where it is. The response: ASKED → WHOLE → STREAMING, or ASKED → REFUSED; only the first bytes of a
-    body may show that it is a stream. The life: RUNNING → ENDING by the first of all endings (`end`) → OVER once that
-    is written (`on_written`) or cannot be (`on_broken`); straight to OVER if another worker has ended the generation.
-    One step goes back: where Redis does not take the writing for its size, ENDING → RUNNING, and by another ending at
-    once to ENDING again (`on_too_large`). What the model says counts only while RUNNING.
+    A generation has two states. The response: ASKED → WHOLE → STREAMING, or ASKED → REFUSED; STREAMING may follow only
+    at the first bytes of the body. The life: RUNNING → ENDING by the first ending (`end`) → OVER once the ending is
+    written (`on_written`) or cannot be (`on_broken`); straight to OVER if another worker has ended the generation. One
+    step goes back: if a write is too large for Redis, ENDING → RUNNING, and at once, with another ending, to ENDING
+    again (`on_too_large`). The model's response is used only while RUNNING.
     """
 
     __slots__ = (
@@ -46,7 +46,7 @@ class Generation:
     def __init__(self, generation_id: str, user: str, owner: Generations, question: Question) -> None:
         self.id = generation_id
         self.user = user
-        self.headers: dict[str, str] = {}  # of the model's response, those that concern the client
+        self.headers: dict[str, str] = {}  # of the model's response, passed on to the client
         self._response = states.ASKED
         self._life = states.RUNNING
         self._begun: gevent.event.Event | None = None  # see wait_begun
@@ -61,7 +61,7 @@ class Generation:
         self._pending_bytes = 0
         self._paused = False
         self._number = 0
-        self._writing: tuple[PendingFrames, Ending | None] | None = None  # being written: repeated until that is done
+        self._writing: tuple[PendingFrames, Ending | None] | None = None  # being written, repeated until Redis has it
         self._ending: Ending | None = None
 
     def ask(self, model: Model, body: bytes) -> None:
@@ -78,7 +78,7 @@ class Generation:
         return self._response is states.STREAMING
 
     def wait_begun(self, woken: gevent.event.Event, seconds: float) -> None:
-        """Wait for the model's stream, or the end: at most so many seconds, or until somebody else sets `woken`."""
+        """Wait for the model's stream or the end: at most so many seconds, or until another part sets `woken`."""
         self._begun = woken
         try:
             if not self.streams and self._life is not states.OVER:
@@ -170,7 +170,7 @@ class Generation:
         self._owner.on_pending(self)
 
     def complete(self) -> None:
-        """Take the end of the response. A stream may end without saying that the answer has."""
+        """Handle the end of the response. The answer is not always complete then: a stream may have been cut."""
         document = None if self._body is None else self._body.document
         if self._refusal is not None:
             self.end(refused(*self._refusal, document or b""))
@@ -181,7 +181,7 @@ class Generation:
         self._end_of_response(Fault("upstream_closed", "The model stopped in the middle of its answer."), whole=True)
 
     def failed(self, fault: Fault) -> None:
-        """Take the failure of the response."""
+        """Handle the failure of the response."""
         document = None if self._body is None or self._refusal is not None else self._body.document
         if document:
             with contextlib.suppress(Malformed):
@@ -206,7 +206,7 @@ class Generation:
         self.end(Ending(COMPLETED, answer=answer))
 
     def end(self, ending: Ending) -> None:
-        """Say no more than what was heard. The first ending counts."""
+        """End the answer with what has been taken so far. Only the first ending counts."""
         if self._life is states.RUNNING:
             self._life = states.ENDING
             self._ending = replace(ending, headers=self.headers) if self.headers else ending
@@ -214,7 +214,7 @@ class Generation:
             self._owner.on_pending(self)
 
     def _fail(self, message: str, code: str, said: Json | None = None) -> None:
-        """End by the model's fault; unless all of the answer was said before."""
+        """End with an error of the model (`said`: in its own words), or as completed if all of the answer had come."""
         self.end(Ending(COMPLETED) if self._progress.finished else upstream_error(message, code, said))
 
     def _hang_up(self, *, kindly: bool) -> None:
@@ -223,17 +223,17 @@ class Generation:
             call.release() if kindly else call.close()
 
     def check_limits(self, now: float, limits: Limits) -> None:
-        """End it if it is complete, or took too long. `now`: monotonic time."""
+        """End the answer if it is complete, or has taken too long. `now`: monotonic time."""
         if self._life is states.RUNNING:
             ending = self._progress.ending(now, limits, streams=self._stream, paused=self._paused)
             if ending is not None:
                 self._hang_up(kindly=False)  # the end of its response is not at hand
                 self.end(ending)
 
-    # What the writer asks, and what became of it
+    # Calls of the writer
 
     def next_write(self) -> tuple[PendingFrames, Ending | None]:
-        """Give what is to be written; with an ending it is the last. The same again until it was written."""
+        """Give the next write; with an ending it is the last. Until it is written, every call gives the same."""
         if self._writing is None:
             self._number += 1
             frames = openai.frames(self._pending) if self._pending else []
@@ -242,9 +242,9 @@ class Generation:
         return self._writing
 
     def on_written(self, state: str) -> bool:
-        """Take note that it was written, and left this state in Redis. True: there is more to write."""
+        """Note a write, and the state in Redis after it (empty: Redis has lost it). True: there is more to write."""
         self._writing = None
-        if not state and self._life is states.RUNNING:  # Redis lost it; who listens is told
+        if not state and self._life is states.RUNNING:  # Redis has lost it; the listeners are told
             self.end(DATA_LOST)
             return True
         if state != RUNNING:
@@ -257,17 +257,17 @@ class Generation:
         return bool(self._pending) or self._life is states.ENDING
 
     def on_too_large(self) -> None:
-        """End with an error: Redis will never take what was to be written, and so no other ending has been written."""
+        """End with an error, because the write is larger than Redis takes. No ending can have been written before."""
         self._pending, self._pending_bytes, self._writing = [], 0, None
         self._life = states.RUNNING
         self.end(upstream_error("The model's answer is larger than Redis takes.", "upstream_too_long"))
 
     def on_broken(self) -> None:
-        """End with an error of ours: what was to be written cannot be."""
+        """End with an error of the service, because writing has failed for good."""
         self._pending, self._pending_bytes, self._writing = [], 0, None
         if self._life is states.RUNNING:
             self.end(upstream_error("The service made an error; it was logged.", "internal_error"))
-        else:  # whoever looks for lost generations will write another ending
+        else:  # the search for lost generations will write another ending
             logger.error("the ending of generation %s cannot be written", self.id)
             self._over("")
 

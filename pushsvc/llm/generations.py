@@ -1,7 +1,7 @@
-"""The answers that this worker has its model make. They belong to the service: no request has to last for them.
+"""The answers that this worker has the model make. An answer does not depend on the request that began it.
 
-Each has exactly one ending, which is written by whoever is first: its own worker, somebody who cancels it, or, when the
-worker has died, any other.
+Each generation has exactly one ending. Its own worker writes it, or a worker at which it is cancelled, or, when its
+worker has died, any other; the first ending counts.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ from pushsvc.storage.redis.pubsub import PubSub
 
 logger = logging.getLogger(__name__)
 
-LOOK_SECONDS: Final = 0.25  # how often limits of time are looked at
-GRACE_SECONDS: Final = 5.0  # for a browser that reconnects, before its answer is taken for nobody's
-PACK_SECONDS: Final = 60.0  # after an ending; by then hardly anybody still listens
-ROUND_SECONDS: Final = 1.0  # how often this worker looks for the generations of others that died
-# A Redis that was away, or stood still, took the others' signs of life with it. So they are judged only by who has
-# seen it answer for as long as a worker may need to give one again.
+LOOK_SECONDS: Final = 0.25  # between two checks of the time limits
+GRACE_SECONDS: Final = 5.0  # that a browser has to reconnect, before its answer counts as one without a listener
+PACK_SECONDS: Final = 60.0  # from an ending to packing; by then hardly anybody still listens
+ROUND_SECONDS: Final = 1.0  # between two searches for generations of workers that died
+# While Redis is away, or hangs, no worker can give a sign of life. So a worker judges others only after it has seen
+# Redis answer for as long as they may need to give one again.
 ABSENCE_SECONDS: Final = 2.0
 STEADY_SECONDS: Final = LONGEST_PAUSE + BEAT_SECONDS + 0.5
 
@@ -58,7 +58,7 @@ class Generations:
         bus: PubSub,
         full: Callable[[], bool],
     ) -> None:
-        """`full`: whether no more may begin in this worker."""
+        """`full`: tells whether no more generations may begin in this worker."""
         self.records = records
         self._writer = writer
         self._model = model
@@ -68,11 +68,11 @@ class Generations:
         self._bus = bus
         self._full = full
         self._running: dict[str, Generation] = {}
-        self._orphans: set[str] = set()  # begun here as far as Redis knows, but its answer to that was lost
-        self._suspects: set[str] = set()  # workers that gave no sign of life when this one looked last
-        self._answered_at = time.monotonic()  # when Redis did so last
+        self._orphans: set[str] = set()  # begun here according to Redis, but not running: Redis's reply was lost
+        self._suspects: set[str] = set()  # workers that had given no sign of life at the last search
+        self._answered_at = time.monotonic()  # when Redis answered last
         self._steady_since = 0.0
-        self._unheard: dict[str, float] = {}  # since when nobody listens to those that are cancelled then
+        self._unheard: dict[str, float] = {}  # since when nobody listens, for generations that are then cancelled
         self.loops = (
             writer.loop,
             Loop("generations", self._watch, expected=()),
@@ -83,7 +83,8 @@ class Generations:
         return len(self._running)
 
     def begin(self, question: Question, user: str, key: str | None) -> tuple[str, Generation | None]:
-        """Ask the model. With a key that was used before: the id of what was begun then, and nothing is asked.
+        """Begin a generation, and give its id and the Generation. With a key that was used before, give the id of the
+        generation that was begun then, and None.
 
         Raises TooManyGenerations, or Unavailable.
         """
@@ -94,7 +95,7 @@ class Generations:
             return found, None
         generation = self._running[found] = Generation(found, user, self, question)
         if question.cancels:
-            self._unheard[found] = float("inf")  # somebody has to have listened
+            self._unheard[found] = float("inf")  # not cancelled before somebody has listened
         try:
             generation.ask(self._model, question.body)
         except Exception:
@@ -105,11 +106,11 @@ class Generations:
     # Reports of a Generation
 
     def on_pending(self, generation: Generation) -> None:
-        """Have the generation written: it has something to say. Harmless when repeated."""
+        """Have the generation's new text or ending written. Harmless when repeated."""
         self._writer.add(generation)
 
     def on_over(self, generation: Generation) -> None:
-        """Forget a generation whose ending is written; keep its answer in one piece, and later its events packed."""
+        """Remove a generation whose ending is written. Store its answer in one piece, and later pack its events."""
         self._unheard.pop(generation.id, None)
         if self._running.pop(generation.id, None) is not None:
             gevent.spawn(self._keep_answer, generation.id)
@@ -125,7 +126,7 @@ class Generations:
 
     def _pack(self, generation_id: str) -> None:
         try:
-            if self._presence.total(answer_channel(generation_id)):  # somebody still reads it
+            if self._presence.total(answer_channel(generation_id)):  # it still has listeners
                 gevent.spawn_later(PACK_SECONDS, self._pack, generation_id)
             else:
                 self.records.pack(generation_id)
@@ -133,14 +134,14 @@ class Generations:
             logger.warning("what %s said stays as large as it is", generation_id)
 
     def answer(self, record: Record) -> Json:
-        """Give what it said so far, as one completion."""
+        """Give the text of a generation so far, as one completion of OpenAI's API."""
         if record.answer is not None:
             whole: Json = exact_json.loads(record.answer)
             return whole
         return openai.completion(joined(self._said(record.id)))
 
     def _said(self, generation_id: str) -> Iterator[Json]:
-        """Read its chunks so far."""
+        """Read the chunks of a generation so far, without its error."""
         for event in self.records.said(generation_id):
             if not event.wire.endswith(sse.DONE):
                 value = exact_json.loads(sse.read_event(event.wire)[1].encode())
@@ -148,11 +149,11 @@ class Generations:
                     yield value
 
     def has_said(self, record: Record) -> bool:
-        """Whether it has said anything but an error."""
+        """Whether the generation has any chunk that is not an error."""
         return next(self._said(record.id), None) is not None
 
     def cancel(self, record: Record) -> str:
-        """End it, whichever worker runs it, and give the state it has then."""
+        """Cancel a generation, whichever worker runs it, and give the state that it has then."""
         state = self.records.end(record, CANCELLED)
         self.check(record.id)
         if record.worker != self._worker_id:
@@ -160,12 +161,12 @@ class Generations:
         return state
 
     def on_requester_left(self, subscriber: Subscriber) -> None:
-        """Cancel the answer, unless somebody else listens: the client that asked for it has left, and cannot return."""
+        """Cancel the answer unless others listen, because the client that asked for it has left, and cannot resume."""
         if subscriber.channel_end is None:
             gevent.spawn(self._cancel_if_unheard, *subscriber.channels)
 
     def on_listener_left(self, subscriber: Subscriber) -> None:
-        """Cancel the answer after a while, unless somebody listens by then: a listener has left, and may return."""
+        """Cancel the answer after a while unless it has listeners then: the one that has left may reconnect."""
         if subscriber.channel_end is None:
             gevent.spawn_later(GRACE_SECONDS, self._cancel_if_unheard, *subscriber.channels)
 
@@ -178,7 +179,7 @@ class Generations:
             logger.warning("%s could not be cancelled, though nobody listens any more", channel)
 
     def check(self, generation_id: str) -> None:
-        """End the generation here if it has ended elsewhere: its model is no longer listened to."""
+        """End the generation here, and the call to its model, if another worker has ended it."""
         generation = self._running.get(generation_id)
         if generation is not None:
             gevent.spawn(self._check_all, [generation_id])
@@ -203,14 +204,14 @@ class Generations:
             self._cancel_unheard()
             try:
                 self._look_for_lost()
-            except Unwritable:  # nor can other workers give their signs of life
+            except Unwritable:  # other workers cannot give signs of life now either
                 self._steady_since = time.monotonic()
             loop.report_healthy()
             gevent.sleep(ROUND_SECONDS)
 
     def _look_for_lost(self) -> None:
-        """End what has no worker, if it looked so twice: a generation that begins is in Redis a moment before it runs
-        here."""
+        """End generations whose worker has died. A generation is ended only if two searches in a row found it, because
+        one that begins is in Redis a moment before it runs here."""
         mine = set(self.records.of_worker(self._worker_id)) - self._running.keys()
         self._end_lost(mine & self._orphans)
         self._orphans = mine
@@ -222,7 +223,7 @@ class Generations:
         self._suspects = silent
 
     def _steady(self) -> bool:
-        """Whether Redis has answered for long enough. To be asked whenever it did."""
+        """Whether Redis has answered without a break for STEADY_SECONDS. To be called whenever it has answered."""
         now = time.monotonic()
         if now - self._answered_at > ROUND_SECONDS + ABSENCE_SECONDS:
             self._steady_since = now
@@ -230,8 +231,8 @@ class Generations:
         return now - self._steady_since > STEADY_SECONDS
 
     def _cancel_unheard(self) -> None:
-        """Cancel answers that nobody listens to; also where the last two listeners left two workers at once, or by one
-        that died, or while Redis was away."""
+        """Cancel answers without listeners that `on_listener_left` could not cancel: the last two listeners left two
+        workers at the same time, or their worker died, or Redis was away."""
         now = time.monotonic()
         for generation_id, since in list(self._unheard.items()):
             if self._presence.total(answer_channel(generation_id)):
@@ -247,7 +248,7 @@ class Generations:
                 self._keep_answer(generation_id)
 
     def stop(self, seconds: float) -> bool:
-        """End all that still runs. False: that could not be written in time."""
+        """End all generations that still run. False: not all endings could be written within `seconds`."""
         deadline = time.monotonic() + seconds
         for generation in list(self._running.values()):
             generation.end(PRODUCER_LOST)

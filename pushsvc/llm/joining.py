@@ -1,7 +1,6 @@
-"""Joins the chunks of an answer into one that says the same: what comes in pieces grows, all else is said once. Pure.
-
-At the top level, and for what is not known here, the last word counts; of what names something (`id`, `model`, `type`),
-the first that is not empty.
+"""Joins the chunks of an answer into one chunk with the same content. Members that come in pieces, such as text, are
+concatenated. Of members that name something (`id`, `model`, `type`), the first value that is not empty counts; of all
+other members, also unknown ones, the last value. Pure.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from pushsvc.events import exact_json
 
 Json = dict[str, Any]
 
-# Text that comes in pieces, in a delta and in what is in it.
+# Members whose text comes in pieces, in a delta and in the objects in it.
 GROWING: Final = frozenset(
     {
         "content", "refusal", "arguments", "input", "text", "transcript", "partial_json", "summary", "reasoning",
@@ -21,15 +20,15 @@ GROWING: Final = frozenset(
         "thoughts",
     }
 )  # fmt: skip
-_PIECES: Final = frozenset({"tool_calls", "reasoning_details", "thinking_blocks"})  # lists of what comes in pieces
-_FOLLOWING: Final = frozenset({"logprobs", "token_ids"})  # of a choice: one for each token
+_PIECES: Final = frozenset({"tool_calls", "reasoning_details", "thinking_blocks"})  # lists whose items come in pieces
+_FOLLOWING: Final = frozenset({"logprobs", "token_ids"})  # members of a choice: lists with one item for each token
 _NAMES: Final = frozenset({"id", "model", "created", "object", "role", "type", "name", "index"})
-_TEXT_PARTS: Final = frozenset({"text", "thinking", "reasoning"})  # types of parts that go on in the next chunk
+_TEXT_PARTS: Final = frozenset({"text", "thinking", "reasoning"})  # types of parts that the next chunk may continue
 SAYING: Final = GROWING | _PIECES | {"function_call", "audio", "images"}  # members of a delta that carry tokens
 
 
 def index_of(choice: Mapping[str, Any]) -> int:
-    """The number of a choice. Some servers leave it out, or say null."""
+    """The index of a choice; 0 if there is none, because some servers leave it out, or send null."""
     index = choice.get("index")
     if isinstance(index, int):
         return index
@@ -61,11 +60,11 @@ def _say_once(whole: Json, key: str, item: Any) -> None:
 
 
 class _Text(list[str]):
-    """A string that grows; adding to a str would copy all of it each time."""
+    """A string that grows, as a list of pieces: adding to a str would copy all of it each time."""
 
 
 class _Items(list[Any]):
-    """A list that grows, and knows its newest item of each index, and what it has had."""
+    """A list that grows. It knows its newest item of each index, and which complete items it has."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -73,7 +72,8 @@ class _Items(list[Any]):
         self._had: set[bytes] = set()
 
     def at(self, index: int, piece: Json) -> Json:
-        """Find the item that `piece` continues, or begin one: another thing at an index that was used is new."""
+        """Find the item that `piece` continues, or begin a new one. A piece with another id or type than the item at
+        its index begins a new item."""
         held = self._newest.get(index)
         if held is None or _differ(held, piece):
             held = self._newest[index] = {}
@@ -81,7 +81,7 @@ class _Items(list[Any]):
         return held
 
     def last(self, piece: Json) -> Json:
-        """The same for a piece that has no index."""
+        """Do as `at` does, for a piece that has no index: it may continue the last item."""
         held = self[-1] if self else None
         if not isinstance(held, dict) or _differ(held, piece) or _begins(held, piece):
             held = {}
@@ -141,7 +141,7 @@ def _object(whole: Json, key: str) -> Json:
 
 
 def _follow(whole: Json, key: str, item: Any) -> None:
-    """Lists that hold one item for each token, or objects of such lists."""
+    """Extend a list that has one item for each token, or the lists in an object of such lists."""
     if isinstance(item, list):
         _items(whole, key).extend(item)
     elif isinstance(item, dict):
@@ -153,7 +153,7 @@ def _follow(whole: Json, key: str, item: Any) -> None:
 
 
 def _merge(whole: Json, piece: Json) -> None:
-    """The last word on each member."""
+    """Merge objects member by member; the last value counts."""
     for key, item in piece.items():
         if isinstance(item, dict):
             _merge(_object(whole, key), item)

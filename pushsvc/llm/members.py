@@ -1,5 +1,6 @@
-"""The members of a JSON object with the text that says each, so that some can be read and changed while the others stay
-as they are: their digits, their doubled keys, and the time that it would take to build them anew. Pure."""
+"""Reads the members of a JSON object, each with its text, so that some can be changed while the text of the others
+stays the same. That keeps the digits of numbers and repeated keys in nested objects, and saves the time to write the
+values anew. Pure."""
 
 from __future__ import annotations
 
@@ -11,21 +12,21 @@ from typing import Any, Final, NamedTuple, NoReturn
 from pushsvc.events import exact_json
 from pushsvc.events.exact_json import NotJson
 
-MOST_MEMBERS: Final = 1000  # each takes as long as a hundred values within it
+MOST_MEMBERS: Final = 1000  # reading a member takes as long as reading a hundred values in it
 
 
 class Member(NamedTuple):
-    """`value`: every number in it is a float."""
+    """A member of an object. `value`: as parsed, with every number as a float; `text`: as written."""
 
     value: Any
     text: str
 
 
 def read(raw: bytes) -> dict[str, Member] | None:
-    """Read the members of the object at the top of a JSON text. None: it is something else.
+    """Read the members of the object at the top of a JSON text. None: the text is another value than an object.
 
-    Raises NotJson, also for a key that is named twice there, or where there are more than MOST_MEMBERS. How deep a
-    value may be nested its caller bounds (see structure.py): Python's own bound is another in each version.
+    Raises NotJson, also for a key that occurs twice at the top, or for more than MOST_MEMBERS members. The caller must
+    bound the nesting (see structure.py), because Python's own bound differs between versions.
     """
     try:
         return _read(raw.decode())
@@ -38,7 +39,7 @@ def read(raw: bytes) -> dict[str, Member] | None:
 
 
 def write(members: Mapping[str, Member]) -> bytes:
-    """Write the members as a JSON object. Raises LoneSurrogate for a key that holds half of a pair."""
+    """Write the members as a JSON object. Raises LoneSurrogate for a key with half of a surrogate pair."""
     said = [b"%b:%b" % (exact_json.dumps(name), member.text.encode()) for name, member in members.items()]
     return b"{" + b",".join(said) + b"}"
 
@@ -69,7 +70,7 @@ def _read(text: str) -> dict[str, Member] | None:
 
 
 def _name(text: str, at: int) -> tuple[str, int]:
-    """Find a key, and where its value begins."""
+    """Read a key, and give the place where its value begins."""
     if text[at : at + 1] != '"':
         raise json.JSONDecodeError("Expecting property name enclosed in double quotes", text, at)
     name, at = _DECODER.raw_decode(text, at)
@@ -92,4 +93,4 @@ def _constant(name: str) -> NoReturn:
 
 
 _BLANKS: Final = re.compile(r"[ \t\n\r]*")
-_DECODER: Final = json.JSONDecoder(parse_int=float, parse_constant=_constant)  # whose numbers cost least
+_DECODER: Final = json.JSONDecoder(parse_int=float, parse_constant=_constant)  # floats are the fastest to parse

@@ -1,5 +1,5 @@
-"""Answers in the words of OpenAI's API: chunks of one that is streamed, and the completion that they make together
-(API reference, "Chat Completions"). What is not known here is passed on as it came. Pure."""
+"""Answers in the format of OpenAI's API: the chunks of a streamed answer, and the completion that they make together
+(API reference, "Chat Completions"). Unknown members are passed on unchanged. Pure."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ from pushsvc.llm.joining import GROWING, SAYING, Json
 
 _CHARACTERS_PER_TOKEN: Final = 4  # a rule of thumb for English
 _PROGRESS: Final = frozenset({"prompt_progress"})  # at the top level of chunks, and no part of an answer
-MOST_DEPTH: Final = 100  # of lists and objects in each other: what is read must also be written, and by recursion
+MOST_DEPTH: Final = 100  # of nested lists and objects, because values are written by recursion
 
 
 class Malformed(ValueError):
-    """The JSON is not what this API says an answer looks like."""
+    """The text is not JSON, or not an answer as the API describes it."""
 
 
 class Chunk(NamedTuple):
-    """A chunk: `raw` as it came, if that is JSON, and `value` as it reads, whose numbers may have lost digits."""
+    """A chunk. `raw`: as it came, or as JSON if it came with NaN or infinities; `value`: as parsed, so its numbers may
+    have lost digits."""
 
     raw: bytes
     value: Json
@@ -49,8 +50,8 @@ def parse(raw: bytes) -> Chunk:
 
 
 def _patiently(raw: bytes) -> tuple[bytes, Any]:
-    """Read JSON, also with numbers without bounds, and with halves of surrogate pairs, which tokenizers make of one
-    character. Python's NaN and infinities, which log probabilities may be, become JSON."""
+    """Read JSON that orjson refuses: with numbers of any size, or with halves of surrogate pairs, which occur where one
+    character is several tokens. Python's NaN and infinities, which log probabilities may be, are written as JSON."""
     try:
         if _NO_NUMBER.search(raw) is None:
             return raw, exact_json.loads(raw)
@@ -76,7 +77,7 @@ def is_deep(raw: bytes) -> bool:
 
 
 def error_of(value: Json) -> Json | None:
-    """The error that a server sends in the middle of a stream when it fails. None: this is none."""
+    """The error in a chunk, which a server sends in the middle of a stream when it fails. None: there is none."""
     error = value.get("error")
     if not error:
         return None
@@ -84,18 +85,19 @@ def error_of(value: Json) -> Json | None:
 
 
 def says(choice: Mapping[str, Any]) -> bool:
-    """Whether a choice carries a token: neither a mere role nor empty content does."""
+    """Whether a choice carries a token. A role alone, or empty content, is no token."""
     said = choice.get("delta") or choice.get("message") or choice
     return any(item and key in SAYING for key, item in said.items())
 
 
 def frames(chunks: Sequence[Chunk]) -> list[bytes]:
-    """The events of chunks. Text that came together is joined into one, byte by byte; all else stays as it came."""
+    """Make the events of chunks. Chunks that differ only in their text are joined into one event; all others stay as
+    they came."""
     if len(chunks) == 1:
         return [sse.data_frame(chunks[0].raw)]
     found: list[bytes] = []
     first: _Text | None = None
-    last: _Text | None = None  # of those that are joined to the first
+    last: _Text | None = None  # the last chunk that is joined to the first
     texts: list[bytes] = []
     for chunk in chunks:
         more = None if last is None else last.more(chunk.raw)
@@ -116,20 +118,22 @@ def frames(chunks: Sequence[Chunk]) -> list[bytes]:
 
 
 _CONTENT: Final = re.compile(rb'"content"\s*:\s*"((?:[^"\\]++|\\.)*+)"')
-# Mostly the first has a role, and the others have none.
+# Usually the first chunk has a role, and the others have none.
 _ROLE: Final = re.compile(rb'"role"\s*:\s*"[^"\\]*"\s*,\s*(?="content"\s*:\s*"\Z)')
 _PADDING: Final = re.compile(rb',\s*"obfuscation"\s*:\s*"[^"\\]*"')  # to hide lengths, in OpenAI's chunks
 
 
 class _Text(NamedTuple):
-    """A chunk that carries text and nothing else: the bytes of the text as they stand there, and those around it."""
+    """A chunk that carries text and nothing else: `said` are the bytes of the text, between those `before` and
+    `after`."""
 
     before: bytes
     said: bytes
     after: bytes
 
     def more(self, raw: bytes) -> bytes | None:
-        """Find the text of a chunk that differs from others in nothing else, where that is plain to see."""
+        """Find the text of a chunk that has the same bytes around its text. None: this quick check does not show
+        that."""
         if len(raw) < len(self.before) + len(self.after) or not raw.startswith(self.before):
             return None
         said = raw[len(self.before) : -len(self.after)]
@@ -137,14 +141,14 @@ class _Text(NamedTuple):
         return said if plain else None
 
     def like(self, first: _Text) -> bool:
-        """Whether the other chunk differs in its text alone."""
+        """Whether this chunk differs from `first` only in its text, its role and its padding."""
         return self._rest() == first._rest()
 
     def _rest(self) -> tuple[bytes, bytes]:
         return _PADDING.sub(b"", _ROLE.sub(b"", self.before)), _PADDING.sub(b"", self.after)
 
     def frame(self, more: Sequence[bytes]) -> bytes:
-        """The chunk's event, with the text of others behind its own."""
+        """Make the chunk's event, with the text of other chunks after its own."""
         return sse.data_frame(b"%b%b%b%b" % (self.before, self.said, b"".join(more), self.after))
 
 
@@ -165,11 +169,11 @@ def _only_text(chunk: Chunk) -> _Text | None:
 
 
 def completion(chunk: Json) -> Json:
-    """The answer of the API without streaming, made of a joined chunk."""
+    """Make the completion, as the API gives it without streaming, from a joined chunk."""
     choices = []
     for choice in chunk.get("choices", ()):
         delta = choice.get("delta") or {}
-        if not any(delta.get(key) for key in SAYING):  # some servers end a stream with all of the message
+        if not any(delta.get(key) for key in SAYING):  # some servers send the whole message at the end of a stream
             delta = choice.get("message") or delta
         message = {"role": "assistant", "content": None} | delta
         if isinstance(delta.get("tool_calls"), list):
@@ -182,13 +186,13 @@ def completion(chunk: Json) -> Json:
 
 
 def is_completion(value: Json) -> bool:
-    """Whether this is a completion, and no chunk."""
+    """Whether the value is a completion, and not a chunk."""
     choices: list[Json] = value.get("choices") or []
     return any(choice.get("message") and not choice.get("delta") for choice in choices)
 
 
 def chunk_of(whole: Json) -> Json:
-    """One chunk that says all of a completion: the opposite of `completion`."""
+    """Make one chunk with the whole content of a completion; the opposite of `completion`."""
     choices = []
     for choice in whole.get("choices") or ():
         message = dict(_message(choice))
@@ -207,12 +211,12 @@ def text(whole: Json) -> str:
 
 
 def _message(choice: Json) -> Json:
-    """Find the message of a choice, or {}: some servers leave it out, or say null, or send a delta."""
+    """Find the message of a choice. {}: there is none; some servers leave it out, or send null or a delta."""
     return choice.get("message") or choice.get("delta") or {}
 
 
 def finish_reason(whole: Json) -> str | None:
-    """The reason to end of the first choice. None: it gives none, or there is no choice."""
+    """The `finish_reason` of the first choice. None: it has none, or there is no choice."""
     for choice in whole.get("choices") or ():
         reason: str | None = choice.get("finish_reason")
         return reason
@@ -220,7 +224,7 @@ def finish_reason(whole: Json) -> str | None:
 
 
 def usage(whole: Json, messages: Sequence[Any]) -> Json:
-    """The count of tokens by the server; else an estimate, which says so."""
+    """The server's count of tokens; without one an estimate, with the member `estimated`."""
     given = whole.get("usage")
     if given and isinstance(given, dict):
         return given
@@ -250,7 +254,7 @@ def _characters(messages: Iterable[Any]) -> int:
 
 
 def said_in(message: Mapping[str, Any]) -> str:
-    """The text of a message, which may be one of several parts."""
+    """The text of a message; the texts of several parts are joined."""
     content = message.get("content")
     parts = content if isinstance(content, list) else [{"text": content}]
     texts = [part.get("text") for part in parts if isinstance(part, dict)]

@@ -1,4 +1,4 @@
-"""How a generation ends: once, and in one of six ways."""
+"""The endings of a generation. It has exactly one, in one of six states."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ RUNNING: Final = "running"  # the state of a generation without an ending
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a generation ended. `error`: what listeners are told; `refusal`: the upstream's own answer, if it was
-    one: status, headers and body; `answer`: all that was said, if it came at once; `headers`: those of the upstream's
-    that concern who asked."""
+    """The way in which a generation ended. `error`: the error that listeners are told; `refusal`: status, headers and
+    body of the upstream's response, if that was an error; `answer`: the completion, if the upstream sent one;
+    `headers`: headers of the upstream's response that are passed on to the client."""
 
     state: str
     error: Json | None = None
@@ -52,7 +52,7 @@ class Ending:
 
     @classmethod
     def of(cls, state: str, raw: Mapping[bytes, bytes]) -> Self:
-        """The ending that has these fields."""
+        """Read the ending from these fields."""
         refusal = None
         if b"refusal" in raw:
             refusal = (int(raw[b"refusal-status"]), orjson.loads(raw[b"refusal-headers"]), raw[b"refusal"])
@@ -74,18 +74,18 @@ DATA_LOST: Final = _failed("data_lost", "The answer was lost with Redis's data."
 
 
 def timeout(message: str, code: str) -> Ending:
-    """The ending of an answer that took too long. `code` is for programs."""
+    """The ending of an answer that took too long. `message`: for people; `code`: for programs."""
     return _failed("timeout", message, "timeout", code)
 
 
 def upstream_error(message: str, code: str, said: Json | None = None) -> Ending:
-    """The ending of an answer whose model failed. `said`: the error in the upstream's own words, where it has some."""
+    """The ending of an answer whose model failed. `said`: the upstream's own error object; its members replace ours."""
     ending = _failed("upstream_error", message, "upstream_error", code)
     return Ending(ending.state, (ending.error or {}) | _words(said or {}))
 
 
 def _words(said: Json) -> Json:
-    """The members that say something: a null leaves what we say."""
+    """The members that are not null; null does not replace a member of ours."""
     return {name: word for name, word in said.items() if word is not None}
 
 

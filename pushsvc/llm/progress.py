@@ -1,4 +1,4 @@
-"""How far an answer has come: whether anything was said, whether all of it was, and whether it takes too long. Pure."""
+"""The progress of an answer: whether a token has come, whether it is complete, and whether it takes too long. Pure."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from pushsvc.llm import openai
 from pushsvc.llm.joining import Json, index_of
 from pushsvc.llm.outcome import COMPLETED, Ending, timeout
 
-# After the last reason to end, or the mark of the end: for the count of tokens, and for the end of the response.
+# Wait after the last `finish_reason`, for the count of tokens, or after [DONE], for the end of the response.
 MOMENT_SECONDS: Final = 1.0
 
-Numbers = set[int] | frozenset[int]  # a set of its own only where there are some: thousands of answers have none yet
+Numbers = set[int] | frozenset[int]  # the shared empty frozenset until there are some, to save memory
 
 
 class Limits(NamedTuple):
-    """Seconds that a model may be silent: until its first token, and between two; and those from the question to the
-    end. An answer that is not streamed has the last alone."""
+    """Time limits in seconds: how long the model may be silent before its first token and between two tokens, and how
+    long the whole answer may take. For an answer that is not streamed, only `total` counts."""
 
     first_token: float
     between_tokens: float
@@ -24,25 +24,25 @@ class Limits(NamedTuple):
 
 
 class Progress:
-    """Follows an answer, and says when it is complete, or too slow. `now` is a monotonic time."""
+    """Follows an answer, and tells when it is complete, or too slow. `now`: always a monotonic time."""
 
     __slots__ = (
         "_asked_at", "_choices", "_done_at", "_finished_at", "_given", "_reasons", "heard_at", "spoke",
     )  # fmt: skip
 
     def __init__(self, choices: int, now: float) -> None:
-        """`choices`: how many were asked for."""
+        """`choices`: the number of choices that were asked for."""
         self._choices = choices
         self._asked_at = now
-        self.heard_at = now  # when something came last, be it a comment: a sign of life
-        self.spoke = False  # a token came
-        self._given: Numbers = frozenset()  # choices that came
-        self._reasons: Numbers = frozenset()  # those of them that have a reason to end
+        self.heard_at = now  # when any byte came last, even of a comment
+        self.spoke = False  # whether a token came
+        self._given: Numbers = frozenset()  # indexes of choices that came
+        self._reasons: Numbers = frozenset()  # those of them that have a `finish_reason`
         self._finished_at: float | None = None
         self._done_at: float | None = None
 
     def take(self, value: Json) -> None:
-        """Take a chunk that came with what was heard last."""
+        """Take a chunk, which came at `heard_at`."""
         choices = value.get("choices") or ()
         for choice in choices:
             if self._choices > 1 or choice.get("finish_reason"):
@@ -63,23 +63,24 @@ class Progress:
             self._reasons = _with(self._reasons, index)
 
     def done(self) -> None:
-        """Take the mark of the end."""
+        """Take the mark of the end, [DONE]."""
         self._done_at = self.heard_at
 
     @property
     def finished(self) -> bool:
-        """Whether all choices that were asked for have ended: whatever follows, the answer is complete."""
+        """Whether all choices that were asked for have ended; then the answer is complete, whatever follows."""
         return len(self._reasons) >= self._choices
 
     def complete(self, *, whole: bool) -> bool:
-        """Whether the answer is complete, now that nothing more comes. `whole`: the response ended as it should. Some
-        servers give fewer choices than were asked for."""
+        """Whether the answer is complete if nothing more comes. `whole`: the response ended properly. Some servers give
+        fewer choices than were asked for."""
         ended = bool(self._reasons) and self._given <= self._reasons
         done = self._done_at is not None
         return self.finished or (whole and (done or ended)) or (done and ended)
 
     def ending(self, now: float, limits: Limits, *, streams: bool, paused: bool) -> Ending | None:
-        """The ending that is due, if any. `streams`: a stream was asked for; `paused`: this service does not listen."""
+        """The ending that is due. None: none is. `streams`: a stream was asked for; `paused`: reading of the response
+        is paused, so silence does not count."""
         for since in (self._finished_at, self._done_at):
             if since is not None and now - since > MOMENT_SECONDS:
                 return Ending(COMPLETED)

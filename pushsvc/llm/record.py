@@ -1,4 +1,4 @@
-"""A generation as Redis keeps it, beside what it said."""
+"""The record of a generation in Redis. Its chunks are in the log."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ FIELDS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A generation as it is kept. `request`: what was asked; `answer`: what was said, as a completion, once
-    that is put together."""
+    """The record of a generation. `request`: the body of the question; `answer`: the completion, once it has been put
+    together; `ended`: Unix time in milliseconds."""
 
     id: str
     user: str
     state: str
     worker: str
-    created: int  # Unix time, ms
+    created: int  # Unix time in milliseconds
     ended: int | None
     request: bytes
-    cancels: bool  # when nobody listens
+    cancels: bool  # the generation is cancelled when nobody listens
     ending: Ending | None
     answer: bytes | None
 
     @classmethod
     def read(cls, generation_id: str, raw: Mapping[bytes, bytes | None]) -> Self | None:
-        """Read a record of these FIELDS. None: there is none, or only what was written after it expired."""
+        """Read a record from the values of FIELDS. None: there is none, or only fields written after it expired."""
         held = {name: value for name, value in raw.items() if value is not None}
         try:
             state = held[b"state"].decode()

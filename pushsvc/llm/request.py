@@ -1,4 +1,4 @@
-"""A question to a model, checked at the border as far as it matters here; the model judges the rest."""
+"""Checks a question to a model, as far as this service depends on it; the model's server checks the rest."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ MOST_VALUES: Final = 100_000  # a question of 8 MB could hold four million, and 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question, checked. `body` goes to the model. `cancels`: the answer ends when nobody listens. `choices`: how
-    many answers are asked for."""
+    """A question that was checked. `body`: the request for the model; `stream`: it asks for a stream; `cancels`: the
+    answer is cancelled when nobody listens; `choices`: the number of answers that it asks for."""
 
     body: bytes
     stream: bool
@@ -25,10 +25,11 @@ class Question:
 
 
 def parse(raw: bytes, *, model: str, stream: bool | None = None) -> Question:
-    """Check a request in OpenAI's schema, and our own `on_disconnect`. `model`: if it names none; `stream`: in place
-    of what it says. It goes on as it came; where a member must change, the others stay as they are.
+    """Check a request in OpenAI's schema, with our own member `on_disconnect`. `model`: for a request that names none;
+    `stream`: replaces the request's own, if not None. The body is passed on as it came; if a member must change, the
+    text of the others stays the same.
 
-    Raises Invalid, naming the field.
+    Raises Invalid, which names the field, or TooLarge.
     """
     said = _read(raw)
     body = {name: member.value for name, member in said.items()}
@@ -66,7 +67,7 @@ def _read(raw: bytes) -> dict[str, Member]:
 
 
 def _check_size(raw: bytes) -> None:
-    """Refuse too much structure before anything is built of it. Raises TooLarge, or Invalid."""
+    """Refuse a body with too many values, or nested too deeply, before it is parsed. Raises TooLarge, or Invalid."""
     try:
         found = structure.marks(raw, MOST_VALUES)
     except structure.TooMany as error:
@@ -76,7 +77,7 @@ def _check_size(raw: bytes) -> None:
 
 
 def _choices(n: object) -> int:
-    """How many answers are asked for; a number that is none, the model refuses."""
+    """The number of answers that are asked for. A wrong number counts as one here; the model's server refuses it."""
     return int(n) if isinstance(n, float) and n.is_integer() and n > 0 else 1
 
 

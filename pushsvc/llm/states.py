@@ -1,4 +1,4 @@
-"""The two states of a Generation, which says how they follow on each other."""
+"""The two states of a Generation. Its docstring describes the transitions."""
 
 from __future__ import annotations
 
@@ -22,6 +22,6 @@ class Life(enum.Enum):
     OVER = "its ending is written, by this worker or another"
 
 
-# On Python 3.11 a look into an Enum is a call, too dear for comparisons that are made for every token.
+# Module constants, because on Python 3.11 reading a member of an Enum is a call, too slow for every token.
 ASKED, WHOLE, STREAMING, REFUSED = Response
 RUNNING, ENDING, OVER = Life

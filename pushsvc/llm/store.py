@@ -1,5 +1,5 @@
-"""Generations as Redis keeps them: a record each, whose they are, and which worker runs them. What they said is in the
-log, in a channel each."""
+"""Generations in Redis: a record of each, the generations of each user, and those that each worker runs. The chunks of
+a generation are in the log, in a channel of its own."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ _SAY: Final = Script("say", after="log")
 _FINISH: Final = Script("finish", after="log")
 
 FEED_SECONDS: Final = 3600  # a page that was away for longer reads the list again anyway
-FORGOTTEN_AT_ONCE: Final = 100  # generations of a user that are too many
+FORGOTTEN_AT_ONCE: Final = 100  # generations that are deleted at once, of a user who has too many
 READ_EVENTS: Final = 1000
 MOST_PAGE_BYTES: Final = 4 * 2**20  # of questions and answers that are listed together
 
 
 class PendingFrames(NamedTuple):
-    """Frames of a generation that are written together; `number` counts the writes."""
+    """Frames of a generation that are written together. `number`: counts the writes, so that a repeat is noticed."""
 
     id: str
     number: int
@@ -41,12 +41,13 @@ class PendingFrames(NamedTuple):
 
 
 def unknown(generation_id: str) -> NotFound:
-    """The error for a generation that is not there, or that the caller may not know of."""
+    """The error for a generation that does not exist, or that the caller may not know of."""
     return NotFound(f"There is no generation {generation_id[:80]!r}.")
 
 
 class Records:
-    """Every change of a generation is one script, so that each has one beginning and one ending, whoever asks."""
+    """Reads and changes generations in Redis. Every change is one script, so that a generation has exactly one
+    beginning and one ending, even if several workers try."""
 
     def __init__(
         self,
@@ -57,7 +58,7 @@ class Records:
         *,
         most_per_user: int,
     ) -> None:
-        """`most_per_user`: how many of a user's may run at a time."""
+        """`most_per_user`: how many generations of one user may run at the same time."""
         self._store = store
         self._keys = store.keys
         self._log = log
@@ -66,10 +67,10 @@ class Records:
         self._most_per_user = most_per_user
 
     def begin(self, user: str, request: bytes, *, cancels: bool, key: str | None) -> tuple[str, bool]:
-        """Begin a generation of this worker, and give (its id, True); or with a key that was used before (the id of
-        then, False).
+        """Begin a generation in this worker, and give its id and True. With a key that was used before, give the id of
+        the generation that was begun then, and False.
 
-        Raises TooManyGenerations."""
+        Raises TooManyGenerations, or Unavailable."""
         keys, retention = self._keys, self._retention
         new = keys.draw(lambda: f"gen_{secrets.token_hex(12)}")
         names = [*self._log_keys(answers_channel(user)), keys.generation(new), keys.generations(user)]
@@ -98,14 +99,15 @@ class Records:
                 return (new, True) if word == b"begun" else (first, False)
 
     def _forget_ended(self, user: str) -> None:
-        """Forget those that are noted as running, and have expired without an end."""
+        """Remove from the user's running generations those that no longer run, such as expired ones."""
         ids = [each.decode() for each in self._store.read([("SMEMBERS", self._keys.running(user))])[0]]
         ended = self._ended(ids)
         if ended:
             self._store.execute_one(("SREM", self._keys.running(user), *ended))
 
     def _forget(self, user: str, ids: Sequence[str]) -> None:
-        """Delete these with all that belongs to them, unless they run. If Redis is away, the next begin does it."""
+        """Delete these generations with everything that belongs to them, unless they run. If Redis is away, the next
+        `begin` does so."""
         if not ids:
             return
         with contextlib.suppress(PushError):
@@ -123,8 +125,8 @@ class Records:
         ]
 
     def say(self, words: Sequence[PendingFrames]) -> Command:
-        """The command that appends what generations say. It answers the state that each has now; a repeated write does
-        nothing."""
+        """The command that appends frames of several generations to the log. It answers with the state of each. A write
+        that is repeated changes nothing."""
         names, said = [self._keys.clock, self._keys.epoch], list[Any]()
         for each in words:
             names += (self._keys.generation(each.id), *self._log_keys(answer_channel(each.id))[2:])
@@ -132,7 +134,8 @@ class Records:
         return _SAY.call(names, self._retention.keep_seconds, *said)
 
     def finish(self, last: PendingFrames, user: str, ending: Ending, worker: str, *, ours: bool) -> Command:
-        """The command that appends the last words and the ending. It answers the state that the generation has now."""
+        """The command that appends the last frames and the ending. It answers with the state that the generation has
+        then. `ours`: its own worker ends it; then the frames are appended even if Redis has lost the record."""
         names = [*self._log_keys(answer_channel(last.id)), self._keys.generation(last.id)]
         names += [self._keys.generating(worker), *self._log_keys(answers_channel(user))[2:], self._keys.running(user)]
         frames = [*last.frames, *ending.frames()]
@@ -142,12 +145,13 @@ class Records:
         )  # fmt: skip
 
     def end(self, record: Record, ending: Ending) -> str:
-        """End one that any worker may run. The state it has then: another ending may have been first."""
+        """End a generation that any worker may run, and give the state that it has then; another ending may have been
+        first."""
         command = self.finish(PendingFrames(record.id, 0, []), record.user, ending, record.worker, ours=False)
         return str(self._store.execute_one(command).decode())
 
     def states(self, ids: Sequence[str]) -> list[str]:
-        """Read the states; '' for one that there is no more."""
+        """Read the states of generations; empty for one that does not exist any more."""
         found = self._store.execute([("HGET", self._keys.generation(each), "state") for each in ids])
         return [(state or b"").decode() for state in found]
 
@@ -167,10 +171,10 @@ class Records:
         return [Record.read(each, dict(zip(FIELDS, raw, strict=True))) for each, raw in zip(ids, found, strict=True)]
 
     def newest(self, user: str, limit: int, after: str | None) -> tuple[list[Record], bool]:
-        """List the user's records, newest first, those that began before `after`; and say whether there are more.
-        Fewer than `limit` where these would be large.
+        """List the user's records, newest first, from the one that follows `after` in this order; and tell whether
+        there are more. There may be fewer than `limit` if they are large.
 
-        Raises LookupError if that is none of the user's."""
+        Raises LookupError if `after` is none of the user's generations."""
         start = 0
         if after is not None:
             rank = self._store.execute_one(("ZREVRANK", self._keys.generations(user), after))
@@ -184,7 +188,7 @@ class Records:
         return [record for record in records if record is not None], len(ids) > len(page)
 
     def _fitting(self, ids: Sequence[str]) -> int:
-        """Count how many of these fit one page; at least one."""
+        """Count how many of these generations fit on one page; at least one."""
         sizes = self._store.execute(
             [("HSTRLEN", self._keys.generation(each), field) for each in ids for field in ("request", "answer")]
         )
@@ -196,55 +200,56 @@ class Records:
         return len(ids)
 
     def said(self, generation_id: str) -> list[EncodedEvent]:
-        """Read all that was said so far."""
+        """Read all events of a generation so far."""
         clock, found = self._log.clock(), list[EncodedEvent]()
         while True:
             after = found[-1].id if found else BEGINNING
             [piece] = self._log.read([answer_channel(generation_id)], after, clock, READ_EVENTS)
             found += [EncodedEvent(entry.id, entry.wire) for entry in piece.entries]
             if len(piece.entries) < READ_EVENTS:
-                whole = 0 < len(found) < READ_EVENTS  # in one read; else it may have been packed in the middle
+                whole = 0 < len(found) < READ_EVENTS  # all in one read; else it may have been packed between two reads
                 return found if whole else self._packed(generation_id) or found
 
     def pack(self, generation_id: str) -> None:
-        """Keep what was said by one that has ended in a tenth of the room: its events are much alike. It can be
-        resumed from any of them all the same."""
+        """Compress the events of a generation that has ended. They are much alike, so they take a tenth of the memory.
+        A listener can still resume from any of them."""
         said = b"".join([event.wire for event in self.said(generation_id)])
         if said:
             self._keep(generation_id, "said", zlib.compress(said))
-            # With its tail: to whom still reads it, slowly, the log is not to look like one that lost its end.
+            # The tail is deleted, too: to a slow listener the log must not look as if its end was lost.
             self._store.execute_one(("DEL", *self._log_keys(answer_channel(generation_id))[2:]))
 
     def _packed(self, generation_id: str) -> list[EncodedEvent]:
-        """Read what `pack` kept. To be looked for after the log, which is deleted after this is there."""
+        """Read the events that `pack` compressed. They must be read after the log: `pack` writes them before it deletes
+        the log."""
         packed = self._store.execute_one(("HGET", self._keys.generation(generation_id), "said"))
         wires = [] if packed is None else [wire + b"\n\n" for wire in zlib.decompress(packed).split(b"\n\n")[:-1]]
         return [EncodedEvent(EventId.from_redis(wire[4 : wire.index(b"\n")]), wire) for wire in wires]
 
     def keep_answer(self, generation_id: str, answer: bytes) -> None:
-        """Keep what it said in one piece: nobody has to read all its events for it again."""
+        """Store the completion of a generation in one piece, so that its events need not be read for it again."""
         self._keep(generation_id, "answer", answer)
 
     def _keep(self, generation_id: str, field: str, value: bytes) -> None:
-        """Keep a value as long as the record. If that is gone by now, the value must not stay for ever either."""
+        """Store a field in the record. If the record has expired by now, the new field must expire, too."""
         name = self._keys.generation(generation_id)
         self._store.execute([("HSET", name, field, value), ("EXPIRE", name, self._retention.keep_seconds, "NX")])
 
     def silent(self) -> list[str]:
-        """List the workers that run generations, as far as Redis knows, and give no sign of life."""
+        """List the workers that run generations according to Redis, but give no sign of life."""
         workers = [each.decode() for each in self._store.execute_one(("SMEMBERS", self._keys.producers))]
         alive = self._store.execute([("EXISTS", self._keys.worker(worker)) for worker in workers]) if workers else []
         return [worker for worker, lives in zip(workers, alive, strict=True) if not lives]
 
     def of_worker(self, worker: str) -> list[str]:
-        """List what a worker runs, as far as Redis knows."""
+        """List the generations that a worker runs according to Redis."""
         return [each.decode() for each in self._store.execute_one(("SMEMBERS", self._keys.generating(worker)))]
 
     def _log_keys(self, name: str) -> list[str]:
         return [self._keys.clock, self._keys.epoch, self._keys.log(name), self._keys.tail(name)]
 
     def forget_worker(self, worker: str) -> None:
-        """Forget a worker that died; all that it ran has ended."""
+        """Remove a worker that died, after all its generations have ended."""
         self._store.execute([("DEL", self._keys.generating(worker)), ("SREM", self._keys.producers, worker)])
 
 

@@ -1,7 +1,7 @@
-"""How much structure a JSON text has: how deep it is nested, and of how many values it is made. Found in the text,
-without building what it says: 8 MB can say four million values, each of which would take a hundred bytes. Pure.
+"""Measures the structure of a JSON text: how deep it is nested, and how many values it has. The text is not parsed for
+that: 8 MB can hold four million values, each of which would take a hundred bytes of memory. Pure.
 
-A text that is no JSON gives no meaningful answer: its reader refuses it.
+For a text that is not JSON the results mean nothing; its parser refuses it.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ _ALIKE: Final = bytes.maketrans(b"{}", b"[]")
 
 
 class TooMany(ValueError):
-    """The text holds more values than may be."""
+    """The text has too many values."""
 
 
 def marks(raw: bytes, most: int | None = None) -> bytes:
-    """Reduce a text to its brackets outside of strings, braces written as brackets, and its commas.
+    """Reduce a text to its brackets and commas outside of strings. Braces are written as brackets.
 
-    `most`: values; raises TooMany if there are more (an empty list or object counts twice).
+    `most`: the largest number of values. Raises TooMany if there are more (an empty list or object counts twice).
     """
-    bare = raw.replace(b"\\\\", b"").replace(b'\\"', b"")  # the backslash is a letter of strings alone
-    if most is not None and bare.count(b'"') > 4 * most:  # two for a string, and its value may have a key
+    bare = raw.replace(b"\\\\", b"").replace(b'\\"', b"")  # in JSON a backslash occurs in strings only
+    if most is not None and bare.count(b'"') > 4 * most:  # a value can be a string with a key: four quotation marks
         raise TooMany
     found = b"".join(bare.split(b'"')[::2]).translate(_ALIKE, _OTHERS)
     if most is not None and found.count(b",") + found.count(b"[") >= most:
@@ -31,11 +31,11 @@ def marks(raw: bytes, most: int | None = None) -> bytes:
 
 
 def is_deeper(found: bytes, most: int) -> bool:
-    """Whether lists and objects are nested in each other more than `most` times, in the text with these marks."""
+    """Whether lists and objects are nested more than `most` deep. `found`: the text's marks, see `marks`."""
     if found.count(b"[") <= most:
         return False
     nested = found.replace(b",", b"")
-    for _ in range(most):  # the innermost are taken away
+    for _ in range(most):  # each round removes the innermost pairs
         outer = nested.replace(b"[]", b"")
         if len(outer) == len(nested):
             return False

@@ -1,5 +1,5 @@
-"""Writes what generations say to the log. While one round trip is under way, what they say meanwhile gathers; so many
-generations share the next one, and what one of them says in that time is joined."""
+"""Writes the chunks of generations to the log. While one round trip to Redis is under way, new chunks gather. So many
+generations share the next round trip, and several chunks of one generation become one event."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ logger = logging.getLogger(__name__)
 
 FIRST_PAUSE: Final = 0.05  # seconds before a write that failed is tried again, doubled up to
 LONGEST_PAUSE: Final = 1.0
-AT_ONCE: Final = 100  # generations in one script, which holds Redis up for as long as it takes
-BROKEN: Final = b"broken"  # what a script answers for a generation whose keys are not what they should be
+AT_ONCE: Final = 100  # generations in one script, during which Redis serves nobody else
+BROKEN: Final = b"broken"  # a script's answer for a generation whose keys have the wrong type
 
 
 class GenerationWriter:
-    """Asks generations for what they have to write, until Redis has taken it."""
+    """Takes from generations what is to be written, and repeats each write until Redis has taken it."""
 
     def __init__(self, store: RedisClient, records: Records, worker_id: str) -> None:
         self._store = store
@@ -40,7 +40,7 @@ class GenerationWriter:
         self.loop = Loop("generation writer", self._work, expected=())
 
     def add(self, generation: Generation) -> None:
-        """Write what the generation has to be written. Harmless when repeated."""
+        """Have what a generation has to write written soon. Harmless when repeated."""
         self._waiting[generation] = None
         self._wake.set()
 
@@ -57,7 +57,7 @@ class GenerationWriter:
                 gevent.sleep(backoff.next_pause())
 
     def _write(self, generations: list[Generation]) -> bool:
-        """Write what these have. False: Redis did not take everything, and will be asked again."""
+        """Write what these generations have. False: Redis did not take everything, and the rest will be tried again."""
         going: list[Generation] = []
         said: list[PendingFrames] = []
         ending: list[Generation] = []
@@ -80,7 +80,8 @@ class GenerationWriter:
         return all(done)
 
     def _run(self, said: list[PendingFrames], last: list[Command]) -> list[Any]:
-        """Give the state of each in Redis; for what was not done None, or the reason."""
+        """Run the writes, and give the state of each generation in Redis; None or an exception for a write that was not
+        done."""
         groups = list(_grouped(said))
         try:
             answers = self._store.execute_each([*map(self._records.say, groups), *last])
@@ -107,7 +108,8 @@ class GenerationWriter:
 
 
 def _grouped(said: Sequence[PendingFrames]) -> Iterator[list[PendingFrames]]:
-    """Group what shares a script. What is large has a script of its own, which Redis may refuse for its size."""
+    """Group the writes that share a script. A large write has a script of its own, because Redis may refuse it for its
+    size."""
     group: list[PendingFrames] = []
     for each in said:
         if max(map(len, each.frames), default=0) > LARGE:

@@ -1,1 +1,1 @@
-"""Models that can be asked: another server's, and the mock."""
+"""The models that can be asked: those of another server (Upstream), and the Mock."""

@@ -1,4 +1,4 @@
-"""The contracts between models and those who ask them: a model, a call to it, and the handler of its response."""
+"""The contracts between a model and its caller: the model, a call to it, and the handler of its response."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from collections.abc import Mapping
 from itertools import islice
 from typing import Final, Protocol
 
-_READ: Final = frozenset({"content-type", "content-encoding", "location"})  # headers of a response that matter here
-_PASSED: Final = frozenset({"x-request-id", "retry-after", "retry-after-ms", "x-should-retry"})  # and to who asked
+_READ: Final = frozenset({"content-type", "content-encoding", "location"})  # headers that this service itself reads
+_PASSED: Final = frozenset({"x-request-id", "retry-after", "retry-after-ms", "x-should-retry"})  # those passed on
 _PASSED_PREFIXES: Final = ("x-ratelimit-", "openai-")
 _MOST_PASSED: Final = 40
-_MOST_PASSED_BYTES: Final = 2560  # nginx has 4 KB for the head of an answer, and refuses one that is longer
-_VALUE: Final = re.compile("[ -~]{1,512}")  # nothing that ends a header
+_MOST_PASSED_BYTES: Final = 2560  # nginx has a buffer of 4 KB for the head of a response, and refuses a longer one
+_VALUE: Final = re.compile("[ -~]{1,512}")  # no line break, which would end the header
 
 
 def matters(name: str) -> bool:
-    """Whether a header of a response, in small letters, is kept."""
+    """Whether a header of a response is kept. `name`: in lower case."""
     return name in _READ or name in _PASSED or name.startswith(_PASSED_PREFIXES)
 
 
 def passing(headers: Mapping[str, str]) -> dict[str, str]:
-    """The headers that are passed on to the client: how often it may ask, when again, and the request's id."""
+    """The headers that are passed on to the client: the request's id, rate limits, and when to retry."""
     found, room = {}, _MOST_PASSED_BYTES
     for name, value in sorted(headers.items(), key=lambda header: header[0] not in _PASSED):
         if (name in _PASSED or name.startswith(_PASSED_PREFIXES)) and _VALUE.fullmatch(value):
@@ -33,7 +33,7 @@ def passing(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def media_type(headers: Mapping[str, str], body: bytes) -> str:
-    """The media type of a refusal: as the server names it, if that can be repeated; else what the body looks like."""
+    """The media type of a refusal: the one that the server names, if it is valid, else a guess from the body."""
     said = headers.get("content-type", "")
     if _VALUE.fullmatch(said):
         return said
@@ -41,7 +41,7 @@ def media_type(headers: Mapping[str, str], body: bytes) -> str:
 
 
 class Fault(Exception):
-    """The server cannot be reached, or does not speak HTTP as it should. `code` is for programs."""
+    """The server cannot be reached, or violates HTTP. `code`: for programs."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -49,42 +49,43 @@ class Fault(Exception):
 
 
 class ResponseHandler(Protocol):
-    """Gets the response of a model's server. Nothing comes after `complete` or `failed`, or once the call is closed."""
+    """Takes the response of a model's server. No method is called after `complete` or `failed`, or after
+    `Call.close`."""
 
     def began(self, status: int, headers: dict[str, str]) -> None:
-        """The head came, with the headers that matter here."""
+        """Take the status, and the headers for which `matters` is true."""
 
     def heard(self, body: bytes) -> None:
-        """A piece of the body came."""
+        """Take a piece of the body."""
 
     def complete(self) -> None:
-        """The body has ended as it should."""
+        """Take note that the body has ended properly."""
 
     def failed(self, fault: Fault) -> None:
-        """The response will not come, or not end as it should."""
+        """Take note that the response will not come, or not end properly."""
 
 
 class Call(Protocol):
-    """A question that was asked."""
+    """A question that was asked, and whose response is being read."""
 
     def pause(self) -> None:
-        """Hear nothing for a while: what was heard cannot be put anywhere."""
+        """Stop reading the response for a while, because what was read cannot be written yet."""
 
     def resume(self) -> None:
-        """Hear again."""
+        """Read the response again."""
 
     def release(self) -> None:
-        """Hear nothing more: all was said, and the response is about to end."""
+        """Tell the handler nothing more: the answer is complete, and the response is about to end."""
 
     def close(self) -> None:
-        """Hear nothing more, and let the server know at once. Harmless when repeated."""
+        """Tell the handler nothing more, and close the connection at once. Harmless when repeated."""
 
 
 class Model(Protocol):
     """Answers questions: an Upstream, or the Mock."""
 
     def ask(self, body: bytes, handler: ResponseHandler) -> Call:
-        """Ask a question: `body` is JSON in the schema of OpenAI's chat completions."""
+        """Ask a question. `body`: JSON in the schema of OpenAI's API (API reference, "Chat Completions")."""
 
     def list(self, name: str | None, handler: ResponseHandler) -> Call:
-        """Ask which models there are, or for the one of this name."""
+        """Ask for the list of models, or for the description of the one of this name."""

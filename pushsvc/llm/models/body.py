@@ -1,5 +1,5 @@
-"""The body of a model's response: a stream of events, or one document. Which of them it is, its first bytes say, since
-what servers write into `Content-Type` is often something else. Pure."""
+"""The body of a model's response: a stream of events, or one document. The first bytes tell which it is, because many
+servers send a wrong `Content-Type`. Pure."""
 
 from __future__ import annotations
 
@@ -10,34 +10,34 @@ from typing import Any, Final
 from pushsvc.events import sse
 
 _MARK: Final = b"\xef\xbb\xbf"  # a byte order mark, which UTF-8 does not need
-_FIELDS: Final = frozenset({b"", b"data", b"event", b"id", b"retry"})  # with which the lines of a stream begin
+_FIELDS: Final = frozenset({b"", b"data", b"event", b"id", b"retry"})  # the lines of a stream begin with one of these
 _GZIP: Final = b"\x1f\x8b"
 _EVENT_STREAM: Final = "text/event-stream"
 
 
 class Unreadable(ValueError):
-    """The body is no answer, whatever its type says."""
+    """The body is neither a stream of events nor a JSON document, or its content coding is wrong."""
 
 
 class Body:
-    """Parses a body in pieces: gives the data of events, or keeps a `document`."""
+    """Parses a body in pieces: gives the data of events, or collects a `document`."""
 
     __slots__ = ("_document", "_head", "_most_event", "_reader", "_type", "_unpack", "bytes")
 
     def __init__(self, headers: Mapping[str, str], most: int, most_event: int, *, refusal: bool = False) -> None:
-        """`most`: bytes that it may unpack to at once; `most_event`: of one event; `refusal`: it is a document,
-        whatever it looks like. Raises Unreadable."""
+        """`most`: bytes to which one piece may unpack; `most_event`: bytes of one event; `refusal`: the response is an
+        error, so the body is a document, whatever it looks like. Raises Unreadable."""
         self._type = headers.get("content-type", "").lower()
         self._unpack = _unpacker(headers.get("content-encoding", ""), most)
         self._most_event = most_event
-        self.bytes = 0  # that came, unpacked
-        self._head: bytes | None = None if refusal else b""  # the first bytes, while they do not tell which it is
+        self.bytes = 0  # number of bytes so far, unpacked
+        self._head: bytes | None = None if refusal else b""  # the first bytes; None: the kind of body is known
         self._document = bytearray()
         self._reader: sse.Reader | None = None
 
     @property
     def streams(self) -> bool:
-        """Whether the body is a stream, or says so."""
+        """Whether the body is a stream, or, before that is known, whether its media type says so."""
         return self._reader is not None or (self._head is not None and _EVENT_STREAM in self._type)
 
     def feed(self, piece: bytes) -> list[bytes]:
@@ -50,7 +50,7 @@ class Body:
         if self._head is None:
             self._document += piece
             return []
-        head = (self._head + piece).removeprefix(_MARK).lstrip()  # some send blanks until they have an answer
+        head = (self._head + piece).removeprefix(_MARK).lstrip()  # some servers send blanks until they have an answer
         kind = self._kind(head)
         if kind is None:
             self._head = head
@@ -63,7 +63,8 @@ class Body:
         return []
 
     def _kind(self, start: bytes) -> bool | None:
-        """Whether it is a stream. False: it is a document. None: it is too early to tell."""
+        """Whether the body is a stream. False: it is a document. None: too few bytes have come to tell. Raises
+        Unreadable."""
         if start.startswith((b"{", b"[")):
             return False
         if not start or _MARK.startswith(start):
@@ -79,7 +80,7 @@ class Body:
         raise Unreadable(f"The model answered with {self._type.partition(';')[0].strip() or 'nothing known'}.")
 
     def finish(self) -> list[bytes]:
-        """Take the end, and give the last event if only the blank line after it is missing."""
+        """Handle the end of the body: give the data of the last event if only the blank line after it is missing."""
         return [] if self._reader is None else self._reader.finish()
 
     @property
@@ -91,19 +92,19 @@ class Body:
 
 
 class Unpacker:
-    """Undoes gzip, also in several members, and deflate, piece by piece, and of a piece no more than `most` bytes and
-    one."""
+    """Decompresses gzip, also in several members, and deflate, piece by piece. Stops after `most` + 1 bytes of output
+    for one piece, so that the caller sees that it is too long."""
 
     __slots__ = ("_complete", "_most", "_start", "_zlib")
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._start = b""  # what came of a member before its format was known
+        self._start = b""  # first bytes of a member, too few to know its format
         self._zlib: Any = None
         self._complete = False  # a member is complete
 
     def feed(self, piece: bytes) -> bytes:
-        """Take a piece, and give what it unpacks to. Raises Unreadable."""
+        """Take a piece, and give its decompressed bytes. Raises Unreadable."""
         plain, rest = b"", self._start + piece
         self._start = b""
         while rest and len(plain) <= self._most:
@@ -125,7 +126,7 @@ class Unpacker:
 
 
 def _window(start: bytes) -> int:
-    """The format, as zlib counts it: some servers say deflate and leave out its envelope (RFC 9110 section 8.4.1.2)."""
+    """The format, as zlib's `wbits`. Some servers send deflate without the zlib envelope (RFC 9110 section 8.4.1.2)."""
     if start.startswith(_GZIP):
         return 16 + zlib.MAX_WBITS
     enveloped = start[0] & 15 == 8 and int.from_bytes(start[:2]) % 31 == 0

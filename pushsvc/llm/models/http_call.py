@@ -1,4 +1,4 @@
-"""One request to a model's server, from the head of its response on."""
+"""One request to a model's server, and the reading of its response."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Request(NamedTuple):
 
 
 class HttpCall:
-    """One request: its connection, and the response that comes on it."""
+    """One request: its connection, and the response on it."""
 
     __slots__ = ("_handler", "_stream", "_upstream", "line", "repeatable", "sending")
 
@@ -39,7 +39,7 @@ class HttpCall:
         self._upstream = upstream
         self._handler: ResponseHandler | None = handler
         self._stream = ResponseStream(handler, self._on_head)
-        # What was sent on a connection from before: if the server closed that in this moment, it is sent once more.
+        # A request sent on a kept connection. If the server has just closed that, the request is sent once more.
         self.repeatable: Request | None = None
         self.line: Line = None
         self.sending: gevent.Greenlet | None = None
@@ -50,23 +50,23 @@ class HttpCall:
         return self.line if isinstance(self.line, int) else int(self.line.fileno())
 
     def pause(self) -> None:
-        """Hear nothing for a while."""
+        """Stop reading for a while; see Call."""
         if self.line is not None:
             self._upstream.unwatch(self.fd)
 
     def resume(self) -> None:
-        """Hear again, and at once what has come meanwhile."""
+        """Read again, at once what has come meanwhile; see Call."""
         if self.line is not None:
             self._upstream.watch(self)
             self.read()
 
     def release(self) -> None:
-        """Hear nothing more; the connection is kept if the response ends in a moment."""
+        """Tell the handler nothing more. The connection is kept for another request if the response ends soon."""
         self._handler = None
         self._stream.mute()
 
     def close(self) -> None:
-        """Hear nothing more, and close the connection. Harmless when repeated."""
+        """Tell the handler nothing more, and close the connection. Harmless when repeated."""
         self._handler = None
         self._stream.close()
         sending, self.sending = self.sending, None
@@ -100,8 +100,8 @@ class HttpCall:
             self._handler.began(status, headers)
 
     def read(self) -> None:
-        """Read what is there, while the call is watched. Of an encrypted connection all of it: the poll does not see
-        what is decrypted already."""
+        """Read what has come. An encrypted connection is read until nothing is left, because the poll does not see
+        bytes that are decrypted already."""
         while self.line is not None:
             plain = isinstance(self.line, int)
             try:
@@ -129,7 +129,7 @@ class HttpCall:
             return
         if self._stream.whole:
             self._finish(keep=self._stream.keeps)
-        elif self._handler is None and self.line is not None:  # released: its end should be at hand
+        elif self._handler is None and self.line is not None:  # released: the response should end soon
             gevent.spawn_later(TRAILING_SECONDS, self.close)
 
     def _hung_up(self) -> None:

@@ -1,4 +1,4 @@
-"""Connections to a model's server on which a response is complete, kept for the next request."""
+"""Keeps connections to a model's server open after a response, for the next request."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ class IdleConnections:
     """Keeps a bounded number of connections for a short time."""
 
     def __init__(self) -> None:
-        self._idle: list[tuple[float, socket.socket]] = []  # since when (monotonic time)
+        self._idle: list[tuple[float, socket.socket]] = []  # each with the monotonic time since which it is unused
 
     def keep(self, line: Line) -> None:
-        """Keep a connection; the oldest is closed if there are too many."""
+        """Keep a connection. If there are too many, the oldest is closed."""
         sock = socket.socket(fileno=line) if isinstance(line, int) else line
         if len(self._idle) >= MOST_IDLE:
             self._idle.pop(0)[1].close()
         self._idle.append((time.monotonic(), sock))
 
     def take(self) -> socket.socket | None:
-        """Give a connection that is still good, if there is one."""
+        """Take a connection that can still be used. None: there is none."""
         while self._idle:
             since, sock = self._idle.pop()
             if time.monotonic() - since < IDLE_SECONDS and not _is_readable(sock):
@@ -40,7 +40,7 @@ class IdleConnections:
 
 
 def _is_readable(sock: socket.socket) -> bool:
-    """Whether the server closed it, or says what nobody asked for."""
+    """Whether the server has closed the connection, or has sent bytes without a request."""
     look = _poll()
     look.register(sock.fileno(), select.POLLIN)
     return bool(look.poll(0))

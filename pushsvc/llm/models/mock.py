@@ -1,4 +1,4 @@
-"""The model that needs nobody: types what its script says, a character at a time, in the words of OpenAI's API."""
+"""The built-in model, which needs no server: it answers in OpenAI's format, one character at a time (script.py)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CHARACTER_SECONDS: Final = 0.01
 
 
 class Mock:
-    """Answers as an upstream does, through the same events and JSON."""
+    """Answers as an Upstream does, with the same events and JSON."""
 
     def ask(self, body: bytes, handler: ResponseHandler) -> Call:
         """Answer with what `script.py` says; see Model."""
@@ -41,7 +41,7 @@ class Mock:
 
 
 class _Call:
-    """A call that goes on with every tick of a timer; a greenlet each would cost more."""
+    """A call that makes one step with every tick of a timer; a greenlet for each would cost more."""
 
     def __init__(self, handler: ResponseHandler, steps: Iterator[None], seconds: float) -> None:
         self._handler: ResponseHandler | None = handler
@@ -56,20 +56,20 @@ class _Call:
             handler.complete()
 
     def pause(self) -> None:
-        """Say nothing for a while."""
+        """Stop for a while; see Call."""
         self._timer.stop()
 
     def resume(self) -> None:
-        """Go on."""
+        """Go on; see Call."""
         if self._handler is not None:
             self._timer.start(self._tick)
 
     def release(self) -> None:
-        """Say nothing more."""
+        """Stop for good; see Call."""
         self.close()
 
     def close(self) -> None:
-        """Say nothing more. Harmless when repeated."""
+        """Stop for good. Harmless when repeated."""
         if self._handler is not None:
             self._handler = None
             self._timer.stop()
@@ -87,7 +87,7 @@ class _Streaming(_Call):
         usage = isinstance(options, dict) and bool(options.get("include_usage"))
 
         def event(choices: list[Json], **members: Any) -> None:
-            padding = {"usage": None} if usage else {}  # as the API has it: null until the last
+            padding = {"usage": None} if usage else {}  # as in OpenAI's API: null in all chunks but the last
             value = head | {"choices": choices} | padding | members
             handler.heard(sse.data_frame(exact_json.dumps(value, lone=True)))
 
@@ -112,7 +112,7 @@ class _Streaming(_Call):
 
 
 class _Whole(_Call):
-    """A call that is answered at once, with a document."""
+    """A call that is answered with a document."""
 
     def __init__(self, document: Json, handler: ResponseHandler, status: int = 200) -> None:
         super().__init__(handler, self._body(document, handler, status), 10 * CHARACTER_SECONDS)
@@ -143,7 +143,7 @@ def _head(request: Json, kind: str) -> Json:
 
 
 def _usage(request: Json, answers: list[Answer]) -> Json:
-    """The count of tokens: a character is one."""
+    """The count of tokens; each character counts as one."""
     prompt = sum(len(openai.said_in(message)) for message in request["messages"])
     said = sum(len(answer.text) for answer in answers)
     return {"prompt_tokens": prompt, "completion_tokens": said, "total_tokens": prompt + said}

@@ -1,4 +1,4 @@
-"""The parser of one response of a model's server, in C (httptools): bytes in, head and pieces of the body out."""
+"""Parses one response of a model's server with httptools, which is written in C."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from pushsvc.llm.models.base import Fault, ResponseHandler, matters
 logger = logging.getLogger(__name__)
 
 MOST_HEAD_BYTES: Final = 65536
-_NONE: Final[dict[str, str]] = {}  # thousands of calls wait behind their heads
+_NONE: Final[dict[str, str]] = {}  # shared by all calls whose head is complete, to save memory
 
 
 class ResponseStream:
-    """Parses a response, and hands its body to a handler. httptools calls the methods whose names begin with `on_`.
+    """Parses a response, and gives its body to a handler. httptools calls the methods whose names begin with `on_`.
 
-    `whole`: the response has ended as it should. `keeps`: the connection can then be used again.
+    `whole`: the response has ended properly. `keeps`: the connection can then be used again.
     """
 
     __slots__ = ("_ends_itself", "_handler", "_head_bytes", "_headers", "_on_head", "_parser", "keeps", "whole")
 
     def __init__(self, handler: ResponseHandler, on_head: Callable[[int, dict[str, str]], None]) -> None:
-        """`on_head` gets the status, and the headers that matter here."""
+        """`on_head` gets the status, and the headers for which `matters` is true."""
         self._handler: ResponseHandler | None = handler
         self._on_head = on_head
         self._parser: Any = httptools.HttpResponseParser(self)
         self._headers = _NONE
-        self._head_bytes: int | None = 0  # that have come of the head; None: it is complete
-        self._ends_itself = False  # else the end of the connection is its end (RFC 9112 section 6.3)
+        self._head_bytes: int | None = 0  # number of bytes of the head so far; None: it is complete
+        self._ends_itself = False  # else the response ends when the connection does (RFC 9112 section 6.3)
         self.whole = self.keeps = False
 
     @property
@@ -40,16 +40,16 @@ class ResponseStream:
         return self._head_bytes is not None or self._ends_itself
 
     def mute(self) -> None:
-        """Hand nothing more to the handler."""
+        """Give nothing more to the handler."""
         self._handler = None
 
     def close(self) -> None:
-        """Parse nothing more, and break the circles of references: with the parser, and with who gets the head."""
+        """Parse nothing more, and break the reference cycles through the parser and through `on_head`."""
         self._handler = self._parser = None
         self._on_head = _ignore
 
     def feed(self, data: bytes) -> None:
-        """Parse a piece. Raises Fault: the server does not speak HTTP as it should."""
+        """Parse a piece. Raises Fault if the server violates HTTP."""
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
@@ -65,12 +65,12 @@ class ResponseStream:
                 raise Fault("upstream_malformed", "The head of the model's answer does not end.")
 
     def on_message_begin(self) -> None:
-        """Begin a response, or one of those that come before it."""
+        """Begin a response, which may be an interim one (1xx)."""
         self._headers = {}
         self._ends_itself = self.whole = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Keep a header that matters here."""
+        """Keep a header for which `matters` is true."""
         if self._headers is _NONE:
             return  # a trailer
         known = name.decode("latin-1").lower()
@@ -81,7 +81,7 @@ class ResponseStream:
             self._ends_itself = True
 
     def on_headers_complete(self) -> None:
-        """Report the head, unless another response follows (RFC 9110 section 15.2)."""
+        """Report the head, unless it is an interim response (RFC 9110 section 15.2)."""
         status = self._parser.get_status_code()
         headers, self._headers = self._headers, _NONE
         if status >= 200:
@@ -89,15 +89,15 @@ class ResponseStream:
             self._on_head(status, headers)
 
     def on_body(self, body: bytes) -> None:
-        """Hand on a piece of the body."""
+        """Pass on a piece of the body."""
         if self._handler is not None:
             self._handler.heard(body)
 
     def on_message_complete(self) -> None:
-        """Take note of the end."""
+        """Note the end of the response."""
         if self._parser is not None and self._parser.get_status_code() >= 200:
-            self.whole, self.keeps = True, self._parser.should_keep_alive()  # which is not known any more afterwards
+            self.whole, self.keeps = True, self._parser.should_keep_alive()  # the parser forgets that after this call
 
 
 def _ignore(status: int, headers: dict[str, str]) -> None:
-    """Nobody waits for the head any more."""
+    """Do nothing: the call is closed."""

@@ -1,4 +1,4 @@
-"""A value that fits a JSON Schema, for a model that fills in forms and knows nothing. Pure."""
+"""Makes a value that fits a JSON Schema, for the mock's tool calls and JSON answers. Pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, Final
 
 Json = dict[str, Any]
 
-_MOST_VALUES: Final = 500  # a small schema can ask for a great many
+_MOST_VALUES: Final = 500  # a small schema can require a great many values
 _MOST_DEPTH: Final = 30
 _FORMATS: Final = {
     "date": "2026-01-31",
@@ -20,7 +20,7 @@ _FORMATS: Final = {
 
 
 def sample(schema: Any, text: str) -> Any:
-    """`text`: for strings of which nothing else is known."""
+    """Make a value that fits the schema. `text`: the value of strings about which the schema says nothing else."""
     return _Sampler(schema, text).value(schema, 0)
 
 

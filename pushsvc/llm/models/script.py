@@ -1,4 +1,4 @@
-"""Makes the mock's answers: prose, a call of a tool that it was given, or JSON as it was asked to. Pure."""
+"""Makes the mock's answers: prose, a call of one of the request's tools, or JSON if the request asks for it. Pure."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ lost or comes twice. ✔ Ünïcödé, 日本語 and 🚀 arrive whole, too. If y
 
 
 class Answer(NamedTuple):
-    """`tool`: the text is the arguments of a call of that one."""
+    """One answer. `tool`: the tool that it calls, whose arguments are `text`; None: `text` is prose or JSON."""
 
     text: str
     finish_reason: str
@@ -47,7 +47,7 @@ class Answer(NamedTuple):
 
 
 def answers(request: Json) -> list[Answer]:
-    """One for each choice that was asked for."""
+    """Make one answer for each choice that was asked for."""
     count = request.get("n")
     count = min(count, MOST_CHOICES) if isinstance(count, int) and count > 0 else 1
     return [_answer(request)] * count
@@ -81,8 +81,8 @@ def _said_by(role: str, messages: list[Any]) -> str:
 
 
 def _tool(request: Json, question: str) -> Json | None:
-    """The one to be called: which `tool_choice` names, or the question, or the first. Once its answer is there, that is
-    what is talked about."""
+    """Find the tool to call: the one that `tool_choice` names, or the question names, or the first. None: no tool is to
+    be called, or the last message is the answer of a tool."""
     given = request.get("tools")
     functions = [each.get("function") for each in given if isinstance(each, dict)] if isinstance(given, list) else []
     known = {each["name"]: each for each in functions if isinstance(each, dict) and isinstance(each.get("name"), str)}

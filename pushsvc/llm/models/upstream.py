@@ -1,8 +1,8 @@
-"""The model's server: asked over HTTP/1.1, and heard without a greenlet.
+"""The model's server, which is asked over HTTP/1.1. Its responses are read without a greenlet for each.
 
-A short-lived greenlet connects and sends (urllib3: names, TLS, certificates). Then the socket stands in one poll with
-all others, and what comes goes through a parser in C (httptools). So an answer that is awaited costs a kilobyte, and a
-token costs no switch between greenlets.
+A short-lived greenlet connects and sends (urllib3 does names, TLS and certificates). Then one poll watches the socket
+together with all others, and a parser in C (httptools) reads the response. So a pending answer takes a kilobyte of
+memory, and a token takes no switch between greenlets.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from pushsvc.llm.models.idle_connections import IdleConnections
 
 logger = logging.getLogger(__name__)
 
-TOLD_SECONDS: Final = 600.0  # how long a refusal of the same kind is not logged again
+TOLD_SECONDS: Final = 600.0  # a refusal with the same status is logged only once in this time
 _WRONG: Final = {
     401: "PUSHSVC_LLM_API_KEY is not what it wants",
     403: "PUSHSVC_LLM_API_KEY does not allow what was asked",
@@ -43,11 +43,11 @@ class Upstream:
         self._host = parts.hostname or ""
         self._port = parts.port or (443 if self._tls else 80)
         self._path = parts.path.rstrip("/")
-        self._query = f"?{parts.query}" if parts.query else ""  # as Azure has it, with a version
+        self._query = f"?{parts.query}" if parts.query else ""  # Azure's base URLs have one, with a version
         self._headers = {
             "Content-Type": "application/json",
             "Accept": "application/json, text/event-stream",
-            "Accept-Encoding": "identity",  # a compressor would hold tokens back
+            "Accept-Encoding": "identity",  # compression would delay tokens
             "User-Agent": "pushsvc",
         }
         if api_key:
@@ -56,7 +56,7 @@ class Upstream:
         self._poll = poll(self._ready)
         self._calls: dict[int, HttpCall] = {}
         self.idle = IdleConnections()
-        self._told: dict[int, float] = {}  # statuses that an operator should see: when they were logged
+        self._told: dict[int, float] = {}  # monotonic time at which each status was last logged
 
     def ask(self, body: bytes, handler: ResponseHandler) -> Call:
         """Send a question to `/chat/completions`; see Model."""
@@ -73,11 +73,11 @@ class Upstream:
         return call
 
     def send_again(self, call: HttpCall, request: Request) -> None:
-        """Send a request on a new connection: the one from before was closed."""
+        """Send a request on a new connection, because the server had closed the kept one."""
         call.sending = gevent.spawn(self._send, call, request, fresh=True)
 
     def log_refusal(self, status: int, headers: dict[str, str]) -> None:
-        """Log a status that comes of wrong settings: an operator has to see it, the client cannot mend it."""
+        """Log a status that is caused by wrong settings, which an operator must correct."""
         now = time.monotonic()
         if (status in _WRONG or 300 <= status < 400) and now - self._told.get(status, -TOLD_SECONDS) >= TOLD_SECONDS:
             self._told[status] = now
@@ -85,7 +85,7 @@ class Upstream:
             logger.warning("the model's server answers %d: %s", status, advice)
 
     def _send(self, call: HttpCall, request: Request, *, fresh: bool = False) -> None:
-        """Send in a greenlet of its own, which `close` may kill. `fresh`: not on a connection from before."""
+        """Send a request, in a greenlet of its own that `HttpCall.close` may kill. `fresh`: on a new connection."""
         try:
             self._send_on(call, request, None if fresh else self.idle.take())
         except Exception:
@@ -94,7 +94,7 @@ class Upstream:
             call.fail(Fault("internal_error", "The service made an error; it was logged."))
 
     def _send_on(self, call: HttpCall, request: Request, kept: socket.socket | None) -> None:
-        """Send a request on a connection from before, or on a new one."""
+        """Send a request on a kept connection, or on a new one if `kept` is None."""
         connection = self._connection()
         try:
             connection.timeout = self._connect_seconds
@@ -125,13 +125,13 @@ class Upstream:
 
     def _listen(self, call: HttpCall, sock: Any) -> None:
         sock.settimeout(0.0)
-        # An encrypted connection keeps its state, of a plain one the descriptor is all there is to keep.
+        # Of a plain connection only the descriptor is kept, to save memory; TLS needs the socket object's state.
         call.line = sock if self._tls is not None else sock.detach()
         self.watch(call)
         call.read()
 
     def watch(self, call: HttpCall) -> None:
-        """Read the call's response whenever a piece of it is there."""
+        """Read the call's response whenever a piece of it comes."""
         try:
             self._poll.add(call.fd)
         except OSError as error:
@@ -146,7 +146,7 @@ class Upstream:
         return fd in self._calls
 
     def unwatch(self, fd: int) -> None:
-        """Read it no more. Harmless when repeated."""
+        """Stop reading the response on this descriptor. Harmless when repeated."""
         if self._calls.pop(fd, None) is not None:
             self._poll.remove(fd)
 
@@ -157,7 +157,7 @@ class Upstream:
 
 
 def _without_query(address: str) -> str:
-    """The address for the log: a query may hold keys."""
+    """The address as it is logged: without its query, which may hold keys."""
     return ascii(re.split("[?#]", address)[0][:200])
 
 
