@@ -1,5 +1,5 @@
-"""A partition: one of the parts of the data that know nothing of each other, and all that serves it in this worker. A
-cluster has several, and every user lives in one of them; a single server is one partition."""
+"""A partition: one independent part of the data, and all that serves it in this worker. A cluster has several
+partitions, and the data of a user is in one of them; a single server is one partition."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class Partition:
         return self.hub.lifetimes.retry_ms()
 
     def stop(self) -> None:
-        """Write what is known, then end the loops."""
+        """Write to Redis what only this worker knows, then end the loops."""
         if not self.hub.positions.flush(self._flush_seconds):
             logger.error("positions of some users could not be written; they may get events twice")
         for loop in self._own_loops():
@@ -94,13 +94,13 @@ class Partition:
             logger.warning("the end of this worker's connections could not be written; they run out by themselves")
 
     def end_answers(self) -> None:
-        """End the answers that still run: they cannot go on elsewhere. Harmless when repeated."""
+        """End the answers that are still being made; no other worker can continue them. Harmless when repeated."""
         if not self.generations.stop(self._flush_seconds):
             logger.error("the ends of some answers could not be written; another worker will")
 
     @property
     def _flush_seconds(self) -> float:
-        """How long a stopping worker waits for this partition: a lost one holds it up for no time."""
+        """How long a stopping worker waits to write to this partition; not at all if the partition is lost."""
         return 0.0 if self.lost else FLUSH_SECONDS
 
     def unready(self) -> str | None:
@@ -122,7 +122,7 @@ class Partition:
 
     @property
     def lost(self) -> bool:
-        """Whether the partition is lost to everybody: the cluster's node that has it is down."""
+        """Whether the partition is lost to all workers, because the cluster's node that has it is down."""
         return self.store.lost
 
     @lost.setter

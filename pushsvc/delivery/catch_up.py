@@ -60,7 +60,7 @@ class CatchUp:
         self._enqueued: set[Subscriber] = set()  # those in the queue, and those that a worker greenlet is busy with
         self._workers = 0
 
-    # What the subscription says, see SubscriptionListener
+    # Methods of SubscriptionListener
 
     def on_connect(self) -> None:
         """Have all subscribers read the log: announcements may have been lost while there was no connection."""
@@ -121,7 +121,7 @@ class CatchUp:
                 subscriber.last = end[0]._replace(seq=end[0].seq + 1)  # a place between the epochs, where all is lost
         self._channels.rewind(clock.last)
 
-    # Who is behind
+    # Subscribers that fall behind
 
     def fall_behind(self, subscriber: Subscriber, channel: str | None = None, known: EventId | None = None) -> None:
         """Have a subscriber read the log. `channel`, `known`: see Subscriber.fall_behind."""

@@ -70,7 +70,7 @@ class Lifetimes:
         else:
             self.subscribers.to_fast_path(subscriber)
 
-    # What the sockets report, see SocketOwner
+    # Methods of SocketOwner
 
     def on_hang_up(self, subscriber: Subscriber) -> None:
         """End a connection whose client hung up, or sent too much."""
@@ -91,7 +91,7 @@ class Lifetimes:
         if subscriber.tracks_position:
             self._positions.mark(subscriber.user, last)
 
-    # What the fast path reports
+    # Reports of the fast path
 
     def is_on_fast_path(self, fd: int) -> bool:
         """Whether the descriptor belongs to a subscriber on the fast path."""

@@ -90,7 +90,7 @@ class Generation:
         if self._begun is not None:
             self._begun.set()
 
-    # What the model says, see ResponseHandler
+    # Methods of ResponseHandler
 
     def began(self, status: int, headers: dict[str, str]) -> None:
         """Take the head of the model's response."""

@@ -65,7 +65,7 @@ class PushWorker(HttpWorker):
         if not self.cfg.is_ssl and self.cfg.protocol == "http":  # else bytes are not what they seem
             service.capacity.allow_detaching()
         service.start()
-        if self.age == 1 and MARK not in os.environ:  # gunicorn was started by hand: nobody has looked yet
+        if self.age == 1 and MARK not in os.environ:  # gunicorn was started by hand, so Redis was not checked yet
             service.look_aside()
         gc.freeze()  # the objects that exist now stay for good, so collections need not look at them
         self._get_ready(service)

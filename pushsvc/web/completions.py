@@ -174,7 +174,7 @@ def _at_once(partition: Partition, begun: _Begun) -> Response:
             asker.go_live()  # before the state is read, so that no change after the reading is missed
             if records.states([begun.id]) != [RUNNING]:
                 break
-            if asker.reason not in (None, Reason.ENDED):  # mostly the client left, and nobody reads this
+            if asker.reason not in (None, Reason.ENDED):  # usually the client has left, and nobody reads the error
                 raise Unavailable(f"This request is not waited for any more: {asker.reason.value}.", retry_after=1)
             wakeup.rung.wait()
     finally:

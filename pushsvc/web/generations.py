@@ -189,7 +189,7 @@ def news() -> ResponseReturnValue:
     return stream(partition.hub, Connection(partition.hub, subscriber), transport, opening(partition, start))
 
 
-# What is kept
+# Records of generations
 
 
 @blueprint.get("/generations/<generation_id>")
