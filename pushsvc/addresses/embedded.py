@@ -10,7 +10,7 @@ from typing import Final
 
 from pushsvc.errors import ConfigError
 
-_LONGEST_SOCKET_PATH: Final = 100  # bytes; the kernel takes 107 (unix(7)), and a server may append to it
+_LONGEST_SOCKET_PATH: Final = 100  # bytes; the kernel allows 107 (unix(7)), and a server may append some
 
 
 def socket_path(data_dir: Path) -> Path:

@@ -7,12 +7,12 @@ from typing import Final
 from urllib.parse import SplitResult
 
 _HOST_PORT: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9\-]{1,63}(?:\.[A-Za-z0-9\-]{1,63})*):([0-9]{1,5})")
-# Absolute, as the parts run in different folders; without what would end a word of nginx's configuration.
+# Absolute, as the processes run in different folders; without characters that end a token in nginx's configuration.
 _UNIX: Final = re.compile(r"unix:/[^\s\"'\\;{}$:]+")
 
 
 def host_port(value: str) -> str:
-    """Validate `host:port`, for pydantic. Raises ValueError, whose text goes on from the setting's name."""
+    """Validate `host:port`, for pydantic. Raises ValueError; its text continues the setting's name."""
     match = _HOST_PORT.fullmatch(value)
     if match is None or not 0 < int(match[2]) < 65536:
         raise ValueError("should be host:port, such as 127.0.0.1:8080")
@@ -29,7 +29,7 @@ def address(value: str) -> str:
 
 
 def port(parts: SplitResult) -> int | None:
-    """The port that an address names, or its scheme's usual one. None: it names a port that cannot be."""
+    """The port of an address, or its scheme's default port. None: the port is invalid."""
     try:
         return parts.port or {"https": 443}.get(parts.scheme, 80)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Web origins (RFC 6454), in the one spelling that browsers send: lower case, no default port, names in Punycode."""
+"""Web origins (RFC 6454), spelled as browsers send them: lower case, no default port, names in Punycode."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from typing import Final
 
 import idna
 
-# Headers that pages of allowed origins may read; the last three are a model's server's.
+# Headers that pages of allowed origins may read; the last three come from a model's server.
 EXPOSED: Final = ("Retry-After", "X-Generation-Id", "Retry-After-Ms", "X-Request-Id", "X-Should-Retry")
 _ORIGIN: Final = re.compile(
     r"([a-z][a-z0-9+.\-]*)://(\[[0-9a-f:.]+\]|[^\s/?#\[\]@:\\%]+)(?::([0-9]{1,5}))?", re.IGNORECASE
 )
-_WEB: Final = {"http": 80, "https": 443}  # by their default ports
+_WEB: Final = {"http": 80, "https": 443}  # default port of each scheme
 _NAME: Final = re.compile(r"[a-z0-9_\-]+(?:\.[a-z0-9_\-]+)*\.?")
-_OTHER_HOST: Final = re.compile(r"[a-z0-9_.~\-]+")  # of an extension or an application: an identifier or a name
-# No page of these has an origin of its own: browsers send `null`, or the origin of the page that opened it.
+_OTHER_HOST: Final = re.compile(r"[a-z0-9_.~\-]+")  # the host of an extension or application: an id or a name
+# Pages with these schemes have no origin of their own: browsers send `null`, or the opener's origin.
 _NEVER: Final = frozenset(["about", "blob", "data", "file", "filesystem", "ftp", "javascript", "ws", "wss"])
 
 
 def parse(text: str) -> str | None:
-    """The normal form of an origin. None: no browser sends this as a page's origin; `null`, say, or a URL."""
+    """The normal form of an origin. None: no browser sends it as a page's origin, for example `null` or a URL."""
     match = _ORIGIN.fullmatch(text)
     if match is None:
         return None
@@ -35,18 +35,18 @@ def parse(text: str) -> str | None:
 
 
 def of_request(scheme: str, host: str) -> frozenset[str]:
-    """The origins that a page may have that was loaded through the same address as this request; `host` is its `Host`
-    header.
+    """The possible origins of a page that was loaded from the same address as this request. `host`: the request's
+    `Host` header.
 
-    Where TLS ends in front of the service, and no trusted proxy says so, the page's scheme is `https` and the request's
-    `http`. The other way round it is another page, which anybody on the way may have written.
+    Where TLS ends in front of the service and no trusted proxy reports it, the page has `https` and the request `http`.
+    The reverse is not accepted: anybody on the network path may have written a page with `http`.
     """
     found = {parse(f"{each}://{host}") for each in (scheme, "https")}
     return frozenset(origin for origin in found if origin is not None)
 
 
 def cors_headers(origin: str, allowed: Collection[str]) -> dict[str, str]:
-    """CORS headers for an answer that neither the application nor nginx made; `origin` is the request's."""
+    """CORS headers for a response that neither the application nor nginx makes. `origin`: the request's."""
     if not allowed:
         return {}
     if parse(origin) not in allowed:
@@ -70,7 +70,7 @@ def _web_host(name: str) -> str | None:
     name = name.lower()
     if not _NAME.fullmatch(name) or len(name) > 255:
         return None
-    if name.rstrip(".").rpartition(".")[2].isdigit():  # such a name is an address of IPv4 (WHATWG URL, host parsing)
+    if name.rstrip(".").rpartition(".")[2].isdigit():  # it would be an IPv4 address (WHATWG URL, host parsing)
         try:
             return str(ipaddress.IPv4Address(name))
         except ValueError:

@@ -1,7 +1,7 @@
 """The address of Redis, as PUSHSVC_REDIS_URL gives it.
 
-Nothing is guessed, and no library gets what it might take for something else. A password that is not percent-encoded
-falls into other parts of the URL, so no error repeats any of them: each may be a piece of it.
+The parser guesses nothing, and passes no ambiguous value to a library. A password that is not percent-encoded spills
+into other parts of the URL. So no error repeats any part: each may be a piece of the password.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ __all__ = [
     "CLUSTER_SCHEMES", "SCHEMES", "SENTINEL_SCHEMES", "Address", "RedisUrl", "at_socket", "from_anywhere", "parse",
 ]  # fmt: skip
 
-# Not with what uses them: gunicorn's master imports this, and redis must not be there before gevent has patched what
-# that imports.
+# These stand here and not beside their users: gunicorn's master imports this module, and must not import redis before
+# gevent has patched the standard library.
 Address = tuple[str, int]
 
 _ENCODE: Final = "should be encoded: encode @ : / # ? % in the password and in the user, such as %40 for @"
@@ -43,7 +43,7 @@ _MOST_DATABASES: Final = 2**31 - 1
 
 @dataclass(frozen=True)
 class RedisUrl:
-    """A parsed URL. `servers`: host and port of each server; empty for a unix socket, which is at `path`. `service`:
+    """A parsed URL. `servers`: host and port of each server; empty for a unix socket, whose path is `path`. `service`:
     the sentinels' name for the master."""
 
     scheme: str
@@ -61,7 +61,7 @@ class RedisUrl:
 
 
 def parse(url: str) -> RedisUrl:
-    """Parse the value of PUSHSVC_REDIS_URL. Raises ValueError, whose text goes on from the setting's name and holds
+    """Parse the value of PUSHSVC_REDIS_URL. Raises ValueError; its text continues the setting's name, and holds
     no part of the URL."""
     scheme = next((each for each in SCHEMES if url.startswith(each)), None)
     if scheme is None:
@@ -101,7 +101,7 @@ def _whole(rest: str) -> str:
     """Parse everything behind the scheme."""
     try:
         rest.encode()
-    except UnicodeEncodeError:  # Python hands over such bytes of the environment as lone surrogates
+    except UnicodeEncodeError:  # Python decodes bytes of the environment that are not UTF-8 to lone surrogates
         raise ValueError("should be valid UTF-8") from None
     if "#" in rest:
         raise ValueError(_ENCODE if "@" in rest else "should have no fragment: encode # as %23")
@@ -118,7 +118,7 @@ def _account_part(text: str) -> str:
 
 
 def _servers(text: str, port: int) -> tuple[Address, ...]:
-    """Parse servers with commas between them. `port`: the one of a server that names none."""
+    """Parse servers with commas between them. `port`: the default port."""
     if not text:
         raise ValueError("should name a host behind its //, or behind the @ of its user and password")
     return tuple(_server(each, port) for each in text.split(","))
@@ -137,7 +137,7 @@ def _server(text: str, port: int) -> Address:
 
 def _host(name: str) -> str:
     try:
-        name.encode("idna")  # as the look-up does; it refuses empty and long labels
+        name.encode("idna")  # as name resolution does; it refuses empty and long labels
     except UnicodeError:
         name = ""
     if not _NAME.fullmatch(name):
@@ -146,7 +146,7 @@ def _host(name: str) -> str:
 
 
 def _ipv6(text: str) -> str:
-    text = text.replace("%25", "%", 1)  # RFC 6874: what stands before the zone, encoded
+    text = text.replace("%25", "%", 1)  # RFC 6874: the encoded % before the zone
     try:
         ipaddress.IPv6Address(text)
     except ValueError:
@@ -188,7 +188,7 @@ def at_socket(path: os.PathLike[str]) -> str:
 
 
 def from_anywhere(url: str) -> str:
-    """The same URL with absolute paths of files, which hold in any folder. `url`: one that parses."""
+    """The same URL with absolute file paths, which are valid in any working directory. `url`: a valid URL."""
     before, mark, query = url.partition("?")
     return before + mark + "&".join(map(_absolute, query.split("&")))
 

@@ -1,5 +1,4 @@
-"""Options in the query of PUSHSVC_REDIS_URL: which schemes have them, and which values they take. docs/redis.md
-explains them."""
+"""Options in the query of PUSHSVC_REDIS_URL: their schemes and allowed values. docs/redis.md explains them."""
 
 from __future__ import annotations
 
@@ -22,18 +21,18 @@ _NUMBERED_SCHEMES: Final = tuple(each for each in SCHEMES if each not in CLUSTER
 _TRUE: Final = ("1", "t", "true", "y", "yes", "on")
 _FALSE: Final = ("0", "f", "false", "n", "no", "off")
 _MOST_SECONDS: Final = 3600
-# Of ssl.VerifyFlags. Python 3.13 has VERIFY_X509_STRICT on, which many a private CA does not pass.
+# Of ssl.VerifyFlags. Python 3.13 turns on VERIFY_X509_STRICT, which many private CAs do not pass.
 _VERIFY_FLAGS: Final = (
     "VERIFY_CRL_CHECK_LEAF", "VERIFY_CRL_CHECK_CHAIN", "VERIFY_X509_STRICT", "VERIFY_ALLOW_PROXY_CERTS",
     "VERIFY_X509_TRUSTED_FIRST", "VERIFY_X509_PARTIAL_CHAIN",
 )  # fmt: skip
-# As redis-py has them (the numbers of ssl.TLSVersion), and as they are called.
+# TLS versions: redis-py's numbers (of ssl.TLSVersion), and their names.
 _TLS_VERSIONS: Final = {"771": "TLSv1_2", "772": "TLSv1_3", "tlsv1.2": "TLSv1_2", "tlsv1.3": "TLSv1_3"}
 
 
 def decoded(text: str, *, plus: bool = False, errors: str = "strict") -> str:
-    """Percent-decode a piece of the URL; with `plus` as in queries, where + is a blank. Raises ValueError, without a
-    part of the text."""
+    """Percent-decode a piece of the URL. `plus`: read + as a space, as in queries. Raises ValueError, whose message
+    holds no part of the text."""
     if re.search(r"%(?![0-9A-Fa-f]{2})", text):
         raise ValueError("should have % only before two hexadecimal digits: encode % as %25")
     try:
@@ -43,7 +42,7 @@ def decoded(text: str, *, plus: bool = False, errors: str = "strict") -> str:
 
 
 class _Bad(ValueError):
-    """An option has a bad value; the text says what it should be."""
+    """An option has a bad value. The text describes the right ones."""
 
 
 def _text(value: str) -> str:
@@ -53,7 +52,7 @@ def _text(value: str) -> str:
 
 
 def _word(value: str) -> str:
-    if not re.fullmatch(r"[!-~]+", value):  # Redis takes no other as a connection's name
+    if not re.fullmatch(r"[!-~]+", value):  # Redis allows only these characters in a connection's name
         raise _Bad("a word of ASCII characters without blanks")
     return value
 
@@ -125,7 +124,7 @@ _OPTIONS: Final[dict[str, _Option]] = {
     "ssl_ciphers": _Option(_text, TLS_SCHEMES),
     "ssl_include_verify_flags": _Option(_flags, TLS_SCHEMES),
     "ssl_exclude_verify_flags": _Option(_flags, TLS_SCHEMES),
-    # Taken for the sake of URLs that people have, and without effect: the service has its own way there.
+    # Accepted without effect, because existing URLs have them: the service sets these itself.
     "health_check_interval": _Option(_number(0, 86400)),
     "max_connections": _Option(_number(1, 2**31 - 1)),
     "protocol": _Option(_number(2, 3)),
@@ -137,7 +136,7 @@ _SECRETS: Final = ("sentinel_password", "ssl_password")
 
 
 def holds_at_sign(query: str) -> bool:
-    """Whether an @ stands where none should be: what comes before it may belong to a password with a ? in it."""
+    """Whether the query holds an @: the text before it may belong to a password that holds an unencoded ?."""
     pieces = (piece.partition("=") for piece in query.split("&"))
     return any("@" in name or ("@" in value and name not in _FREE) for name, _, value in pieces)
 
@@ -167,8 +166,8 @@ def read_options(query: str, scheme: str) -> Iterator[tuple[str, Any]]:
 
 
 def _unknown(name: str, equals: str, seen: set[str], unclear: bool) -> str:
-    """Word the refusal of an unknown option. Its name is repeated only where it cannot be a piece of a password with
-    an unencoded & in it."""
+    """Write the error for an unknown option. It repeats the name only where that cannot be a piece of a password that
+    holds an unencoded &."""
     secret = next((each for each in _SECRETS if each in seen), None)
     if secret is not None:
         return f"should have & encoded as %26 in {secret}, and no other options than those that are known"

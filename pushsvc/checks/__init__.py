@@ -1,1 +1,1 @@
-"""Checks before anybody is served: of the environment, and of what Redis is and does."""
+"""Checks of the environment and of Redis, before the service accepts clients."""

@@ -1,4 +1,4 @@
-"""Runs the checks of `up` and `serve` beside the start where gunicorn was started by hand."""
+"""Runs the checks of `up` and `serve` during the start where gunicorn was started by hand."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ logger = logging.getLogger(__name__)
 
 
 def look_once(settings: Settings) -> None:
-    """Run the checks once, in a thread (of gevent's, if that has patched them), so that nobody waits for Redis. The
-    service's own worker class has its first worker do it; others do it in each worker."""
+    """Run the checks once, in a thread (gevent's, if that has patched them), so that the start does not wait for Redis.
+    With the service's own worker class only the first worker runs them; with others each worker does."""
     if MARK not in os.environ and "pushsvc.server.worker" not in sys.modules:
         look_aside(settings)
 
 
 def look_aside(settings: Settings) -> None:
-    """Start a thread that runs the checks, and logs what operators should know."""
+    """Start a thread that runs the checks, and logs their findings."""
     Thread(target=_look, args=(settings,), daemon=True).start()
 
 
 def _look(settings: Settings) -> None:
-    from pushsvc.checks.start import check_redis  # which most workers never need
+    from pushsvc.checks.start import check_redis  # imported here, as most workers never need it
 
     try:
         for warning in check_redis(redis_url(settings), settings):

@@ -1,4 +1,4 @@
-"""Watches what a worker cannot do with a partition, or should not, though its Redis answers."""
+"""Finds operations that fail or are unsafe on a partition although its Redis answers."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from pushsvc.storage.redis.client import RedisClient
 from pushsvc.storage.redis.scripts import Command
 
 LOOK_SECONDS: Final = 1.0
-POLICY_SECONDS: Final = 5.0  # between two looks at INFO; so long may publishes be taken that can be evicted
-WAIT_SECONDS: Final = 2.0  # where replicas are missing, each look holds publishes up
+POLICY_SECONDS: Final = 5.0  # between two reads of INFO; so long may publishes go on after eviction is turned on
+WAIT_SECONDS: Final = 2.0  # where replicas are missing, each check delays publishes
 
 
 class Checkup:
-    """Looks at a partition all the time. It keeps both pipelines connected, so that one that cannot connect is
-    noticed before somebody needs it."""
+    """Checks a partition all the time. It keeps both pipelines connected, so that a failure to connect is noticed
+    before a request needs them."""
 
     def __init__(self, store: RedisClient, settings: Settings, presence: Presence) -> None:
         self._store = store
@@ -30,11 +30,11 @@ class Checkup:
         self._presence = presence
         self._policy_at = self._waited_at = float("-inf")  # monotonic times
         self._unconfirmed: str | None = None
-        self.lacking: str | None = "This worker has not read from Redis yet."  # what another worker could have
+        self.lacking: str | None = "This worker has not read from Redis yet."  # other workers may have it
         self.loop = Loop("checkup", self._run, expected=(Unavailable,))
 
     def problems(self) -> dict[str, str]:
-        """Problems that stop publishes, and nothing else: sentences by a word for the kind."""
+        """Problems that stop only publishes: a sentence for each kind, by the kind's name."""
         found = {}
         if self._store.evicts:
             found["evicts"] = f"Publishes are refused: {self._store.evicts}"

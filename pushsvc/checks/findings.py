@@ -1,5 +1,5 @@
-"""Promises that a Redis cannot keep though it works, as INFO shows them. CONFIG is never asked: clouds forbid it.
-The start and the running worker read the same. Pure."""
+"""Guarantees that a working Redis cannot give, as its INFO shows. CONFIG is never used, as clouds forbid it. The start
+and the running worker use the same judgements. Pure."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Final, NamedTuple
 
 from pushsvc.config import PREFIX, Settings
 
-SECTIONS: Final = ("server", "clients", "memory", "persistence", "replication")  # of INFO, that are read here
+SECTIONS: Final = ("server", "clients", "memory", "persistence", "replication")  # sections of INFO that are read here
 _LANES: Final = 3  # connections of a worker to a partition: commands, large reads, the subscription
 _EVICTING: Final = re.compile(r"(allkeys|volatile)-")
 
 
 class Finding(NamedTuple):
-    """Something that operators should know. `code`: a word for programs; `text`: a sentence for people. `evicts`:
-    events may vanish there, so that nothing may be acknowledged: the start stops, and publishes are refused."""
+    """A fact that operators should know. `code`: a word for programs; `text`: a sentence for people. `evicts`: Redis
+    may evict events, so none may be acknowledged: the start stops, and publishes are refused."""
 
     code: str
     text: str
@@ -30,7 +30,7 @@ def parse(raw: bytes) -> dict[str, str]:
 
 
 def findings(info: Mapping[str, object], settings: Settings) -> list[Finding]:
-    """Judge the fields of the SECTIONS, as `parse` or redis-py gives them. A missing field says nothing."""
+    """Judge the fields of the SECTIONS, as `parse` or redis-py gives them. A missing field gives no finding."""
     fields = {name: str(value) for name, value in info.items()}
     return [
         *_policy(fields.get("maxmemory_policy")),
@@ -46,7 +46,7 @@ def _policy(policy: str | None) -> Iterator[Finding]:
             "eviction-unknown",
             "Redis does not say what it does when its memory is full; its maxmemory-policy should be noeviction.",
         )
-    elif _EVICTING.match(policy):  # also volatile-…: every key of the service expires some day
+    elif _EVICTING.match(policy):  # also volatile-…, as every key of the service has an expiry
         yield Finding(
             "evicts",
             f"Redis evicts events when its memory is full (maxmemory-policy {policy}); it should be noeviction.",
@@ -84,7 +84,7 @@ def _disk(fields: Mapping[str, str]) -> Iterator[Finding]:
 
 
 def _connections(fields: Mapping[str, str], settings: Settings) -> Iterator[Finding]:
-    """Judge the connections of a single server. On a cluster each node's number of partitions changes."""
+    """Judge the connections of a single server. A cluster is left out, as each node's number of partitions changes."""
     most = fields.get("maxclients", "")
     needed = 2 * settings.workers * (_LANES + bool(settings.wait_replicas))  # twice: a reload has old and new workers
     if most.isdecimal() and int(most) < needed and fields.get("cluster_enabled", "0") == "0":

@@ -1,5 +1,4 @@
-"""Kinds of servers: tells operators which one answers where the URL takes it for another, and which URL it should
-be."""
+"""Kinds of servers: tells operators which kind answers where the URL names another, and which URL is right."""
 
 from __future__ import annotations
 
@@ -21,7 +20,7 @@ def scheme(url: str, kind: str = "") -> str:
 
 
 def sentinel(url: str) -> str:
-    """The sentence for a sentinel that answers where none should."""
+    """The error text for a sentinel that answers in place of a Redis."""
     return f"a sentinel answers there; use {scheme(url, '+sentinel')}host:port/NAME-OF-THE-MASTER"
 
 
@@ -31,8 +30,8 @@ def modes(info: Mapping[str, str]) -> set[str | None]:
 
 
 def finds_sentinel(url: str, settings: Settings) -> bool:
-    """Whether a sentinel is among the servers of a cluster's URL. Its refusal alone does not tell: a node whose
-    CLUSTER was renamed knows no such command either."""
+    """Whether a sentinel is among the servers of a cluster's URL. The refusal of CLUSTER alone does not show
+    it: a node may have that command renamed."""
     nodes = nodes_of(url, settings.redis_password_file)
     for address in redis_address.parse(url).servers:
         with suppress(redis.RedisError, OSError):

@@ -1,5 +1,5 @@
-"""Rehearses the service's work before it starts: the real scripts, over the real kinds of connection, for a user
-that nobody can be. What it wrote is removed, and nobody hears it."""
+"""Rehearses the service's work before it starts: the real scripts, over the real kinds of connection, for a user name
+that no client can have. It removes what it wrote, and no stream receives it."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ from pushsvc.storage.redis.subscription import batches, subscription
 from pushsvc.storage.retention import Retention
 from pushsvc.storage.tickets import Evidence, Tickets
 
-_SHARED: Final = ("clock", "epoch", "loss", "server", "producers")  # keys that are not of one user or worker
+_SHARED: Final = ("clock", "epoch", "loss", "server", "producers")  # keys that belong to no single user or worker
 
 
 class Refused(Exception):
-    """Redis refuses something that the service needs. `command`: as people know it."""
+    """Redis refuses something that the service needs. `command`: its name for people."""
 
     def __init__(self, command: str, error: Exception) -> None:
         super().__init__(str(error))
@@ -44,12 +44,12 @@ class Refused(Exception):
 
 
 class Unheard(Exception):
-    """The subscription does not work, though Redis refuses none of it."""
+    """The subscription receives nothing, though Redis refused no command."""
 
 
 @dataclass
 class _Visitor:
-    """A connection of the user's, as presence counts it."""
+    """A connection of the user, for presence to count."""
 
     counted_as: str
     counted: bool = False
@@ -70,7 +70,7 @@ class _Stage(RedisClient):
         connection = self.connect(pipeline)
         answers = exchange(connection, commands)
         missing = [number for number, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
-        if missing:  # somebody flushes them all the time
+        if missing:  # another client keeps flushing the scripts
             exchange(connection, [("SCRIPT", "LOAD", script.source) for script in Script.all])
             again = exchange(connection, [commands[number] for number in missing])
             for number, answer in zip(missing, again, strict=True):
@@ -87,11 +87,11 @@ class _Stage(RedisClient):
         self.execute_one(command)
 
     def execute_replicated(self, commands: Sequence[Command]) -> list[Any]:
-        """Run the commands without waiting for replicas: their number was looked at before."""
+        """Run the commands without waiting for replicas: their number was checked before."""
         return self.execute_each(commands)
 
     def connect(self, pipeline: AutoPipeline | None = None) -> ConnectionInterface:
-        """A connection as the pipeline makes it, one for each pipeline."""
+        """Connect as the pipeline does; one connection for each pipeline."""
         pipeline = pipeline or self._main
         if id(pipeline) not in self._open:
             pool = self._client.connection_pool
@@ -100,7 +100,7 @@ class _Stage(RedisClient):
         return self._open[id(pipeline)]
 
     def connect_all(self) -> None:
-        """Connect as often as the service does at a time, the subscription aside."""
+        """Open as many connections as the service has at a time, without the subscription."""
         for pipeline in (self._main, self._reads, self._replicated):
             self.connect(pipeline)
 
@@ -116,7 +116,7 @@ class _Stage(RedisClient):
 
 
 def exchange(connection: ConnectionInterface, commands: Sequence[Command]) -> list[Any]:
-    """Run commands in one round trip; what is refused is an exception among the answers."""
+    """Run commands in one round trip; each refusal is an exception among the answers."""
     connection.send_packed_command([hiredis.pack_command(command) for command in commands], check_health=False)
     answers: list[Any] = []
     for _ in commands:
@@ -137,7 +137,7 @@ def rehearse(client: redis.Redis, keys: Keys, fence: Fence, settings: Settings) 
     """Do the service's work once. `client` makes the handshake of `fence`. Raises Refused, Unheard, Unavailable, or
     RedisError."""
     stage = _Stage(client, keys, fence, settings.wait_replicas)
-    user = keys.draw(lambda: f"{NOBODY} {secrets.token_hex(6)}")  # with a blank, which no name of a user has
+    user = keys.draw(lambda: f"{NOBODY} {secrets.token_hex(6)}")  # with a space, which no user name has
     listener = _Listener(client)
     try:
         stage.connect_all()
@@ -147,7 +147,7 @@ def rehearse(client: redis.Redis, keys: Keys, fence: Fence, settings: Settings) 
         try:
             _work(stage, log, settings, user, listener)
         finally:
-            with suppress(redis.RedisError, OSError):  # what is left runs out
+            with suppress(redis.RedisError, OSError):  # remaining keys expire
                 stage.clear()
     finally:
         listener.close()
@@ -155,7 +155,7 @@ def rehearse(client: redis.Redis, keys: Keys, fence: Fence, settings: Settings) 
 
 
 class _Listener:
-    """A connection of the subscription's kind, on channels of its own."""
+    """A connection like the subscription's, on channels of its own."""
 
     def __init__(self, client: redis.Redis) -> None:
         self._connection = subscription(client)
@@ -177,7 +177,7 @@ class _Listener:
             self.hear(str(command[0]))
 
     def hear(self, what: str) -> None:
-        """Wait for one message, which `what` causes. Raises Refused, or Unheard."""
+        """Wait for one message, caused by `what`. Raises Refused, or Unheard."""
         while not self._arrived:
             try:
                 self._arrived += next(self._batches)
@@ -192,7 +192,7 @@ class _Listener:
 
 
 def _listen(listener: _Listener, stage: _Stage, log: EventLog, user: str) -> None:
-    """Check that what is announced on a channel comes back."""
+    """Check that an announcement on a channel is received."""
     keys = stage.keys
     own, channel = keys.control(f"{NOBODY} {secrets.token_hex(6)}"), keys.log(f"user:{user}")
     listener.ask("SSUBSCRIBE", own, channel, answers=2)
@@ -218,7 +218,7 @@ def _work(store: RedisClient, log: EventLog, settings: Settings, user: str, list
     log.record_loss((clock.last, clock.last))
     presence = Presence(store, worker, 1)
     visitors = [_Visitor(user), _Visitor(user)]
-    for visitor in visitors:  # the second is one too many, and the first gives way
+    for visitor in visitors:  # the second exceeds the cap, and ends the first
         over = presence.count_in(visitor)
         began = presence.now()
         presence.note(user, began)

@@ -1,5 +1,5 @@
-"""Variables of the environment that look as if something else was meant. The service names them when it starts, and
-starts all the same."""
+"""Warnings about environment variables that look like mistakes. The service prints them when it starts, and starts
+anyway."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from typing import Final
 from pushsvc.config import PREFIX, Settings
 
 _SETTINGS: Final = {field.upper() for field in Settings.model_fields}
-_ELSEWHERE: Final = {"URL", "TOKEN"}  # where clients find the service, and who they are
-# What Kubernetes tells every container of a Service that is named pushsvc.
+_ELSEWHERE: Final = {"URL", "TOKEN"}  # PUSHSVC_URL and PUSHSVC_TOKEN, which clients read
+# Variables that Kubernetes sets in every container for a Service named pushsvc.
 _KUBERNETES: Final = re.compile(r"SERVICE_HOST|SERVICE_PORT(_.*)?|PORT_\d+_(TCP|UDP|SCTP)(_.*)?")
-_LIKE: Final = 0.7  # how alike two names must be for a guess
+_LIKE: Final = 0.7  # least similarity of two names for a guess
 MARK: Final = "_PUSHSVC_REMARKS_TOLD"
-_told: set[str] = set()  # by this process, or before it was forked
+_told: set[str] = set()  # printed by this process, or before its fork
 
 
 def remarks(environ: Mapping[str, str]) -> Iterator[str]:
-    """One line for each such variable. No value is repeated, as it may be a secret."""
+    """One line for each such variable. It repeats no value, as that may be a secret."""
     for name in sorted(environ):
         word = name.upper().replace("-", "_").removeprefix(PREFIX)
         if name == PREFIX + word and word in _SETTINGS:
@@ -33,8 +33,8 @@ def remarks(environ: Mapping[str, str]) -> Iterator[str]:
 
 
 def _guess(word: str) -> list[str]:
-    """The setting that was probably meant, at most one: one that is written alike, else one of which the word is a
-    piece."""
+    """At most one setting that was probably meant: the one with the most similar name, else one whose name holds the
+    word."""
     pieces = [each for each in _SETTINGS if f"_{word}_" in f"_{each}_"]
     return get_close_matches(word, _SETTINGS, 1, _LIKE) or (pieces if len(pieces) == 1 else [])
 
@@ -44,8 +44,8 @@ def _known_elsewhere(word: str, value: str) -> bool:
 
 
 def tell(environ: Mapping[str, str]) -> None:
-    """Print the remarks to the operator, each once: processes that `up` and `serve` start have the mark, and workers
-    are forked."""
+    """Print each remark once. A mark in the environment stops the processes that `up` and `serve` start from repeating
+    them; forked workers share the set."""
     for line in () if MARK in environ else remarks(environ):
         if line not in _told:
             _told.add(line)

@@ -1,5 +1,5 @@
-"""Rights that the account needs: each command that the service uses, in scripts and by itself, and each kind of key
-and channel. All are tried on names of the service's own, in one round trip."""
+"""Rights that the account needs: each command that the service uses, in and outside scripts, and each kind of key and
+channel. All are tried on keys of the service, in one round trip."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 
 from pushsvc.events.event import answer_channel, answers_channel
 from pushsvc.storage import (
-    tickets,  # noqa: F401  # each brings its scripts
+    tickets,  # noqa: F401  # imported for its scripts
 )
 from pushsvc.storage.redis.demoted import takes_reads
 from pushsvc.storage.redis.keys import Keys
@@ -18,16 +18,16 @@ from pushsvc.storage.redis.scripts import Command, Script
 
 _CALLED: Final = re.compile(rb"(?:redis\.p?call|\btry)\('([A-Z]+)'")
 _RIGHTS: Final = Script("rights")
-NOBODY: Final = "no one"  # a user, a worker, a ticket that cannot be: none has a blank
+NOBODY: Final = "no one"  # the name of a user, worker or ticket that cannot exist, as none holds a space
 _KINDS: Final = ("string", "hash", "set", "sorted-set", "stream", "list")
-# What Redis says of its own state, or of what there is, once it has found that the account may ask.
+# Errors about Redis's state or its data, which come only after Redis has checked the account's rights.
 UNWRITABLE: Final = ("OOM", "MISCONF", "NOREPLICAS", "READONLY")
 _ALLOWED: Final = (*UNWRITABLE, "WRONGTYPE", "NOSCRIPT")
 _SUBJECT: Final = re.compile(r"\b(?:access|publish to)\b.*?\b(key|channel)s?\b")
 
 
 class Refusal(NamedTuple):
-    """A command, key or channel that Redis refuses, and its words."""
+    """A command, key or channel that Redis refuses, and its error text."""
 
     what: str
     words: str
@@ -35,7 +35,7 @@ class Refusal(NamedTuple):
 
 
 IN_SCRIPTS: Final = " in scripts"
-LONGEST: Final = 200  # characters of what Redis says
+LONGEST: Final = 200  # characters of Redis's error text
 
 
 def in_scripts() -> list[str]:
@@ -61,12 +61,12 @@ def by_themselves(keys: Keys, wait: bool) -> list[Command]:
 
 
 def _own(keys: Keys) -> list[str]:
-    """A name for each kind of key. All who check at the same time have the same, and leave nothing there."""
+    """A name for each kind of key. All checks that run at the same time share these names, and store nothing there."""
     return [keys.worker(f"{NOBODY}:{kind}") for kind in _KINDS]
 
 
 def names(keys: Keys) -> list[str]:
-    """A name of each kind of key there is."""
+    """One name for each kind of key."""
     user, channels = NOBODY, (f"user:{NOBODY}", answers_channel(NOBODY), answer_channel(NOBODY))
     each = [keys.clock, keys.epoch, keys.server, keys.producers, keys.own_count]
     each += [keys.position(user), keys.ticket(user)]
@@ -82,7 +82,7 @@ def trial(keys: Keys, wait: bool) -> list[Command]:
     own, ours = [*_own(keys), keys.control(NOBODY)], names(keys)
     return [
         *(("GET", name) for name in ours),
-        *(("SREM", name, "") for name in ours),  # changes nothing there, and shows the right to
+        *(("SREM", name, "") for name in ours),  # changes nothing, and tests the right
         ("SPUBLISH", keys.log(f"user:{NOBODY}"), ""),
         *(("SCRIPT", "LOAD", script.source) for script in Script.all),
         ("EVAL", _RIGHTS.source, len(own), *own, *in_scripts()),
@@ -92,7 +92,7 @@ def trial(keys: Keys, wait: bool) -> list[Command]:
 
 
 def refused(commands: Sequence[Command], answers: Sequence[Any]) -> list[Refusal]:
-    """The refusals among the answers, keys and channels first: without these all else is refused, too."""
+    """The refusals among the answers, keys and channels first: without these rights everything else is refused, too."""
     found = list(dict.fromkeys(_refused(commands, answers)))
     alone = {each.what for each in found}
     within = [each for each in found if each.what.removesuffix(IN_SCRIPTS) not in alone - {each.what}]
@@ -110,24 +110,24 @@ def _refused(commands: Sequence[Command], answers: Sequence[Any]) -> Iterator[Re
 
 
 def brief(error: object) -> str:
-    """Redis's words, without what they repeat of the command, or explain at length."""
+    """Redis's error text, without the parts that repeat the command or explain at length."""
     return str(error).partition(", with args")[0][:LONGEST]
 
 
 def takes_no_writes(error: object) -> str | None:
-    """The first word of a refusal that tells of Redis's state, whoever asks. None: it is no such refusal."""
+    """The first word of a refusal that is due to Redis's state, not to the account. None: it is another refusal."""
     if takes_reads(error):
         return "CLUSTERDOWN"
     return word if (word := first_word(error)) in UNWRITABLE else None
 
 
 def is_of_a_name(error: object) -> bool:
-    """Whether the account may not use the key or channel, rather than the command."""
+    """Whether the account lacks the right to a key or channel, rather than to a command."""
     return bool(_SUBJECT.search(str(error)))
 
 
 def _refusal(name: str, subject: str, error: object) -> Iterator[Refusal]:
-    """Make a Refusal. `subject`: the key or channel, where it is the only one."""
+    """Make a Refusal. `subject`: the key or channel, if there is just one."""
     words = brief(error)
     match = _SUBJECT.search(words)
     if takes_no_writes(error) or first_word(error) in _ALLOWED or first_word(words) in _ALLOWED:

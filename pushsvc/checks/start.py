@@ -1,5 +1,5 @@
-"""Checks at the start that Redis can do what the service needs: in about the time of a few round trips, and with one
-line that names what is missing."""
+"""Checks at the start that Redis can do what the service needs. This takes a few round trips, and prints one line that
+names what is missing."""
 
 from __future__ import annotations
 
@@ -41,25 +41,25 @@ from pushsvc.storage.redis.topology.no_master import NoMaster
 from pushsvc.terminal import say
 
 OLDEST_REDIS: Final = (7, 0)
-PATIENCE_SECONDS: Final = 30.0  # for a Redis that loads its data, or runs somebody's script
+PATIENCE_SECONDS: Final = 30.0  # for a Redis that loads its data, or runs another client's script
 _PAUSE_SECONDS: Final = 0.2
-AT_ONCE: Final = 8  # partitions
-MOST_NAMED: Final = 3  # keys and channels in a line
+AT_ONCE: Final = 8  # partitions checked at the same time
+MOST_NAMED: Final = 3  # keys and channels that one line names
 _URL: Final = f"{PREFIX}REDIS_URL"
 _DOCS: Final = "docs/redis.md has the rights that are needed"
 
 
 class _Passing(Exception):
-    """Redis refuses everything, and may stop to do so by itself."""
+    """Redis refuses everything for now, and may recover by itself."""
 
 
 class _Lost(Exception):
-    """Redis does not answer, or a cluster's node does not that has this partition."""
+    """Redis, or the cluster's node that has this partition, does not answer."""
 
 
 def check_redis(url: str, settings: Settings, stopped: Callable[[], object] = lambda: False) -> list[str]:
-    """Do once what the service will do. Raises ConfigError if any of it fails; returns what operators should know
-    though it works. `stopped`: whether there is a reason to give up waiting."""
+    """Run each operation of the service once. Raises ConfigError if one fails; returns warnings for operators if all
+    work. `stopped`: whether there is a reason to give up waiting."""
     check_files(redis_address.parse(url), settings.redis_password_file)
     until = time.monotonic() + PATIENCE_SECONDS
     told = ""
@@ -121,7 +121,7 @@ def _check(url: str, keys: Keys, settings: Settings) -> list[str]:
 
 
 def _facts(url: str, keys: Keys, settings: Settings) -> list[str]:
-    """Check what Redis says of itself, and the account's rights, on one connection and in two round trips."""
+    """Check Redis's INFO and the account's rights, on one connection and in two round trips."""
     with connect(url, None, keys, settings.redis_password_file) as client:
         connection = client.connection_pool.connection_class(**client.connection_pool.connection_kwargs)
         try:
@@ -135,7 +135,7 @@ def _facts(url: str, keys: Keys, settings: Settings) -> list[str]:
     _raise_passing(answers)
     refused = rights.refused(trial, answers)
     if refused:
-        # A cluster's nodes have an account each: they are not copied.
+        # Each node of a cluster has its own accounts: the cluster does not copy them.
         where = f" at {connection.host}:{connection.port}" if keys.partitions > 1 else ""
         raise ConfigError(f"{_URL}: {_refusal(refused, keys, where)}")
     found = findings(info, settings)
@@ -147,7 +147,7 @@ def _facts(url: str, keys: Keys, settings: Settings) -> list[str]:
 
 def _info(connection: Any) -> dict[str, str]:
     """Ask for INFO. Raises Refused."""
-    # Each section by itself: some take one only. Those that other parts need must be there.
+    # Ask for each section alone, as some services allow only one. The sections that other modules need are required.
     answers = exchange(connection, [("INFO", section) for section in SECTIONS])
     for section, answer in zip(SECTIONS, answers, strict=True):
         if isinstance(answer, Exception) and section in ("server", "replication"):
@@ -161,7 +161,7 @@ def _connect(connection: Any) -> None:
     except ResponseError as error:
         if "select" not in str(error).lower() or not connection.db:
             raise
-        connection.db = 0  # sentinels and a cluster's nodes have no other database, and shall be named as such
+        connection.db = 0  # sentinels and cluster nodes have no other; the check must be able to name them
         connection.connect()
 
 
@@ -232,7 +232,7 @@ def _refused_account(error: Exception, url: str, keys: Keys, settings: Settings)
 
 @contextmanager
 def _translated(url: str, keys: Keys, settings: Settings) -> Iterator[None]:
-    """Turn errors into words for operators. Raises ConfigError, _Passing or _Lost."""
+    """Turn errors into texts for operators. Raises ConfigError, _Passing or _Lost."""
     try:
         yield
     except WrongPartitions as error:
@@ -240,7 +240,7 @@ def _translated(url: str, keys: Keys, settings: Settings) -> Iterator[None]:
     except Refused as error:
         _passing(error.error)
         raise ConfigError(f"{_URL}: Redis refuses {error.command} ({rights.brief(error)}); {_DOCS}") from error
-    except Unavailable as error:  # as while another becomes the master
+    except Unavailable as error:  # for example during a failover
         raise _Passing(error.detail) from error
     except Unheard as error:
         raise ConfigError(f"{_URL}: {error}") from error
@@ -260,7 +260,7 @@ def _translated(url: str, keys: Keys, settings: Settings) -> Iterator[None]:
 
 @contextmanager
 def _unlogged() -> Iterator[None]:
-    """Keep out of the log what this thread says in one line itself."""
+    """Suppress log lines of this thread, which reports the problem in one line itself."""
     this = threading.get_ident()
 
     def other(record: logging.LogRecord) -> bool:

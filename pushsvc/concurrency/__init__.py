@@ -1,1 +1,1 @@
-"""Tools for gevent. They know nothing of pushing."""
+"""Tools for gevent, independent of the rest of the service."""

@@ -1,11 +1,11 @@
-"""Pauses that grow from one failed try to the next."""
+"""Pauses that grow with each failed attempt."""
 
 from __future__ import annotations
 
 import time
 from typing import Final
 
-FIRST_PAUSE: Final = 0.05  # seconds between the first two tries that a `Retries` allows, doubled up to
+FIRST_PAUSE: Final = 0.05  # seconds between the first two attempts of a `Retries`, doubled up to
 LONGEST_PAUSE: Final = 0.5
 
 
@@ -18,7 +18,7 @@ class Backoff:
         self._pause = first
 
     def next_pause(self) -> float:
-        """The pause after a failure. Sleeping is left to the caller."""
+        """The pause after a failure. The caller sleeps."""
         pause, self._pause = self._pause, min(2 * self._pause, self._longest)
         return pause
 
@@ -28,14 +28,14 @@ class Backoff:
 
 
 class Retries:
-    """Tries of one thing, with growing pauses between them, for at most `seconds` in all."""
+    """Attempts at one operation, with growing pauses in between, for at most `seconds` in all."""
 
     def __init__(self, seconds: float) -> None:
         self._until = time.monotonic() + seconds
         self._backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
 
     def wait(self) -> bool:
-        """Sleep before the next try. Returns False, at once, if its time would be over by then."""
+        """Sleep before the next attempt. Returns False at once if `seconds` would be over by then."""
         pause = self._backoff.next_pause()
         if time.monotonic() + pause > self._until:
             return False

@@ -16,21 +16,21 @@ logger = logging.getLogger(__name__)
 
 FIRST_PAUSE: Final = 0.1  # seconds before the first restart, doubled up to
 LONGEST_PAUSE: Final = 2.0
-SAME_SECONDS: Final = 1.0  # between two lines that say the same
-REMIND_SECONDS: Final = 60.0  # the same for a loop whose pause has grown to the longest
-MOST_TOLD: Final = 1000  # log lines that are remembered
-TURN_SECONDS: Final = 0.01  # how long work may run before it lets others run
+SAME_SECONDS: Final = 1.0  # between two equal log lines
+REMIND_SECONDS: Final = 60.0  # the same, for a loop whose pause is the longest
+MOST_TOLD: Final = 1000  # most log lines that are remembered
+TURN_SECONDS: Final = 0.01  # how long work may run before it yields to other greenlets
 
 
 class Loop:
-    """Runs `body` for ever in a greenlet. A body that returns or raises has failed, and is run again after a pause.
+    """Runs `body` for ever in a greenlet. A body that returns or raises has failed, and runs again after a pause.
 
     The body calls `report_healthy()` whenever it has done its work; until then, and after a failure, `healthy` is
     False.
     """
 
     def __init__(self, name: str, body: Callable[[Loop], None], *, expected: tuple[type[Exception], ...]) -> None:
-        """`expected`: errors of the world, such as a Redis that is gone, that are logged in one line and without a
+        """`expected`: errors from outside, such as an unreachable Redis; they are logged in one line without a
         traceback."""
         self.name = name
         self.healthy = False
@@ -63,7 +63,7 @@ class Loop:
                 self._body(self)
                 logger.error("loop %s ended; restarting", self.name)
                 pause = self._backoff.next_pause()
-            except Exception as error:  # whatever it is, the loop must come back
+            except Exception as error:  # the loop must restart after any error
                 pause = self._backoff.next_pause()
                 self.refused = error if isinstance(error, NoRights) else None
                 bug = not isinstance(error, self._expected)
@@ -78,8 +78,8 @@ _told: Final[dict[str, float]] = {}  # when each line was logged last, monotonic
 
 
 def is_news(line: str, seconds: float) -> bool:
-    """Whether the line was not logged in the last `seconds`, by this caller or by its like in another partition. If
-    so, it counts as logged now."""
+    """Whether no caller, in any partition, has logged the line in the last `seconds`. If so, the line counts as logged
+    now."""
     now = time.monotonic()
     if now - _told.get(line, float("-inf")) < seconds:
         return False
@@ -90,13 +90,13 @@ def is_news(line: str, seconds: float) -> bool:
 
 
 class TimeSlice:
-    """The time that work which never waits may take before it lets other greenlets run."""
+    """The time for which work that never blocks may run before it yields to other greenlets."""
 
     def __init__(self) -> None:
         self._began = time.monotonic()
 
     def yield_if_over(self) -> None:
-        """Let the other greenlets run if the time is over. Whatever they change has then changed."""
+        """Yield to the other greenlets if the time is over. They may change shared state meanwhile."""
         if time.monotonic() - self._began > TURN_SECONDS:
             gevent.sleep(0)
             self._began = time.monotonic()

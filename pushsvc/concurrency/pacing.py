@@ -1,4 +1,4 @@
-"""Lets a crowd go evenly, so that it comes back evenly."""
+"""Spreads the closing of many connections evenly, so that the clients reconnect evenly."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Final
 
 import gevent
 
-CATCHING_UP: Final = 1.25  # times the even rate, at most, after this worker was held up
-LATE_SECONDS: Final = 0.05  # what is due within so short a time may go at once
+CATCHING_UP: Final = 1.25  # times the even rate; the most by which a delayed worker may speed up
+LATE_SECONDS: Final = 0.05  # steps that are at most so late may run at once
 
 
 def spread(
@@ -18,8 +18,7 @@ def spread(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], object] = gevent.sleep,
 ) -> Iterator[int]:
-    """Count to `count`, evenly over `seconds`; after this worker was held up, a little faster until it has caught
-    up."""
+    """Count to `count`, evenly over `seconds`. After a delay, count a little faster until it is made up."""
     if not count:
         return
     step = seconds / count

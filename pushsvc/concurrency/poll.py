@@ -1,4 +1,4 @@
-"""Watches many descriptors at once, in one of two ways, which PUSHSVC_POLLER names."""
+"""Watches many descriptors at once, in one of two ways. PUSHSVC_POLLER selects the way."""
 
 from __future__ import annotations
 
@@ -14,32 +14,33 @@ logger = logging.getLogger(__name__)
 
 _READABLE: Final = 1  # libev's EV_READ
 _WRITABLE: Final = 2  # libev's EV_WRITE
-_AT_ONCE: Final = 512  # descriptors in one look, so that a crowd does not hold the loop
-# epoll_ctl(2). The names in `select` are there only where epoll is.
-_SAYS: Final = 0x001 | 0x2000  # EPOLLIN, EPOLLRDHUP; EPOLLERR and EPOLLHUP come unasked
+_AT_ONCE: Final = 512  # descriptors per poll, so that many at once do not block the loop
+# epoll_ctl(2). `select` has these names only where the system has epoll.
+_SAYS: Final = 0x001 | 0x2000  # EPOLLIN, EPOLLRDHUP; the kernel always reports EPOLLERR and EPOLLHUP
 _ROOM: Final = 0x004  # EPOLLOUT
 
 Ready = Callable[[int, bool], None]
-"""Gets the descriptor, and whether there is only room to write: else the other side says something, or is gone. It may
-have been removed by an earlier call in the same look."""
+"""Called with the descriptor, and True if it is only writable; False: it is readable, or the peer has closed it. An
+earlier call of the same poll may have removed the descriptor."""
 
 
 class Poll(Protocol):
-    """Reports descriptors that are ready, for as long as they are."""
+    """Reports descriptors for as long as they are ready (level-triggered)."""
 
     def add(self, fd: int) -> None:
-        """Report when the other side says something, or is gone. Raises OSError if the system has no more watches."""
+        """Report when the descriptor is readable or its peer has closed it. Raises OSError if the system has no more
+        watches."""
 
     def await_room(self, fd: int, wanted: bool) -> None:
-        """Report also when there is room to write; with `wanted` False no more."""
+        """Also report when the descriptor is writable; `wanted` False: stop doing so."""
 
     def remove(self, fd: int) -> None:
         """Stop watching, before the descriptor is closed. Harmless when repeated."""
 
 
 class EpollPoll:
-    """One epoll for all descriptors, itself watched by gevent's loop as a single one: a watcher for each would cost
-    memory and a callback of its own."""
+    """One epoll for all descriptors. gevent's loop watches only that: a watcher for each descriptor would cost memory
+    and a callback."""
 
     def __init__(self, ready: Ready) -> None:
         self._ready = ready
@@ -48,7 +49,7 @@ class EpollPoll:
 
     def add(self, fd: int) -> None:
         """See `Poll.add`."""
-        if self._epoll is None:  # not before the process that serves has been forked
+        if self._epoll is None:  # made after the worker has been forked
             self._epoll = get_original("select", "epoll")()
             self._watcher = gevent.get_hub().loop.io(self._epoll.fileno(), _READABLE)
             self._watcher.start(self._look)

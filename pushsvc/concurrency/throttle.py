@@ -1,4 +1,4 @@
-"""Spreads a crowd over the turns of the event loop, so that nobody else waits for all of it."""
+"""Spreads many greenlets over the turns of the event loop, so that other work does not wait for all of them."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import gevent.event
 
 
 class TickThrottle:
-    """Lets at most `at_once` greenlets through with each turn of the event loop, in the order in which they came."""
+    """Lets at most `at_once` greenlets through in each turn of the event loop, in order of arrival."""
 
     def __init__(self, at_once: int) -> None:
         self._at_once = at_once
         self._through = 0  # in this turn
         self._waiting: deque[gevent.event.Event] = deque()
-        self._next_turn: Any = None  # a timer of no time fires with the loop's next turn
+        self._next_turn: Any = None  # a timer of zero seconds fires in the loop's next turn
 
     def wait(self) -> None:
         """Wait for this greenlet's turn."""

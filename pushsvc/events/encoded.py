@@ -1,4 +1,4 @@
-"""Events that leave together, as bytes: joined and framed once, however many connections get them. Pure."""
+"""Batches of events as bytes: joined and framed once, for any number of connections. Pure."""
 
 from __future__ import annotations
 
@@ -10,42 +10,42 @@ from pushsvc.events.proof import around_proofs, joined
 
 
 class EncodedEvent(NamedTuple):
-    """An event as it was announced: `wire` is all of its bytes."""
+    """An event as Redis announced it. `wire`: all of its bytes."""
 
     id: EventId
     wire: bytes
 
 
 class EncodedBatch:
-    """The bytes of one send. `last` is the newest event in it; None: it holds no event, only a comment or a field."""
+    """The bytes of one send. `last`: its newest event, None if it holds only a comment or a field."""
 
     __slots__ = ("_pieces", "chunk", "events", "last", "wire")
 
     def __init__(self, wire: bytes, last: EventId | None = None, events: Sequence[EncodedEvent] = ()) -> None:
         self.wire = wire
-        self.chunk = b"%x\r\n%b\r\n" % (len(wire), wire) if wire else b""  # RFC 9112 section 7.1; empty would end it
+        self.chunk = b"%x\r\n%b\r\n" % (len(wire), wire) if wire else b""  # RFC 9112 section 7.1; empty: the end
         self.last = last
         self.events = events
         self._pieces: Sequence[bytes] = ()
 
     @classmethod
     def of(cls, events: Sequence[EncodedEvent]) -> EncodedBatch:
-        """Join events; at least one, ids rising."""
+        """Join events: at least one, in order of id."""
         wire = events[0].wire if len(events) == 1 else b"".join([event.wire for event in events])
         return cls(wire, events[-1].id, events)
 
     def after(self, cursor: EventId) -> EncodedBatch | None:
-        """The part of the batch that is new to a reader that has had everything up to `cursor`."""
+        """The events of the batch after `cursor`. None: there are none."""
         if self.events[0].id > cursor:
             return self
         new = [event for event in self.events if event.id > cursor]
         return EncodedBatch.of(new) if new else None
 
     def proven(self, proof: str | None) -> EncodedBatch:
-        """The same batch for a stream whose ids carry a proof. None: the stream has none."""
+        """The same batch with `proof` behind each id. None: the stream has no proof."""
         if proof is None:
             return self
-        self._pieces = self._pieces or around_proofs(self.wire)  # once, however many have proofs
+        self._pieces = self._pieces or around_proofs(self.wire)  # split once, for all streams with a proof
         return EncodedBatch(joined(self._pieces, proof), self.last)
 
 

@@ -1,4 +1,4 @@
-"""Events, ids and channels, and the rules for them at the border. Pure: no clock, no I/O."""
+"""Events, ids and channels, and the checks of those that clients send. Pure: no clock, no I/O."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pushsvc.errors import Invalid, TooLarge
 from pushsvc.events import exact_json
 from pushsvc.events.exact_json import Doubled, LoneSurrogate, NotJson
 
-# No white space, control characters and surrogates (Unicode's Z*, Cc and Cs), nor what lists and patterns are made
-# with. Format characters (Cf) may be, as some scripts need their joiners; so logs show names escaped.
+# A name holds no white space, control characters or surrogates (Unicode's Z*, Cc and Cs), and no character that lists
+# or patterns use. Format characters (Cf) are allowed, as some scripts need joiners; so logs escape names.
 _NAME: Final = re.compile(
     r"[^\x00-\x20\x7f-\xa0,*\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ud800-\udfff]{1,255}"
 )
@@ -24,19 +24,19 @@ _HALF: Final = "holds half of a surrogate pair, which is no character."
 _UINT64_MAX: Final = 2**64 - 1
 
 _ANSWER: Final = "answer:"
-ALL: Final = "all"  # the channel that everybody hears
+ALL: Final = "all"  # the channel that every stream reads
 GAP: Final = "gap"
-RESERVED: Final = frozenset({GAP, "cursor", "refused", "heartbeat"})  # for the service alone, so that none is faked
+RESERVED: Final = frozenset({GAP, "cursor", "refused", "heartbeat"})  # only the service may send these names
 MAX_EVENT_NAME: Final = 128  # characters
-MAX_TOPICS: Final = 100  # a replay reads every channel of the connection: bounded so that one join stays cheap
+MAX_TOPICS: Final = 100  # a replay reads every channel of the connection: the bound keeps one join cheap
 MAX_KEY: Final = 256  # characters
-MAX_TTL: Final = 10 * 365 * 86400  # seconds; keeps deadlines far inside what a Redis number holds
+MAX_TTL: Final = 10 * 365 * 86400  # seconds; keeps deadlines well within the range of Redis's numbers
 
 
 class EventId(NamedTuple):
     """`<ms>-<seq>`: larger than every earlier id of its partition, so ids order as tuples.
 
-    The clock in Redis draws them; `ms` is its wall clock in milliseconds, or later.
+    The clock in Redis draws ids. `ms`: its wall clock in milliseconds, or later.
     """
 
     ms: int
@@ -58,7 +58,7 @@ class EventId(NamedTuple):
 
     @classmethod
     def from_redis(cls, raw: bytes) -> EventId:
-        """Read an id that Redis gave, which is trusted."""
+        """Read an id from Redis, without checks."""
         ms, _, seq = raw.partition(b"-")
         return cls(int(ms), int(seq))
 
@@ -68,7 +68,7 @@ BEGINNING: Final = EventId(0, 0)  # before every event
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """An event that a backend asks to have delivered, checked.
+    """A checked event that a backend publishes.
 
     `data` is the text the browser reads as `MessageEvent.data`; `ttl` is in seconds; `key` makes repeats harmless.
     """
@@ -91,12 +91,12 @@ def generation_of(channel: str) -> str:
 
 
 def answers_channel(user: str) -> str:
-    """The channel that tells when a generation of the user begins or ends; not for publishers."""
+    """The channel that reports the begin and end of the user's generations; not for publishers."""
     return f"answers:{user}"
 
 
 def user_of(channel: str) -> str | None:
-    """The user whose channel this is. None: the channel is for everybody."""
+    """The user who owns the channel. None: the channel has no owner."""
     kind, _, name = channel.partition(":")
     return name if kind == "user" else None
 
@@ -112,7 +112,7 @@ def topic_channel(topic: object, field: str = "topic") -> str:
 
 
 def checked_name(name: object, field: str) -> str:
-    """A user id or topic name, compared by code point. Raises Invalid, naming `field`."""
+    """Check a user id or topic name. Names are compared by code point. Raises Invalid, naming `field`."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise Invalid.field(field, "must be 1 to 255 characters without white space, control characters, commas and *.")
     return name
@@ -139,7 +139,7 @@ def checked_topics(topics: object, field: str = "topics") -> tuple[str, ...]:
 
 
 def printable(field: str) -> str:
-    """A name that a client made up, cut and escaped so that a refusal may repeat it."""
+    """A name that a client sent, cut and escaped so that an error may repeat it."""
     return field[:80].encode("utf-8", "backslashreplace").decode()
 
 
@@ -152,12 +152,12 @@ class Publication:
     """One item of a publish request: the same event for one channel, or for each of several users."""
 
     events: tuple[Event, ...]
-    users: tuple[str, ...] | None  # the names as given, where the item said `users`
+    users: tuple[str, ...] | None  # the names as the client sent them, if the item has `users`
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The settings that bound what is published."""
+    """The limits on what may be published, from the settings."""
 
     event_bytes: int
     batch: int
@@ -218,7 +218,7 @@ def _many_users(users: object, limits: Limits) -> tuple[tuple[str, ...], tuple[s
 def _event_name(name: object) -> str:
     if not isinstance(name, str) or not 1 <= len(name) <= MAX_EVENT_NAME:
         raise Invalid.field("event", f"must be a string of 1 to {MAX_EVENT_NAME} characters.")
-    if _LINE_BREAK_OR_NUL.search(name):  # a line break would end the field and start one of the sender's choice
+    if _LINE_BREAK_OR_NUL.search(name):  # a line break would let the sender start another field
         raise Invalid.field("event", "must not contain a line break or NUL.")
     if _SURROGATE.search(name):
         raise Invalid.field("event", _HALF)
@@ -238,7 +238,7 @@ def _data(item: Mapping[str, Any], limits: Limits) -> str:
         raise Invalid.field("data", _HALF) from error
     except NotJson as error:
         raise Invalid.field("data", f"is refused: {error}.") from error
-    except ValueError as error:  # read, but too deep to be written
+    except ValueError as error:  # it could be parsed, but is too deep to be written
         raise Invalid.field("data", "is nested too deeply.") from error
     if size > limits.event_bytes:
         raise TooLarge.field("data", f"is {size} bytes, at most {limits.event_bytes} are taken.")

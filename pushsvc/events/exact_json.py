@@ -1,8 +1,8 @@
-"""JSON of other people, read and written so that every number keeps its digits. Pure.
+"""Reads and writes the JSON of clients and models so that every number keeps its digits. Pure.
 
 orjson reads numbers as doubles and 64-bit integers, which changes `123456789012345678901234567890`, `-0`, `1.10` and
-`1e400`, takes the last of doubled keys, and refuses halves of surrogate pairs. It is used where it changes nothing,
-which shows when its result is written again; all else goes through the standard library, at some times the cost.
+`1e400`, takes the last of doubled keys, and refuses halves of surrogate pairs. Its result is used where
+writing that again gives the same text; all else goes through the standard library, at several times the cost.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ import orjson
 
 _LONE: Final = re.compile("[\ud800-\udfff]")
 _ESCAPED_SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
-_MOST_PLAIN_DIGITS: Final = 18  # of an integer that every reader takes for one
-_BLANKS: Final = b" \t\r\n"  # of JSON, between its words
+_MOST_PLAIN_DIGITS: Final = 18  # digits of an integer that every parser reads as an integer
+_BLANKS: Final = b" \t\r\n"  # white space between JSON tokens
 _DEEP: Final = "it is nested too deeply"
 
 
 class NotJson(ValueError):
-    """A text is no JSON, or names a key twice. The message says where, or which."""
+    """A text is not JSON, or an object has a key twice. The message names the place or the key."""
 
 
 class LoneSurrogate(ValueError):
-    """A string holds half of a surrogate pair, which is no character and cannot be written in UTF-8."""
+    """A string holds half of a surrogate pair, which UTF-8 cannot encode."""
 
 
 class Number(float):
-    """A number that is written as it was read: `text`."""
+    """A number that is written with the same digits as it was read, in `text`."""
 
     __slots__ = ("text",)
 
@@ -45,7 +45,7 @@ class Number(float):
 
 
 class Doubled:
-    """The stand-in of `loads_items` for an object that names a key twice: `key`."""
+    """What `loads_items` returns in place of an object that has `key` twice."""
 
     __slots__ = ("key",)
 
@@ -57,7 +57,7 @@ class Doubled:
 
 
 def loads(raw: bytes, *, unique: bool = False) -> Any:
-    """Parse a JSON text. Of doubled keys the last counts, or with `unique` they are refused.
+    """Parse a JSON text. Of doubled keys the last one wins; `unique` refuses them.
 
     Strings may hold lone surrogates. Raises NotJson.
     """
@@ -65,13 +65,13 @@ def loads(raw: bytes, *, unique: bool = False) -> Any:
 
 
 def loads_items(raw: bytes) -> Any:
-    """Parse like `loads`, for values that each stand for themselves: an object that names a key twice becomes
-    Doubled, and harms no other. Raises NotJson."""
+    """Parse like `loads`, for lists of independent items: an object that has a key twice becomes Doubled, and the other
+    items are parsed. Raises NotJson."""
     return _loads(raw, _ITEMS)
 
 
 def loads_leniently(raw: bytes) -> Any:
-    """Parse like `loads`, also NaN and the infinities, which Python writes and JSON does not know: they become null.
+    """Parse like `loads`, and read NaN and the infinities, which Python writes though JSON has none, as null.
     Raises NotJson."""
     return _loads(raw, _LENIENT)
 
@@ -80,11 +80,11 @@ def _loads(raw: bytes, decoder: json.JSONDecoder) -> Any:
     try:
         value = orjson.loads(raw)
         written = orjson.dumps(value)
-        # But for blanks, also those in strings, where the words of JSON begin and end can be seen without them.
+        # White space may be ignored, also in strings: JSON tokens can be told apart without it.
         if written == raw or written.translate(None, _BLANKS) == raw.translate(None, _BLANKS):
             return value
     except orjson.JSONDecodeError as error:
-        if str(error).startswith("depth limit exceeded"):  # the standard library's limit is another in each Python
+        if str(error).startswith("depth limit exceeded"):  # the standard library's limit varies by Python version
             raise NotJson(_DEEP) from error
     except orjson.JSONEncodeError:
         pass
@@ -113,7 +113,7 @@ def dumps(value: Any, *, lone: bool = False) -> bytes:
         if not lone:
             raise LoneSurrogate("half of a surrogate pair is no character") from error
     try:
-        return _written(value).encode("utf-8", "backslashreplace")  # which writes halves as JSON does
+        return _written(value).encode("utf-8", "backslashreplace")  # writes halves as JSON escapes
     except RecursionError as error:
         raise ValueError(_DEEP) from error
 
@@ -213,4 +213,4 @@ def _null(_name: str) -> None:
 _EXACT: Final = _decoder()
 _UNIQUE: Final = _decoder(_each_once)
 _LENIENT: Final = _decoder(constant=_null)
-_ITEMS: Final = _decoder(_item, _item_integer, orjson.Fragment)  # numbers that nobody reckons with, and fast
+_ITEMS: Final = _decoder(_item, _item_integer, orjson.Fragment)  # for numbers that are only copied; faster

@@ -1,8 +1,8 @@
 """Proofs in the ids of a ticket's stream, for clients whose cookies may not come back: `<id>~<proof>`.
 
-`Last-Event-ID` is the one header that a server fills and that every engine gives back, also for a page of another site
-and without cookies. So the proof that a spent ticket's stream is the client's own travels in it. It is opaque, and for
-headers and bodies: one that has stood in a URL, where logs and histories keep it, counts no more. Pure.
+`Last-Event-ID` is the only header whose value a server sets and every browser sends back, even for a page of another
+site and without cookies. So it carries the proof that a spent ticket's stream belongs to this client. Clients send the
+proof in headers and bodies only: one that was in a URL, where logs and histories keep it, becomes invalid. Pure.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-MARK: Final = "~"  # in no id
+MARK: Final = "~"  # no id holds it
 _PROOF: Final = re.compile(r"[A-Za-z0-9_\-]{1,64}")
-# The beginning of a line that is an id: in an event each line of the data begins with the name of its field.
+# The start of an id line. No line of the data matches, as each begins with its field's name.
 _BEFORE_ID: Final = b"\nid: "
 
 
 def proof_in(text: str) -> str | None:
-    """The proof in an id that a client sent, if there is any."""
+    """The proof in an id that a client sent; None if it has none."""
     proof = text.partition(MARK)[2]
     return proof if _PROOF.fullmatch(proof) else None
 
@@ -29,7 +29,7 @@ def without_proof(text: str) -> str:
 
 
 def proofs_in(text: str) -> list[str]:
-    """Everything that may be a proof in a text that a client made of ids."""
+    """All possible proofs in a text that a client built from ids."""
     return [piece for piece in text.split(MARK)[1:] if _PROOF.fullmatch(piece)]
 
 

@@ -1,7 +1,7 @@
 """The bytes of events, in the syntax of WHATWG HTML section 9.2 (Server-sent events). Pure.
 
-A *frame* is everything of an event but its id. It is made once, at publish, and is what the stream in Redis keeps; the
-id line is put before it when the id is known. So every subscriber gets the same bytes.
+A *frame* is an event without its id line. It is made once, at publish, and stored in the stream in Redis; the id line
+is added in front when the id is known. So every subscriber gets the same bytes.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from pushsvc.events.event import GAP, EventId
 _LINE_END: Final = re.compile(r"\r\n|\n|\r")
 _BYTES_LINE_END: Final = re.compile(_LINE_END.pattern.encode())
 
-# A comment line alone: some clients (httpx-sse, OpenAI's) take every blank line for an event, once they know an id.
+# A comment without a blank line: after an id, some clients (httpx-sse, OpenAI's) take each blank line for an event.
 HEARTBEAT: Final = b":\n"
-HEARTBEAT_EVENT: Final = b"event: heartbeat\ndata:\n\n"  # for pages, which see no comments
-ERROR: Final = b'data: {"error":'  # begins the event that says why an answer ends too early
-DONE: Final = b"data: [DONE]\n\n"  # the last event of an answer, as OpenAI's API has it
+HEARTBEAT_EVENT: Final = b"event: heartbeat\ndata:\n\n"  # for pages, as EventSource hides comments
+ERROR: Final = b'data: {"error":'  # starts the event that explains why an answer ended early
+DONE: Final = b"data: [DONE]\n\n"  # the last event of an answer, as in OpenAI's API
 
 
 def frame(name: str, data: str) -> bytes:
-    """An event without its id. Line ends of `data` become LF, as the browser would hand them over.
+    """An event without its id. Line ends in `data` become LF, as a browser would deliver them.
 
-    `name` must hold no line break; `event.parse_publication` sees to that.
+    `name` must hold no line break; `event.parse_publication` checks that.
     """
     if _LINE_END.search(name):
         raise ValueError("an event name must not contain a line break")
@@ -55,31 +55,31 @@ def with_id(event_id: bytes, event_frame: bytes) -> bytes:
 
 
 def cursor(event_id: EventId, retry_ms: int | None = None) -> bytes:
-    """An event that tells a browser where it stands. A page that does not listen for `cursor` sees nothing of it.
+    """An event that sets the browser's cursor. A page that does not listen for `cursor` does not notice it.
 
-    The empty data line is what moves the browser's cursor: of an id without data only Chromium takes note. `retry_ms`
+    The empty data line makes all browsers store the id: without data only Chromium does. `retry_ms`
     sets the reconnection time in the same block.
     """
     return retry(retry_ms) + b"event: cursor\nid: %s\ndata:\n\n" % str(event_id).encode()
 
 
 def refused(problem: Mapping[str, object], retry_ms: int | None = None) -> bytes:
-    """An event for a client that is turned away, or let go: the problem document (RFC 9457), and in `retry_ms` when
-    to come back. It has no id, so that the browser's cursor stays."""
+    """An event for a client that is refused or disconnected: the problem document (RFC 9457). `retry_ms`: when to
+    reconnect. It has no id, so the browser keeps its cursor."""
     return retry(retry_ms) + b"event: refused\ndata: %s\n\n" % orjson.dumps(problem)
 
 
 def retry(retry_ms: int | None) -> bytes:
     """The line that sets the reconnection time. An event must follow in the same block: some clients take a block
-    without one for a message."""
+    without an event for a message."""
     return b"" if retry_ms is None else b"retry: %d\n" % retry_ms
 
 
 def gap(requested: EventId | None, oldest: EventId | None, reason: str, event_id: EventId | None) -> bytes:
-    """An event that tells that others are gone, between `requested` (None: nobody knows where the client stood) and
-    `oldest` (None: nothing is kept).
+    """An event that reports lost events between `requested` (None: the client's cursor is unknown) and `oldest` (None:
+    no event is kept).
 
-    `event_id` moves the browser's cursor past the loss, so that it is told once; None leaves the cursor.
+    `event_id` moves the browser's cursor past the loss, so the gap is reported once; None keeps the cursor.
     """
     data = orjson.dumps(
         {
@@ -93,24 +93,24 @@ def gap(requested: EventId | None, oldest: EventId | None, reason: str, event_id
 
 
 def is_broken_off(wire: bytes) -> bool:
-    """Whether these last events of an answer say that it was not completed."""
+    """Whether the last events of an answer report that it was not completed."""
     last = wire.rfind(b"\n\n", 0, -len(DONE))
     before = wire.rfind(b"\n\n", 0, max(0, last))
     return wire.endswith(DONE) and last >= 0 and ERROR in wire[max(0, before) : last]
 
 
 class TooLong(ValueError):
-    """An event does not end within the bytes that one may have."""
+    """An event is longer than allowed."""
 
 
 class Reader:
-    """Extracts the data of the events in a stream that comes in any pieces (WHATWG HTML section 9.2.6); all else is
-    skipped."""
+    """Extracts the data of the events in a stream that arrives in pieces of any size (WHATWG HTML section 9.2.6); all
+    other fields are skipped."""
 
     __slots__ = ("_after_cr", "_most", "_rest")
 
     def __init__(self, most: int) -> None:
-        """`most`: bytes of one event."""
+        """`most`: the most bytes that one event may have."""
         self._most = most
         self._rest: bytes | bytearray = b""  # grows in place: an event may come byte by byte
         self._after_cr = False
@@ -118,8 +118,8 @@ class Reader:
     def feed(self, piece: bytes) -> list[bytes]:
         """The data of the events that are complete with this piece. Raises TooLong."""
         if piece.startswith(b"data: ") and piece.find(b"\n") == len(piece) - 2 and self._plain(piece):
-            return [piece[6:-2]]  # mostly it is one event, and all of it
-        if self._after_cr:  # the CR before was taken for a line end; this LF belongs to it
+            return [piece[6:-2]]  # the usual case: one whole event
+        if self._after_cr:  # the last piece ended in CR, which ended a line; an LF here belongs to it
             piece, self._after_cr = piece.removeprefix(b"\n"), not piece
         if b"\r" in piece:
             self._after_cr = piece.endswith(b"\r")
@@ -157,7 +157,7 @@ def _data(block: bytes) -> bytes | None:
 
 
 def data_frame(data: bytes) -> bytes:
-    """A frame like that of `frame`, for data that is bytes already and of an event without a name."""
+    """Make a frame as `frame` does, of an event without a name whose data is bytes."""
     if b"\n" in data or b"\r" in data:
         data = _BYTES_LINE_END.sub(b"\ndata: ", data)
     return b"data: %b\n\n" % data

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 
 def events(pieces: Iterator[str]) -> Iterator[dict[str, str]]:
-    """Read events out of a stream's text, which comes in any pieces; each as its fields by name."""
+    """Read events from a stream's text, which arrives in pieces of any size. Yields the fields of each by name."""
     event: dict[str, str] = {}
     for line in _lines(pieces):
         name, _, value = line.partition(": ")
@@ -20,7 +20,7 @@ def events(pieces: Iterator[str]) -> Iterator[dict[str, str]]:
 
 
 def _lines(pieces: Iterator[str]) -> Iterator[str]:
-    """The service ends lines with LF alone; httpx's `iter_lines` would also break the data at U+2028 and others."""
+    """Split at LF, the service's only line end: httpx's `iter_lines` would also split data at U+2028 and others."""
     rest = ""
     for piece in pieces:
         *lines, rest = (rest + piece).split("\n")

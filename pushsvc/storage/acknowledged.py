@@ -1,9 +1,9 @@
-"""The newest acknowledged ids, so that a worker notices when Redis has lost them, though nobody was listening.
+"""The newest acknowledged ids. With them a worker notices that Redis lost events even if no client was connected.
 
 Each process writes them to a file of its own with every receipt. All workers of a machine read these files when a new
-epoch of the data begins, before they serve anybody in it; and they take over the files of processes that have ended, so
-the ids outlive a worker. One thing remains unknowable: the events that the workers of one machine alone acknowledged in
-its last seconds, if it loses power (nothing is synced) or its DATA_DIR while Redis loses those events.
+epoch of the data begins, before they serve clients in it. They take over the files of processes that have ended, so
+the ids outlive a worker. One loss cannot be detected: Redis loses events that only this machine's workers acknowledged,
+and the machine at the same time loses its DATA_DIR, or its last seconds by a power cut (the files are not synced).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Final
 from pushsvc.events.event import BEGINNING, EventId
 from pushsvc.storage.journal import Journal
 
-MOST_EPOCHS: Final = 8  # in a file; all but the last are looked at within a second
+MOST_EPOCHS: Final = 8  # in a file; all but the last are checked within a second
 _LINE: Final = re.compile(rb"(\d{1,20}-\d{1,20}) (\d{1,20}-\d{1,20})")
 
 
@@ -42,15 +42,15 @@ class Acknowledged:
         return dict(self._newest)
 
     def of_machine(self) -> dict[bytes, EventId]:
-        """Give what `newest` does, over all workers of this machine that run, or have ended and were not inherited
-        yet."""
+        """The newest ids by epoch, over all workers of this machine that run, or have ended and whose files are not
+        taken over yet."""
         found = self.newest()
         for epoch, event_id in _read(self._journal.others() if self._journal is not None else []):
             found[epoch] = max(event_id, found.get(epoch, event_id))
         return found
 
     def forget(self, judged: Mapping[bytes, EventId], but: bytes) -> None:
-        """Drop ids that were judged: each is in the data, or its loss is told. The epoch `but` goes on, and stays."""
+        """Drop ids that were checked: each is in the data, or its loss is reported. Keep the running epoch `but`."""
         with self._lock:
             for epoch, event_id in judged.items():
                 if epoch != but and self._newest.get(epoch) == event_id:
@@ -58,8 +58,8 @@ class Acknowledged:
                     self._saved = False
 
     def save(self) -> None:
-        """Write the file: before receipts go out, and once a loss is recorded elsewhere. All that was noted before the
-        call is in the file when this returns, also if another thread wrote it."""
+        """Write the file: before receipts go out, and once a loss is recorded elsewhere. When this returns, the file
+        holds all ids noted before the call, even if another thread wrote it."""
         if self._journal is None:
             return
         with self._lock:
@@ -68,7 +68,7 @@ class Acknowledged:
                 self._journal.write(self._lines())
 
     def inherit(self, told: EventId = BEGINNING) -> None:
-        """Take over the ids of processes that have ended, except those before `told`: their loss is known."""
+        """Take over the ids of processes that have ended, except ids before `told`, whose loss is known."""
         if self._journal is not None:
             with self._journal.inherited() as contents:
                 for epoch, event_id in _read(contents):

@@ -1,4 +1,4 @@
-"""Entries of a channel's log, as they are read."""
+"""Entries of a channel's log, parsed."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ class Slice(NamedTuple):
 
 
 def kept(command: Command, answer: Any) -> Any:
-    """The answer to a read. A key of another type, which somebody else wrote, counts as an empty one, and is logged:
-    what was there is lost, and the other channels go on. Raises Unavailable."""
+    """The answer to a read. A key of another type, which another program wrote, is logged and counts as empty: its
+    events are lost, and the other channels are read. Raises Unavailable."""
     if not isinstance(answer, Exception):
         return answer
     error = refusal(answer)

@@ -1,5 +1,5 @@
-"""Finds what is missing after a cursor. Streams, history pages, unread counts and kept answers ask here, so that none
-of them tells its reader of a loss that another would not."""
+"""Finds lost events after a cursor. Streams, history pages, unread counts and kept answers all use this module, so that
+they report the same losses."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from pushsvc.storage.redis.epochs import Boundary
 
 
 class Resumption(NamedTuple):
-    """The place at which a reader goes on that has had everything up to a cursor.
+    """Where a reader resumes that has received everything up to a cursor.
 
-    `start`: read after this id. `is_reset`: the cursor is not of this data, so nobody can say what the reader missed.
+    `start`: read after this id. `is_reset`: the cursor is not of this data, so it is unknown what the reader missed.
     `loss`: the next place after the cursor at which the data is known to have lost events, None if there is none.
     """
 
@@ -32,20 +32,20 @@ def resume(cursor: EventId, clock: Clock) -> Resumption:
 
 
 class Loss(NamedTuple):
-    """Events of a channel that should be there and are not. `lost` is the newest of them, `oldest` the first event that
-    is kept after it (None: there is none)."""
+    """Missing events of a channel. `lost`: the newest of them; `oldest`: the first kept event after it (None: there is
+    none)."""
 
     lost: EventId
     oldest: EventId | None
 
     def reason(self, clock: Clock) -> str:
-        """Why it is gone, as a `gap` event says it: "trimmed" by count, or "expired" by age."""
+        """The `reason` of the `gap` event: "trimmed" by count, or "expired" by age."""
         return "trimmed" if self.lost.ms >= clock.cutoff else "expired"
 
 
 def losses(mark: EventId | None, piece: Slice, *, whole: bool) -> Iterator[Loss]:
-    """Find what is missing in one channel after `mark`. None: it is not known where the reader began, so nothing
-    before the first entry is missing.
+    """Find what is missing in one channel after `mark`. None: the reader's start is unknown, so nothing before the
+    first entry counts as missing.
 
     Every event names the one before it in its channel. So the first one read must follow one at or before the
     mark, and each later one the one just read; anything else is a loss, and nothing else is. If the slice is the
@@ -60,5 +60,5 @@ def losses(mark: EventId | None, piece: Slice, *, whole: bool) -> Iterator[Loss]
 
 
 def newest_loss(found: Iterable[Loss]) -> Loss | None:
-    """The loss that a gap is worded by: the one whose newest event is the newest of all."""
+    """The loss that a gap event describes: the one whose newest event is the newest of all."""
     return max(found, default=None, key=lambda loss: loss.lost)

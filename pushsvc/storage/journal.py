@@ -1,4 +1,4 @@
-"""A few bytes that a process keeps in a file, for those that come after it."""
+"""A small file that a process writes for the processes after it."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from typing import Final
 
 logger = logging.getLogger(__name__)
 
-SIZE: Final = 1024  # of each file: one write in place, that no SIGKILL can tear and no full disk refuses
-MOST_READS: Final = 100  # of a file that is written at that moment; a write takes less time than a read
+SIZE: Final = 1024  # bytes of each file: one write in place, which SIGKILL cannot tear nor a full disk refuse
+MOST_READS: Final = 100  # of a file that is being written; a write takes less time than a read
 _FOLDER: Final = "acknowledged"
-_SUM: Final = re.compile(rb"# ([0-9a-f]{8})\n")  # of what follows it; a line that no reader takes for content
+_SUM: Final = re.compile(rb"# ([0-9a-f]{8})\n")  # checksum of the rest; readers of content skip this line
 
 
 class Journal:
-    """A file of a process, which holds a lock on it for as long as it runs. Whoever finds such a file without a lock
-    inherits it."""
+    """A file of a process, which locks the file for as long as it runs. A process that finds such a file unlocked
+    takes it over."""
 
     def __init__(self, data_dir: Path, kind: str, owner: str) -> None:
-        """`kind`: which files are alike; `owner`: a name that no other process has."""
+        """`kind`: the group of files that belong together; `owner`: a name unique to this process."""
         self._folder = data_dir / _FOLDER
         self._kind = f"{kind}."
         self._path = self._folder / f"{kind}.{owner}"
@@ -33,7 +33,7 @@ class Journal:
         self._refused = False
 
     def write(self, content: bytes) -> None:
-        """Replace the content. A folder that takes no files is logged, and is no error."""
+        """Replace the content. A folder that is not writable is logged, and raises no error."""
         try:
             if self._file is None:
                 self._file = self._open()
@@ -55,7 +55,7 @@ class Journal:
             fcntl.flock(file, fcntl.LOCK_EX)
             if _is_at(file, self._path):
                 return file
-            os.close(file)  # an heir was quicker than the lock, and has removed it
+            os.close(file)  # another process took the file over before it was locked, and removed it
 
     @contextmanager
     def inherited(self) -> Iterator[list[bytes]]:
@@ -64,7 +64,7 @@ class Journal:
         files: dict[Path, int] = {}
         try:
             for path in self._others():
-                with suppress(OSError):  # of another user's, say, or its owner lives
+                with suppress(OSError):  # for example another user's file, or its owner runs
                     file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
                     try:
                         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -84,7 +84,7 @@ class Journal:
     def others(self) -> list[bytes]:
         """The contents of all files of other processes, whether these run or have ended."""
         for _ in range(MOST_READS):
-            with suppress(FileNotFoundError):  # inherited meanwhile, maybe by one whose file was read before
+            with suppress(FileNotFoundError):  # taken over meanwhile, maybe by a process whose file was read before
                 return [_content(path) for path in self._others()]
         return []
 
@@ -110,17 +110,17 @@ def _content(path: Path) -> bytes:
             return _whole(file.fileno())
     except FileNotFoundError:
         raise
-    except OSError:  # of another user's, say
+    except OSError:  # for example another user's file
         return b""
 
 
 def _whole(file: int) -> bytes:
-    """The content of an open file. A read beside a write finds some of the new and some of the old bytes, which the
-    checksum shows; it is repeated then. Gives b"" if that goes on."""
+    """The content of an open file. A read during a write may mix new and old bytes. The checksum shows that, and the
+    read is repeated; b"" if that keeps failing."""
     for _ in range(MOST_READS):
         content = os.pread(file, SIZE, 0)
         said = _SUM.match(content)
-        if said is None:  # as 0.3.0 and before wrote it
+        if said is None:  # written by version 0.3.0 or earlier
             return content
         if int(said[1], 16) == zlib.crc32(content[said.end() :]):
             return content[said.end() :]
@@ -128,7 +128,7 @@ def _whole(file: int) -> bytes:
 
 
 def _is_at(file: int, path: Path) -> bool:
-    """Whether the path still names the open file."""
+    """Whether the path still leads to the open file."""
     try:
         return os.path.samestat(os.fstat(file), path.stat())
     except FileNotFoundError:

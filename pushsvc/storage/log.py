@@ -1,4 +1,4 @@
-"""The log: a stream per channel, written by one atomic script, read after a cursor. The truth about every event."""
+"""The log: a stream per channel, written by one atomic script, read after a cursor. It decides which events exist."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ _CLOCK: Final = Script("clock")
 _COUNT: Final = Script("count")
 _ADVANCE: Final = Script("advance")
 
-PATIENCE_SECONDS: Final = 3.0  # how long a publish waits for a Redis that restarts, or moves
-EVICTS_SECONDS: Final = 5  # when to come back to a Redis that an operator has to set right
+PATIENCE_SECONDS: Final = 3.0  # how long a publish waits during a restart or failover of Redis
+EVICTS_SECONDS: Final = 5  # Retry-After while Redis may evict, which an operator must change
 EPOCH_BYTES: Final = 42  # the longest id, and a mark
 
 
 class Receipt(NamedTuple):
-    """The result of a publish: the event's id, and whether its key had been used before."""
+    """The result of a publish: the event's id, and whether its key was used before."""
 
     id: EventId
     duplicate: bool
@@ -52,10 +52,10 @@ class Clock(NamedTuple):
         return self.epochs.birth
 
     def restart(self, cursor: EventId) -> EventId | None:
-        """The id after which a reader goes on if its cursor is not of this data. None: it is.
+        """The id after which a reader goes on if its cursor is not of this data. None: it is of this data.
 
-        A cursor between two epochs is of an event that the data lost; what comes after it begins with the later epoch.
-        One before the birth or beyond the last id says nothing: that reader begins anew.
+        A cursor between two epochs names a lost event; the reader resumes at the later epoch's first event. A cursor
+        before the birth or beyond the last id is meaningless: that reader begins anew.
         """
         if cursor == BEGINNING:
             return None
@@ -66,21 +66,21 @@ class Clock(NamedTuple):
 
 
 class Standing(NamedTuple):
-    """The `position` up to which a user has had everything; None: it is unknown. `loss`: not long ago the data lost
-    events, and those may have been theirs, or the position itself."""
+    """The `position` up to which a user has received everything; None: it is unknown. `loss`: the data recently lost
+    events, maybe the user's, or the position itself."""
 
     position: EventId | None
     loss: bool
 
     @property
     def is_lost(self) -> bool:
-        """Whether the user may have had a position that is gone."""
+        """Whether the user may have had a position that is lost."""
         return self.position is None and self.loss
 
 
 class EventLog:
-    """Delivery contract: an event that `append` returned a receipt for is in the log, and every reader that asks
-    for what is after an earlier cursor gets it, until it is trimmed, expires or its ttl ends."""
+    """Delivery contract: an event for which `append` returned a receipt is in the log, and each read after an earlier
+    cursor returns it, until it is trimmed, expires or its ttl ends."""
 
     def __init__(self, store: RedisClient, retention: Retention) -> None:
         self._store = store
@@ -89,9 +89,9 @@ class EventLog:
         self.acknowledged = store.fence.acknowledged
 
     def append(self, events: Sequence[Event]) -> list[Receipt | PushError]:
-        """Store and announce, in order, in one round trip; each event by itself is all or nothing. While Redis is away
-        this waits a little, and tries again what that cannot double."""
-        if self._store.evicts:  # an event that may vanish silently is not acknowledged
+        """Store and announce, in order, in one round trip; each event is stored completely or not at all. While Redis
+        is unreachable, wait a little and retry the events that a retry cannot duplicate."""
+        if self._store.evicts:  # an event that Redis may evict is not acknowledged
             return [Unavailable(self._store.evicts, retry_after=EVICTS_SECONDS)] * len(events)
         receipts: dict[int, Receipt | PushError] = {}
         pending = list(range(len(events)))
@@ -104,12 +104,12 @@ class EventLog:
         return [receipts[number] for number in range(len(events))]
 
     def _append_now(self, events: Sequence[Event]) -> list[Receipt | PushError]:
-        """Append once. NotApplied stands for each event that it is harmless to try again."""
+        """Append once. NotApplied stands for each event that may safely be retried."""
         try:
             answers = self._store.execute_replicated([self._append_command(event) for event in events])
         except NotApplied as error:
             return [error] * len(events)
-        except Unavailable as error:  # unknown whether it was done; but a repeated key does nothing
+        except Unavailable as error:  # it is unknown whether the append ran; a repeated key does nothing
             again = NotApplied(error.detail, retry_after=error.retry_after)
             return [error if event.key is None else again for event in events]
         receipts = [self._receipt(event, answer) for event, answer in zip(events, answers, strict=True)]
@@ -129,14 +129,14 @@ class EventLog:
         )
 
     def _names(self, event: Event) -> list[str]:
-        """The keys that appending the event touches."""
+        """The Redis keys that an append of the event uses."""
         names = [self._keys.clock, self._keys.epoch, self._keys.log(event.channel), self._keys.tail(event.channel)]
         return names if event.key is None else [*names, self._keys.dedupe(event.channel, event.key)]
 
     def _receipt(self, event: Event, answer: Any) -> Receipt | PushError:
         if not isinstance(answer, Exception):
             event_id = EventId.from_redis(answer[0])
-            # As the data says it: after a FLUSHALL there may be another epoch before this process hears of it.
+            # The epoch in the data: after a FLUSHALL it may be another than this process knows.
             epoch = answer[2] if len(answer) > 2 else self._store.fence.epochs.current
             self.acknowledged.note(epoch, event_id)
             return Receipt(event_id, bool(answer[1]))
@@ -146,8 +146,8 @@ class EventLog:
         return error
 
     def clock(self) -> Clock:
-        """Ask where the log stands now. All events up to `last` can be read; all later ones are still to be announced.
-        Raises Unavailable."""
+        """Read the clock. All events up to `last` can be read; all later ones are yet to be announced. Raises
+        Unavailable."""
         answer = self._store.execute_one(_CLOCK.call([self._keys.clock, self._keys.epoch]))
         try:
             return self._clock(*answer)
@@ -155,8 +155,8 @@ class EventLog:
             raise self._store.refusal(error) from error
 
     def probe(self, channels: Sequence[str]) -> Command:
-        """The command that asks for the clock and these channels' tails, for a connection of its own; it needs no
-        script to be loaded."""
+        """The command that reads the clock and these channels' tails, for another connection. It works without a loaded
+        script."""
         names = [self._keys.clock, self._keys.epoch, *map(self._keys.tail, channels)]
         return ("EVAL", _CLOCK.source, len(names), *names)
 
@@ -172,7 +172,7 @@ class EventLog:
 
     @property
     def all_lost(self) -> bool:
-        """Whether all that was before the birth of this data is lost, and Redis does not say so yet."""
+        """Whether everything before the birth of this data is lost, and Redis has not recorded that yet."""
         return self._store.fence.all_lost
 
     def with_known_losses(self, clock: Clock) -> Clock:
@@ -181,23 +181,23 @@ class EventLog:
         return clock._replace(epochs=epochs) if epochs.raw == clock.epochs.raw else clock
 
     def remember_loss(self, boundary: Boundary) -> None:
-        """Tell whoever is served here from now on that events were lost at the boundary (BEGINNING: all before its
-        second id). Everybody else learns it once `record_loss` has written it."""
+        """Report to readers of this worker from now on that events were lost at the boundary (BEGINNING: all before its
+        second id). Readers elsewhere learn it once `record_loss` has written it."""
         if boundary[0] == BEGINNING:
             self._store.fence.all_lost = True
         else:
             self._store.fence.add_loss(boundary)
 
     def record_loss(self, boundary: Boundary) -> None:
-        """Write to Redis that events were lost at the boundary. Readers from before it are told; those without a cursor
-        too, for as long as what was lost would have been kept."""
+        """Write to Redis that events were lost at the boundary. It is reported to readers with an earlier cursor, and
+        to those without one for as long as the lost events would have been kept."""
         self._store.execute_one(record_loss(self._keys, boundary, self._retention.keep_seconds))
         if boundary[0] == BEGINNING:
             self._store.fence.all_lost = False
 
     def read(self, channels: Sequence[str], after: EventId, clock: Clock, count: int) -> list[Slice]:
         """The oldest `count` entries of each channel with an id after `after`, ids rising. Raises Unavailable, also
-        if the data is not in the clock's epoch any more: then another clock is needed."""
+        if the data has left the clock's epoch: then another clock is needed."""
         first = f"({after}" if after.ms >= clock.cutoff else f"{clock.cutoff}-0"
         return self._slices(
             channels, clock, [("XRANGE", self._keys.log(channel), first, "+", "COUNT", count) for channel in channels]
@@ -209,10 +209,10 @@ class EventLog:
         return self._slices([channel], clock, [command])[0]
 
     def _slices(self, channels: Sequence[str], clock: Clock, ranges: Sequence[Command]) -> list[Slice]:
-        """Read the tails, then the ranges: what a tail names was in the log then, so the range shows it, or its loss.
+        """Read the tails, then the ranges: a tail's event was in the log, so the range shows the event or its loss.
 
-        Raises Unavailable if the data is not in the clock's epoch: a master that wakes up, and does not know yet that
-        it was replaced, lacks what came since.
+        Raises Unavailable if the data is not in the clock's epoch: a master that was suspended, and does not know yet
+        that it was replaced, lacks the newer events.
         """
         commands: list[Command] = [
             ("GETRANGE", self._keys.epoch, -EPOCH_BYTES, -1),
@@ -244,7 +244,7 @@ class EventLog:
         return Standing(EventId.from_redis(position) if position else None, known or isinstance(loss, bytes))
 
     def advance(self, positions: Mapping[str, EventId]) -> None:
-        """Move users' positions forward; one that is already further stays."""
+        """Move users' positions forward, never back."""
         names = [self._keys.position(user) for user in positions]
-        # As long as the tails: without a position, what has expired since would look like a loss.
+        # Kept as long as the tails: without a position, expired events would look like a loss.
         self._store.execute_one(_ADVANCE.call(names, self._retention.tail_seconds, *map(str, positions.values())))

@@ -1,4 +1,5 @@
-"""Detects that Redis has lost events, as far as this worker can know, and records it for readers elsewhere, or away."""
+"""Detects losses of events in Redis, as far as this worker can, and records them for other workers and absent
+readers."""
 
 from __future__ import annotations
 
@@ -18,31 +19,31 @@ from pushsvc.storage.redis.pubsub import PubSub
 
 logger = logging.getLogger(__name__)
 
-AGAIN_SECONDS: Final = 0.5  # between two tries to note a loss, while Redis refuses it
+AGAIN_SECONDS: Final = 0.5  # between two attempts to record a loss, while Redis refuses it
 
 
 class Losses:
-    """Compares each clock with all that this worker heard of, or acknowledged, before it was asked for."""
+    """Compares each clock with all ids that this worker received or acknowledged before it requested that clock."""
 
     def __init__(self, log: EventLog, bus: PubSub) -> None:
         self._log = log
         self._bus = bus
-        self._told = BEGINNING  # whoever is connected here has been told of the losses before this
-        # The newest ids that were acknowledged, by epoch, when the clock was requested: it must know of them.
+        self._told = BEGINNING  # all connected readers were told of the losses before this
+        # The newest ids that were acknowledged, by epoch, when the clock was requested: the clock must include them.
         self._acknowledged: dict[bytes, EventId] = {}
         self._epoch: bytes | None = None  # of the clock before
-        self._birth = BEGINNING  # of that clock; a loss of all before it was told then
+        self._birth = BEGINNING  # of that clock; a loss of everything before it was reported then
         self._inherits = True  # with each new epoch: look for what ended processes have acknowledged
         self._owed: dict[Boundary, None] = {}  # losses yet to be recorded, in order
-        self._missed = BEGINNING  # newest id known to be gone, of an epoch whose end Redis could not record yet
-        self.unclear = False  # the last loss: a reader's cursor does not tell whether it lies before it
-        self.count = 0  # losses found so far; a reader remembers it to see whether there were more
+        self._missed = BEGINNING  # newest id known to be lost, of an epoch whose end Redis could not record yet
+        self.unclear = False  # whether a reader's cursor does not show if it lies before the last loss
+        self.count = 0  # losses found so far; readers compare it to notice new ones
         self._noting: gevent.Greenlet | None = None
         self._wake = gevent.event.Event()
-        self._told_of: deque[Boundary] = deque(maxlen=MOST_EPOCHS)  # losses that all here know of
+        self._told_of: deque[Boundary] = deque(maxlen=MOST_EPOCHS)  # losses that all readers here were told of
 
     def probe_leaves(self) -> None:
-        """Remember what was acknowledged by now. Called when a clock is requested: the clock must know of all that."""
+        """Remember all ids acknowledged by now. Called when a clock is requested: the clock must include them."""
         if self._inherits:
             self._inherits = False
             self._log.acknowledged.inherit(self._birth)
@@ -50,15 +51,15 @@ class Losses:
 
     def found(self, through: EventId, epoch: bytes, clock: Clock) -> bool:
         """Whether Redis has lost events since the previous clock reading, which was in this `epoch`. `through`: the
-        last event that was announced here by then; what was acknowledged here counts as well. A loss that nobody
-        recorded yet is recorded, so that readers elsewhere, or away, are told too."""
+        last event that was announced here by then; acknowledged events count as well. A loss that is not recorded yet
+        is recorded, so that it is reported to other workers' and absent readers too."""
         told, self._told = self._told, max(self._told, clock.epochs.whole_since)
         others_said = through != BEGINNING and self._told > told
         known = self._acknowledged
         self.unclear = False
         found = [self._is_lost(newest, of, clock) for of, newest in ((epoch, through), *known.items())]
         found.append(self._is_reborn(clock))
-        if not self._owed:  # else it is kept for other workers, and for the next
+        if not self._owed:  # else the ids are kept for other workers, and for the next process
             self._log.acknowledged.forget(known, but=clock.epochs.current)
             self._log.acknowledged.save()
         if self._epoch not in (None, clock.epochs.current):
@@ -69,7 +70,7 @@ class Losses:
         return any(found) or others_said
 
     def _is_lost(self, newest: EventId, epoch: bytes, clock: Clock) -> bool:
-        """Whether the data lacks an event that was heard or acknowledged in this epoch."""
+        """Whether the data lacks an event that was received or acknowledged in this epoch."""
         boundary = clock.epochs.end_of(epoch)
         if boundary is not None and newest > boundary[1]:  # the id was drawn by a master that had been replaced
             self.unclear = True
@@ -77,7 +78,7 @@ class Losses:
             if clock.restart(newest) is None:
                 return False
             boundary = clock.epochs.unowned_range(newest)
-            if boundary is None and epoch == clock.epochs.current:  # the epoch is over, and Redis will record that
+            if boundary is None and epoch == clock.epochs.current:  # the epoch has ended, and Redis will record that
                 if newest <= self._missed:
                     return False
                 self._missed, self.unclear = newest, True
@@ -87,13 +88,14 @@ class Losses:
         if boundary in self._told_of or (
             boundary is not None and boundary[0] != BEGINNING and EpochHistory(clock.epochs.raw).knows_loss_at(boundary)
         ):
-            return False  # a recorded loss is told to each reader by its cursor
+            return False  # each reader learns of a recorded loss by its cursor
         logger.error("redis has lost events: it has stood at %s, and now stands at %s", newest, clock.last)
         self._tell(boundary or (BEGINNING, clock.birth))
         return True
 
     def _is_reborn(self, clock: Clock) -> bool:
-        """Whether nothing is left of what other workers of this machine acknowledged, and nobody here was told."""
+        """Whether all events that other workers of this machine acknowledged are lost, unreported to the readers
+        here."""
         boundary = BEGINNING, clock.birth
         if not self._log.all_lost:
             return False
@@ -116,8 +118,8 @@ class Losses:
             self._noting = gevent.spawn(self._write)
 
     def _write(self) -> None:
-        """Record losses until Redis takes them. A refusal, as of too few replicas after a failover, may be over before
-        anybody comes back."""
+        """Record losses until Redis takes them. A refusal may be temporary, such as too few replicas after a
+        failover."""
         said = False
         while self._owed:
             boundary = next(iter(self._owed))

@@ -1,4 +1,4 @@
-"""Publishing on a cluster: a user's events go to the user's partition, what everybody may hear to all of them."""
+"""Publishing on a cluster: a user's events go to the user's partition, events on shared channels to all partitions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PARTLY: Final = (
 
 
 class JoinedReceipt(NamedTuple):
-    """The receipts of all partitions as one. Clients take `id` for an id, and may resume from it in any partition."""
+    """The receipts of all partitions as one. Clients use `id` as an id, and may resume from it in any partition."""
 
     id: str
     duplicate: bool
@@ -34,8 +34,8 @@ class Appender(Protocol):
 
 
 class PartitionedLog:
-    """An `EventLog` over all partitions, as far as publishing needs it. An event is acknowledged when all partitions
-    that shall have it do; if some have not, a repetition under the same key reaches these and does nothing to the
+    """An `EventLog` over all partitions, as far as publishing needs it. An event is acknowledged when all its
+    partitions have it. If some lack it, a retry with the same key stores it in these and changes nothing in the
     others."""
 
     def __init__(self, logs: Sequence[EventLog]) -> None:

@@ -1,11 +1,11 @@
-"""Counts the connections of each user over all workers: a count per user and worker, and a sign of life per worker.
+"""Counts the connections of each user over all workers: a count per user and worker, and a lease per worker.
 
-Counts are written as absolute numbers, so a lost or late write is mended by the next one; those of a worker that died
-stop counting when its sign of life runs out.
+Counts are written as absolute numbers, so the next write corrects a lost or late one. The counts of a dead worker stop
+counting when its lease expires.
 
 Proxies that do not notice a closed tab fill a user's cap with streams that nobody reads. So at the cap a new stream is
-served, and the oldest one ends, on whichever worker it is: the worker that holds the new one has Redis write down what
-is to end, and tell its holder; a holder that misses the message looks with its next beat.
+served, and the oldest one ends, on whichever worker it is: the worker with the new stream has Redis store which stream
+is to end and notify the worker that holds it. A worker that misses the message reads the list with its next beat.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ _ENTER: Final = Script("enter")
 _NOTE: Final = Script("note")
 _STAND: Final = Script("stand")
 
-BEAT_SECONDS: Final = 1.0  # how often counts that changed, and the sign of life, are written
-LEASE_SECONDS: Final = 3  # a worker that was silent for so long is dead
-EVERYTHING_SECONDS: Final = 60.0  # how often all counts are written, in case others took this worker for dead
-MOST_TIMES: Final = 1000  # streams of one user and worker whose times are noted, the oldest
-BATCH: Final = 200  # users in one round trip: when a crowd leaves at once, nobody waits for all of it
+BEAT_SECONDS: Final = 1.0  # how often changed counts and the lease are written
+LEASE_SECONDS: Final = 3  # a worker that was silent for so long counts as dead
+EVERYTHING_SECONDS: Final = 60.0  # how often all counts are written, in case other workers counted this one as dead
+MOST_TIMES: Final = 1000  # most streams per user and worker whose times are stored: the oldest ones
+BATCH: Final = 200  # users in one round trip, so that no request waits for a large batch
 FORGET_SECONDS: Final = 7 * 86400
-GIVE_WAY: Final = "give way"  # what a worker is told that has streams to end; no generation is called so
+GIVE_WAY: Final = "give way"  # message to a worker that has streams to end; no generation has this name
 _FULL, _IN, _OVER, _WHO_LIVES = range(4)  # what enter.lua answers
-AT_ONCE: Final = 2  # streams that give way to a new one: more than one, so that what went wrong is mended
+AT_ONCE: Final = 2  # streams that may end for a new one: two, so that an excess shrinks
 
 
 class Counted(Protocol):
-    """A connection: the name under which it counts, whether it does now, and whether others give way to it."""
+    """A connection as presence counts it."""
 
     counted: bool
 
@@ -91,8 +91,8 @@ class Presence:
         self.loop.start()
 
     def count_in(self, connection: Counted) -> bool:
-        """Count a connection in. True: others have to give way to it, once it stands. Raises TooManyConnections, or
-        Unavailable."""
+        """Count a connection in. True: older streams have to end for it, once it is accepted. Raises
+        TooManyConnections, or Unavailable."""
         user = connection.counted_as
         self._changed.add(user)
         self._here[user], connection.counted = self._here[user] + 1, True
@@ -105,7 +105,7 @@ class Presence:
         except BaseException:
             self.count_out(connection)
             raise
-        self._changed.add(user)  # of two scripts at once, the one that Redis ran last may have brought the lower count
+        self._changed.add(user)  # of two concurrent scripts, the later one may have written the lower count
         if state == _FULL:
             self.count_out(connection)
             raise TooManyConnections(
@@ -114,8 +114,8 @@ class Presence:
         return state == _OVER
 
     def _entered(self, connection: Counted, streams: Sequence[Stream]) -> int:
-        """Run the script. It needs to know which other workers run only where the cap is reached: then it is called
-        again, with their names."""
+        """Run the script. It needs the names of the other live workers only at the cap: then it is called again
+        with them."""
         user, workers = connection.counted_as, list[str]()
         names = [self._keys.connections(user), self._keys.streams(user)]
         while True:
@@ -131,14 +131,14 @@ class Presence:
             workers, streams = [each.decode() for each in found], self._known(user)
 
     def _known(self, user: str) -> Sequence[Stream]:
-        """The user's streams here that give way; none where each new one would have to look at too many."""
+        """The user's streams here that give way; none if there are too many to look at for each new one."""
         return self._giving_way(user) if self._here[user] <= MOST_TIMES else ()
 
     def _giving_way(self, user: str) -> Sequence[Stream]:
         return () if self._streams is None else self._streams.giving_way(user)
 
     def now(self) -> int:
-        """The time by Redis's clock, in microseconds since 1970, later than any that this gave before. Raises
+        """The time by Redis's clock, in microseconds since 1970, later than any time that this returned before. Raises
         Unavailable if that clock is not known yet, and cannot be read."""
         if self._clock is None:
             seconds, rest = map(int, self._store.execute_one(("TIME",)))
@@ -147,14 +147,14 @@ class Presence:
         return self._last
 
     def note(self, user: str, began: int) -> None:
-        """Note that a stream of the user began then, which gives way to newer ones from now on. Nobody waits for
-        Redis: the next beat writes what it did not hear."""
+        """Note that a stream of the user began then, which gives way to newer ones from now on. This does not
+        wait for Redis: the next beat writes what Redis missed."""
         self._changed.add(user)
         if self._here[user] <= MOST_TIMES:
             self._store.send(_NOTE.call([self._keys.streams(user)], self._worker_id, began, FORGET_SECONDS))
 
     def oust_for(self, user: str, began: int) -> None:
-        """Make older streams of the user give way to the one that began then and stands now. Raises Unavailable."""
+        """Make older streams of the user end for the one that began then and is accepted now. Raises Unavailable."""
         keys, workers = self._keys, [self._worker_id]
         while True:
             names = [keys.connections(user), keys.streams(user)]
@@ -176,11 +176,11 @@ class Presence:
             user, _, began = each.decode().rpartition(" ")
             for stream in self._giving_way(user):
                 if stream.began == int(began):
-                    # At once, though its greenlet has yet to end: those who are counted in now must not count it.
+                    # At once, before its greenlet ends: a connection that is counted in now must not count it.
                     self.count_out(stream)
                     if self._streams is not None:
                         self._streams.oust(user, stream.began)
-            # A beat may have written a time anew meanwhile; an ended stream would then give way in place of a real one.
+            # A beat may have rewritten a time meanwhile; then an ended stream would give way in place of an open one.
             for command in self._count(user):
                 self._store.send(command)
 
@@ -191,7 +191,7 @@ class Presence:
         return word == GIVE_WAY
 
     def _give_way(self) -> None:
-        with contextlib.suppress(Unavailable):  # looked for again with the next beat
+        with contextlib.suppress(Unavailable):  # the next beat reads the list again
             self.give_way()
 
     def total(self, user: str) -> int:
@@ -203,7 +203,7 @@ class Presence:
         return self._here[user] + sum(n for n, lives in zip(counts.values(), alive, strict=True) if lives)
 
     def count_out(self, connection: Counted) -> None:
-        """Count a connection out; Redis learns it with the next beat. Harmless when repeated."""
+        """Count a connection out; the next beat writes it to Redis. Harmless when repeated."""
         if connection.counted:
             user = connection.counted_as
             self._changed.add(user)
@@ -214,7 +214,7 @@ class Presence:
     def _beat(self, loop: Loop) -> None:
         while True:
             now = time.monotonic()
-            # For other workers, one that was silent for so long is dead: they have dropped its counts.
+            # After so long a silence other workers count this one as dead, and have dropped its counts.
             if now - self._written > LEASE_SECONDS or now - self._all_written > EVERYTHING_SECONDS:
                 self._changed.update(self._here)
                 self._all_written = now
@@ -222,21 +222,21 @@ class Presence:
                 self.write()
                 self.give_way()
                 self.refused = None
-            except Unwritable as error:  # who listens is served all the same
+            except Unwritable as error:  # connected clients are served anyway
                 self.refused = error
             self._written = now
             loop.report_healthy()
             gevent.sleep(BEAT_SECONDS)
 
     def write(self) -> None:
-        """Write the sign of life and the counts that changed. Raises Unavailable; nothing is forgotten then."""
+        """Write the lease and the changed counts. Raises Unavailable; then the next call writes them."""
         self._store.execute_one(self.sign_of_life())
         changed = list(self._changed)
         for start in range(0, len(changed), BATCH):
             self._write_counts(changed[start : start + BATCH])
 
     def sign_of_life(self) -> Command:
-        """The command that says that this worker runs."""
+        """The command that renews this worker's lease."""
         return ("SET", self._keys.worker(self._worker_id), "", "EX", LEASE_SECONDS)
 
     def _write_counts(self, users: Sequence[str]) -> None:
@@ -247,7 +247,7 @@ class Presence:
             self._changed.update(users)
             raise
         except WrongType:
-            pass  # somebody else's key; the others' counts are written
+            pass  # another program's key; the other counts are written
 
     def _count(self, user: str) -> list[Command]:
         key, times = self._keys.connections(user), _times(self._giving_way(user)[:MOST_TIMES])

@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 from pushsvc.config import Settings
 
-# A channel's tail outlives its events, so that a client that comes back later still learns whether it missed any.
+# A channel's tail outlives its events, so that a client that reconnects later still learns whether it missed any.
 TAIL_EXTRA_SECONDS: Final = 30 * 86400
 
 
@@ -25,5 +25,6 @@ class Retention(NamedTuple):
 
     @property
     def tail_seconds(self) -> int:
-        """Seconds for which the id of a channel's last event is kept, and a user's position, which is judged by it."""
+        """Seconds for which the id of a channel's last event is kept, and a user's position, which is compared with
+        it."""
         return self.keep_seconds + TAIL_EXTRA_SECONDS

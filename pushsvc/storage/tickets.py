@@ -1,12 +1,12 @@
-"""Tickets: an EventSource can set no header, so it brings a secret that works once, in its URL.
+"""Tickets: an EventSource cannot set headers, so it sends a secret in its URL that works once.
 
 A ticket is swapped, atomically, for the connection and a cookie. The browser's own reconnects repeat the URL with the
-spent ticket: Redis still knows what that gave, and the cookie proves that this is the browser it was given to. The
-cookie is named after the user, so that tabs of one browser may belong to different users. Where a cookie may not come
-back, the stream's ids carry the proof instead, see proof.py.
+spent ticket: Redis still knows what the ticket allowed, and the cookie proves that the same browser sends it. The
+cookie is named after the user, so that tabs of one browser may belong to different users. Where the browser may not
+return a cookie, the stream's ids carry the proof instead, see proof.py.
 
-A client that never saw the head of the first answer has neither. It repeats its request at once, so for a moment a
-repeat takes the stream over, from where that began.
+A client that never received the head of the first response has neither. It repeats its request at once, so for a
+moment a repeat takes over the stream, from the cursor at which that began.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _SPEND: Final = Script("spend")
 
 DEFAULT_TTL: Final = 60  # seconds to use a ticket in
 MAX_TTL: Final = 3600
-KEPT_SECONDS: Final = 600  # a ticket whose stream was refused for now is good for at least so long
+KEPT_SECONDS: Final = 600  # a ticket whose stream was refused for now stays valid for at least so long
 SESSION_SECONDS: Final = 12 * 3600  # how long the cookie, or the proof, lets the client reconnect
 TAKE_OVER_SECONDS: Final = 3.0  # after its first use
 _LONGEST_IN_COOKIE: Final = 64  # bytes of a name; written as JSON in base64 they may take six times as many
@@ -44,8 +44,8 @@ _COOKIE_PREFIX: Final = "pushsvc_session_"
 
 
 class Evidence(NamedTuple):
-    """The evidence that a request brings beside its ticket. `last_event_id`: its header. `by_id`: cookies are not to
-    be relied on, whatever the rest says."""
+    """What a request sends besides its ticket. `last_event_id`: its header. `by_id`: do not rely on cookies, even if
+    the client sends one."""
 
     cookies: Mapping[str, str]
     last_event_id: str
@@ -63,19 +63,19 @@ class Kind(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """A ticket that is good, for a stream that is yet to begin."""
+    """The use of a valid ticket, for a stream that is yet to begin."""
 
     ticket: str
     kind: Kind
     proof: str | None = None  # for the stream's ids
     brought: bool = False  # this proof came from the client
-    cursor: EventId | None = None  # where the stream is to begin, whatever its URL says
+    cursor: EventId | None = None  # where the stream begins; overrides its URL
 
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """The result of admitting a caller: who they are, and the channels of topics they listen to. `use`: that of
-    their ticket, if a ticket admits them."""
+    """The result of admitting a caller: who they are, and the topic channels they read. `use`: of their ticket,
+    if a ticket admits them."""
 
     identity: Identity
     topics: tuple[str, ...] = ()
@@ -96,8 +96,8 @@ class Begun(NamedTuple):
 
 
 class SpentTicket(Unauthorized):
-    """A ticket was used, and its bearer does not prove to be who used it. It was for this `user` and these channels
-    of topics."""
+    """A ticket was used, and the client does not prove that it used it. The ticket was for this `user` and these topic
+    channels."""
 
     def __init__(self, user: str, topics: tuple[str, ...]) -> None:
         super().__init__("The ticket was used already; ask for a new one.")
@@ -106,7 +106,7 @@ class SpentTicket(Unauthorized):
 
 
 class LostRace(Unauthorized):
-    """Another request with this ticket was quicker; its stream may be taken over."""
+    """Another request used this ticket first; its stream may be taken over."""
 
 
 class Tickets:
@@ -118,13 +118,13 @@ class Tickets:
         self._keys = store.keys
         self._leeway = leeway
         prefix = store.keys.prefix
-        # Two services on one host may have one secret, and ports do not keep cookies apart.
+        # Two services on one host may share a secret, and browsers send cookies to all ports.
         self._key = auth.derived_key(secret, "session" if prefix == DEFAULT_PREFIX else f"session of {prefix}")
 
     def issue(self, user: str, topics: Sequence[str], ttl: int, expires: float | None) -> str:
         """Make a ticket for `user` and the channels `topics`, usable once within `ttl` seconds.
 
-        `expires` (Unix time) ends what the ticket opens, where the token that asks for it ends then.
+        `expires` (Unix time): when the stream ends, if the token that requests the ticket expires.
         """
         ticket = self._drawn()
         claims = {"user": user, "topics": list(topics), "expires": expires}
@@ -132,12 +132,12 @@ class Tickets:
         return ticket
 
     def keep(self, ticket: str) -> None:
-        """Prolong a fresh ticket whose stream was refused for now: it must not run out before its client comes back."""
+        """Prolong a fresh ticket whose stream was refused for now: it must not expire before its client retries."""
         self._store.execute_one(("EXPIRE", self._keys.ticket(_digest(ticket)), KEPT_SECONDS, "GT"))
 
     def admit(self, ticket: str, evidence: Evidence) -> Admission:
-        """Recognise a fresh ticket, one whose first answer may be lost, or the client that spent it. Raises
-        Unauthorized."""
+        """Accept a fresh ticket, one whose first response may be lost, or a client that proves it spent the ticket.
+        Raises Unauthorized."""
         digest, brought = _digest(ticket), proof_in(evidence.last_event_id)
         names = [self._keys.ticket(digest), self._keys.spent_ticket(digest), self._keys.proof(_digest(brought or ""))]
         (fresh, spent, proven), (cursor, its_cookie) = self._store.execute(
@@ -162,7 +162,7 @@ class Tickets:
         elif has_cookie or has_proof:
             kind = Kind.RETURN
             if cursor is not None:
-                with contextlib.suppress(Unwritable):  # it runs out by itself
+                with contextlib.suppress(Unwritable):  # it expires by itself
                     self._store.execute_one(("DEL", self._keys.ticket_use(digest)))
         else:
             raise SpentTicket(user, topics)
@@ -180,20 +180,20 @@ class Tickets:
         )
 
     def _is_of(self, user: str, cookie: str) -> bool:
-        """Whether the cookie says that this browser has used a ticket of the user's."""
+        """Whether the cookie proves that this browser has used a ticket of the user."""
         try:
             return auth.decode(cookie, self._key, self._leeway).user in (user, self._short(user))
         except Unauthorized:
             return False
 
     def begin(self, use: Use, user: str, stream: str, cursor: EventId | None) -> Begun:
-        """Spend a fresh ticket: the `stream` of this name stands, and begins at the `cursor` (None: with all there
-        is). A client that returns has as long to do so again. Raises Unauthorized if another request was quicker."""
+        """Spend a fresh ticket: the `stream` of this name is accepted, and begins at the `cursor` (None: at the oldest
+        event). Each reconnect renews the client's session. Raises Unauthorized if another request spent it first."""
         digest = _digest(use.ticket)
         cookie = auth.encode({"sub": self._short(user), "jti": digest[:16]}, self._key, ttl=SESSION_SECONDS)
         earlier = b""
         if use.kind is Kind.RETURN:
-            with contextlib.suppress(Unwritable):  # it is good for as long as before
+            with contextlib.suppress(Unwritable):  # the session lasts as long as before
                 self._store.execute(self._renewals(use, digest))
         else:
             earlier = self._spend(use, digest, stream, cursor, _digest(cookie))
@@ -236,7 +236,7 @@ class Tickets:
         digest = self._store.execute_one(("GET", self._keys.proof(_digest(proof))))
         if digest is None:
             return None
-        # It has come back, so nobody may take the stream over any more.
+        # The client has sent the proof, so the stream can no longer be taken over.
         claims, _ = self._store.execute(
             [("GET", self._keys.spent_ticket(digest.decode())), ("DEL", self._keys.ticket_use(digest.decode()))]
         )
@@ -245,27 +245,27 @@ class Tickets:
         return None if over else known.get("user")
 
     def revoke(self, proofs: Sequence[str]) -> None:
-        """Forget proofs that have stood where others may have seen them."""
+        """Delete proofs that others may have seen."""
         self._store.execute_one(("DEL", *(self._keys.proof(_digest(proof)) for proof in proofs)))
 
     def reading(self, generation_id: str) -> str:
-        """Make a ticket for a URL that opens one answer for reading, as often as one likes. Nothing of it is stored."""
+        """Make a ticket for a URL that lets anybody read one answer, any number of times. Nothing is stored."""
         return hmac.digest(self._key.encode(), f"reading:{generation_id}".encode(), "sha256").hex()[:48]
 
     def opens(self, ticket: str, generation_id: str) -> bool:
-        """Whether the ticket is one of `reading` for this generation."""
+        """Whether `reading` made the ticket for this generation."""
         return hmac.compare_digest(ticket.encode("utf-8", "surrogateescape"), self.reading(generation_id).encode())
 
     def _drawn(self) -> str:
-        """A secret that tells its partition."""
+        """A random secret that maps to this partition."""
         return self._keys.draw(lambda: secrets.token_urlsafe(24))
 
     def _cookie_name(self, user: str) -> str:
         return _COOKIE_PREFIX + self._mark(user)[:16]
 
     def _short(self, user: str) -> str:
-        """A short name for the user: one of 255 characters makes a cookie longer than nginx has room for in the head
-        of an answer."""
+        """A short name for the user: a name of 255 characters makes a cookie that exceeds nginx's buffer for a
+        response's head."""
         return user if len(user.encode()) <= _LONGEST_IN_COOKIE else self._mark(user)
 
     def _mark(self, user: str) -> str:
@@ -273,5 +273,5 @@ class Tickets:
 
 
 def _digest(secret: str) -> str:
-    """The hash under which Redis keeps a secret: a thief of the data must not be able to use it."""
+    """The hash under which Redis keeps a secret, so that stolen data cannot be used."""
     return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).hexdigest()
