@@ -14,7 +14,7 @@ import click
 import httpx
 import orjson
 
-from pushsvc import auth
+from pushsvc import __version__, auth
 from pushsvc.checks.remarks import MARK, tell
 from pushsvc.config import PREFIX, Settings, redis_url
 from pushsvc.errors import PushError
@@ -29,7 +29,7 @@ _LONGEST_TOKEN_SECONDS: Final = 10 * 365 * 86400
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name=None, version=__import__("pushsvc").__version__, prog_name="pushsvc")
+@click.version_option(package_name=None, version=__version__, prog_name="pushsvc")
 def cli() -> None:
     """Real-time push: backends publish, the right browsers hear it. Settings are PUSHSVC_* in the environment."""
 
