@@ -86,7 +86,8 @@ class Subscriber:
     ) -> None:
         """`user`: the name under which the connection counts; empty: it does not count. `after`: the cursor.
         `new_channels`, `lost`: see CatchUpState. `tracks_position`: delivered events move the user's position.
-        `expires`: Unix time. `proof`: the proof in its event ids, see proof.py. `on_leave`: called when it has left."""
+        `expires`: Unix time. `proof`: the proof in its event ids, see proof.py. `on_leave`: called when it leaves, if
+        it counted until then."""
         self.user = user
         self.channels = tuple(map(sys.intern, channels))  # thousands of subscribers may have the same names
         self.last = after
