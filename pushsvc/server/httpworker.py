@@ -108,10 +108,13 @@ class HttpWorker(GeventWorker):
             response.adopt(client)
             raise StopIteration from None  # tells gunicorn that this connection is done
         # Skip a body that the application did not read. Gunicorn would skip 1 KB at a time, and copy the rest each
-        # time.
-        while request.body.read(SKIPPED_BYTES):
-            gevent.sleep(0)
-        request.unreader.unread(self._kept[gevent.getcurrent()].finish(request.unreader.take_buffered()))
+        # time. Where the connection ends anyway, the rest of a stream may never come to its end.
+        kept = self._kept[gevent.getcurrent()]
+        seconds = LINGER_SECONDS if kept.response is not None and kept.response.must_close else None
+        with gevent.Timeout(seconds, False):
+            while request.body.read(SKIPPED_BYTES):
+                gevent.sleep(0)
+        request.unreader.unread(kept.finish(request.unreader.take_buffered()))
 
     def handle_error(self, request: Any, client: Any, _address: Any, error: BaseException) -> None:
         """Answer a request that cannot be read, or whose greenlet was killed; gunicorn's hook. Gunicorn itself would

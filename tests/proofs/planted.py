@@ -20,7 +20,7 @@ MUTANTS: Final = [
         "does not wait until the subscription is confirmed", "delivery/catch_up.py",
         "        self._bus.request_clock()\n        try:\n            came.wait(seconds)",
         "        catching.clock = self._log.clock()\n        came.set()\n        try:\n            came.wait(seconds)",
-        "behaviour/streams/test_events.py::test_the_seam_of_replay_and_live",
+        "unit/delivery/test_catch_up.py",
     ),
     Mutant(
         "delivers a repeated key again", "storage/redis/lua/append.lua",

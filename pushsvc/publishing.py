@@ -1,0 +1,98 @@
+"""Publishing, whatever brings the events: checked, stored in few round trips, and answered one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import islice
+from typing import Any
+
+from pushsvc.auth import Identity
+from pushsvc.errors import Invalid, PushError, TooLarge, Unavailable
+from pushsvc.events.event import Event, Limits, Publication, parse_publication
+from pushsvc.storage.log import Receipt
+from pushsvc.storage.partitioned_log import Appender, JoinedReceipt
+
+Answer = dict[str, Any]
+
+
+class Publisher:
+    """Publishes what one caller sends, within the caller's rights."""
+
+    def __init__(self, identity: Identity, log: Appender, limits: Limits) -> None:
+        self.limits = limits
+        self._identity = identity
+        self._log = log
+
+    def publish(self, item: Any, header_key: str | None) -> Answer:
+        """Publish one event, as parsed from JSON. `header_key`: the request's Idempotency-Key. Raises PushError."""
+        publication = self._parse(item, header_key)
+        receipts = self._store(publication.events)
+        if publication.users is None and isinstance(receipts[0], PushError):
+            raise receipts[0]
+        return _answer(publication, receipts)
+
+    def publish_batch(self, items: Sequence[Any]) -> list[Answer]:
+        """Publish many events in one round trip, and answer each in order; a bad one harms no other. Raises TooLarge,
+        or Unavailable if Redis takes none now: the same can be sent again."""
+        checked = [self.check(item) for item in items]
+        count = count_events(checked)
+        if count > self.limits.batch:  # lists of users multiply: a small request could be a million events
+            raise TooLarge(f"The batch makes {count} events, at most {self.limits.batch} are taken at once.")
+        return self.publish_checked(checked)
+
+    def check(self, item: Any) -> Publication | PushError:
+        """Check one event of several. An error stands for itself."""
+        try:
+            return self._parse(item, None)
+        except PushError as error:
+            return error
+
+    def publish_checked(self, checked: Sequence[Publication | PushError]) -> list[Answer]:
+        """Store checked events in one round trip, and answer each in order. Raises Unavailable as `publish_batch`."""
+        good = [each for each in checked if isinstance(each, Publication)]
+        receipts = iter(self._store([event for publication in good for event in publication.events]))
+        return [
+            _answer(each, list(islice(receipts, len(each.events)))) if isinstance(each, Publication) else refused(each)
+            for each in checked
+        ]
+
+    def _parse(self, item: Any, header_key: str | None) -> Publication:
+        publication = parse_publication(item, self.limits, header_key)
+        self._identity.need_publish(event.channel for event in publication.events)
+        return publication
+
+    def _store(self, events: Sequence[Event]) -> Sequence[Receipt | JoinedReceipt | PushError]:
+        """Store the events, and give what became of each. Raises Unavailable if Redis takes none now: the request can
+        be repeated as it is."""
+        answers = self._log.append(events) if events else []
+        for error in answers[:1]:
+            if isinstance(error, Unavailable) and all(isinstance(answer, Unavailable) for answer in answers):
+                raise error
+        return answers
+
+
+def count_events(checked: Sequence[Publication | PushError]) -> int:
+    """How many events these make: an event for several users is one for each."""
+    return sum(len(each.events) for each in checked if isinstance(each, Publication))
+
+
+def need_no_key(header_key: str | None) -> None:
+    """Check that a request with many events has no key for all of them. Raises Invalid."""
+    if header_key is not None:
+        raise Invalid.field("Idempotency-Key", "goes with a single event; in a batch each event has its own key.")
+
+
+def refused(error: PushError) -> Answer:
+    """The answer to an event that is refused."""
+    return {"error": error.problem()}
+
+
+def _answer(publication: Publication, receipts: Sequence[Receipt | JoinedReceipt | PushError]) -> Answer:
+    answers = [
+        refused(receipt) if isinstance(receipt, PushError) else {"id": str(receipt.id), "duplicate": receipt.duplicate}
+        for receipt in receipts
+    ]
+    if publication.users is None:
+        return answers[0]
+    pairs = zip(publication.users, answers, strict=True)
+    return {"results": [{"user": user, **answer} for user, answer in pairs]}
