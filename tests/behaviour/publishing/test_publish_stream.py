@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from tests.conftest import Start
-from tests.support.clients.eventsource import DEADLINE, until
+from tests.support.clients.eventsource import DEADLINE, EventSource, until
 from tests.support.stack import Stack
 
 NDJSON = {"Content-Type": "application/x-ndjson"}
@@ -67,23 +67,30 @@ def upload(base: str, token: dict[str, str], **headers: str) -> Iterator[Upload]
         made.socket.close()
 
 
+def heard(source: EventSource, user: str) -> list[int]:
+    """The numbers that were published to the user alone: everybody hears what other tests publish to all."""
+    words = [message.data.split(" ") for message in source.messages]
+    return [int(each[1]) for each in words if each[0] == user]
+
+
 @pytest.mark.every_redis
 def test_each_line_is_answered_while_the_body_is_open(stack: Stack, base: str, user: str) -> None:
     with stack.listen(user) as source, upload(base, stack.bearer(publish=["*"])) as sent:
         ids = []
         for number in range(3):
-            sent.say(user=user, data=str(number))
+            sent.say(user=user, data=f"{user} {number}")
             ids.append(sent.answer()["id"])
             source.wait_ids(ids[-1])
         assert b" 200 " in sent.head
         assert b"application/x-ndjson" in sent.head
-        sent.say(user=user, data="3", key="k")
+        sent.say(user=user, data=f"{user} 3", key="k")
         first = sent.answer()
-        sent.say(user=user, data="3", key="k")
+        sent.say(user=user, data=f"{user} 3", key="k")
         assert sent.answer() == first | {"duplicate": True}
         sent.end()
         assert sent.answer() is None
-        assert [message.data for message in source.messages] == ["0", "1", "2", "3"]
+        source.wait_ids(first["id"])
+        assert heard(source, user) == [0, 1, 2, 3]
 
 
 def test_lines_come_in_any_pieces(stack: Stack, user: str) -> None:
@@ -182,12 +189,11 @@ def test_what_is_no_stream_is_refused_before_it_begins(stack: Stack, user: str) 
 def test_a_client_that_leaves_in_the_middle_of_a_line(stack: Stack, user: str) -> None:
     with stack.listen(user) as source:
         with upload(stack.app_url, stack.bearer(publish=["*"])) as sent:
-            sent.say(user=user, data="whole")
+            sent.say(user=user, data=f"{user} 1")
             assert "id" in sent.answer()
-            sent.send(json.dumps({"user": user, "data": "cut"}).encode())
-        event = stack.publish(user=user, data="after")
-        source.wait_ids(event)
-        assert [message.data for message in source.messages] == ["whole", "after"]
+            sent.send(json.dumps({"user": user, "data": f"{user} 2"}).encode())
+        source.wait_ids(stack.publish(user=user, data=f"{user} 3"))
+        assert heard(source, user) == [1, 3]
 
 
 def test_redis_dies_and_comes_back(start: Start, user: str) -> None:
