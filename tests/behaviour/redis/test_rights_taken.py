@@ -75,7 +75,10 @@ def test_no_worker_is_better_off(servers: tuple[redis.Redis, Stack], right: str,
         return body
 
     until(lambda: not answer().get("problems"), "all rights")
+    leaving = EventSource(f"{stack.url}/events", stack.bearer(f"{user}2"))
+    leaving.wait_open()
     with without(operator, right), EventSource(f"{stack.url}/events", stack.bearer(user), reconnect=True):
+        leaving.close()  # one that begins, and one that ends, use all of these rights
         until(lambda: answer().get("problems"), "the refusal to be named")
     until(lambda: not answer().get("problems"), "the right to be given back")
 
