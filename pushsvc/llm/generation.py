@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 import gevent.event
 
 from pushsvc.events import exact_json, sse
-from pushsvc.llm import openai, sizes, states
-from pushsvc.llm.document import NoAnswer, read_document
-from pushsvc.llm.joining import Json
+from pushsvc.llm import sizes, states
+from pushsvc.llm.formats import openai
+from pushsvc.llm.formats.document import NoAnswer, read_document
+from pushsvc.llm.formats.joining import Json
+from pushsvc.llm.formats.openai import Chunk, Malformed
 from pushsvc.llm.models.base import Call, Fault, Model, passing
 from pushsvc.llm.models.body import Body, Unreadable
-from pushsvc.llm.openai import Chunk, Malformed
 from pushsvc.llm.outcome import COMPLETED, DATA_LOST, RUNNING, Ending, refused, timeout, upstream_error
 from pushsvc.llm.progress import Limits, Progress
 from pushsvc.llm.request import Question

@@ -19,9 +19,9 @@ from pushsvc.delivery.subscriber import Subscriber
 from pushsvc.errors import TooLarge, TooManyGenerations, Unavailable, Unwritable
 from pushsvc.events import exact_json, sse
 from pushsvc.events.event import answer_channel, generation_of
-from pushsvc.llm import openai
+from pushsvc.llm.formats import openai
+from pushsvc.llm.formats.joining import Json, joined
 from pushsvc.llm.generation import Generation
-from pushsvc.llm.joining import Json, joined
 from pushsvc.llm.models.base import Model
 from pushsvc.llm.outcome import CANCELLED, DATA_LOST, PRODUCER_LOST, RUNNING
 from pushsvc.llm.progress import Limits

@@ -9,8 +9,8 @@ from typing import Any, Final, Self
 import orjson
 
 from pushsvc.events import exact_json, sse
-from pushsvc.llm import openai
-from pushsvc.llm.joining import Json
+from pushsvc.llm.formats import openai
+from pushsvc.llm.formats.joining import Json
 
 RUNNING: Final = "running"  # the state of a generation without an ending
 

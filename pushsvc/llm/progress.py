@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from pushsvc.llm import openai
-from pushsvc.llm.joining import Json, index_of
+from pushsvc.llm.formats import openai
+from pushsvc.llm.formats.joining import Json, index_of
 from pushsvc.llm.outcome import COMPLETED, Ending, timeout
 
 # Wait after the last `finish_reason`, for the count of tokens, or after [DONE], for the end of the response.

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from pushsvc.errors import Invalid, TooLarge
 from pushsvc.events import exact_json
-from pushsvc.llm import members, openai, structure
-from pushsvc.llm.members import Member
+from pushsvc.llm.formats import members, openai, structure
+from pushsvc.llm.formats.members import Member
 
 MOST_VALUES: Final = 100_000  # a question of 8 MB could hold four million, and keep its worker busy for many seconds
 

@@ -15,8 +15,8 @@ from pushsvc.events import exact_json, sse
 from pushsvc.events.encoded import EncodedBatch, EncodedEvent
 from pushsvc.events.event import BEGINNING, EventId, answers_channel
 from pushsvc.events.proof import with_proof
-from pushsvc.llm import members, openai
-from pushsvc.llm.joining import Json, joined
+from pushsvc.llm.formats import members, openai
+from pushsvc.llm.formats.joining import Json, joined
 from pushsvc.llm.listening import answer_subscriber
 from pushsvc.llm.record import Record
 from pushsvc.llm.store import unknown

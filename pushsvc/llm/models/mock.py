@@ -11,8 +11,8 @@ from typing import Any, Final
 import gevent
 
 from pushsvc.events import exact_json, sse
-from pushsvc.llm import openai
-from pushsvc.llm.joining import Json
+from pushsvc.llm.formats import openai
+from pushsvc.llm.formats.joining import Json
 from pushsvc.llm.models import script
 from pushsvc.llm.models.base import Call, ResponseHandler
 from pushsvc.llm.models.script import Answer

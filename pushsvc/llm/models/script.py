@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
 from pushsvc.events import exact_json
-from pushsvc.llm import openai
-from pushsvc.llm.joining import Json
+from pushsvc.llm.formats import openai
+from pushsvc.llm.formats.joining import Json
 from pushsvc.llm.models.samples import sample
 
 MOST_QUOTED: Final = 200  # characters of the question

@@ -10,7 +10,8 @@ import pytest
 
 from pushsvc.errors import Invalid
 from pushsvc.events import exact_json, sse
-from pushsvc.llm import openai, request
+from pushsvc.llm import request
+from pushsvc.llm.formats import openai
 from tests.support.clients.eventsource import EventSource, until
 from tests.support.models.completions import PATH
 from tests.support.models.model import HEAD, Conversation, Model

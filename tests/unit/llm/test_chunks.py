@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pushsvc.events import sse
-from pushsvc.llm import openai
-from pushsvc.llm.joining import joined
-from pushsvc.llm.openai import Chunk, Malformed
+from pushsvc.llm.formats import openai
+from pushsvc.llm.formats.joining import joined
+from pushsvc.llm.formats.openai import Chunk, Malformed
 from tests.support.models.chunks import chunk
 
 STREAM = (

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from pushsvc.events import exact_json
-from pushsvc.llm import openai
-from pushsvc.llm.joining import joined
+from pushsvc.llm.formats import openai
+from pushsvc.llm.formats.joining import joined
 from tests.support.models.chunks import chunk
 
 

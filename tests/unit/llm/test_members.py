@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pushsvc.events.exact_json import NotJson
-from pushsvc.llm import members
-from pushsvc.llm.members import Member
+from pushsvc.llm.formats import members
+from pushsvc.llm.formats.members import Member
 
 values = st.recursive(
     st.none() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8),

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pushsvc.errors import Invalid, TooLarge
-from pushsvc.llm import members, request, structure
+from pushsvc.llm import request
+from pushsvc.llm.formats import members, structure
 
 MESSAGES = b'"messages":[{"role":"user","content":"q"}]'
 TEXTS = st.text(alphabet='[]{},"\\:a\n', max_size=5)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pushsvc.events import exact_json
-from pushsvc.llm import openai
-from pushsvc.llm.joining import Json
-from pushsvc.llm.openai import Chunk, Malformed
+from pushsvc.llm.formats import openai
+from pushsvc.llm.formats.joining import Json
+from pushsvc.llm.formats.openai import Chunk, Malformed
 
 
 class NoAnswer(ValueError):

@@ -10,8 +10,8 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 from pushsvc.events import exact_json, sse
-from pushsvc.llm import structure
-from pushsvc.llm.joining import GROWING, SAYING, Json
+from pushsvc.llm.formats import structure
+from pushsvc.llm.formats.joining import GROWING, SAYING, Json
 
 _CHARACTERS_PER_TOKEN: Final = 4  # a rule of thumb for English
 _PROGRESS: Final = frozenset({"prompt_progress"})  # at the top level of chunks, and no part of an answer

@@ -1,0 +1,1 @@
+"""The JSON of questions and answers, as OpenAI's API has it. Pure."""
