@@ -1,1 +1,1 @@
-"""Listeners, and the way of events to them: hub, fan-out, catching up."""
+"""Subscribers, and the delivery of events to them: hub, fan-out, catching up."""

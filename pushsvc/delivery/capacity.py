@@ -57,11 +57,11 @@ class Capacity:
         self._leaving = True
 
     def stop_accepting(self) -> None:
-        """Take no more connections. Harmless when repeated."""
+        """Accept no more connections. Harmless when repeated."""
         self._accepting = False
 
     def check(self) -> None:
-        """Raise Unavailable if this worker takes no more connections.
+        """Raise Unavailable if this worker accepts no more connections.
 
         This is cheap. `Hub.join` makes the decisive check; a view checks before that, to refuse before it does work.
         """

@@ -55,7 +55,7 @@ class CatchUp:
         self.read_cache = ReadCache(log, self._channels, time.monotonic)
         self._unproven: set[str] = set()  # channels confirmed since the last clock
         self._waiting: dict[CatchUpState, gevent.event.Event] = {}  # for the next clock
-        self._last = BEGINNING  # of the last clock
+        self._last = BEGINNING  # `last` of the last clock
         self._queue: deque[Subscriber] = deque()  # detached, and behind
         self._enqueued: set[Subscriber] = set()  # those in the queue, and those that a worker greenlet is busy with
         self._workers = 0
@@ -85,7 +85,7 @@ class CatchUp:
 
         def answered(answer: Any) -> None:
             clock, tails = self._log.probed(answer)
-            if clock.last == self._last:  # thousands of idle subscribers remember it: one object for all
+            if clock.last == self._last:  # thousands of idle subscribers keep this id: share one object
                 clock = clock._replace(last=self._last)
             self._last = clock.last
             self.read_cache.validate(clock, dict(zip(cached, tails, strict=True)))
@@ -116,7 +116,7 @@ class CatchUp:
             assert subscriber.catching is not None
             lived = subscriber.catching.live_until is not None  # else its cursor is the one that its client sent
             if lived or subscriber.catching.begun or subscriber.last == BEGINNING or self.losses.unclear:
-                subscriber.catching.lost = True  # else its cursor tells whether it is to be told
+                subscriber.catching.lost = True  # else its cursor shows whether to report the loss
             if lived and end is not None and subscriber.last > end[1]:  # it had events of a master that was replaced:
                 subscriber.last = end[0]._replace(seq=end[0].seq + 1)  # a place between the epochs, where all is lost
         self._channels.rewind(clock.last)
@@ -171,7 +171,7 @@ class CatchUp:
             for page in replay.pages():
                 yield page
                 client_cursor = page.cursor or client_cursor
-                if catching.clock is not None:  # else more may have been lost meanwhile
+                if catching.clock is not None:  # else there may be another loss meanwhile
                     catching.lost = False  # the client was told, or the loss lies before what is still to be read
                 subscriber.last, sent = page.cursor or subscriber.last, True
                 if subscriber.kind.finite and page.wire.endswith(sse.DONE):

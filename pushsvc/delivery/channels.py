@@ -106,7 +106,7 @@ class Channels:
 
     def __init__(self) -> None:
         self.through = BEGINNING
-        self.epoch = b""  # of the data, see EpochHistory.current
+        self.epoch = b""  # the data's epoch, see EpochHistory.current
         self.version = 0  # rises when a descriptor leaves the fast path: a list made before may hold a stale one
         self._channels: dict[str, Channel] = {}
 
@@ -146,7 +146,7 @@ class Channels:
             channel.to_fast_path(subscriber, fd)
 
     def to_slow_path(self, subscriber: Subscriber, fd: int) -> None:
-        """Take the subscriber off the fast path. From here on its own `last` counts again."""
+        """Take the subscriber off the fast path. From now on its own `last` is valid again."""
         self.version += 1
         subscriber.last = max(subscriber.last, self.through)
         for channel in self.of(subscriber):

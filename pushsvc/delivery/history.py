@@ -55,7 +55,7 @@ def page_after(
     whole = len(piece.entries) <= limit
     lost = None if after is None else newest_loss(losses(None if at.is_reset else after, piece, whole=whole))
     reset = anew or at.is_reset
-    if at.loss is not None and after not in (None, BEGINNING):  # a later page tells of a loss that lies in it
+    if at.loss is not None and after not in (None, BEGINNING):  # a loss within a later page is reported there
         reset = reset or not more or at.loss[0] < entries[limit].id
     if reset or lost is not None:
         oldest = piece.entries[0].id if reset and piece.entries else lost.oldest if lost else None

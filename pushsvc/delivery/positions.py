@@ -15,12 +15,12 @@ from pushsvc.errors import Unavailable, Unwritable
 from pushsvc.events.event import EventId
 from pushsvc.storage.log import EventLog
 
-BATCH: Final = 500  # users in one script call, so that Redis is never held for long
+BATCH: Final = 500  # users in one script call, so that a call never blocks Redis for long
 # Seconds for each user, once when the channel is looked at and once when the position is written. So the writes after
 # an event to all are spread out, and another event soon after makes some unnecessary. A single user's write is not
 # delayed.
 PAUSE_PER_USER: Final = 125e-6
-FULL_SECONDS: Final = 1.0  # between two looks whether Redis has room again
+FULL_SECONDS: Final = 1.0  # between two checks whether Redis has room again
 SHORTEST_PAUSE: Final = 0.001  # seconds; to sleep for less costs more than it spreads
 
 

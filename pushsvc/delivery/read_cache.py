@@ -21,7 +21,7 @@ from pushsvc.storage.entries import Slice
 from pushsvc.storage.log import Clock, EventLog
 
 MOST_CHANNELS: Final = 64  # each costs a lookup with every clock
-MOST_SLICES: Final = 64  # of one channel, for crowds whose cursors differ
+MOST_SLICES: Final = 64  # per channel, for clients whose cursors differ
 MOST_BYTES: Final = 16 * 2**20  # in the whole cache
 CACHE_SECONDS: Final = 2.0  # after this time, trimmed or deleted events are noticed
 

@@ -83,7 +83,7 @@ class Replay:
             self.through, reset = at.start, max(at.start, clock.birth)
             self._marks = dict.fromkeys(self._channels)
             self._stood = at.start != BEGINNING
-        elif self._lost and not (self._stood and at.loss):  # else it is said there
+        elif self._lost and not (self._stood and at.loss):  # else that gap reports it
             reset = max(self.through, clock.birth)
         if self._backfill is not None and self._backfill.channels and not at.is_reset:
             yield from self._fill(self._backfill, clock)
@@ -172,7 +172,7 @@ def _gap(
 ) -> Page:
     """Make the gap event that is sent before these `entries`, which are all up to the `bound`."""
     newest = newest_loss(lost)
-    # The gap may move the browser's cursor past the loss only if no event that is still to come lies before it.
+    # The gap may move the browser's cursor past the loss only if no event yet to be sent lies before it.
     passes = newest is not None and newest.lost <= bound and (not entries or entries[0].id > newest.lost)
     cursor = newest.lost if newest is not None and passes else None
     if reset or newest is None:

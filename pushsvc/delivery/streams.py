@@ -30,7 +30,7 @@ class Streams:
         self._begun: dict[str, tuple[float, Subscriber]] = {}  # monotonic times, rising
 
     def name(self, subscriber: Subscriber) -> str:
-        """Give a stream that begins a name by which any worker can end it for the next KNOWN_SECONDS."""
+        """Name a new stream. Any worker can end it by that name for the next KNOWN_SECONDS."""
         now = time.monotonic()
         while self._begun and next(iter(self._begun.values()))[0] < now - KNOWN_SECONDS:
             del self._begun[next(iter(self._begun))]
@@ -39,7 +39,7 @@ class Streams:
         return f"{self._worker_id} {number}"
 
     def end(self, name: str) -> None:
-        """End a stream, on whichever worker it is, unless Redis is away just now."""
+        """End a stream, on whichever worker it is, unless Redis is unreachable."""
         worker, _, number = name.partition(" ")
         with contextlib.suppress(Unavailable):
             self._bus.send_control(worker, _END + number)

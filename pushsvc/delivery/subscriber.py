@@ -28,7 +28,7 @@ HELD_EVENTS: Final = 256  # live events held during a replay; if there are more,
 
 
 class CatchUpState:
-    """The state of a subscriber that is not live: up to where it must read, and what was announced since."""
+    """The state of a subscriber that is not live: up to where it must read, and the events announced since."""
 
     __slots__ = ("backfill", "begun", "clock", "held", "live_until", "lost", "new_channels")
 

@@ -18,7 +18,7 @@ from pushsvc.storage.presence import Presence
 logger = logging.getLogger(__name__)
 
 TICK_SECONDS: Final = 0.5
-LOOK: Final = 128  # connections handled between two looks at the time
+LOOK: Final = 128  # connections handled between two checks of the time
 
 
 class Subscribers:
@@ -30,7 +30,7 @@ class Subscribers:
         self._presence = presence
         self._heartbeat_seconds = heartbeat_seconds
         self._all: dict[Subscriber, None] = {}
-        self._slow: dict[Subscriber, None] = {}  # not on the fast path, and so looked at with every tick
+        self._slow: dict[Subscriber, None] = {}  # not on the fast path, so checked with every tick
         self._leaving: dict[Subscriber, None] = {}  # whose removal is not complete
         self._wheel: TimerWheel[Subscriber] = TimerWheel(self.tick_seconds)
 
@@ -66,7 +66,7 @@ class Subscribers:
         self._wheel.cancel(subscriber)
         if transport.detached:
             transport.abort()
-        if subscriber.counted:  # else it never joined, or gave way
+        if subscriber.counted:  # else it never joined, or was ousted
             self._presence.count_out(subscriber)
             if subscriber.on_leave is not None:
                 subscriber.on_leave(subscriber)
@@ -119,7 +119,7 @@ class Subscribers:
             subscriber.sent_at = self._sent_at(subscriber)
             self._slow[subscriber] = None
             self.channels.to_slow_path(subscriber, transport.fd)
-            self._wheel.cancel(subscriber)  # last: until then this can be repeated
+            self._wheel.cancel(subscriber)  # comes last, so that this can be repeated until then
 
     def due(self) -> list[Subscriber]:
         """Advance the timer wheel by one tick, and list the subscribers to look at: those whose time has come, and all

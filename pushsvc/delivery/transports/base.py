@@ -12,14 +12,14 @@ class Transport(Protocol):
 
     @property
     def detached(self) -> bool:
-        """Whether the Hub writes to the socket; else a greenlet does, which reads the log itself."""
+        """Whether the Hub writes to the socket, instead of a greenlet that reads the log itself."""
 
     @property
     def drained(self) -> bool:
-        """Whether no byte waits here, so that all that was sent counts as delivered."""
+        """Whether no byte waits here, so that all sent events count as delivered."""
 
     def send(self, batch: EncodedBatch) -> bool:
-        """Send a batch. False: there is no room for it, and nothing was taken."""
+        """Send a batch. False: it does not fit, and nothing was taken."""
 
     def wake(self) -> None:
         """Wake the greenlet that writes, because the state of its subscriber has changed."""

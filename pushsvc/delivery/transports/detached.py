@@ -101,7 +101,7 @@ def write_all(fds: Sequence[int], wire: bytes) -> list[int]:
     sent: list[int] = []
     while len(sent) < len(fds):
         try:
-            sent.extend(map(os.write, fds[len(sent) :], repeat(wire)))  # keeps what it has when a write raises
+            sent.extend(map(os.write, fds[len(sent) :], repeat(wire)))  # keeps the earlier results when a write raises
         except BlockingIOError:
             sent.append(0)
         except OSError:
@@ -137,7 +137,7 @@ class DetachedSocket:
 
     @property
     def drained(self) -> bool:
-        """Whether the kernel has all that was sent."""
+        """Whether the kernel has taken all sent bytes."""
         return self._backlog is None
 
     def send(self, batch: EncodedBatch) -> bool:
@@ -157,7 +157,7 @@ class DetachedSocket:
         except BlockingIOError:
             sent = 0
         except OSError:
-            return  # the connection is broken, and the poll is about to say so
+            return  # the connection is broken; the poll is about to report it
         if sent != len(wire):
             self.keep(wire[sent:])
 
@@ -177,7 +177,7 @@ class DetachedSocket:
             return False
         try:
             del backlog.data[: os.write(self.fd, backlog.data)]
-        except OSError:  # no room after all, or broken, as above
+        except OSError:  # no room after all, or a broken connection, as above
             return False
         if backlog.data:
             return False

@@ -38,7 +38,7 @@ class HangUp:
         """`said` is called with what the client sends. None: it must stay unread, so once the client sends anything,
         its leaving is no longer noticed."""
         self._client = client
-        self._said = None if isinstance(client, ssl.SSLSocket) else said  # TLS reads in a way of its own
+        self._said = None if isinstance(client, ssl.SSLSocket) else said  # TLS cannot be read here
         self._bytes = 0
         self._watcher = None if client is None else gevent.get_hub().loop.io(client.fileno(), _READABLE)
 
@@ -49,7 +49,7 @@ class HangUp:
             if self._said is None and not _has_ended(self._client):
                 self.unwatch()
             elif self._said is None or not self._take(self._said):
-                self.unwatch()  # the socket stays readable, and would be reported for ever
+                self.unwatch()  # the socket stays readable, and would be reported again and again
                 left()
 
         if self._watcher is not None:
@@ -121,7 +121,7 @@ class QueuedTransport:
         self._pressed = False  # the last batch found no room
 
     def send(self, batch: EncodedBatch) -> bool:
-        """Queue a batch. False: there is no room for it. An empty queue takes a batch of any size."""
+        """Queue a batch. False: it does not fit. An empty queue takes a batch of any size."""
         if len(batch.wire) > self._room and self._room < self._buffer_bytes:
             self._pressed = True
             return False

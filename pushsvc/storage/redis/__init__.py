@@ -1,1 +1,1 @@
-"""The client of Redis. Only this room, and the checks, know redis-py."""
+"""The client of Redis. Only this folder and the checks import redis-py."""

@@ -1,5 +1,5 @@
-"""Runs commands with large values, each on a connection of its own: Redis may not take the value, and whatever
-shares a connection with it would break with it."""
+"""Runs commands with large values, each on a connection of its own: if Redis refuses such a
+value, it closes the connection, and all commands on it fail."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pushsvc.storage.redis.largest import LARGE, Largest, TooLong, longest
 from pushsvc.storage.redis.pipeline import AutoPipeline, NotSent
 from pushsvc.storage.redis.scripts import Command
 
-AT_ONCE: Final = 4  # such connections: an account may have few
+AT_ONCE: Final = 4  # such connections at a time: an account may have few
 TURN_SECONDS: Final = 3.0  # how long a large command may wait for others
 
 
@@ -27,14 +27,14 @@ class Apart:
     """Stands in for a pipeline's `run` where a value is large."""
 
     def __init__(self, client: redis.Redis, fence: Fence, keys: Keys) -> None:
-        self._trials = AutoPipeline(client, fence)  # for connections to try on
+        self._trials = AutoPipeline(client, fence)  # for connections for trials
         self._keys = keys
         self._largest = Largest()
         self._turns = threading.BoundedSemaphore(AT_ONCE)
 
     def run(self, pipeline: AutoPipeline, commands: Sequence[Command]) -> list[Any]:
-        """Run commands in order as `AutoPipeline.run` does, in several round trips. After one that failed no more
-        are sent: events must not overtake others."""
+        """Run commands in order as `AutoPipeline.run` does, in several round trips. After a failure no more
+        are sent: a later event must not be stored before an earlier one."""
         groups = [
             (group, large)
             for large, some in itertools.groupby(commands, key=lambda command: longest(command) > LARGE)
@@ -62,7 +62,7 @@ class Apart:
         size = longest(command)
         self._largest.check(size)
         with self._turn():
-            self._largest.check(size)  # one that came before may have found it out
+            self._largest.check(size)  # an earlier command may have found the limit
             try:
                 found = pipeline.once([command])
             except NotSent:
@@ -76,8 +76,8 @@ class Apart:
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
-        """Wait until fewer than AT_ONCE large commands run. Raises NotSent if that takes too long, as where Redis
-        hangs."""
+        """Wait until fewer than AT_ONCE large commands run. Raises NotSent if that takes too long, for example
+        because Redis hangs."""
         if not self._turns.acquire(timeout=TURN_SECONDS):
             raise NotSent("too many large values wait for Redis")
         try:
@@ -86,7 +86,7 @@ class Apart:
             self._turns.release()
 
     def _takes(self, size: int) -> bool | None:
-        """Try a value of this size that changes nothing; see `Largest.judge`."""
+        """Try a value of this size in a command without effect; see `Largest.judge`."""
         try:
             answer = self._trials.once([("EXISTS", self._keys.worker("x").ljust(size, "x"))])[0]
         except NotSent:
@@ -97,14 +97,14 @@ class Apart:
 
 
 def _is_refused(answer: Any) -> bool:
-    """Whether Redis answered with its one word for a value that is too large, before it closes the connection."""
+    """Whether Redis answered with its error for a value that is too large, before it closed the connection."""
     return isinstance(answer, Exception) and "Protocol error" in str(answer)
 
 
 def _worst(replicas: Sequence[Any], count: int) -> list[Any]:
-    """The answer that stands for those to the last command of all round trips, if there is one: an error, or the
-    least number of replicas."""
+    """Combine the answers to the last command of each round trip, if there is one: an error, or the least number of
+    replicas."""
     if not replicas:
-        return [math.inf] * count  # nothing was written, and all replicas have that
+        return [math.inf] * count  # nothing was written, so no replica lacks anything
     failed = [each for each in replicas if isinstance(each, Exception)]
     return failed[:1] or [min(replicas)]

@@ -1,4 +1,4 @@
-"""Redis as the rest of the service sees it: pipelines of commands and scripts, with errors in our own words."""
+"""Redis as the rest of the service sees it: pipelines of commands and scripts, with the service's own errors."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def connect(
     keys: Keys = ALONE,
     password_file: Path | None = None,
 ) -> redis.Redis:
-    """Make a client for the partition of these `keys`. It never retries by itself: a retried append could be a
-    doubled event. `handshake` speaks the first words on each connection. Raises ValueError."""
+    """Make a client for the partition of these `keys`. It never retries by itself: a retried append could duplicate
+    an event. `handshake` runs first on each connection. Raises ValueError."""
     found = redis_address.parse(url)
     options = connecting.common(found, password_file) | {"redis_connect_func": handshake}
     if found.scheme in SENTINEL_SCHEMES:
@@ -50,7 +50,7 @@ def nodes_of(url: str, password_file: Path | None = None) -> Nodes:
 
 
 class RedisClient:
-    """Runs commands in one round trip and gives their answers in order. No connection goes back to a pool: a request
+    """Runs commands in one round trip and returns their answers in order. No connection goes back to a pool: a request
     that is cancelled between its command and the answer would leave that answer to the next user."""
 
     def __init__(
@@ -66,7 +66,7 @@ class RedisClient:
         apart = Apart(client, self.fence, keys).run
         self._main = AutoPipeline(client, self.fence, apart=apart)
         self._reads = AutoPipeline(client, self.fence)
-        # A pipeline of its own: nothing else shall wait for replicas. One answer counts for its whole round trip.
+        # A separate one, so that other commands do not wait for replicas. One answer counts for its whole round trip.
         wait = ("WAIT", wait_replicas, WAIT_MS)
         self._replicated = AutoPipeline(client, self.fence, last=wait, apart=apart) if wait_replicas else self._main
 
@@ -76,7 +76,7 @@ class RedisClient:
         return self._run(self._main, commands)
 
     def read(self, commands: Sequence[Command]) -> list[Any]:
-        """Run commands whose answers may be large: no other answer waits behind them. Raises as `execute` does."""
+        """Run commands whose answers may be large, on another connection than the rest. Raises as `execute` does."""
         return self._run(self._reads, commands)
 
     def read_each(self, commands: Sequence[Command]) -> list[Any]:
@@ -88,8 +88,8 @@ class RedisClient:
         return self._run(self._main, commands, refusals=True)
 
     def execute_replicated(self, commands: Sequence[Command]) -> list[Any]:
-        """Run commands like `execute_each`, and wait for replicas. Raises Unconfirmed if too few of them have what was
-        written, or say so: another master may lack it."""
+        """Run commands like `execute_each`, and wait for replicas. Raises Unconfirmed if too few of them confirm the
+        write: after a failover the new master may lack it."""
         if not self._wait_replicas:
             return self.execute_each(commands)
         *answers, replicas = self._run(self._replicated, commands, refusals=True)
@@ -107,7 +107,7 @@ class RedisClient:
         return self.execute([command])[0]
 
     def send(self, command: Command) -> None:
-        """Run a command that nobody waits for. It is done before whatever is asked from now on."""
+        """Run a command without waiting for its answer. It runs before all later commands."""
         self._main.send([command])
 
     def _run(self, pipeline: AutoPipeline, commands: Sequence[Command], *, refusals: bool = False) -> list[Any]:
@@ -127,14 +127,14 @@ class RedisClient:
         return answers
 
     def refusal(self, error: Exception) -> PushError:
-        """Word what Redis said for clients; the operator finds Redis's own words in the log."""
+        """Turn an error of Redis into one for clients; Redis's own text goes to the log."""
         return refusal(error, lost=self.lost)
 
     def _teach(
         self, pipeline: AutoPipeline, commands: Sequence[Command], answers: list[Any], missing: Sequence[int]
     ) -> None:
-        """Load the scripts and run these commands again, which failed for lack of them: a fresh or restarted Redis has
-        run none of them. Their answers are replaced."""
+        """Load the scripts, which a fresh or restarted Redis lacks, and run these failed commands again. Their answers
+        are replaced."""
         if not missing:
             return
         try:

@@ -1,5 +1,5 @@
-"""The epochs of the data: each process of Redis that holds the data begins one. Ids that were drawn in none of them
-belong to events that the data has lost. (Kafka calls it a leader epoch, Raft a term.)
+"""The epochs of the data: each Redis process that holds the data begins one. Ids between the epochs belong to events
+that the data has lost. (Kafka calls it a leader epoch, Raft a term.)
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class EpochHistory:
     """
 
     def __init__(self, raw: bytes, lost: Collection[Boundary] = ()) -> None:
-        """`lost`: boundaries at which events were lost, though the raw value does not say so yet."""
+        """`lost`: boundaries at which events were lost, but which the raw value does not mark yet."""
         self.raw = raw
         words = raw.split()
         self.current = self.latest(raw)
@@ -48,8 +48,8 @@ class EpochHistory:
         return self._bounds[0]
 
     def is_superseded_by(self, other: EpochHistory) -> bool:
-        """Whether the other history knows that the last epoch of this one is over: a master told it that has been
-        replaced."""
+        """Whether the other history shows that this one's last epoch has ended: then this one comes from a replaced
+        master."""
         return other.end_of(self.current) is not None
 
     def losses_of(self, newest: Mapping[bytes, EventId]) -> set[Boundary]:
@@ -70,8 +70,8 @@ class EpochHistory:
         return self._bounds[at + 1], self._bounds[at + 2]
 
     def unowned_range(self, cursor: EventId) -> Boundary | None:
-        """The boundary inside which the cursor lies: a Redis drew it whose data is lost. None: the cursor is of one of
-        the epochs, or before all."""
+        """The boundary inside which the cursor lies: its id comes from a Redis whose data is lost. None: the cursor is
+        in an epoch, or before all of them."""
         at = bisect_left(self._bounds, cursor)
         if at % 2 or at == 0 or self._bounds[at] == cursor:
             return None
@@ -88,5 +88,6 @@ class EpochHistory:
 
 
 def record_loss(keys: Keys, boundary: Boundary, seconds: int) -> Command:
-    """The command that records a loss at the boundary. For `seconds`, readers without a cursor are told of it, too."""
+    """The command that records a loss at the boundary. For `seconds` it is also reported to readers without a
+    cursor."""
     return _LOSE.call([keys.epoch, keys.loss], *map(str, boundary), seconds)

@@ -1,20 +1,20 @@
-"""Explains to operators why there is no connection: the words of the network or of Redis, and what to look at."""
+"""Explains to operators why there is no connection: the error of the network or of Redis, and what to check."""
 
 from __future__ import annotations
 
 import re
 from typing import Final
 
-_LONGEST: Final = 200  # characters; what Redis says in protected mode has a thousand
+_LONGEST: Final = 200  # characters; Redis's text in protected mode has a thousand
 _OF_PLAIN: Final = (("reset by peer|closed by server", "does it speak TLS there (rediss://)?"),)
 _OF_TLS: Final = (
-    # Some only close, or end before they have said it.
+    # Some servers only close, or close before the whole error is sent.
     (
         "EOF occurred in violation|certificate required|closed by server|reset by peer|broken pipe",
         "does it want a certificate of its clients (ssl_certfile)?",
     ),
     ("self-signed|unable to get (local )?issuer", "is its CA a private one (ssl_ca_certs)?"),
-    # Python asks for these since 3.13; older CAs lack them.
+    # Python requires these since 3.13; older CAs lack them.
     ("Missing Authority Key|Missing Subject Key|not marked critical|key usage", "see ssl_exclude_verify_flags"),
     ("wrong version number|record layer|timed out|Timeout connecting", "does it speak TLS there?"),
 )
@@ -24,8 +24,8 @@ _USER_ALONE: Final = (
 
 
 def explained(error: Exception, *, tls: bool, user_alone: bool = False) -> str:
-    """One sentence for the error. `user_alone`: the address has a user and no password, and there is no file with
-    one."""
+    """Explain the error in one sentence. `user_alone`: the address has a user and no password, and there is no file
+    with one."""
     text = str(error).partition(", with args beginning")[0]
     if len(text) > _LONGEST:
         text = text.partition(". ")[0][:_LONGEST]

@@ -1,5 +1,5 @@
-"""Fencing: a master that was replaced, and does not know it, is not believed. Each connection learns, when it is made,
-in which epoch of the data its Redis is."""
+"""Fencing: rejects a master that was replaced and does not know it. Each new connection reads in which epoch of the
+data its Redis is."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ _BEGIN_EPOCH: Final = Script("epoch")
 UNKNOWN: Final = EpochHistory(b"0-0")
 PROMPT_SECONDS: Final = 1.0
 MOST_EPOCHS: Final = 32  # remembered; each takes some 30 bytes of every clock
-# Asked at the top level: many services refuse it in scripts. Each by itself: some take one section only.
+# Sent outside scripts, where many services refuse INFO, and in two commands, as some allow only one section each.
 INTRODUCE: Final[tuple[Command, ...]] = (("INFO", "server"), ("INFO", "replication"))
 
 
 class Fenced(redis.ConnectionError):
-    """A Redis had the data once; another has it now."""
+    """A Redis held the data earlier; another holds it now."""
 
 
 class Unnamed(redis.ConnectionError):
-    """A Redis does not say which process it is, so nobody could tell when it lost data."""
+    """A Redis does not report its process id, so a loss of its data could not be noticed."""
 
 
 class Introduction(NamedTuple):
-    """How a Redis describes itself: its `process`, and the `word` that changes when another process takes the data
-    over, or the same one after it had been a replica."""
+    """How a Redis describes itself: its `process`, and the `word` that changes when another process takes over
+    the data, or the same one after it was a replica."""
 
     process: bytes
     word: bytes
@@ -59,7 +59,7 @@ def introduction(server: bytes, replication: bytes) -> Introduction:
         raise Unnamed("INFO names no run_id, by which a loss of data would be noticed")
     word = process[1]
     second = re.search(rb"^master_replid2:(\w+)", info, re.MULTILINE)
-    # A master that has always been one has no second id; its first changes when a replica comes, in the same epoch.
+    # A master that has always been one has no second id; its first id changes when a replica joins, in the same epoch.
     if second is not None and second[1].strip(b"0"):
         first = re.search(rb"^master_replid:(\w+)", info, re.MULTILINE)
         word += b" " + (first[1] if first is not None else b"")
@@ -68,8 +68,8 @@ def introduction(server: bytes, replication: bytes) -> Introduction:
 
 @contextmanager
 def reject_slow_connect(connection: Connection) -> Iterator[None]:
-    """Guard the connecting to a node that is said to be the master. A node that answers late was away, maybe for so
-    long that another is the master by now, and has not heard of it. Raises TimeoutError."""
+    """Guard a connection to the reported master. A node that answers late was suspended, maybe so long that another is
+    the master by now and this one does not know. Raises TimeoutError."""
     began = time.monotonic()
     yield
     if time.monotonic() - began > PROMPT_SECONDS:
@@ -78,46 +78,45 @@ def reject_slow_connect(connection: Connection) -> Iterator[None]:
 
 
 class Fence:
-    """The newest epoch of the data that this process has heard of. A Redis in an older one is a master that does not
-    know yet that it was replaced; no connection to it is used."""
+    """The newest epoch of the data that this process knows. A Redis in an older epoch is a replaced master that does
+    not know it yet; no connection to it is used."""
 
     def __init__(self, keys: Keys, acknowledged: Acknowledged | None = None) -> None:
         self.epochs = UNKNOWN
         self.acknowledged = acknowledged or Acknowledged()
-        # Nothing is left of what was before the birth of this data, and Redis does not say so yet.
+        # Everything before the birth of this data is lost, and Redis has not recorded that yet.
         self.all_lost = False
         self._keys = keys
-        self._lost: set[Boundary] = set()  # at which events were lost, which Redis does not say yet
+        self._lost: set[Boundary] = set()  # losses that Redis has not recorded yet
         self._with: WeakKeyDictionary[ConnectionInterface, Introduction] = WeakKeyDictionary()
         self._owing: WeakSet[ConnectionInterface] = WeakSet()  # could not record the epoch that began with them
-        self._over: WeakSet[ConnectionInterface] = WeakSet()  # lead to who is no master any more
+        self._over: WeakSet[ConnectionInterface] = WeakSet()  # lead to a Redis that is no master any more
 
     def advance_to(self, epochs: EpochHistory) -> None:
-        """Take the history of a Redis for the newest one. Raises Fenced if that Redis was replaced."""
+        """Accept the history of a Redis as the newest one. Raises Fenced if that Redis was replaced."""
         if epochs.is_superseded_by(self.epochs):
             raise Fenced("this Redis was replaced, and does not know it yet")
-        if epochs.current != self.epochs.current:  # nobody is served in it before it is known what it lacks
+        if epochs.current != self.epochs.current:  # clients are served in it only once its losses are known
             newest = self.acknowledged.of_machine()
             self._lost |= epochs.losses_of(newest)
-            if epochs.birth != self.epochs.birth:  # else it was told; an old file may be left all the same
+            if epochs.birth != self.epochs.birth:  # else the loss was reported; an old file may remain
                 self.all_lost = self.all_lost or any(event_id < epochs.birth for event_id in newest.values())
         self._lost = {boundary for boundary in self._lost if not epochs.knows_loss_at(boundary)}
         self.epochs = EpochHistory(epochs.raw, self._lost) if self._lost else epochs
 
     def knows_more(self, raw: bytes) -> bool:
-        """Whether this process knows of a loss, or of data that was there before, of which this raw history says
-        nothing."""
+        """Whether this process knows of a loss, or of earlier data, that this raw history lacks."""
         other = raw.partition(b" ")[0].rstrip(b"!") != self.epochs.raw.partition(b" ")[0].rstrip(b"!")
         return bool(self._lost) or self.all_lost or (other and self.epochs is not UNKNOWN)
 
     def add_loss(self, boundary: Boundary) -> None:
-        """Events were lost there, which Redis is yet to record."""
+        """Add a loss that Redis has not recorded yet."""
         self._lost.add(boundary)
         self.advance_to(EpochHistory(self.epochs.raw))
 
     def handshake(self, connection: ConnectionInterface) -> None:
-        """Speak the first words on a connection. A Redis that refuses to record its epoch can still be read; not one
-        that says that others have the data, nor one that does not say which process it is."""
+        """Run the first commands on a connection. A Redis that refuses to record its epoch can still be read. One that
+        reports another owner of the data, or no process id, is rejected."""
         connection.on_connect()
         connection.send_packed_command([b"".join(map(hiredis.pack_command, INTRODUCE))])
         said = introduction(*(connection.read_response() for _ in INTRODUCE))
@@ -126,16 +125,16 @@ class Fence:
         self._begin_epoch(connection, said)
 
     def begin_owed_epoch(self, connection: ConnectionInterface) -> bool:
-        """Try again to record the epoch that Redis refused to record at the handshake: before it takes any event, as
-        soon as it would take these too. Returns whether it has, just now."""
+        """Try again to record the epoch that Redis refused to record at the handshake: as soon as it
+        takes writes, and before it takes events. Returns whether this call recorded it."""
         if connection not in self._owing:
             return False
         self._begin_epoch(connection, self._with[connection])
         return connection not in self._owing
 
     def check_role(self, said: Introduction) -> None:
-        """Look at how a Redis describes itself, for the first time or again. If it is no master (now), raises
-        ReadOnlyError, and no connection to it is used any more: a replica that takes writes would lose them."""
+        """Check how a Redis describes itself, at first or again. If it is no master (any more), raises ReadOnlyError,
+        and its connections are dropped: a replica that takes writes would lose them."""
         if not said.is_master:
             self._over.update(each for each, known in self._with.items() if known.process == said.process)
             raise ReadOnlyError("this Redis is a replica")
@@ -163,10 +162,10 @@ class Fence:
 
 
 class RoleAnswers:
-    """Collects the answers to INTRODUCE that come on a subscription, and has them checked together.
+    """Collects the answers to INTRODUCE on a subscription, and checks them together.
 
-    A master that became a replica goes on announcing what it is sent, the canary too, until it is one no more: so it is
-    asked itself.
+    A master that became a replica still announces what it receives, the canary too. So its role is read from Redis
+    itself.
     """
 
     def __init__(self, fence: Fence) -> None:

@@ -1,8 +1,8 @@
-"""Names of all Redis keys, in one place, and the partition of a cluster that has what belongs to a name.
+"""Names of all Redis keys, in one place, and the partition of a cluster that holds each name's data.
 
 The hash tag in braces keeps a partition's keys together: they live on one node. A single server has one partition, with
-the tag `{0}`. The prefix in front of it sets a service's names apart from those of others on the same servers, and
-moves nothing to another slot. A channel's log key is also the pub/sub channel that announces it. Names are short where
+the tag `{0}`. The prefix separates services on the same servers, and does not
+change the slot. A channel's log key is also the pub/sub channel that announces it. Names are short where
 there is one per user.
 """
 
@@ -17,7 +17,7 @@ from pushsvc.config import DEFAULT_PREFIX
 from pushsvc.events.proof import without_proof
 
 SLOTS: Final = 16384  # slots of a cluster; each node owns some
-COUNTED: Final = "0"  # hash tag of the one key that is not of a partition, but of the whole data
+COUNTED: Final = "0"  # hash tag of the one key that belongs to the whole data and not to a partition
 
 
 def slot(tag: str) -> int:
@@ -26,7 +26,7 @@ def slot(tag: str) -> int:
 
 
 def place(name: str, partitions: int) -> int:
-    """The partition of a user, and of everything that is the user's."""
+    """The partition of a user and of all the user's data."""
     return _crc16(name) % partitions
 
 
@@ -35,8 +35,8 @@ def _crc16(text: str) -> int:
 
 
 def _tag(number: int, partitions: int) -> str:
-    """The hash tag of a partition: the first number whose slot falls into the partition's share. So the partitions
-    lie evenly among all slots, as nodes own ranges of them."""
+    """The hash tag of a partition: the first number whose slot is in the partition's share. So the partitions
+    are spread evenly over the slots, of which nodes own ranges."""
     return next(tag for tag in map(str, itertools.count()) if slot(tag) * partitions // SLOTS == number)
 
 
@@ -53,8 +53,8 @@ class Keys:
         self.own_count = f"{self._prefix}partitions"  # string: the same, where the node with that key is down
         self._log = f"{self._prefix}log:"
         self.clock = f"{self._prefix}clock"  # stream of one entry; its last id is the last id drawn
-        self.epoch = f"{self._prefix}epoch"  # string; the clock's first id, and what followed on it: see epochs.py
-        self.loss = f"{self._prefix}loss"  # string; first id after the last loss that is known, as long as it matters
+        self.epoch = f"{self._prefix}epoch"  # string; the clock's first id, and the later epochs: see epochs.py
+        self.loss = f"{self._prefix}loss"  # string; first id after the last known loss, as long as it matters
         self.server = f"{self._prefix}server"  # string; the process of Redis that had the data last
         self.producers = f"{self._prefix}generating"  # set: ids of workers that run generations, or died while they did
 
@@ -63,18 +63,18 @@ class Keys:
         return (Keys(number, self.partitions, self.prefix) for number in range(self.partitions))
 
     def hold(self, name: str) -> bool:
-        """Whether what belongs to this name is in this partition."""
+        """Whether this partition holds the name's data."""
         return place(name, self.partitions) == self._number
 
     def own(self, text: str) -> str:
-        """The part of a client's id that belongs to this partition. An event that everybody may hear has one id per
+        """The part of a client's id that belongs to this partition. An event on a shared channel has one id per
         partition, joined by dots. A proof is no part of it."""
         text = without_proof(text)
         ids = text.split(".")
         return ids[self._number] if len(ids) == self.partitions else text
 
     def draw(self, make: Callable[[], str]) -> str:
-        """Make names until one belongs to this partition; by the name alone it is found again."""
+        """Make names until one belongs to this partition, so that the name alone leads to the partition."""
         return next(name for name in iter(make, "") if self.hold(name))
 
     def log(self, channel: str) -> str:
@@ -94,7 +94,7 @@ class Keys:
         return f"{self._prefix}key:{_pair(channel, key, name=channel.partition(':')[2])}"
 
     def position(self, user: str) -> str:
-        """String: id up to which the user has had everything."""
+        """String: id up to which the user has received everything."""
         return f"{self._prefix}had:{user}"
 
     def ticket(self, digest: str) -> str:
@@ -122,7 +122,7 @@ class Keys:
         return f"{self._prefix}conns:{user}"
 
     def streams(self, user: str) -> str:
-        """Hash: worker id -> when those streams of the user began there that give way to new ones."""
+        """Hash: worker id -> begin times of the user's streams there that give way to new ones."""
         return f"{self._prefix}since:{user}"
 
     def giving_way(self, worker_id: str) -> str:
@@ -130,15 +130,15 @@ class Keys:
         return f"{self._prefix}ends:{worker_id}"
 
     def worker(self, worker_id: str) -> str:
-        """String with a short expiry: this worker lives."""
+        """String with a short expiry: the worker's lease."""
         return f"{self._prefix}worker:{worker_id}"
 
     def control(self, worker_id: str) -> str:
-        """Pub/sub channel on which a worker hears its own canary, and the messages of other workers."""
+        """Pub/sub channel on which a worker receives its own canary, and the messages of other workers."""
         return f"{self._prefix}ear:{worker_id}"
 
     def generation(self, generation_id: str) -> str:
-        """Hash: everything known of a generation except its frames."""
+        """Hash: all data of a generation except its frames."""
         return f"{self._prefix}gen:{generation_id}"
 
     def generations(self, user: str) -> str:
@@ -159,8 +159,8 @@ class Keys:
 
 
 def _pair(owner: str, key: str, *, name: str) -> str:
-    """An owner and their idempotency key as one word that no other pair has. Both may hold colons: where the owner's
-    name does, its length tells where it ends, and the colon in front sets it apart from names without any."""
+    """An owner and their idempotency key as one word that no other pair has. Both may hold colons. If the owner's name
+    does, a colon and the name's length go in front, so the end of the name is clear."""
     return f":{len(owner)}:{owner}:{key}" if ":" in name else f"{owner}:{key}"
 
 

@@ -1,5 +1,5 @@
 """Learns how large a value Redis takes (`proto-max-bulk-len`, `client-query-buffer-limit`, a limit of a proxy). A
-larger one breaks its connection, mostly without a word, and nothing of it is done."""
+larger value makes Redis close the connection, mostly without an error, and its command does not run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pushsvc.storage.redis.scripts import Command
 
 LARGE: Final = 2**19  # bytes; every Redis takes values up to this
 STEP: Final = 2**12  # bytes; how exactly the limit is found
-KNOWN_SECONDS: Final = 60.0  # how long a bound that was found is believed
+KNOWN_SECONDS: Final = 60.0  # how long a found bound is trusted
 
 Ask = Callable[[int], bool | None]
 
@@ -39,7 +39,7 @@ def _size(value: Any) -> int:
 
 
 class Largest:
-    """The bounds that Redis has shown so far."""
+    """The bounds that are known so far."""
 
     def __init__(self) -> None:
         self._limit = 0
@@ -53,11 +53,11 @@ class Largest:
     def judge(self, size: int, ask: Ask) -> None:
         """Find out whether a connection broke because of the size of a value on it. Raises TooLong if so.
 
-        `ask` tries a value of a size that changes nothing. It gives False where that breaks the connection, too, and
-        None where there is no connection.
+        `ask` tries a value of a size that changes nothing. It returns False if that breaks the connection, too, and
+        None if there is no connection.
         """
         if not (ask(1) and ask(size) is False and ask(1)):
-            return  # Redis is away, or takes it by now
+            return  # Redis is unreachable, or accepts the size by now
         taken, refused = 0, -(-size // STEP)
         while refused - taken > 1:
             middle = (taken + refused) // 2

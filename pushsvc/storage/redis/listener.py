@@ -1,5 +1,4 @@
-"""The contracts between the subscription and its listeners. What they hear is in the order in which it happened in
-Redis."""
+"""The contracts between the subscription and its listeners. Calls come in the order of the events in Redis."""
 
 from __future__ import annotations
 
@@ -12,28 +11,29 @@ Announcement = tuple[str, bytes]  # channel, payload
 
 
 class SubscriptionListener(Protocol):
-    """Hears from where on nothing is missed."""
+    """Is told from which point on no announcement is missed."""
 
     def on_connect(self) -> None:
-        """A new connection: nothing is subscribed yet, and what was announced since the last one ended is lost."""
+        """A new connection: nothing is subscribed yet, and all announcements since the last one ended are lost."""
 
     def on_subscribed(self, channel: str) -> None:
-        """The channel is subscribed: everything appended to it is announced from now on; what came before must be
-        read."""
+        """The channel is subscribed: every event appended from now on is announced; earlier ones must be read from
+        the log."""
 
     def probe(self) -> tuple[Command, Callable[[Any], None]]:
-        """A command to run between the announcements, and who takes its answer. Asked for again if that gets lost."""
+        """Return a command to run between announcements, and the callback for its answer. Called again if the answer is
+        lost."""
 
 
 class AnnouncementListener(Protocol):
-    """Hears the events."""
+    """Receives the announced events."""
 
     def on_messages(self, batch: Sequence[Announcement]) -> None:
         """Events arrived together. A payload is `<id> <id of the channel's event before> <epoch> <frame>`."""
 
 
 class ControlListener(Protocol):
-    """Hears what other workers tell this one."""
+    """Receives other workers' messages to this one."""
 
     def on_control(self, word: str) -> None:
         """A message, see PubSub.send_control."""

@@ -1,6 +1,6 @@
-"""Automatic pipelining: all greenlets share one connection to Redis, and what they ask while an answer is awaited
-leaves together, in one round trip. So a crowd of publishers or joiners costs Redis and this process a fraction of
-what they would one by one."""
+"""Automatic pipelining: all greenlets share one connection to Redis, and their commands that arrive while it waits for
+an answer are sent together, in one round trip. So many publishes or joins at once cost Redis and this process a
+fraction of as many round trips."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from pushsvc.storage.redis.scripts import Command
 logger = logging.getLogger(__name__)
 
 MOST_COMMANDS: Final = 1000  # in one round trip, unless a single request brings more
-IDLE_SECONDS: Final = 0.05  # a connection unused for so long is looked at before it is trusted
+IDLE_SECONDS: Final = 0.05  # a connection unused for so long is checked before use
 
 
 class NotSent(redis.ConnectionError):
-    """No connection could be made: Redis has heard nothing of the commands."""
+    """No connection could be made: Redis has not received the commands."""
 
 
 class _Request(NamedTuple):
@@ -44,8 +44,8 @@ class _Request(NamedTuple):
 
 
 class AutoPipeline:
-    """A shared connection. Answers reach exactly who asked: a connection on which anything went wrong is never used
-    again. Commands run in the order in which they were asked for."""
+    """A shared connection. Each caller gets exactly its own answers: a connection is not used again after any error.
+    Commands run in the order of the calls."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class AutoPipeline:
         apart: Callable[[AutoPipeline, Sequence[Command]], list[Any]] | None = None,
     ) -> None:
         """`last`: a command to run after each round trip; each caller gets its answer after their own. `apart`: runs
-        what holds large values instead."""
+        commands with large values instead."""
         self._client = client
         self._apart = apart
         self._pool = client.connection_pool
@@ -76,8 +76,8 @@ class AutoPipeline:
         return len(self._last)
 
     def run(self, commands: Sequence[Command]) -> list[Any]:
-        """The answers in order; one that Redis refused is an exception among them. Raises NotSent; or another
-        RedisError, if it is not known what was done."""
+        """The answers in order; each refusal is an exception among them. Raises NotSent; or another RedisError, if it
+        is unknown which commands ran."""
         pieces = [hiredis.pack_command(command) for command in commands]
         packed = b"".join(pieces)
         # The cheapest test first.
@@ -90,7 +90,7 @@ class AutoPipeline:
         return answers
 
     def send(self, commands: Sequence[Command]) -> None:
-        """Run commands like `run`, before what is asked from now on, but without an answer."""
+        """Run commands before all later ones, as `run` does, but without waiting for answers."""
         packed = _packed(commands)
         if is_module_patched("socket"):
             self._ask(packed, len(commands))
@@ -118,7 +118,7 @@ class AutoPipeline:
         return place
 
     def _run_in_thread(self, packed: bytes, count: int) -> list[Any]:
-        """Run at once, under a lock: a server of threads has no greenlets to share with."""
+        """Run at once, under a lock: on a threaded server there are no greenlets to share a round trip with."""
         with self._lock:
             try:
                 return self._exchange([packed], count)
@@ -143,7 +143,7 @@ class AutoPipeline:
             answers = self._exchange([request.packed for request in batch], count)
         except BaseException as error:
             self._drop()
-            if isinstance(error, NotSent):  # nor could the queue be sent; each would wait for a failure of its own
+            if isinstance(error, NotSent):  # the queued commands would fail in the same way, one after the other
                 batch += self._queue
                 self._queue.clear()
             for request in batch:
@@ -176,7 +176,7 @@ class AutoPipeline:
         return answers
 
     def _sent(self, packed: bytes) -> ConnectionInterface:
-        """Send, and give the connection that was used. Raises NotSent; or another error, if it is not known what was
+        """Send, and return the connection that was used. Raises NotSent; or another error, if it is unknown what was
         sent."""
         for number in range(2):
             try:
@@ -186,7 +186,7 @@ class AutoPipeline:
             try:
                 connection.send_packed_command([packed], check_health=False)
                 break
-            except NotSent:  # by now another is the master
+            except NotSent:  # another Redis may be the master by now
                 self._drop()
                 if number:
                     raise
@@ -212,7 +212,7 @@ class AutoPipeline:
         return self._epoch != epochs.current and epochs.end_of(self._epoch) is not None
 
     def _stale(self) -> bool:
-        """Whether Redis closed the connection, or something came that nobody asked for."""
+        """Whether Redis closed the connection, or sent unrequested data."""
         assert self._connection is not None
         try:
             return bool(self._connection.can_read(0))
@@ -226,8 +226,8 @@ class AutoPipeline:
 
 
 def _is_said(error: redis.RedisError) -> bool:
-    """Whether Redis answered so to one command, and goes on to the next: redis-py takes some of these for the
-    connection's end (LOADING, NOAUTH)."""
+    """Whether the error is an answer to one command, and the connection stays good: redis-py reports some answers
+    (LOADING, NOAUTH) as connection errors."""
     return isinstance(error, ResponseError) or error.status_code is not None
 
 

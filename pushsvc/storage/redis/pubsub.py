@@ -1,10 +1,10 @@
-"""The worker's one subscription to Redis. It knows channels and payloads, and no Hub.
+"""The worker's one subscription to Redis. It handles channels and payloads, and does not know the Hub.
 
-Pub/sub only says that something was appended; it may lose. So the PubSub tells when a channel's subscription is
-confirmed, each time anew, and whoever hears that reads the log.
+Pub/sub only announces that an event was appended, and may lose announcements. So PubSub reports each time that a
+channel's subscription is confirmed, and the listener then reads the log.
 
 The connection speaks RESP3, in which a subscribed connection may also run commands. So the clock is read on it: its
-answer stands in one order with the announcements, and says exactly which of them belong before it.
+answer is ordered among the announcements, so it is exact which of them came before it.
 
 The channels are sharded ones: on a cluster they live with the partition's data, elsewhere they are like any others.
 """
@@ -34,12 +34,12 @@ from pushsvc.storage.redis.subscription import batches, subscription
 
 logger = logging.getLogger(__name__)
 
-CANARY_SECONDS: Final = 0.5  # how often the worker announces something to itself
+CANARY_SECONDS: Final = 0.5  # how often the worker sends itself a canary
 SILENCE_SECONDS: Final = 2.0  # a canary that has not come back for so long: the subscription is not proven
-LOOK_SECONDS: Final = 0.4  # between two looks whether Redis is a master still, at least
-DEAF_SECONDS: Final = 30.0  # nor behind a burst of announcements, which it only queues in: the subscription is deaf
+LOOK_SECONDS: Final = 0.4  # least time between two checks that Redis is still the master
+DEAF_SECONDS: Final = 30.0  # the same, for a canary behind many queued announcements: the subscription is dead
 BATCH: Final = 500  # channels in one SSUBSCRIBE
-# After so many commands for channels, so that a crowd that joins or leaves shares the next one; one user waits little.
+# The pause after a command grows with its channels, so that many joins share the next one and a single one is fast.
 PAUSE_PER_CHANNEL: Final = 0.005  # seconds
 LONGEST_PAUSE: Final = 0.1
 
@@ -56,15 +56,15 @@ class PubSub:
         self._queue: list[tuple[str, str]] = []  # (SSUBSCRIBE or SUNSUBSCRIBE, key) yet to be sent
         self._unanswered: Counter[str] = Counter()  # SSUBSCRIBEs sent or queued and not confirmed, by key
         self._asked = False  # a probe is to be sent
-        self._probing: Callable[[Any], None] | None = None  # one was sent; one at a time, so that many share the next
-        # Who takes the next answers; and where none comes, the keys that are yet to be confirmed in their place.
+        self._probing: Callable[[Any], None] | None = None  # the probe under way; callers meanwhile share the next
+        # Callbacks for the next answers; for a command without an answer, the keys that are yet to be confirmed.
         self._awaited: deque[Callable[[Any], None] | set[str]] = deque()
         self._role = RoleAnswers(store.fence)
         self._looked = 0.0  # monotonic times
         self._queued = gevent.event.Event()
-        self._unproven = gevent.event.Event()  # the subscription is new, and has yet to be proven
+        self._unproven = gevent.event.Event()  # set while the subscription is new and unproven
         self._connection: ConnectionInterface | None = None
-        self._heard = 0.0  # of the last canary that came back
+        self._heard = 0.0  # time of the last canary that came back
         world = (redis.RedisError, Unavailable, OSError)
         self._reader = Loop("bus reader", self._read, expected=world)
         self._writer = Loop("bus writer", self._write, expected=world)
@@ -86,7 +86,7 @@ class PubSub:
 
     @property
     def live(self) -> bool:
-        """The subscription is proven: what the worker announced to itself came back a moment ago."""
+        """Whether the subscription is proven: the worker's canary came back a moment ago."""
         return self._reader.healthy and self._canary.healthy and time.monotonic() - self._heard < SILENCE_SECONDS
 
     @property
@@ -109,24 +109,24 @@ class PubSub:
                 self._put("SUNSUBSCRIBE", self._keys.log(channel))
 
     def request_clock(self) -> None:
-        """Run `SubscriptionListener.probe`, after all that was wanted so far is confirmed."""
+        """Run `SubscriptionListener.probe`, once all subscriptions requested so far are confirmed."""
         self._asked = True
         self._queued.set()
 
     def send_control(self, worker: str, word: str) -> None:
-        """Have a worker hear a message on its ControlListener. Raises Unavailable."""
+        """Send a message to a worker's ControlListener. Raises Unavailable."""
         self._store.execute_one(("SPUBLISH", self._keys.control(worker), word))
 
     def _put(self, command: str, key: str) -> None:
         if self._connection is None:
-            return  # whoever connects subscribes to all that is wanted
+            return  # the next connection subscribes to all wanted channels
         if command == "SSUBSCRIBE":
             self._unanswered[key] += 1
         self._queue.append((command, key))
         self._queued.set()
 
     def _read(self, loop: Loop) -> None:
-        """Connect, subscribe to all that is wanted, and hand on what comes; ends only by an error."""
+        """Connect, subscribe to all wanted channels, and pass on messages; ends only by an error."""
         connection = subscription(self._client)
         try:
             connection.connect()
@@ -150,13 +150,13 @@ class PubSub:
                 self._handle(loop, batch)
                 if time.monotonic() - self._heard > DEAF_SECONDS:
                     raise redis.TimeoutError("the subscription no longer hears this worker's own canary")
-                turn.yield_if_over()  # reading what is there already never yields by itself
+                turn.yield_if_over()  # reading buffered data never yields by itself
         finally:
             self._connection = None
             connection.disconnect()
 
     def _handle(self, loop: Loop, batch: Iterable[Any]) -> None:
-        """Hand on what came, in its order; announcements that follow on each other together."""
+        """Pass on messages in order; consecutive announcements together."""
         announced: list[Announcement] = []
         for message in batch:
             pushed = isinstance(message, hiredis.PushNotification)
@@ -174,7 +174,7 @@ class PubSub:
             self._announcements.on_messages(announced)
 
     def _pushed(self, loop: Loop, kind: bytes, raw_key: bytes, payload: Any) -> None:
-        """Handle a confirmation, or what came on this worker's own channel."""
+        """Handle a confirmation, or a message on this worker's own channel."""
         key = raw_key.decode()
         if kind != b"smessage":
             self._subscribed(key)
@@ -182,7 +182,7 @@ class PubSub:
             if kind == b"ssubscribe":
                 self._confirmed(key)
             return
-        if kind == b"sunsubscribe":  # unasked: the node does not have this partition any more
+        if kind == b"sunsubscribe":  # not requested: the node no longer has this partition
             raise redis.ConnectionError("this partition has moved to another node")
         self._heard = time.monotonic()
         if kind == b"ssubscribe":
@@ -202,7 +202,7 @@ class PubSub:
                 self._subscription.on_subscribed(channel)
 
     def _subscribed(self, key: str) -> None:
-        """Or no more: what asks for that is answered so, key by key, unless it is refused."""
+        """Handle one confirmation: Redis confirms each key of a command by itself, unless it refuses the command."""
         pending = self._awaited[0] if self._awaited else None
         if isinstance(pending, set):
             pending.discard(key)
@@ -211,7 +211,7 @@ class PubSub:
 
     def _answered(self, answer: Any) -> None:
         taker = self._awaited.popleft() if self._awaited else None
-        if isinstance(taker, set):  # nothing of it is subscribed; the next connection asks for it again
+        if isinstance(taker, set):  # none of these keys is subscribed; the next connection retries
             line = f"Redis refuses a subscription: {answer}"
             if isinstance(self._store.refusal(answer), NoRights):
                 raise NoRights(line, retry_after=1)
@@ -234,7 +234,7 @@ class PubSub:
             probing(answer)
 
     def _write(self, loop: Loop) -> None:
-        """Send what is queued; commands of the same kind that came together leave together, in order."""
+        """Send the queue in order; consecutive commands of the same kind are sent as one."""
         while True:
             loop.report_healthy()
             self._queued.wait()
@@ -251,7 +251,7 @@ class PubSub:
                 self._awaited.append(set(keys))
                 connection.send_command(command, *keys, check_health=False)
                 del queue[:same]
-            # Sending may have waited; who asked since then wants what is in the queue now confirmed first.
+            # Sending may have blocked; a request since then needs the present queue confirmed first.
             free = self._probing is None and not self._queue
             if self._asked and free and connection is not None and connection is self._connection:
                 self._asked = False
@@ -261,7 +261,7 @@ class PubSub:
             gevent.sleep(min(LONGEST_PAUSE, count * PAUSE_PER_CHANNEL))
 
     def _questions(self) -> Iterator[tuple[Command, Callable[[Any], None]]]:
-        """The next probe; and along with one, which somebody asks for twice a second, whether this is a master."""
+        """The next probe, and with it, at most once in LOOK_SECONDS, the check that this is a master."""
         probe, self._probing = self._subscription.probe()
         yield probe, self._probed
         now = time.monotonic()
@@ -272,7 +272,7 @@ class PubSub:
     def _send_canaries(self, loop: Loop) -> None:
         while True:
             _, *said = self._store.execute([("SPUBLISH", self._own, ""), *INTRODUCE])
-            self._store.fence.check_role(introduction(*said))  # those who publish may be with another than who listens
+            self._store.fence.check_role(introduction(*said))  # publishers may use another Redis than this subscription
             loop.report_healthy()
             self._unproven.wait(CANARY_SECONDS)
             self._unproven.clear()

@@ -1,4 +1,4 @@
-"""Refusals of Redis, in words that are true for the service's clients, and in the log."""
+"""Maps refusals of Redis to errors for the service's clients, and logs them."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ from pushsvc.storage.redis.pipeline import NotSent
 
 logger = logging.getLogger(__name__)
 
-LOG_SECONDS: Final = 1.0  # between two lines that say the same, doubled while that goes on, up to
+LOG_SECONDS: Final = 1.0  # between two equal log lines, doubled while they recur, up to
 LONGEST_LOG_SECONDS: Final = 60.0
-MOST_SAID: Final = 1000  # different lines that are remembered
+MOST_SAID: Final = 1000  # most log lines that are remembered
 
 LOST: Final = "The part of Redis's cluster that has this user is down; try again."
 _NOTHING_DONE: Final = (NotSent, NoScriptError, BusyLoadingError, *ELSEWHERE)
-# Refusals before anything runs, or of the account. The first word decides.
+# Refusals before a command runs, or for lack of rights. The first word decides.
 _REFUSALS: Final[dict[str, Callable[[], PushError]]] = {
     "WRONGTYPE": lambda: WrongType("What Redis keeps for this is not what it should be; an operator must remove it."),
     "OOM": lambda: OutOfSpace("Redis has no memory left; try again later.", retry_after=5),
@@ -59,7 +59,7 @@ _REFUSALS: Final[dict[str, Callable[[], PushError]]] = {
     "NOAUTH": lambda: NotApplied("Redis refuses the service; an operator must look at its account.", retry_after=5),
     "NOPERM": lambda: NoRights("Redis refuses the service; an operator must look at its rights.", retry_after=5),
 }
-# Refusals without a first word of their own, or that a script passes on without it.
+# Refusals without a first word, or from a script that drops it.
 _BY_TEXT: Final[dict[str, Callable[[], PushError]]] = {
     "cluster is down and": lambda: ReadsOnly(
         "Redis's cluster lacks a part, and takes no writes until that is back; try again.", retry_after=1
@@ -70,7 +70,7 @@ _BY_TEXT: Final[dict[str, Callable[[], PushError]]] = {
         "Redis takes no more connections (maxclients); try again.", retry_after=1
     ),
 }
-# redis-py takes the first word off some of them.
+# redis-py removes the first word of some of them.
 _BY_CLASS: Final[tuple[tuple[type[Exception], str], ...]] = (
     (OutOfMemoryError, "OOM"),
     (ReadOnlyError, "READONLY"),
@@ -85,12 +85,12 @@ _BY_CLASS: Final[tuple[tuple[type[Exception], str], ...]] = (
 
 
 def first_word(error: object) -> str:
-    """The first word of what Redis said: it tells the kind of a refusal."""
+    """The first word of Redis's error, which is the kind of refusal."""
     return next((word for kind, word in _BY_CLASS if isinstance(error, kind)), str(error).partition(" ")[0])
 
 
 def refusal(error: Exception, *, lost: bool = False) -> PushError:
-    """The error for clients that stands for one of redis-py's. `lost`: a part of a cluster was asked that is down."""
+    """The error for clients for one of redis-py's. `lost`: the request needs a part of the cluster that is down."""
     if isinstance(error, TooLong):
         return TooLarge(f"Redis takes values of at most {error.limit} bytes here; this one has {error.size}.")
     reason = (error.__cause__ if isinstance(error, NotSent) else None) or error  # why there is no connection
@@ -109,7 +109,7 @@ def refusal(error: Exception, *, lost: bool = False) -> PushError:
 
 
 class _Saying(NamedTuple):
-    """A logged line: when it was logged last, how long it is not logged again, and how often it was not."""
+    """A logged line: when it was logged last, for how long it is suppressed, and how often it was."""
 
     at: float
     pause: float
@@ -117,7 +117,7 @@ class _Saying(NamedTuple):
 
 
 class RefusalLog:
-    """Logs refusals: the same one at first once a second, then ever more seldom, with how often it came."""
+    """Logs refusals: equal ones at first once a second, then less and less often, with their count."""
 
     def __init__(self) -> None:
         self._last: dict[str, _Saying] = {}

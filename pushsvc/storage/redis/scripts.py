@@ -11,7 +11,7 @@ Command = tuple[Any, ...]
 
 
 class Script:
-    """One file of `lua/`, whose header names KEYS, ARGV and what comes back."""
+    """One file of `lua/`, whose header names KEYS, ARGV and the answer."""
 
     all: ClassVar[list[Script]] = []
 

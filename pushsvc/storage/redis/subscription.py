@@ -1,4 +1,4 @@
-"""Connections that subscribe, and what comes on them."""
+"""Connections that subscribe, and their messages."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import redis
 from redis.connection import Connection
 from redis.maint_notifications import MaintNotificationsConfig
 
-READ_BYTES: Final = 262144  # how much is taken from the socket at once; what comes together leaves together
+READ_BYTES: Final = 262144  # most bytes of one read; messages read together are sent together
 _PARTIAL: Final = object()
 
 
@@ -21,12 +21,12 @@ def subscription(client: redis.Redis) -> Connection:
         "protocol": 3,
         "maint_notifications_config": MaintNotificationsConfig(enabled=False),
     }
-    connection: Connection = pool.connection_class(**settings)  # one that the pool made it would keep for ever
+    connection: Connection = pool.connection_class(**settings)  # the pool would keep its own for ever
     return connection
 
 
 def batches(connection: Connection) -> Iterator[list[Any]]:
-    """Read what comes on a subscribed connection: each batch is the parsed messages that have arrived together.
+    """Read what comes on a subscribed connection: each batch holds the messages that arrived together, parsed.
 
     Raises OSError when the connection breaks, or is silent for ANSWER_SECONDS; ConnectionError when Redis closes it.
     """

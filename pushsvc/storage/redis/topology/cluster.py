@@ -34,7 +34,7 @@ class _ToOwnerByTls(_ToOwner, TlsConnection):
 
 
 def pool(url: RedisUrl, of: Keys, ask_seconds: float, **options: Any) -> ConnectionPool:
-    """A pool of connections with these `options`. A node that is silent for `ask_seconds` is passed over."""
+    """A pool of connections with these `options`. A node that does not answer within `ask_seconds` is skipped."""
     nodes = nodes_of(url, ask_seconds, **options)
     return ConnectionPool(
         connection_class=_ToOwnerByTls if url.tls else _ToOwner,

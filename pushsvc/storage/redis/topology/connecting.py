@@ -1,4 +1,4 @@
-"""Connections to Redis, which redis-py makes of a parsed URL; and what can be checked before the first of them."""
+"""Makes redis-py's connections from a parsed URL, and checks their files before the first one."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from pushsvc.errors import ConfigError
 from pushsvc.storage.redis.topology import password_file
 
 LAST_WORDS_SECONDS: Final = 0.2
-ANSWER_SECONDS: Final = 2.0  # a Redis that is silent for longer counts as gone
+ANSWER_SECONDS: Final = 2.0  # a Redis that does not answer for longer counts as unreachable
 _TLS: Final = (
     "ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname", "ssl_ciphers",
 )  # fmt: skip
-# How Redis and redis-py refuse an account.
+# Errors by which Redis and redis-py refuse an account.
 _OWN_WORDS: Final = ("invalid username-password pair", "Authentication required", "AUTH <password> called without")
 
 
@@ -43,7 +43,7 @@ class Account(CredentialProvider):
         self._file = file
 
     def get_credentials(self) -> tuple[Any, ...]:  # redis-py sends bytes as they are
-        """The words of AUTH, as redis-py asks for them."""
+        """The arguments of AUTH; redis-py calls this."""
         if self._file is not None:
             try:
                 self._password = password_file.read(self._file)
@@ -54,8 +54,8 @@ class Account(CredentialProvider):
         return self._user, self._password
 
     def discreet(self, text: str) -> str:
-        """Take the password out of an error that repeats the words of a command. Redis's own words repeat none,
-        though a password such as "pass" may be found in them."""
+        """Remove the password from an error that repeats a command's arguments. Redis's own errors do not, though
+        a password such as "pass" may occur in them."""
         if text.startswith(_OWN_WORDS):
             return text
         text = re.sub(r",? with args beginning with.*", "", text, flags=re.DOTALL)
@@ -69,8 +69,8 @@ class _Discreet(AbstractConnection):
     credential_provider: Account | None
 
     def connect_check_health(self, *args: Any, **options: Any) -> None:
-        """Connect. Where the server hangs up, connect once more to read why: one that takes no more connections says so
-        at once, and whoever has written by then may not read it any more."""
+        """Connect. If the server hangs up, connect once more to read why: a server at its limit of connections sends
+        the error at once, and a client that has already written may not be able to read it."""
         try:
             super().connect_check_health(*args, **options)
         except redis.ConnectionError as error:
@@ -79,7 +79,7 @@ class _Discreet(AbstractConnection):
             raise
 
     def _last_words(self) -> str:
-        """The words of a server that hangs up on everybody."""
+        """Read the error of a server that hangs up at once."""
         try:
             with closing(self._connect()) as sock:  # type: ignore[no-untyped-call]
                 sock.settimeout(LAST_WORDS_SECONDS)
@@ -110,15 +110,15 @@ class TlsConnection(_Discreet, SSLConnection):
     """A connection by TLS."""
 
     def can_read(self, timeout: float = 0) -> bool:
-        """Whether there is a part of an answer. TLS has words of its own, which may come after the handshake;
-        redis-py takes them for an answer that nobody asked for, and the connection for a broken one."""
+        """Whether part of an answer has arrived. TLS may send records of its own after the handshake; redis-py would
+        take them for an unrequested answer, and the connection for broken."""
         if not super().can_read(timeout):
             return False
         try:
             self._parser.read_from_socket(timeout=0, raise_on_timeout=False)
         except OSError as error:
             raise redis.ConnectionError(f"Error while reading from {self.host}:{self.port}: {error.args}") from error
-        return bool(self._parser._reader.has_data())  # noqa: SLF001  # parsed, and not read
+        return bool(self._parser._reader.has_data())  # noqa: SLF001  # parsed, but not read yet
 
 
 class SocketConnection(_Discreet, UnixDomainSocketConnection):
@@ -126,13 +126,13 @@ class SocketConnection(_Discreet, UnixDomainSocketConnection):
 
 
 def common(url: RedisUrl, file: Path | None = None) -> dict[str, Any]:
-    """The keywords of each connection to the data. `file`: holds the password, and wins over the URL's."""
+    """The keywords of each connection to the data. `file`: holds the password, which overrides the URL's."""
     given = url.options
     options: dict[str, Any] = {
         "credential_provider": Account(url.user, url.password, file),
         "db": given.get("db", 0),
         "client_name": given.get("client_name"),
-        # Less would cut a subscription on which something comes twice a second.
+        # Less would cut a subscription, on which a message comes only twice a second.
         "socket_timeout": max(ANSWER_SECONDS, given.get("socket_timeout", 0)),
         "socket_connect_timeout": max(ANSWER_SECONDS, given.get("socket_connect_timeout", 0)),
         "retry": Retry(NoBackoff(), 0),
@@ -142,7 +142,7 @@ def common(url: RedisUrl, file: Path | None = None) -> dict[str, Any]:
 
 
 def place(url: RedisUrl) -> dict[str, Any]:
-    """The keywords of connections to the only server that there is."""
+    """The keywords of connections to a single server."""
     if not url.servers:
         return {"connection_class": SocketConnection, "path": url.path}
     host, port = url.servers[0]
@@ -153,8 +153,8 @@ def network(url: RedisUrl) -> dict[str, Any]:
     """The keywords that connections to the data's servers, a cluster's nodes and the sentinels have in common."""
     given = url.options
     options: dict[str, Any] = {name: given[name] for name in ("socket_keepalive", *_TLS) if name in given}
-    options["driver_info"] = None  # no CLIENT SETINFO: two round trips, which few accounts may make and servers note
-    if "ssl_certfile" in given:  # else OpenSSL would ask on the terminal for the password of an encrypted key
+    options["driver_info"] = None  # no CLIENT SETINFO: two round trips, which few accounts are allowed
+    if "ssl_certfile" in given:  # otherwise OpenSSL asks on the terminal for the password of an encrypted key
         options["ssl_password"] = given.get("ssl_password", "")
     if "ssl_min_version" in given:
         options["ssl_min_version"] = ssl.TLSVersion[given["ssl_min_version"]]
@@ -165,7 +165,7 @@ def network(url: RedisUrl) -> dict[str, Any]:
 
 
 def check_files(url: RedisUrl, file: Path | None = None) -> None:
-    """Check that the files that connections will need can be read, and are what they should be. Raises ConfigError."""
+    """Check that the files that connections need are readable and valid. Raises ConfigError."""
     try:
         if file is not None:
             password_file.read(file)
@@ -194,7 +194,7 @@ def check_files(url: RedisUrl, file: Path | None = None) -> None:
 
 @contextmanager
 def _readable(name: str, given: Mapping[str, Any], otherwise: str) -> Iterator[None]:
-    """Guard the reading of a file. `otherwise`: what is wrong with one that can be read."""
+    """Guard the reading of a file. `otherwise`: the error for a readable but invalid file."""
     path = given[name]
     try:
         if not os.path.isdir(path) and not os.path.isfile(path):  # a pipe would wait for its writer

@@ -1,5 +1,5 @@
-"""Tells which partitions of a cluster are lost to everybody, and which to this worker alone. Sending traffic
-elsewhere helps only with the second."""
+"""Finds which partitions of a cluster are lost to all workers, and which only to this one. Sending traffic to
+another worker helps only in the second case."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from pushsvc.addresses.redis_address import Address
 from pushsvc.storage.redis.keys import Keys, slot
 from pushsvc.storage.redis.topology.nodes import Node, Nodes, View
 
-MOST_RANGES: Final = 3  # that are named
+MOST_RANGES: Final = 3  # ranges that a message names
 
 
 class Trouble(NamedTuple):
-    """The reason why a partition cannot be served, as a sentence `about` a node. `lost`: nobody can serve it, as far
-    as can be told."""
+    """The reason why a partition cannot be served, as a sentence `about` a node. `lost`: as far as
+    known, no worker can serve it."""
 
     about: str
     text: str
@@ -30,7 +30,7 @@ _NOBODY: Final = Trouble("", "None of the cluster's nodes answers.")
 
 
 class Coverage:
-    """Asks the nodes, and remembers when they heard last of those that this worker does not reach."""
+    """Asks the nodes when they last heard from the nodes that this worker cannot reach, and remembers that."""
 
     def __init__(self, nodes: Nodes, of: Keys) -> None:
         """`of`: any partition of the data."""
@@ -39,11 +39,12 @@ class Coverage:
         self._heard: dict[tuple[Address, bytes], int] = {}
 
     def look(self, partitions: Iterable[int]) -> dict[int, Trouble]:
-        """The troubles of these partitions, by number; none for one whose node answers. Each node is asked once."""
+        """The troubles of these partitions, by number; none for a partition whose node answers. Each node is asked
+        once."""
         views = self._nodes.views()
         heard, self._heard = self._heard, {}
         found: dict[int, Trouble | None] = {}
-        asked: dict[Node, gevent.Greenlet] = {}  # at the same time: a node that is silent takes a moment to be so
+        asked: dict[Node, gevent.Greenlet] = {}  # at the same time: a node that is down costs a timeout
         owners: dict[int, Node] = {}
         for number in partitions:
             keys = self._keys[number]
@@ -99,7 +100,8 @@ class Coverage:
 
 
 def _owner(views: Sequence[View], place: int) -> tuple[View | None, Node | None]:
-    """The node that has the slot, and the one that says so: rather another than itself, which may have been away."""
+    """The node that has the slot, and the view that names it: preferably another node's, as the owner itself may have
+    been suspended."""
     found = [(view, node) for view in views if (node := view.owner(place)) is not None]
     return next((each for each in found if each[0].by != each[1].address), found[0] if found else (None, None))
 

@@ -1,5 +1,5 @@
-"""Listens to the sentinels all the time, so that a planned failover is noticed: the old master then goes on taking
-what is sent to it for many seconds, and loses it."""
+"""Listens to the sentinels all the time, so that a planned failover is noticed: the old master then
+accepts writes for many more seconds, and loses them."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from pushsvc.storage.redis.topology.sentinels import Sentinels
 
 logger = logging.getLogger(__name__)
 
-ASK_SECONDS: Final = 0.5  # between two questions, if nothing is announced
-FIND_SECONDS: Final = 5.0  # between two questions to a sentinel about the others
-_PROMOTES: Final = b"+failover-state-send-slaveof-noone"  # what comes a moment before another master is made
+ASK_SECONDS: Final = 0.5  # between two requests, if nothing is announced
+FIND_SECONDS: Final = 5.0  # between two requests to a sentinel for the others
+_PROMOTES: Final = b"+failover-state-send-slaveof-noone"  # announced a moment before another master is promoted
 _NEWS: Final = (_PROMOTES, b"+promoted-slave", b"+switch-master")
 
 
 class Failover:
-    """Listens to each sentinel in a greenlet of its own: one that is silent keeps nobody waiting."""
+    """Listens to each sentinel in a greenlet of its own: one that does not answer delays no other."""
 
     def __init__(self, sentinels: Sentinels) -> None:
         self._sentinels = sentinels
         self._naming: set[redis.Redis] = set()  # those that name a master
-        self._unnamed = False  # some named a master before, and now none does
+        self._unnamed = False  # whether sentinels named a master before, and now none does
         self.loops = (Loop("sentinels", self._find, expected=()), *map(self._loop, sentinels.clients))
 
     def _loop(self, client: redis.Redis) -> Loop:
@@ -36,8 +36,8 @@ class Failover:
         return Loop(f"sentinel {where}", lambda loop: self._run(loop, client), expected=())
 
     def _find(self, loop: Loop) -> None:
-        """Find more sentinels. Only the one that makes another master announces it before, and the URL may name some
-        of them, or one name for all. So those that they know of are listened to, too."""
+        """Find more sentinels. Only the sentinel that promotes another master announces it beforehand, and the URL may
+        name just some of them, or one name for all. So this listens also to the sentinels that those know."""
         others: dict[Address, Loop] = {}
         try:
             while True:
@@ -55,8 +55,8 @@ class Failover:
                 each.stop()
 
     def _run(self, loop: Loop, client: redis.Redis) -> None:
-        """Listen to one sentinel. One that does not answer is no reason to be unready: the others do, or else
-        nothing changes."""
+        """Listen to one sentinel. One that does not answer does not make the worker unready: the others answer, or no
+        failover is possible."""
         while True:
             loop.report_healthy()
             try:
@@ -86,8 +86,8 @@ class Failover:
             self._sentinels.hold()
 
     def _is_ours(self, text: bytes) -> bool:
-        """Whether a message is about this master: it is the end of `slave <name> <host> <port> @ <service> <host>
-        <port>`."""
+        """Whether a message `slave <name> <host> <port> @ <service> <host> <port>` is about this master. `text`: its
+        end."""
         if self._sentinels.known is None:
             return False
         host, port = self._sentinels.known

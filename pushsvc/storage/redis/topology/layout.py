@@ -1,5 +1,5 @@
-"""Keeps the number of partitions that the data of a cluster has. It is stored with the data; a service that was told
-another number touches nothing."""
+"""Keeps the number of partitions that the data of a cluster has. It is stored with the data; a service that is
+configured with another number changes nothing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pushsvc.storage.redis.topology.nodes import Nodes
 
 
 class WrongPartitions(redis.ConnectionError):
-    """The data has another number of partitions than the service was told; nothing of it may be touched."""
+    """The data has another number of partitions than the service is configured with; it must not be changed."""
 
 
 class Layout:
@@ -32,12 +32,12 @@ class Layout:
             return
         if not self._is_ours(self._ask(self._keys.tag, "GET", self._keys.own_count)):
             self._agree_elsewhere()
-            with suppress(redis.ResponseError):  # it may take no writes just now
+            with suppress(redis.ResponseError):  # it may refuse writes just now
                 self._ask(self._keys.tag, "SET", self._keys.own_count, self._keys.partitions, "NX")
         self._agreed = True
 
     def _agree_elsewhere(self) -> None:
-        """Agree with any other partition that can be asked."""
+        """Agree with any other reachable partition."""
         ours = self._keys
         witnesses = [(keys.COUNTED, ours.count)]
         witnesses += [(each.tag, each.own_count) for each in ours.all() if each.tag not in (keys.COUNTED, ours.tag)]

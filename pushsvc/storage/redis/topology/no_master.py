@@ -19,15 +19,15 @@ _CONNECTING: Final = re.compile(
 
 
 class NoMaster(redis.ConnectionError):
-    """No sentinel names the master. The next one may."""
+    """No sentinel names the master yet; a retry may succeed."""
 
 
 class RefusedBySentinels(NoMaster, AuthenticationError):
-    """No sentinel will name the master before an operator has looked at the account."""
+    """No sentinel will name the master until an operator corrects the account."""
 
 
 def no_master(service: str, failures: Mapping[Address, Exception | None], *, tls: bool) -> NoMaster:
-    """The error that says why. `failures`: what went wrong with each sentinel; None: it knows no master of this
+    """The error with the reason. `failures`: what went wrong with each sentinel; None: it knows no master of this
     name. The most likely mistake of an operator is named."""
     errors = {address: error for address, error in failures.items() if error is not None}
     for address, error in errors.items():

@@ -1,4 +1,4 @@
-"""Nodes of a cluster: what each says about the slots' owners, and about nodes that have failed."""
+"""Nodes of a cluster, and what each reports about the slots' owners and failed nodes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from redis.connection import Connection
 
 from pushsvc.addresses.redis_address import Address
 
-MOST_VIEWS: Final = 8  # nodes that are asked when something is wrong; more would say the same
+MOST_VIEWS: Final = 8  # most nodes to ask when something is wrong; more would report the same
 
 Connect = Callable[[Address], Connection]
 
@@ -25,7 +25,7 @@ class Node(NamedTuple):
 
 
 class Peer(NamedTuple):
-    """The state of a node as another one sees it: whether it is gone, and when it answered last (ms, by the other's
+    """The state of a node as another one sees it: whether it has failed, and when it answered last (ms, by the other's
     clock)."""
 
     gone: bool
@@ -45,7 +45,7 @@ class View(NamedTuple):
 
 
 class Nodes:
-    """The nodes of the URL, and all that were heard of since."""
+    """The nodes of the URL, and all nodes that these reported."""
 
     def __init__(self, seeds: list[Address], connect: Connect) -> None:
         self._known = seeds
@@ -53,7 +53,7 @@ class Nodes:
         self._connect = connect
 
     def owner(self, slot: int) -> Address:
-        """The node that has the slot, asked anew each time: a caller has lost a connection, or was sent away. Raises
+        """The node that has the slot, asked anew each time: a caller has lost a connection, or was redirected. Raises
         RedisError, or OSError."""
         failure: Exception = redis.ConnectionError(f"no node of the cluster has slot {slot}")
         claimed: Address | None = None
@@ -66,14 +66,14 @@ class Nodes:
             owner = View(address, self._learn(ranges, address), {}).owner(slot)
             if owner is not None and owner.address != address:
                 return owner.address
-            # The node speaks of itself: it may have been away, and not know the new owner yet.
+            # The node names itself: it may have been suspended, and not know the new owner yet.
             claimed = claimed if owner is None else owner.address
         if claimed is None:
             raise failure
         return claimed
 
     def views(self) -> list[View]:
-        """The views of some of the nodes, asked at the same time; silent ones are left out."""
+        """The views of some of the nodes, asked at the same time; nodes that do not answer are left out."""
         asked = [gevent.spawn(self._view, address) for address in self._shuffled()[:MOST_VIEWS]]
         gevent.joinall(asked)
         return [each.value for each in asked if each.value is not None]

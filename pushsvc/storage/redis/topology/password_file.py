@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 NAME: Final = "PUSHSVC_REDIS_PASSWORD_FILE"
-_MOST_BYTES: Final = 65536  # tokens of clouds have a few thousand
+_MOST_BYTES: Final = 65536  # cloud tokens have a few thousand
 
 
 def read(path: Path) -> bytes:

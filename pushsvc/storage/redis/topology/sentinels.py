@@ -26,14 +26,14 @@ from pushsvc.storage.redis.topology.no_master import no_master
 logger = logging.getLogger(__name__)
 
 FORGET_SECONDS: Final = 10.0  # seconds; a master that no sentinel has named for so long is dropped
-# How long is waited for the new master's name, once its promotion was announced. A sentinel learns of it within a
-# second, and a publisher waits three.
+# How long to wait for the new master's name once its promotion was announced. A sentinel learns it within a second,
+# and a publisher waits three.
 HOLD_SECONDS: Final = 2.0
 
 
 class Said(NamedTuple):
-    """An answer of a sentinel about the master. Failovers raise its `epoch`; `down`: the sentinel does not reach it;
-    `leaving`: the sentinel is about to make another."""
+    """An answer of a sentinel about the master. Failovers raise its `epoch`; `down`: the sentinel cannot reach it;
+    `leaving`: the sentinel is about to promote another."""
 
     address: Address
     epoch: int
@@ -42,11 +42,11 @@ class Said(NamedTuple):
 
 
 class Sentinels:
-    """Decides which master is believed in. The newest answer counts: a sentinel that was cut off, or asleep, goes on
-    naming an earlier master, and must take nobody back there."""
+    """Decides which master to use. The newest answer counts: a sentinel that was cut off or suspended still names an
+    earlier master, and must not lead the service back there."""
 
     def __init__(self, service: str, clients: list[redis.Redis], *, tls: bool = False) -> None:
-        """`service`: the name under which they know the master. `tls`: they speak it."""
+        """`service`: the name under which they know the master. `tls`: whether they use TLS."""
         self.service = service
         self._tls = tls
         self.clients = tuple(clients)
@@ -61,12 +61,12 @@ class Sentinels:
 
     @property
     def known(self) -> Address | None:
-        """The address of the master that is believed in, None before there is one."""
+        """The address of the master in use, None before there is one."""
         return None if self._known is None else self._known.address
 
     def master(self) -> Address:
-        """The address to connect to. The first answer decides, unless it is older than another was before, or there
-        was none yet. Where no sentinel names a master, the last one stays. Raises RedisError."""
+        """The address to connect to. The first answer decides, unless it is older than an earlier one, or there was
+        none yet. Where no sentinel names a master, the last one stays. Raises RedisError."""
         failures: dict[Address, Exception | None] = {}
         first, down = self._known is None, False
         for client in list(self._order):
@@ -103,9 +103,9 @@ class Sentinels:
             raise address
         if address is None:
             return None
-        # An account that may ask for the address alone is content with that.
+        # If the account may only ask for the address, that is enough.
         fields = {} if isinstance(state, Exception) else dict(zip(state[::2], state[1::2], strict=True))
-        judged = [fields.get(b"ip"), fields.get(b"port")] == address  # else the flags are of the old one
+        judged = [fields.get(b"ip"), fields.get(b"port")] == address  # if they differ, the flags are of the old master
         flags = set(fields[b"flags"].split(b",")) if judged else set()
         return Said(
             (address[0].decode(), int(address[1])),
@@ -115,7 +115,8 @@ class Sentinels:
         )
 
     def others(self) -> set[Address] | None:
-        """Other sentinels that these know of, unless the URL names as many as there are. None: nobody says."""
+        """Other sentinels that these know of, unless the URL names as many as there are. None: no sentinel reports
+        any."""
         for client in self._order:
             try:
                 known = client.execute_command("SENTINEL", "SENTINELS", self.service)
@@ -130,20 +131,20 @@ class Sentinels:
         return None
 
     def another(self, address: Address) -> redis.Redis:
-        """A client for another sentinel, which is asked as those of the URL are."""
+        """A client for another sentinel, with the same options as for those of the URL."""
         host, port = address
         model = self.clients[0].connection_pool
         options = model.connection_kwargs | {"host": host, "port": port}
         return redis.Redis(connection_pool=ConnectionPool(connection_class=model.connection_class, **options))
 
     def hear(self, client: redis.Redis, said: Said) -> None:
-        """Judge an answer. It is believed if it is newer than all before; also if most sentinels give it, as where
-        an account may not ask for epochs; or once nobody has named the master for long: then they have been set up
-        anew."""
+        """Judge an answer. It is accepted if it is newer than all before; or if most sentinels give it, for accounts
+        that may not ask for epochs; or if no sentinel has named the master for long, as after a new setup of the
+        sentinels."""
         now, known = time.monotonic(), self._known
         left = client in self._said and self._said[client].leaving
         self._said[client] = said
-        if said.leaving and not left:  # else it has been held for that already
+        if said.leaving and not left:  # hold only once for the same promotion
             self.hold()
         if known is not None and said.address == known.address:
             self._known = said._replace(epoch=max(said.epoch, known.epoch))
@@ -156,7 +157,7 @@ class Sentinels:
         ):
             self._named = now
             self._follow(said, known)
-        if left and not said.leaving:  # it made another, or gave up
+        if left and not said.leaving:  # it promoted another, or gave up
             self._settled.set()
 
     def _is_of_most(self, address: Address) -> bool:
@@ -173,8 +174,8 @@ class Sentinels:
         logger.warning("the master is %s:%s now, say the sentinels, and no more %s:%s", *said.address, *before.address)
 
     def hold(self) -> None:
-        """Send nothing more: another master is about to be made, and whatever the old one takes from now on may be
-        lost. That ends when the new one is named, or after too much time."""
+        """Send nothing more: another master is about to be promoted, and the old one may lose new writes. The hold ends
+        when the new master is named, or after a time limit."""
         if self.held:
             return
         logger.info("the sentinels make another master; what is for it waits")
@@ -183,11 +184,11 @@ class Sentinels:
 
     @property
     def held(self) -> bool:
-        """Whether nothing is sent just now."""
+        """Whether sending is on hold."""
         return not self._settled.is_set()
 
     def wait_while_held(self) -> bool:
-        """Wait while nothing is sent; whether that was so."""
+        """Wait while sending is on hold. Returns whether it was."""
         if not self.held:
             return False
         self._settled.wait(max(0.0, self._held_until - time.monotonic()))
@@ -196,7 +197,7 @@ class Sentinels:
         return True
 
     def end_on_change(self, connection: _ToMaster) -> None:
-        """Have the connection ended when another master is named."""
+        """End the connection when another master is named."""
         self._connections.add(connection)
 
 
@@ -240,7 +241,7 @@ def _address(client: redis.Redis) -> Address:
 
 
 def pool(url: RedisUrl, ask_seconds: float, **options: Any) -> ConnectionPool:
-    """A pool of connections with these `options`. A sentinel that is silent for `ask_seconds` is passed over."""
+    """A pool of connections with these `options`. A sentinel that does not answer within `ask_seconds` is skipped."""
     own: dict[str, Any] = connecting.network(url) | {
         "connection_class": TlsConnection if url.tls else PlainConnection,
         "credential_provider": Account(
