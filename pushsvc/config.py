@@ -15,7 +15,7 @@ from urllib.parse import SplitResult, urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from pushsvc.addresses import embedded, hosts, origins, redis_address
-from pushsvc.cores import usable_cores
+from pushsvc.concurrency.cores import usable_cores
 from pushsvc.errors import ConfigError
 
 PREFIX: Final = "PUSHSVC_"

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from pushsvc.concurrency.cores import usable_cores
 from pushsvc.config import Settings
-from pushsvc.cores import usable_cores
 from pushsvc.errors import ConfigError
 from pushsvc.stack.wheels import how_to_get, the_systems_own
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from pushsvc.concurrency.cores import usable_cores
 from pushsvc.config import Settings
-from pushsvc.cores import usable_cores
 from tests.support.settings import GOOD_SECRET, refusal, settings
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pushsvc.cores import quota, usable_cores
+from pushsvc.concurrency.cores import quota, usable_cores
 from tests.support.stack import Stack
 
 V2 = "30 25 0:26 {shown} {mount} rw,relatime shared:4 - cgroup2 cgroup2 rw,nsdelegate\n"
