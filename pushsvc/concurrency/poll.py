@@ -32,7 +32,7 @@ class Poll(Protocol):
         watches."""
 
     def await_room(self, fd: int, wanted: bool) -> None:
-        """Also report when the descriptor is writable; `wanted` False: stop doing so."""
+        """Report also when the descriptor is writable; `wanted` False: stop doing so."""
 
     def remove(self, fd: int) -> None:
         """Stop watching, before the descriptor is closed. Harmless when repeated."""

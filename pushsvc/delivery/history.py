@@ -1,5 +1,5 @@
-"""For GET /history: the kept events of a channel in pages, forward or backward, or new ones as they come (long poll).
-For GET /unread: the number of unread events."""
+"""Pages for GET /history: the kept events of a channel in pages, forward or backward, or new ones as they come (long
+poll). For GET /unread: the number of unread events."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ class Number(float):
 
 
 class Doubled:
-    """What `loads_items` returns in place of an object that has `key` twice."""
+    """The value that `loads_items` returns in place of an object that has `key` twice."""
 
     __slots__ = ("key",)
 

@@ -13,7 +13,7 @@ from pushsvc.storage.redis.epochs import Boundary
 
 
 class Resumption(NamedTuple):
-    """Where a reader resumes that has received everything up to a cursor.
+    """The place at which a reader resumes that has received everything up to a cursor.
 
     `start`: read after this id. `is_reset`: the cursor is not of this data, so it is unknown what the reader missed.
     `loss`: the next place after the cursor at which the data is known to have lost events, None if there is none.

@@ -44,8 +44,8 @@ _COOKIE_PREFIX: Final = "pushsvc_session_"
 
 
 class Evidence(NamedTuple):
-    """What a request sends besides its ticket. `last_event_id`: its header. `by_id`: do not rely on cookies, even if
-    the client sends one."""
+    """The parts of a request that back its ticket. `last_event_id`: its header. `by_id`: do not rely on cookies, even
+    if the client sends one."""
 
     cookies: Mapping[str, str]
     last_event_id: str
