@@ -16,13 +16,15 @@ test: $(VENV)/.test  ## Run the whole suite on real parts
 	@$(BIN)/python tests/support/programs.py
 	@# Half of it is waiting: four at a time keep two cores busy. It starts hundreds of processes, which need not
 	@# compile what they load each time.
-	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(if $(COVERAGE),$(BIN)/coverage erase)
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/$(if $(COVERAGE),coverage run,python) -m pytest \
+		-n 4 --dist loadfile --no-loadscope-reorder $(ARGS) $(if $(COVERAGE),$(REPORT))
 
-coverage: $(VENV)/.test  ## Run the suite and print the branch coverage, and the lines that no test reaches
-	@$(BIN)/coverage erase
-	@# In all processes and greenlets; what a test kills with SIGKILL cannot say what it ran.
-	@$(BIN)/coverage run -m pytest -n 4 --dist loadfile --no-loadscope-reorder $(ARGS); status=$$?; \
-		$(BIN)/coverage combine --quiet && $(BIN)/coverage report; exit $$status
+# In all processes and greenlets; what a test kills with SIGKILL cannot say what it ran.
+REPORT = ; status=$$?; $(BIN)/coverage combine --quiet && $(BIN)/coverage report; exit $$status
+
+coverage:  ## Run the suite and print the branch coverage, and the lines that no test reaches
+	@$(MAKE) --no-print-directory test COVERAGE=1
 
 clients: $(VENV)/.test  ## Run browsers and other people's libraries through every fault (docs/clients.md)
 	@$(BIN)/python -m clients.install
