@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import os
 import secrets
+import threading
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -90,10 +91,12 @@ def decode(token: str, secret: str, leeway: float = 0.0) -> Identity:
     """Verify a token. `leeway`: seconds by which the clock of the token's maker may be off. Raises Unauthorized, or
     Forbidden for a valid token whose `sub` is no user name."""
     name = _name_of(token, secret, leeway)
-    identity = _VERIFIED.pop(name, None) or _verify(token, secret, leeway)
-    _VERIFIED[name] = identity  # the newest last
-    if len(_VERIFIED) > MOST_VERIFIED:
-        del _VERIFIED[next(iter(_VERIFIED))]
+    identity = _VERIFIED.get(name) or _verify(token, secret, leeway)
+    with _LOCK:  # some servers have threads
+        _VERIFIED.pop(name, None)
+        _VERIFIED[name] = identity  # the newest last
+        if len(_VERIFIED) > MOST_VERIFIED:
+            del _VERIFIED[next(iter(_VERIFIED))]
     if identity.expires is not None and identity.expires <= time.time():
         raise Unauthorized("The token has expired.")
     return identity
@@ -103,6 +106,7 @@ def decode(token: str, secret: str, leeway: float = 0.0) -> Identity:
 # alone: no dump of the memory holds a crowd's tokens.
 MOST_VERIFIED: Final = 10_000
 _VERIFIED: Final[dict[bytes, Identity]] = {}
+_LOCK: Final = threading.Lock()
 _HASH_KEY: Final = secrets.token_bytes(32)
 
 

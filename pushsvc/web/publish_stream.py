@@ -18,6 +18,7 @@ from flask import Response, request
 from gunicorn.http.errors import ParseException
 
 from pushsvc.auth import Identity
+from pushsvc.concurrency.loops import TimeSlice
 from pushsvc.delivery.capacity import Capacity
 from pushsvc.delivery.transports.handover import CLOSES
 from pushsvc.delivery.transports.queued import hang_up
@@ -26,6 +27,7 @@ from pushsvc.events import exact_json
 from pushsvc.events.event import Publication
 from pushsvc.events.lines import Lines
 from pushsvc.publishing import Answer, Publisher, count_events, refused
+from pushsvc.web.http.arguments import read_json
 from pushsvc.web.http.arriving import ArrivingBody
 
 NDJSON: Final = "application/x-ndjson"
@@ -87,7 +89,7 @@ class _Stream:
                 yield b""
                 continue
             yield from self._answered(self._lines.feed(piece) if piece else self._lines.finish())
-            if not piece:
+            if not piece or self._capacity.stopping:
                 return
 
     def _held_back(self, answers: Iterator[bytes]) -> Iterator[bytes]:
@@ -118,8 +120,9 @@ class _Stream:
     def _answered(self, lines: list[bytes | None]) -> Iterator[bytes]:
         """Publish these lines in groups of as many events as a batch may have. None: a line was too long."""
         group: list[Checked] = []
-        events = 0
+        events, turn = 0, TimeSlice()
         for line in lines:
+            turn.yield_if_over()  # a piece may hold thousands of lines, and bad ones are answered without a wait
             each = self._check(line)
             size = count_events([each])
             if events + size > self._publisher.limits.batch or len(group) >= self._publisher.limits.batch:
@@ -143,9 +146,9 @@ class _Stream:
         if line is None:
             return TooLarge(f"The line is longer than {self._lines.most} bytes.")
         try:
-            item = exact_json.loads_items(line)
-        except exact_json.NotJson as error:
-            return Invalid(f"The line is not valid JSON: {error}")
+            item = read_json(exact_json.loads_items, line, "line")
+        except Invalid as error:
+            return error
         return self._publisher.check(item)
 
 

@@ -42,15 +42,15 @@ def json_body() -> bytes:
     return body if codings is None else decoded(body, codings, request.max_content_length or MAX_BODY_BYTES)
 
 
-def read_json(load: Callable[[bytes], Any], body: bytes) -> Any:
-    """Parse a body with one of `exact_json`'s readers. A long body is parsed in a thread, so that other requests do not
-    wait. Raises Invalid, which tells the place of the error."""
+def read_json(load: Callable[[bytes], Any], body: bytes, what: str = "body") -> Any:
+    """Parse a body, or `what` else it is, with one of `exact_json`'s readers. A long body is parsed in a thread, so
+    that other requests do not wait. Raises Invalid, which tells the place of the error."""
     try:
         if len(body) < LONG_BYTES:
             return load(body)
         return gevent.get_hub().threadpool.apply(load, (body,))
     except NotJson as error:
-        raise Invalid(f"The body is not valid JSON: {error}") from error
+        raise Invalid(f"The {what} is not valid JSON: {error}") from error
 
 
 def json_object(fields: set[str]) -> dict[str, Any]:

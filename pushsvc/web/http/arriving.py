@@ -9,6 +9,7 @@ import gevent
 from gevent.queue import Empty, Queue
 from gunicorn.http.body import Body, ChunkedReader, LengthReader
 
+PIECE_BYTES: Final = 65536  # given at a time: bounds what is parsed and held at once
 LINE_BYTES: Final = 65536  # read at a time where a server knows no other way than lines
 
 
@@ -38,7 +39,8 @@ class ArrivingBody:
     def _read_all(self, stream: Any) -> None:
         try:
             for piece in _pieces(stream):
-                self._pieces.put(piece)
+                for place in range(0, len(piece), PIECE_BYTES):
+                    self._pieces.put(piece[place : place + PIECE_BYTES])
         except Exception as error:  # noqa: BLE001  # raised by `read`
             self._pieces.put(error)
         else:
