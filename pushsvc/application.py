@@ -15,7 +15,7 @@ from pushsvc.addresses.redis_address import CLUSTER_SCHEMES
 from pushsvc.concurrency.poll import POLLS
 from pushsvc.config import Settings, redis_url
 from pushsvc.delivery.capacity import Capacity
-from pushsvc.events.event import Limits
+from pushsvc.events.publication import Limits
 from pushsvc.health import Health
 from pushsvc.llm.models.mock import Mock
 from pushsvc.llm.models.upstream import Upstream

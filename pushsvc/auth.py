@@ -16,7 +16,7 @@ from typing import Any, Final
 import jwt
 
 from pushsvc.errors import ConfigError, Forbidden, Invalid, Unauthorized
-from pushsvc.events.event import ALL, checked_channel, checked_name, user_channel
+from pushsvc.events.names import ALL, checked_channel, checked_name, user_channel
 
 ALGORITHM: Final = "HS256"
 COOKIE: Final = "pushsvc_token"

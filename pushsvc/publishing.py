@@ -8,7 +8,8 @@ from typing import Any
 
 from pushsvc.auth import Identity
 from pushsvc.errors import Invalid, PushError, TooLarge, Unavailable
-from pushsvc.events.event import Event, Limits, Publication, parse_publication
+from pushsvc.events.event import Event
+from pushsvc.events.publication import Limits, Publication, parse_publication
 from pushsvc.storage.log import Receipt
 from pushsvc.storage.partitioned_log import Appender, JoinedReceipt
 

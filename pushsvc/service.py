@@ -13,7 +13,8 @@ from pushsvc.checks.by_hand import look_aside
 from pushsvc.config import Settings
 from pushsvc.delivery.capacity import Capacity
 from pushsvc.delivery.endings import Reason
-from pushsvc.events.event import Limits, user_of
+from pushsvc.events.names import user_of
+from pushsvc.events.publication import Limits
 from pushsvc.health import Health
 from pushsvc.llm.models.base import Model
 from pushsvc.partition import Partition

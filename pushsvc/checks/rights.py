@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
-from pushsvc.events.event import answer_channel, answers_channel
+from pushsvc.events.names import answer_channel, answers_channel
 from pushsvc.storage import (
     tickets,  # noqa: F401  # imported for its scripts
 )

@@ -9,7 +9,8 @@ from typing import Any, Final
 from pushsvc.delivery.subscriber import Subscriber
 from pushsvc.delivery.transports.wakeup import Wakeup
 from pushsvc.events import sse
-from pushsvc.events.event import ALL, BEGINNING, EventId, user_channel
+from pushsvc.events.event import BEGINNING, EventId
+from pushsvc.events.names import ALL, user_channel
 from pushsvc.storage.entries import Entry
 from pushsvc.storage.gaps import losses, newest_loss, resume
 from pushsvc.storage.log import Clock, EventLog

@@ -19,7 +19,8 @@ from pushsvc.delivery.endings import EVENTS, FINAL, ChannelEnd, Reason, StreamKi
 from pushsvc.delivery.transports.base import Transport
 from pushsvc.events import sse
 from pushsvc.events.encoded import EncodedBatch, EncodedEvent
-from pushsvc.events.event import EventId, user_channel
+from pushsvc.events.event import EventId
+from pushsvc.events.names import user_channel
 from pushsvc.storage.log import Clock
 
 COMMENT: Final = EncodedBatch(sse.HEARTBEAT)  # a heartbeat that the page does not see

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import gevent.event
 
-from pushsvc.events import exact_json, sse
+from pushsvc.events import exact_json
+from pushsvc.events.sse_parser import TooLong
 from pushsvc.llm import sizes, states
 from pushsvc.llm.formats import openai
 from pushsvc.llm.formats.document import NoAnswer, read_document
@@ -125,7 +126,7 @@ class Generation:
         except Unreadable as error:
             if self._response is not states.REFUSED:
                 self._fail(str(error), "upstream_malformed")
-        except sse.TooLong as error:
+        except TooLong as error:
             self._fail(f"The model sent what is no event: {error}.", "upstream_malformed")
         else:
             if self._response is states.WHOLE:

@@ -18,7 +18,7 @@ from pushsvc.concurrency.loops import LONGEST_PAUSE, Loop
 from pushsvc.delivery.subscriber import Subscriber
 from pushsvc.errors import TooLarge, TooManyGenerations, Unavailable, Unwritable
 from pushsvc.events import exact_json, sse
-from pushsvc.events.event import answer_channel, generation_of
+from pushsvc.events.names import answer_channel, generation_of
 from pushsvc.llm.formats import openai
 from pushsvc.llm.formats.joining import Json, joined
 from pushsvc.llm.generation import Generation

@@ -13,7 +13,8 @@ from pushsvc.delivery.transports.base import Transport
 from pushsvc.errors import PushError, as_openai
 from pushsvc.events import sse
 from pushsvc.events.encoded import EncodedBatch
-from pushsvc.events.event import EventId, answer_channel
+from pushsvc.events.event import EventId
+from pushsvc.events.names import answer_channel
 
 
 def _error_event(refusal: PushError, retry_ms: int) -> bytes:  # noqa: ARG001  # it knows nothing of reconnecting

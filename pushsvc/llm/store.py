@@ -14,7 +14,8 @@ import orjson
 from pushsvc.errors import NotFound, PushError, TooManyGenerations
 from pushsvc.events import sse
 from pushsvc.events.encoded import EncodedEvent
-from pushsvc.events.event import BEGINNING, EventId, answer_channel, answers_channel
+from pushsvc.events.event import BEGINNING, EventId
+from pushsvc.events.names import answer_channel, answers_channel
 from pushsvc.llm.outcome import RUNNING, Ending
 from pushsvc.llm.record import FIELDS, Record
 from pushsvc.storage.log import EventLog

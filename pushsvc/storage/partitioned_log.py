@@ -8,7 +8,8 @@ from typing import Final, NamedTuple, Protocol
 import gevent
 
 from pushsvc.errors import PushError, Unavailable
-from pushsvc.events.event import Event, user_of
+from pushsvc.events.event import Event
+from pushsvc.events.names import user_of
 from pushsvc.storage.log import EventLog, Receipt
 from pushsvc.storage.redis.keys import place
 from pushsvc.storage.redis.refusals import LOST

@@ -15,7 +15,8 @@ from pushsvc.delivery.transports.base import Transport
 from pushsvc.delivery.transports.wakeup import Wakeup
 from pushsvc.errors import Unavailable
 from pushsvc.events import exact_json, sse
-from pushsvc.events.event import BEGINNING, checked_key
+from pushsvc.events.event import BEGINNING
+from pushsvc.events.publication import checked_key
 from pushsvc.llm import request as question
 from pushsvc.llm.generation import Generation
 from pushsvc.llm.listening import ANSWER_TO_REQUESTER, answer_subscriber

@@ -10,7 +10,8 @@ from flask.typing import ResponseReturnValue
 
 from pushsvc.delivery.subscriber import Subscriber
 from pushsvc.events.encoded import EncodedBatch
-from pushsvc.events.event import ALL, BEGINNING, checked_topics, user_channel
+from pushsvc.events.event import BEGINNING
+from pushsvc.events.names import ALL, checked_topics, user_channel
 from pushsvc.partition import Partition
 from pushsvc.storage.cursor import Cursor
 from pushsvc.storage.log import Clock

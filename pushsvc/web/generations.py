@@ -13,7 +13,8 @@ from pushsvc.delivery.subscriber import Subscriber
 from pushsvc.errors import Invalid
 from pushsvc.events import exact_json, sse
 from pushsvc.events.encoded import EncodedBatch, EncodedEvent
-from pushsvc.events.event import BEGINNING, EventId, answers_channel
+from pushsvc.events.event import BEGINNING, EventId
+from pushsvc.events.names import answers_channel
 from pushsvc.events.proof import with_proof
 from pushsvc.llm.formats import members, openai
 from pushsvc.llm.formats.joining import Json, joined

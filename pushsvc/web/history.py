@@ -10,7 +10,8 @@ from pushsvc.delivery.endings import LONG_POLL
 from pushsvc.delivery.subscriber import Subscriber
 from pushsvc.delivery.transports.wakeup import Wakeup
 from pushsvc.errors import Invalid
-from pushsvc.events.event import BEGINNING, checked_channel
+from pushsvc.events.event import BEGINNING
+from pushsvc.events.names import checked_channel
 from pushsvc.web.http.arguments import id_argument, number
 from pushsvc.web.http.credentials import identify
 from pushsvc.web.http.current import service

@@ -21,11 +21,11 @@ from pushsvc.auth import Identity
 from pushsvc.concurrency.loops import TimeSlice
 from pushsvc.delivery.capacity import Capacity
 from pushsvc.delivery.transports.handover import CLOSES
-from pushsvc.delivery.transports.queued import hang_up
+from pushsvc.delivery.transports.hangup import hang_up
 from pushsvc.errors import Invalid, PushError, TooLarge, Unauthorized, Unavailable, UnsupportedMedia
 from pushsvc.events import exact_json
-from pushsvc.events.event import Publication
 from pushsvc.events.lines import Lines
+from pushsvc.events.publication import Publication
 from pushsvc.publishing import Answer, Publisher, count_events, refused
 from pushsvc.web.http.arguments import read_json
 from pushsvc.web.http.arriving import ArrivingBody

@@ -6,7 +6,7 @@ from flask import Blueprint
 from flask.typing import ResponseReturnValue
 
 from pushsvc.errors import Invalid
-from pushsvc.events.event import checked_name, checked_topics, user_channel
+from pushsvc.events.names import checked_name, checked_topics, user_channel
 from pushsvc.storage.tickets import DEFAULT_TTL, MAX_TTL
 from pushsvc.web.http.arguments import json_object
 from pushsvc.web.http.credentials import identify

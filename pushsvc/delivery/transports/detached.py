@@ -15,7 +15,7 @@ import gevent.event
 from gevent.monkey import get_original
 
 from pushsvc.concurrency.poll import MakePoll
-from pushsvc.delivery.transports.queued import MOST_SAID_BYTES, SAID_BYTES
+from pushsvc.delivery.transports.hangup import MOST_SAID_BYTES, SAID_BYTES
 from pushsvc.events.encoded import LAST_CHUNK, EncodedBatch
 
 if TYPE_CHECKING:  # a transport only passes its subscriber back to the owner

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Mapping
 from typing import Any, Final
 
-from pushsvc.events import sse
+from pushsvc.events.sse_parser import Reader
 
 _MARK: Final = b"\xef\xbb\xbf"  # a byte order mark, which UTF-8 does not need
 _FIELDS: Final = frozenset({b"", b"data", b"event", b"id", b"retry"})  # the lines of a stream begin with one of these
@@ -33,7 +33,7 @@ class Body:
         self.bytes = 0  # number of bytes so far, unpacked
         self._head: bytes | None = None if refusal else b""  # the first bytes; None: the kind of body is known
         self._document = bytearray()
-        self._reader: sse.Reader | None = None
+        self._reader: Reader | None = None
 
     @property
     def streams(self) -> bool:
@@ -41,7 +41,7 @@ class Body:
         return self._reader is not None or (self._head is not None and _EVENT_STREAM in self._type)
 
     def feed(self, piece: bytes) -> list[bytes]:
-        """Take a piece, and give the data of the events that it completes. Raises Unreadable, or sse.TooLong."""
+        """Take a piece, and give the data of the events that it completes. Raises Unreadable, or TooLong."""
         if self._unpack is not None:
             piece = self._unpack.feed(piece)
         self.bytes += len(piece)
@@ -57,7 +57,7 @@ class Body:
             return []
         self._head = None
         if kind:
-            self._reader = sse.Reader(self._most_event)
+            self._reader = Reader(self._most_event)
             return self._reader.feed(head)
         self._document += head
         return []

@@ -16,8 +16,9 @@ from pushsvc.delivery.subscriber import COMMENT, HEARTBEAT_EVENT
 from pushsvc.errors import Invalid, UnsupportedMedia
 from pushsvc.events import exact_json
 from pushsvc.events.encoded import EncodedBatch
-from pushsvc.events.event import EventId, printable
+from pushsvc.events.event import EventId
 from pushsvc.events.exact_json import NotJson
+from pushsvc.events.names import printable
 from pushsvc.storage import cursor
 from pushsvc.storage.cursor import Cursor
 from pushsvc.storage.redis.keys import Keys

@@ -13,7 +13,7 @@ from flask import Response, request
 from flask.typing import ResponseReturnValue
 
 from pushsvc.delivery.transports.handover import CLOSES
-from pushsvc.delivery.transports.queued import MOST_SAID_BYTES, hang_up
+from pushsvc.delivery.transports.hangup import MOST_SAID_BYTES, hang_up
 from pushsvc.errors import Later, TooLarge, Unavailable
 from pushsvc.events import sse
 from pushsvc.storage.tickets import LostRace

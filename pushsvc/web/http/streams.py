@@ -11,7 +11,8 @@ from pushsvc.delivery.endings import Reason
 from pushsvc.delivery.hub import Hub
 from pushsvc.delivery.subscriber import Subscriber
 from pushsvc.delivery.transports.handover import CLOSES, HELD, UNREAD, HandOver
-from pushsvc.delivery.transports.queued import HangUp, QueuedTransport, discard
+from pushsvc.delivery.transports.hangup import HangUp, discard
+from pushsvc.delivery.transports.queued import QueuedTransport
 from pushsvc.events import sse
 from pushsvc.events.event import BEGINNING, EventId
 from pushsvc.events.proof import with_proof

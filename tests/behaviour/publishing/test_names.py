@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from pushsvc.delivery.subscriber import Subscriber
 from pushsvc.delivery.transports.queued import QueuedTransport
-from pushsvc.events.event import BEGINNING, MAX_TOPICS, answer_channel, topic_channel, user_channel
+from pushsvc.events.event import BEGINNING
+from pushsvc.events.names import MAX_TOPICS, answer_channel, topic_channel, user_channel
 from pushsvc.llm.listening import answer_subscriber
 from pushsvc.storage.redis.keys import Keys
 from tests.support.clients.eventsource import EventSource

@@ -10,7 +10,7 @@ import httpx
 import pytest
 import redis
 
-from pushsvc.events.event import answer_channel
+from pushsvc.events.names import answer_channel
 from pushsvc.storage.redis.scripts import Script
 from tests.support import behaviour
 from tests.support.clients.eventsource import EventSource, until

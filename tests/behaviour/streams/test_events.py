@@ -158,7 +158,7 @@ def test_a_full_worker(start: Start, user: str) -> None:
     stack = start(workers=1, max_connections=2)
     with stack.listen(user), stack.listen(user), stack.listen(user) as third:
         third.wait(lambda source: source.closed, "the refusal")
-        assert (third.statuses, third.refusals[0]["status"]) == ([200], 503)
+        assert (third.statuses, third.body, [each["status"] for each in third.refusals]) == ([200], b"", [503])
 
 
 @pytest.mark.parametrize(

@@ -10,21 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pushsvc.errors import Invalid, TooLarge
-from pushsvc.events.event import (
-    MAX_EVENT_NAME,
-    MAX_KEY,
-    MAX_TOPICS,
-    MAX_TTL,
-    Event,
-    EventId,
-    Limits,
-    checked_channel,
-    checked_name,
-    checked_topics,
-    parse_publication,
-    topic_channel,
-    user_channel,
-)
+from pushsvc.events.event import Event, EventId
+from pushsvc.events.names import MAX_TOPICS, checked_channel, checked_name, checked_topics, topic_channel, user_channel
+from pushsvc.events.publication import MAX_EVENT_NAME, MAX_KEY, MAX_TTL, Limits, parse_publication
 
 LIMITS = Limits(event_bytes=64, batch=3)
 

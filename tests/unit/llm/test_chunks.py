@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pushsvc.events import sse
+from pushsvc.events.sse_parser import Reader, TooLong
 from pushsvc.llm.formats import openai
 from pushsvc.llm.formats.joining import joined
 from pushsvc.llm.formats.openai import Chunk, Malformed
@@ -25,25 +26,25 @@ DATA = [b"one", b"two\n lines", "grün 🚀".encode(), b"", b"[DONE]"]
 
 
 def test_events_whatever_the_line_ends() -> None:
-    assert sse.Reader(1000).feed(STREAM) == DATA
+    assert Reader(1000).feed(STREAM) == DATA
 
 
 def test_events_cut_at_every_byte() -> None:
     for first in range(len(STREAM)):
-        reader = sse.Reader(1000)
+        reader = Reader(1000)
         assert reader.feed(STREAM[:first]) + reader.feed(STREAM[first:]) == DATA, first
 
 
 @given(st.lists(st.integers(0, len(STREAM)), max_size=12))
 def test_events_cut_anywhere(cuts: list[int]) -> None:
-    reader = sse.Reader(1000)
+    reader = Reader(1000)
     edges = [0, *sorted(cuts), len(STREAM)]
     found = [data for start, end in pairwise(edges) for data in reader.feed(STREAM[start:end])]
     assert found == DATA
 
 
 def test_the_last_event_may_lack_its_blank_line() -> None:
-    reader = sse.Reader(1000)
+    reader = Reader(1000)
     assert reader.feed(b"data: a\n\ndata: [DONE]") == [b"a"]
     assert reader.finish() == [b"[DONE]"]
     assert reader.finish() == []
@@ -51,16 +52,16 @@ def test_the_last_event_may_lack_its_blank_line() -> None:
 
 @pytest.mark.parametrize("piece", [1, 7, 2000])
 def test_an_event_that_does_not_end(piece: int) -> None:
-    reader = sse.Reader(1000)
+    reader = Reader(1000)
     pieces = [b"x" * piece] * (2000 // piece)
-    with pytest.raises(sse.TooLong):
+    with pytest.raises(TooLong):
         [reader.feed(each) for each in pieces]
 
 
 @given(st.text())
 def test_data_frames_are_read_as_they_were_written(text: str) -> None:
     data = text.replace("\r\n", "\n").replace("\r", "\n").encode()
-    assert sse.Reader(10**6).feed(sse.data_frame(data)) == [data]
+    assert Reader(10**6).feed(sse.data_frame(data)) == [data]
 
 
 def parsed(*values: dict[str, Any]) -> list[Chunk]:
