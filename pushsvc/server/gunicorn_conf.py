@@ -16,7 +16,7 @@ for _name in [name for name in sys.modules if name.partition(".")[0] == "pushsvc
 from pushsvc.checks.remarks import tell  # noqa: E402
 from pushsvc.config import Settings  # noqa: E402
 from pushsvc.errors import ConfigError  # noqa: E402
-from pushsvc.server.heads import LONGEST_LINE, MOST_FIELDS  # noqa: E402
+from pushsvc.server.limits import LONGEST_LINE, MOST_FIELDS  # noqa: E402
 from pushsvc.server.stopping import graceful_timeout as _graceful_timeout  # noqa: E402
 
 tell(os.environ)
@@ -33,7 +33,7 @@ backlog = 16384  # connections that wait in the kernel; the kernel lowers it to 
 timeout = 30  # seconds without a sign of life before a worker is killed
 graceful_timeout = _graceful_timeout(_settings.drain_seconds)
 keepalive = 75  # seconds; longer than nginx keeps an idle upstream connection, so that nginx closes first
-limit_request_line = 8190  # bytes, the most that gunicorn's own workers take; ours takes more: pushsvc/server/heads.py
+limit_request_line = 8190  # bytes, the most that gunicorn's own workers take; ours takes more: pushsvc/server/limits.py
 limit_request_fields = MOST_FIELDS
 limit_request_field_size = LONGEST_LINE  # bytes
 max_requests = 0  # a worker that restarted by itself would throw out its connections

@@ -4,64 +4,55 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
+import time
+from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import gevent
 from gevent.pool import Pool
 from gevent.server import StreamServer
-from gunicorn.http.parser import RequestParser
-from gunicorn.sock import ssl_context
+from gunicorn.http import wsgi
+from gunicorn.sock import is_http2_negotiated, ssl_context
 from gunicorn.util import write_nonblock
 from gunicorn.workers.ggevent import GeventWorker
 
 from pushsvc.concurrency.throttle import TickThrottle
 from pushsvc.delivery.transports.handover import CLOSES, HELD, UNREAD, HandOver
-from pushsvc.server.heads import BoundedRequest, head_of, opens_stream
-from pushsvc.server.keepalive import HEAD_SECONDS, Idle, KeepAlive, KeptConnection
+from pushsvc.server.begun import opens_stream
+from pushsvc.server.limits import HEAD_SECONDS
 from pushsvc.server.unanswered import answer_to, is_bug
+from pushsvc.server.wire.connection import PIECE_BYTES, Connection, Idle
+from pushsvc.server.wire.head import read_head
+from pushsvc.server.wire.request import Request
+from pushsvc.server.wire.response import WireResponse
+from pushsvc.server.wire.unreadable import BrokenBody
 
 if TYPE_CHECKING:
     from pushsvc.service import Service
 
 NEWCOMERS: Final = 5  # connections accepted, and streams begun, in one turn of the event loop
-SKIPPED_BYTES: Final = 65536  # at a time
 LINGER_SECONDS: Final = 0.5  # for a client that still sends when its request is refused
+MOST_SKIPPED_BYTES: Final = 2**20  # of a body that the application did not read
 
 
 class HttpWorker(GeventWorker):
-    """Gunicorn's gevent worker, except for three things: it knows which kept-alive connections are idle, it answers
-    unreadable requests with a problem document, and a response may go on without its greenlet."""
+    """Gunicorn's gevent worker, except for HTTP/1: it reads requests with a parser in C, knows which connections are
+    idle, answers unreadable requests with a problem document, and a response may go on without its greenlet.
+
+    Connections with HTTP/2, the PROXY protocol or uwsgi are served by gunicorn's own code.
+    """
 
     wsgi: Any  # what gunicorn calls for each request
+    alive: bool  # gunicorn's: the worker goes on
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._kept: dict[gevent.Greenlet, KeptConnection] = {}  # by the greenlet that reads requests from it
-        self._idle: dict[KeptConnection, gevent.Greenlet] = {}
+        self._idle: dict[Connection, gevent.Greenlet] = {}  # the one that waited longest is the first
         self._newcomers = TickThrottle(NEWCOMERS)
-
-    def init_process(self) -> None:
-        """Have gunicorn read heads within our bounds; its hook."""
-        RequestParser.mesg_class = BoundedRequest
-        super().init_process()
-
-    def load_wsgi(self) -> None:
-        """Load the application, and wrap it in `_answer`; gunicorn's hook."""
-        super().load_wsgi()
-        self._application, self.wsgi = self.wsgi, self._answer
-
-    def _answer(self, environ: dict[str, Any], start_response: Any) -> Any:
-        """Answer a request. `CLOSES` lets the application close the connection after the response: gunicorn takes no
-        Connection header from an application."""
-        response = start_response.__self__
-        environ[CLOSES] = response.force_close
-        kept = self._kept.get(gevent.getcurrent())
-        if kept is not None:  # None: the request came over HTTP/2
-            kept.response = response
-            environ[HELD] = kept.held
-            environ[UNREAD] = partial(_unread, response.req.unreader)
-        return self._application(environ, start_response)
+        self._scheme = "https" if self.cfg.is_ssl else "http"
+        self._foreign = speaks_otherwise(self.cfg)
 
     def _serve(self, listener: Any) -> StreamServer:
         listener.setblocking(1)
@@ -76,81 +67,171 @@ class HttpWorker(GeventWorker):
         return server
 
     def handle(self, listener: Any, client: Any, address: Any) -> None:
-        """Serve a connection; gunicorn's hook. A crowd's first requests may all arrive in one turn of the loop."""
-        kept = self._kept[gevent.getcurrent()] = KeptConnection(client)
-        try:
-            if opens_stream(self._await_request(kept)):
-                self._newcomers.wait()  # only streams wait; a publisher need not wait behind listeners that reconnect
+        """Serve a connection; gunicorn's hook."""
+        if self._foreign or is_http2_negotiated(client):
             super().handle(listener, client, address)
-        except (Idle, OSError):  # no request came, or the client is gone
+            return
+        connection = Connection(client, address)
+        try:
+            while self._serve_next(listener.getsockname(), connection):
+                pass
+        except (
+            Idle,
+            ConnectionError,
+            TimeoutError,
+            BrokenBody,
+            ssl.SSLError,
+        ):  # no request came, or the client is gone
+            pass
+        except BaseException as error:  # noqa: BLE001  # also if the greenlet is killed: each request gets an answer
+            self._answer_error(connection, error)
+        finally:
+            connection.end()
             client.close()
-        finally:
-            kept.end()
-            del self._kept[gevent.getcurrent()]
 
-    def _await_request(self, kept: KeptConnection) -> bytes:
-        self._idle[kept] = gevent.getcurrent()
+    def _serve_next(self, name: Any, connection: Connection) -> bool:
+        """Serve the next request. False: the connection ends. Raises Idle, OSError or Unreadable."""
+        greenlet = gevent.getcurrent()
+        self._idle[connection] = greenlet
         try:
-            return kept.await_request(self.cfg.keepalive or HEAD_SECONDS)
+            connection.await_request()
         finally:
-            del self._idle[kept]
-
-    def timeout_ctx(self) -> KeepAlive:
-        """Wrap the reading of a request's head; gunicorn's hook."""
-        return KeepAlive(partial(self._await_request, self._kept[gevent.getcurrent()]))
-
-    def handle_request(self, listener: Any, request: Any, client: Any, address: Any) -> None:
-        """Serve a request over HTTP/1; gunicorn's hook. If its greenlet is killed, `handle_error` answers it. The
-        method of gunicorn's gevent worker is skipped, because it would swallow that exception."""
+            del self._idle[connection]
+        head = read_head(connection.take_head())
+        if opens_stream(head.method, head.path):
+            self._newcomers.wait()  # only streams wait; a publisher need not wait behind listeners that reconnect
+        request = Request(connection, head, self._scheme)
+        self._count()
         try:
-            super(GeventWorker, self).handle_request(listener, request, client, address)
+            goes_on = self._run_application(name, connection, request)
         except HandOver as response:
-            response.adopt(client)
-            raise StopIteration from None  # tells gunicorn that this connection is done
-        # Skip a body that the application did not read. Gunicorn would skip 1 KB at a time, and copy the rest each
-        # time. Where the connection ends anyway, the rest of a stream may never come to its end.
-        kept = self._kept[gevent.getcurrent()]
-        seconds = LINGER_SECONDS if kept.response is not None and kept.response.must_close else None
-        with gevent.Timeout(seconds, False):
-            while request.body.read(SKIPPED_BYTES):
-                gevent.sleep(0)
-        request.unreader.unread(kept.finish(request.unreader.take_buffered()))
+            response.adopt(connection.client)
+            return False
+        if not self._skip_body(connection, request, seconds=None if goes_on else LINGER_SECONDS) or not goes_on:
+            return False
+        connection.finish(time.monotonic())
+        return True
 
-    def handle_error(self, request: Any, client: Any, _address: Any, error: BaseException) -> None:
-        """Answer a request that cannot be read, or whose greenlet was killed; gunicorn's hook. Gunicorn itself would
-        answer with HTML."""
-        kept = self._kept.get(gevent.getcurrent())
-        if kept is None or kept.owes_head:
+    def _count(self) -> None:
+        self.nr += 1
+        if self.nr >= self.max_requests and self.alive:
+            self.log.info("Autorestarting worker after current request.")
+            self.alive = False
+
+    def _run_application(self, name: Any, connection: Connection, request: Request) -> bool:
+        """Have the application answer (PEP 3333). False: the connection ends with the response. Raises HandOver."""
+        began = datetime.now()
+        environ: dict[str, Any] = {}
+        response = None
+        self.cfg.pre_request(self, request)
+        try:
+            response, environ = wsgi.create(
+                request, connection.client, connection.address, name, self.cfg, WireResponse, (connection,)
+            )
+            environ["wsgi.multithread"] = True
+            environ[CLOSES] = response.force_close  # gunicorn takes no Connection header from an application
+            environ[HELD] = connection.held
+            environ[UNREAD] = connection.push_back
+            if not self.alive or not self.cfg.keepalive:
+                response.force_close()
+            self._send(environ, response, began)
+            return not response.should_close()
+        except OSError:  # the client is gone
+            raise
+        except Exception:
+            if response is None or not response.headers_sent:
+                raise
+            self.log.exception("Error handling request")  # the response is cut, so that the client sees it
+            return False
+        finally:
+            self._call_post_request(request, environ, response)
+
+    def _send(self, environ: dict[str, Any], response: WireResponse, began: datetime) -> None:
+        pieces = self.wsgi(environ, response.start_response)
+        try:
+            if isinstance(pieces, environ["wsgi.file_wrapper"]):
+                response.write_file(pieces)
+            else:
+                for piece in pieces:
+                    response.write(piece)
+            response.close()
+        finally:
+            self.log.access(response, response.req, environ, datetime.now() - began)
+            if hasattr(pieces, "close"):
+                pieces.close()
+
+    def _call_post_request(self, request: Request, environ: dict[str, Any], response: Any) -> None:
+        try:
+            self.cfg.post_request(self, request, environ, response)
+        except Exception:
+            self.log.exception("Exception in post_request hook")
+
+    @staticmethod
+    def _skip_body(connection: Connection, request: Request, seconds: float | None) -> bool:
+        """Skip what the application did not read of the body, so that closing the connection does not reset it, and
+        the next request is found. False: the body is too long for that, or does not come to its end."""
+        body, skipped = request.incoming, 0
+        if body is None or request.waits:
+            return not request.waits
+        with gevent.Timeout(seconds, False):
+            while piece := body.receive(PIECE_BYTES):
+                skipped += len(piece)
+                if skipped > MOST_SKIPPED_BYTES:
+                    return _linger(connection)
+                gevent.sleep(0)
+            return True
+        return False
+
+    def _answer_error(self, connection: Connection, error: BaseException) -> None:
+        """Answer a request that cannot be read, or whose greenlet was killed, with a problem document."""
+        if connection.owes_head:
             service = self._service
             origins, retry_ms = service.settings.allowed_origins, service.retry_ms()
             with contextlib.suppress(OSError), gevent.Timeout(LINGER_SECONDS, False):
-                write_nonblock(client, answer_to(error, head_of(request, error), origins, retry_ms))
-                client.shutdown(socket.SHUT_WR)
-                while client.recv(SKIPPED_BYTES):  # closed with unread bytes, it would be reset, and the answer lost
-                    pass
+                write_nonblock(connection.client, answer_to(error, connection.begun, origins, retry_ms))
+                _linger(connection)
         if is_bug(error):
             self.log.exception("Error handling request")
 
-    def _close_idle(self) -> None:
-        """Close the kept-alive connections on which no request has begun."""
-        for kept, greenlet in list(self._idle.items()):
-            gevent.get_hub().loop.run_callback(self._end, kept, greenlet)
+    def notify(self) -> None:
+        """Give gunicorn's master a sign of life, about once a second; gunicorn's hook. It also ends the connections
+        that have been idle for too long: one look at all costs less than a timer for each."""
+        super().notify()
+        self._close_idle(time.monotonic() - (self.cfg.keepalive or HEAD_SECONDS))
 
-    def _end(self, kept: KeptConnection, greenlet: gevent.Greenlet) -> None:
-        if kept in self._idle and kept.silent():  # else a request has begun since
+    def _close_idle(self, since: float | None = None) -> None:
+        """Close the connections on which no request has begun. `since`: only those that have waited since that
+        monotonic time."""
+        for connection, greenlet in list(self._idle.items()):
+            if since is not None and connection.idle_since > since:
+                return
+            gevent.get_hub().loop.run_callback(self._end, connection, greenlet)
+
+    def _end(self, connection: Connection, greenlet: gevent.Greenlet) -> None:
+        if connection in self._idle and connection.silent():  # else a request has begun since
             greenlet.throw(Idle())
 
     @property
     def _service(self) -> Service:
         from pushsvc.service import EXTENSION  # after gunicorn has patched the standard library
 
-        service: Service = self._application.extensions[EXTENSION]
+        service: Service = self.wsgi.extensions[EXTENSION]
         return service
 
 
-def _unread(unreader: Any, said: bytes) -> None:
-    """Give bytes that belong to the next request back to gunicorn, after those that it holds already."""
-    unreader.unread(unreader.take_buffered() + said)
+def speaks_otherwise(settings: Any) -> bool:
+    """Whether gunicorn's settings ask for more than HTTP/1 on connections without TLS."""
+    return bool(settings.protocol != "http" or settings.proxy_protocol != "off" or settings.http2_cleartext != "off")
+
+
+def _linger(connection: Connection) -> bool:
+    """Send the end, and discard what the client still sends for a moment: closed with unread bytes, the connection
+    would be reset, and the client lose the answer."""
+    with contextlib.suppress(OSError), gevent.Timeout(LINGER_SECONDS, False):
+        connection.client.shutdown(socket.SHUT_WR)
+        while connection.client.recv(PIECE_BYTES):
+            pass
+    return False
 
 
 class _Name:

@@ -3,37 +3,21 @@
 from __future__ import annotations
 
 import http
-import ssl
 from collections.abc import Collection
 from typing import Final
 
 import orjson
 from gevent import GreenletExit
-from gunicorn.http import errors
 
 from pushsvc.addresses import origins
 from pushsvc.errors import as_openai
 from pushsvc.events import sse
 from pushsvc.events.encoded import EncodedBatch
-from pushsvc.server.heads import Head
-from pushsvc.server.keepalive import SlowHead
+from pushsvc.server.begun import read_begun
+from pushsvc.server.wire.unreadable import Unreadable
 
 _STOPPING: Final = 503, "This worker is stopping; try again."
 _BUG: Final = 500, "The service made an error; it was logged."
-_MALFORMED: Final = 400, "The request is malformed."
-_ANSWERS: Final[dict[type[BaseException], tuple[int, str]]] = {
-    GreenletExit: _STOPPING,
-    SlowHead: (408, "The request's head took too long."),
-    errors.InvalidResponseHeader: _BUG,
-    errors.InvalidResponseHeaderName: _BUG,
-    errors.LimitRequestLine: (414, "The request's first line is too long."),
-    errors.LimitRequestHeaders: (431, "The request's headers are too long, or too many."),
-    errors.ExpectationFailed: (417, "Expect: may be 100-continue, and nothing else."),
-    errors.UnsupportedTransferCoding: (501, "Transfer-Encoding: may be chunked, and nothing else."),
-    errors.ForbiddenProxyRequest: (403, "This address may not speak the PROXY protocol."),
-    errors.ParseException: _MALFORMED,
-    ssl.SSLError: _MALFORMED,
-}
 
 
 def is_bug(error: BaseException) -> bool:
@@ -41,9 +25,10 @@ def is_bug(error: BaseException) -> bool:
     return _answer_to(error) is _BUG
 
 
-def answer_to(error: BaseException, head: Head, allowed_origins: Collection[str], retry_ms: int) -> bytes:
-    """Make the whole response, after which the connection ends. `retry_ms`: milliseconds after which an EventSource
-    comes back."""
+def answer_to(error: BaseException, raw: bytes, allowed_origins: Collection[str], retry_ms: int) -> bytes:
+    """Make the whole response, after which the connection ends. `raw`: the first bytes of the request; `retry_ms`:
+    milliseconds after which an EventSource comes back."""
+    head = read_begun(raw)
     status, detail = _answer_to(error)
     phrase = http.HTTPStatus(status).phrase
     problem = {"type": "about:blank", "title": phrase.capitalize(), "status": status, "detail": detail}
@@ -67,4 +52,6 @@ def answer_to(error: BaseException, head: Head, allowed_origins: Collection[str]
 
 
 def _answer_to(error: BaseException) -> tuple[int, str]:
-    return next((_ANSWERS[kind] for kind in type(error).__mro__ if kind in _ANSWERS), _BUG)
+    if isinstance(error, Unreadable):
+        return error.status, error.detail
+    return _STOPPING if isinstance(error, GreenletExit) else _BUG

@@ -18,7 +18,7 @@ import gevent.event
 from gevent.server import StreamServer
 
 from pushsvc.checks.remarks import MARK
-from pushsvc.server.httpworker import HttpWorker
+from pushsvc.server.httpworker import HttpWorker, speaks_otherwise
 from pushsvc.server.reload import SHIFTS
 from pushsvc.server.rlimit import most_connections, raise_descriptor_limit
 from pushsvc.server.stopping import LAME_DUCK_SECONDS, LAST_SECONDS
@@ -62,7 +62,7 @@ class PushWorker(HttpWorker):
         self._stopping = stopping = gevent.event.Event()
         service = self._service
         self._limit_connections(service.capacity)
-        if not self.cfg.is_ssl and self.cfg.protocol == "http":  # else bytes are not what they seem
+        if not self.cfg.is_ssl and not speaks_otherwise(self.cfg):  # else bytes are not what they seem
             service.capacity.allow_detaching()
         service.start()
         if self.age == 1 and MARK not in os.environ:  # gunicorn was started by hand, so Redis was not checked yet

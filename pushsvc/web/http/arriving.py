@@ -48,6 +48,10 @@ class ArrivingBody:
 
 
 def _pieces(stream: Any) -> Iterator[bytes]:
+    if hasattr(stream, "read1"):
+        while piece := stream.read1(PIECE_BYTES):
+            yield piece
+        return
     reader = getattr(stream, "reader", None)
     if not isinstance(stream, Body) or not isinstance(reader, ChunkedReader | LengthReader):
         while line := stream.readline(LINE_BYTES):

@@ -1,0 +1,11 @@
+"""The bounds on a request's head. nginx has the same (nginx/locations.conf)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+# 100 topics of 100 characters are a line of 120 KB when encoded.
+LONGEST_LINE: Final = 128 * 1024  # bytes, of the request line, and of a header field
+LONGEST_HEAD: Final = 4 * LONGEST_LINE
+MOST_FIELDS: Final = 256
+HEAD_SECONDS: Final = 30  # from a request's first byte to the end of its head

@@ -1,0 +1,134 @@
+"""The body of a request (RFC 9112 sections 6 and 7): received as it is read, so a client that sends faster waits."""
+
+from __future__ import annotations
+
+import io
+import re
+from typing import Final, Protocol
+
+from pushsvc.server.wire.connection import PIECE_BYTES, Connection
+from pushsvc.server.wire.head import Head
+from pushsvc.server.wire.unreadable import BrokenBody
+
+_CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+_CHUNK: Final = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;[\t\x20-\x7e\x80-\xff]*)?")  # section 7.1
+_TRAILER: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*")
+_LONGEST_LINE: Final = 8192  # bytes, of a chunk's size and extensions, and of a trailer
+_MOST_TRAILERS: Final = 64
+
+
+class Body(Protocol):
+    """A body that is still on its way."""
+
+    def receive(self, most: int) -> bytes:
+        """Give the next bytes, at most so many; b'' at the end. Raises BrokenBody."""
+
+
+class LengthBody:
+    """A body of a known length."""
+
+    __slots__ = ("_connection", "left")
+
+    def __init__(self, connection: Connection, length: int) -> None:
+        self._connection = connection
+        self.left = length
+
+    def receive(self, most: int) -> bytes:
+        """See Body."""
+        if not self.left:
+            return b""
+        piece = self._connection.take(min(most, self.left))
+        self.left -= len(piece)
+        return piece
+
+
+class ChunkedBody:
+    """A body in chunks. Their extensions and the trailers are dropped: nothing in them can change a request whose head
+    was read long before."""
+
+    __slots__ = ("_connection", "_ended", "_left")
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._left = 0  # bytes of the chunk
+        self._ended = False
+
+    def receive(self, most: int) -> bytes:
+        """See Body."""
+        if self._ended:
+            return b""
+        if not self._left:
+            self._left = self._next_chunk()
+            if not self._left:
+                self._skip_trailers()
+                self._ended = True
+                return b""
+        piece = self._connection.take(min(most, self._left))
+        self._left -= len(piece)
+        if not self._left and self._connection.take_line(0):
+            raise BrokenBody("a chunk is longer than it says")
+        return piece
+
+    def _next_chunk(self) -> int:
+        found = _CHUNK.fullmatch(self._connection.take_line(_LONGEST_LINE))
+        if found is None:
+            raise BrokenBody("a chunk's size is malformed")
+        return int(found[1], 16)
+
+    def _skip_trailers(self) -> None:
+        for _ in range(_MOST_TRAILERS):
+            line = self._connection.take_line(_LONGEST_LINE)
+            if not line:
+                return
+            if _TRAILER.fullmatch(line) is None:
+                raise BrokenBody("a trailer is malformed")
+        raise BrokenBody("the trailers are too many")
+
+
+class Expected:
+    """A body that the client sends only once it was told to go on, which is when it is first read."""
+
+    __slots__ = ("_body", "_connection", "asked")
+
+    def __init__(self, connection: Connection, body: Body) -> None:
+        self._connection = connection
+        self._body = body
+        self.asked = connection.has(1)  # the client did not wait
+
+    def receive(self, most: int) -> bytes:
+        """See Body."""
+        if not self.asked:
+            self.asked = True
+            if not self._connection.answered:
+                self._connection.client.sendall(_CONTINUE)
+        return self._body.receive(most)
+
+
+def body_of(connection: Connection, head: Head) -> Body | None:
+    """Make the body that follows a head. None: there is none."""
+    if head.length == 0:
+        return None
+    body = ChunkedBody(connection) if head.length is None else LengthBody(connection, head.length)
+    return Expected(connection, body) if head.expects else body
+
+
+class _Raw(io.RawIOBase):
+    def __init__(self, body: Body) -> None:
+        self._body = body
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        piece = self._body.receive(len(buffer))
+        buffer[: len(piece)] = piece
+        return len(piece)
+
+
+def as_input(connection: Connection, body: Body | None) -> io.BufferedIOBase:
+    """Make WSGI's `wsgi.input`. A small body that has arrived whole is taken at once."""
+    if body is None:
+        return io.BytesIO()
+    if isinstance(body, LengthBody) and body.left <= PIECE_BYTES and connection.has(body.left):
+        return io.BytesIO(body.receive(body.left))
+    return io.BufferedReader(_Raw(body), PIECE_BYTES)

@@ -1,0 +1,58 @@
+"""The response to a request that a WSGI application answers."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from gunicorn.http.wsgi import Response
+
+from pushsvc.server.wire.connection import Connection
+
+_JOINED_BYTES: Final = 65536  # a longer piece is not copied behind the head: it is sent by itself
+
+
+class WireResponse(Response):
+    """Gunicorn's response (PEP 3333), except that the head goes out together with the first bytes of the body."""
+
+    headers_sent: bool  # also if the head still waits for the first bytes of the body
+
+    def __init__(self, request: Any, client: Any, settings: Any, connection: Connection) -> None:
+        super().__init__(request, client, settings)
+        self._connection = connection
+        self._unsent = b""
+
+    def send_headers(self) -> None:
+        """Make the head, which is sent with the next bytes; gunicorn's hook."""
+        if self.headers_sent:
+            return
+        lines = [*self.default_headers(), *(f"{name}: {value}\r\n" for name, value in self.headers), "\r\n"]
+        self._unsent = "".join(lines).encode("latin-1")
+        self.headers_sent = self._connection.answered = True
+
+    def _emit_body(self, data: bytes) -> None:
+        """Send bytes of the body; gunicorn's hook."""
+        if self.chunked:
+            data = b"%X\r\n%b\r\n" % (len(data), data)
+        self._flush(data)
+
+    def _flush(self, data: bytes = b"") -> None:
+        unsent, self._unsent = self._unsent, b""
+        if unsent and len(data) > _JOINED_BYTES:
+            self.sock.sendall(unsent)
+            unsent = b""
+        if unsent or data:
+            self.sock.sendall(unsent + data if unsent else data)
+
+    def sendfile(self, file: Any) -> bool:
+        """Send a file by the kernel, if that is possible; gunicorn's hook."""
+        if not self.can_sendfile():  # else gunicorn's method sends the head
+            return False
+        self.send_headers()
+        self._flush()
+        sent: bool = super().sendfile(file)
+        return sent
+
+    def close(self) -> None:
+        """End the body."""
+        self.send_headers()
+        self._flush(b"0\r\n\r\n" if self.chunked else b"")
