@@ -85,7 +85,7 @@ def read_head(raw: bytes) -> Head:
     protocol = _PROTOCOLS.get(raw[end - 9 : end])
     if protocol is None:
         raise UnknownVersion if _VERSION.search(raw, 0, end) else Unreadable
-    if raw.count(b" ", 0, end) != 2:
+    if raw.count(b" ", 0, end) != 2 or raw.find(b"\n", 0, end) >= 0:  # the parser would end the line at a lone LF
         raise Unreadable
     if not raw.isascii():  # some clients send UTF-8 without percent-encoding, and nginx passes it on
         raw = _NOT_ASCII.sub(lambda match: b"%%%02X" % match[0][0], raw[:end]) + raw[end:]

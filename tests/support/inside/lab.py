@@ -26,7 +26,14 @@ FILES = {
     for name in (
         *(f"delivery/{name}" for name in ("subscribers", "lifetimes", "channels", "hub", "fanout", "catch_up")),
         *("delivery/transports/detached", "delivery/transports/queued", "concurrency/timer_wheel"),
-        *("web/events", "storage/presence", "server/worker", "server/httpworker"),
+        *(
+            "web/events",
+            "storage/presence",
+            "server/worker",
+            "server/httpworker",
+            "server/wire/connection",
+            "server/wire/response",
+        ),
     )
 }
 assert all(map(os.path.exists, FILES)), FILES
@@ -170,7 +177,7 @@ class Lab:
         self.address = listener.getsockname()
         cfg = Config()
         worker = PushWorker(0, os.getpid(), [listener], None, 30, cfg, Logger(cfg))
-        worker._application, worker.wsgi = app, worker._answer
+        worker.wsgi = app
         self.service.start()
         self.server = worker._serve(listener)
         until(lambda: self.service.unready() is None)
