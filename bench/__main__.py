@@ -19,7 +19,8 @@ from bench.picture import draw
 from bench.plan import QUICK, Plan
 from bench.programs.build import build
 from bench.programs.child import BenchError
-from bench.report import rows, table, write_json
+from bench.report import table, write_json
+from bench.rows import rows
 from bench.run import Results, run, turns
 from bench.scenarios import SCENARIOS
 from pushsvc.server.rlimit import raise_descriptor_limit

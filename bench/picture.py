@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import ScalarFormatter
 
 from bench.plan import Plan
-from bench.report import Row, number, ratio
+from bench.rows import Row, number, ratio
 from bench.run import Results
 
 OURS, FLOOR, OTHER, TARGET = "#2563eb", "#9ca3af", "#d6a35c", "#dc2626"

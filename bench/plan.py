@@ -14,7 +14,8 @@ class Faulty(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Connections of each scenario, `answers` that are heard at a time and `unsaid` ones that wait for their model,
+    """Connections of each scenario: `heard` in turn by one publish each, and `among` as many. `lines` of a stream of
+    events, `answers` that are heard at a time and `unsaid` ones that wait for their model,
     `seconds` of flow, and how often every server has its turn."""
 
     fanout: int = 4000
@@ -24,6 +25,9 @@ class Plan:
     proxied: int = 2000
     proxied_many: int = 4000
     live: int = 100
+    heard: int = 200
+    among: int = 5000
+    lines: int = 200_000
     answers: int = 200
     unsaid: int = 1000
     seconds: float = 5.0
@@ -40,6 +44,9 @@ class Plan:
             proxied=min(self.proxied, room // 4),
             proxied_many=min(self.proxied_many, room // 2),
             live=self.live,
+            heard=self.heard,
+            among=min(self.among, room),
+            lines=self.lines,
             answers=min(self.answers, room // 4),
             unsaid=min(self.unsaid, room // 2),
             seconds=self.seconds,
@@ -48,6 +55,6 @@ class Plan:
 
 
 QUICK: Final = Plan(
-    fanout=400, many=800, few=40, latency=100, proxied=200, proxied_many=400, live=20, answers=20, unsaid=100,
-    seconds=1.0, rounds=2,
+    fanout=400, many=800, few=40, latency=100, proxied=200, proxied_many=400, live=20, heard=50,
+    among=400, lines=5000, answers=20, unsaid=100, seconds=1.0, rounds=2,
 )  # fmt: skip

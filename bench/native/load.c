@@ -6,14 +6,18 @@
  * JSON object on stdout, so that the driver can look at the server's processes between them:
  *
  *   open COUNT PACE                        connect up to COUNT, at most PACE under way
- *   flow PHASE RATE SECONDS PUBLISHERS FILE  POST the body in FILE, each @DATA@ in it being an event; SECONDS 0: until
- *                                          a line comes. Ends when all is delivered, or nothing came for a while
+ *   flow PHASE RATE SECONDS PUBLISHERS FILE  POST the body in FILE, each @DATA@ in it being an event; RATE 0: as fast
+ *                                          as answers come; SECONDS 0: until a line comes. Ends when all is delivered,
+ *                                          or nothing came for a while
+ *   lines PHASE COUNT FILE                 the same with COUNT lines, each as FILE says, in one request as NDJSON
+ *   listen PHASE, hear TOTAL               wait for deliveries of what somebody else publishes in between
  *   close                                  hang up; each connection keeps the id of its last event
  *   resume PHASE EVENTS PACE               connect all that are not, with Last-Event-ID, and wait for EVENTS events on
  *                                          each; who is disconnected comes back as a browser does. EVENTS 0: a line
  *                                          that comes later says how many
  *
- * An event's data is "p=PHASE n=NUMBER t=NANOSECONDS ..."; NUMBER rises from 0 in each phase.
+ * An event's data is "p=PHASE n=NUMBER t=NANOSECONDS ..."; NUMBER rises from 0 in each phase. If @USER@ is in the body
+ * or the publish path, each event is for one connection, in turn: it becomes that one's number, and NUMBER is its own.
  */
 #define _GNU_SOURCE
 #include "load.h"
@@ -66,7 +70,7 @@ static void obey(const char *line) {
     int count, pace, phase, publishers;
     double rate, seconds;
     uint64_t began = now();
-    long connections = subscribers_up;
+    long total;
     if (sscanf(line, "open %d %d", &count, &pace) == 2) {
         listen_for(0);
         subscribers_open(count, pace);
@@ -74,9 +78,19 @@ static void obey(const char *line) {
     } else if (sscanf(line, "flow %d %lf %lf %d %511s", &phase, &rate, &seconds, &publishers, path) == 5) {
         char *template = whole_file(path);
         listen_for(phase);
-        long events = flow(phase, rate, seconds, publishers, template);
-        answer(events * connections, began);
+        answer(flow(phase, rate, seconds, publishers, template), began);
         free(template);
+    } else if (sscanf(line, "lines %d %ld %511s", &phase, &total, path) == 3) {
+        char *template = whole_file(path);
+        listen_for(phase);
+        answer(lines(phase, total, template), began);
+        free(template);
+    } else if (sscanf(line, "listen %d", &phase) == 1) {
+        listen_for(phase);
+        answer(0, began);
+    } else if (sscanf(line, "hear %ld", &total) == 1) {
+        hear(total);
+        answer(total, began);
     } else if (strcmp(line, "close\n") == 0) {
         subscribers_close();
         answer(0, began);

@@ -56,12 +56,25 @@ void watch(struct source *source, uint32_t events) {
         fail("epoll does not take a connection");
 }
 
+/* Each 4000 connections come from another address of 127.0.0.0/8: an address has 28 232 ports for clients, and the
+ * kernel searches long for one when most are taken. */
+static void take_address(int fd) {
+    static uint32_t dialled;
+    struct sockaddr_in from = {.sin_family = AF_INET};
+    int on = 1;
+    from.sin_addr.s_addr = htonl(INADDR_LOOPBACK + dialled++ / 4000);
+    setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
+    if (bind(fd, (struct sockaddr *)&from, sizeof from) < 0)
+        fail("no address for a client");
+}
+
 int dial(struct source *source, int port, uint32_t events) {
     struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((unsigned short)port)};
     int on = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return errno;
     to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    take_address(fd);
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     if (connect(fd, (struct sockaddr *)&to, sizeof to) < 0 && errno != EINPROGRESS) {
         int error = errno;

@@ -3,15 +3,14 @@
 #include "load.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <unistd.h>
 
-/* With DATA bytes of data an event is 117 bytes on the wire: 6 for its chunk, 20 for the id line, 6 for "data: ",
- * 2 for the line ends. */
-enum { DATA = 83, MOST_BODY = 1 << 18, MOST_ANSWER = 1 << 18, MOST_PUBLISHERS = 64, PATIENCE = 10 /* s */ };
+enum { MOST_ANSWER = 1 << 18, MOST_PUBLISHERS = 64, PATIENCE = 10 /* s */ };
 
 struct publisher {
     struct source source;
@@ -22,7 +21,6 @@ struct publisher {
 
 long posts, refused;
 static struct publisher *publishers[MOST_PUBLISHERS];
-static long events;
 static int stopped;
 
 /* Whether the answer is there as a whole, by its Content-Length. */
@@ -80,28 +78,14 @@ static void hang_up(int count) {
     }
 }
 
-/* The template with each @DATA@ replaced by the data of another event. */
-static size_t fill(char *body, const char *template, int phase) {
-    size_t length = 0;
-    for (const char *spot; (spot = strstr(template, "@DATA@")) != NULL; template = spot + 6) {
-        char data[DATA + 1];
-        int used = snprintf(data, sizeof data, "p=%02d n=%06ld t=%019llu ", phase, events++, (unsigned long long)now());
-        memset(data + used, 'x', (size_t)(DATA - used));
-        data[DATA] = 0;
-        length += (size_t)snprintf(body + length, MOST_BODY - length, "%.*s%s", (int)(spot - template), template, data);
-        if (length >= MOST_BODY - DATA)
-            fail("the body to publish is too large");
-    }
-    return length + (size_t)snprintf(body + length, MOST_BODY - length, "%s", template);
-}
-
 static void publish(struct publisher *publisher, const char *template, int phase) {
-    static char body[MOST_BODY], request[MOST_BODY + 4096];
-    size_t length = fill(body, template, phase);
+    static char path[256], body[MOST_BODY], request[MOST_BODY + 4096];
+    events_fill(path, sizeof path, options.publish, phase);
+    size_t length = events_fill(body, MOST_BODY, template, phase);
     int size = snprintf(request, sizeof request,
                         "POST %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nContent-Type: application/json\r\n%s\r\n"
                         "Content-Length: %zu\r\n\r\n%s",
-                        options.publish, options.port, options.header, length, body);
+                        path, options.port, options.header, length, body);
     publisher->got = 0;
     publisher->busy = 1;
     posts++;
@@ -132,36 +116,37 @@ static void a_line_came(struct source *source, uint32_t ready) {
 }
 
 /* Until every connection has every event of what was not refused; or nothing has come for PATIENCE, and the rest is
- * lost. Gives the events that should have come to each. */
-static long wait_for_all(int count, long of_each, long connections) {
+ * lost. Gives the deliveries due. */
+static long wait_for_all(int count) {
     uint64_t began = now();
     for (;;) {
         uint64_t progress = tally.last > began ? tally.last : began;
-        long accepted = events - refused * of_each;
-        if ((tally.deliveries >= accepted * connections && !any_busy(count)) || now() - progress > PATIENCE * 1000000000ull)
-            return accepted;
+        long due = events_due(refused * events_of_each);
+        if ((tally.deliveries >= due && !any_busy(count)) || now() - progress > PATIENCE * 1000000000ull)
+            return due;
         turn(10 * MS);
     }
 }
 
 long flow(int phase, double rate, double seconds, int count, const char *template) {
     static struct source terminal = {.fd = STDIN_FILENO, .ready = a_line_came};
-    long connections = subscribers_up, total = (long)(rate * seconds + 0.5), of_each = 0;
-    for (const char *spot = template; (spot = strstr(spot, "@DATA@")) != NULL; spot += 6)
-        of_each++;
-    posts = refused = events = stopped = 0;
+    long total = rate > 0 && seconds > 0 ? (long)(rate * seconds + 0.5) : LONG_MAX;
+    posts = refused = stopped = 0;
+    events_begin(template);
     connect_publishers(count);
     watch(&terminal, seconds > 0 ? 0 : EPOLLIN);
-    uint64_t start = now();
-    while (seconds > 0 ? posts < total : !stopped) {
+    uint64_t start = now(), end = seconds > 0 && rate <= 0 ? start + (uint64_t)(seconds * 1e9) : UINT64_MAX;
+    while (posts < total && !stopped && now() < end) {
         struct publisher *publisher = idle_one(count);
-        int due = (double)(now() - start) / 1e9 * rate >= (double)posts;
-        if (due && publisher != NULL && events < MOST_EVENTS)
+        for (; publisher != NULL && posts < total && events_left(); publisher = idle_one(count)) {
+            if (rate > 0 && (double)(now() - start) / 1e9 * rate < (double)posts)
+                break;
             publish(publisher, template, phase);
+        }
         turn(publisher == NULL ? 10 * MS : MS);
     }
-    long expected = wait_for_all(count, of_each, connections);
+    long due = wait_for_all(count);
     watch(&terminal, 0);
     hang_up(count);
-    return expected;
+    return due;
 }

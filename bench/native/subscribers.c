@@ -125,7 +125,7 @@ static void ask(struct subscriber *subscriber) {
     become(subscriber, options.blind ? UP : ASKED);
 }
 
-static void hear(struct subscriber *subscriber) {
+static void read_some(struct subscriber *subscriber) {
     static char bytes[1 << 16];
     ssize_t got = read(subscriber->source.fd, bytes, sizeof bytes);
     if (got <= 0) {
@@ -146,7 +146,7 @@ static void hear(struct subscriber *subscriber) {
 static void ready(struct source *source, uint32_t events) {
     struct subscriber *subscriber = (struct subscriber *)source;
     if (subscriber->state != CONNECTING) {
-        hear(subscriber);
+        read_some(subscriber);
         return;
     }
     int error = 0;
@@ -247,6 +247,12 @@ long subscribers_resume(int *events, int pace) {
         turn(10 * MS);
     resuming = 0;
     return opened;
+}
+
+void hear(long total) {
+    uint64_t began = now();
+    while (tally.deliveries < total && now() - (tally.last > began ? tally.last : began) < PATIENCE * 1000000000ull)
+        turn(10 * MS);
 }
 
 void subscribers_close(void) {

@@ -12,7 +12,7 @@ from bench.programs.child import BenchError
 _SOURCES: Final = Path(__file__).resolve().parent.parent / "native"
 _PARTS: Final = {
     "floor": ("floor.c",),
-    "load": ("load.c", "subscribers.c", "publishers.c", "stream.c", "latency.c", "loop.c"),
+    "load": ("load.c", "subscribers.c", "publishers.c", "lines.c", "events.c", "stream.c", "latency.c", "loop.c"),
     "model": ("model.c", "loop.c"),
     "ask": ("-DLINE=16384", "ask.c", "stream.c", "latency.c", "loop.c"),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import select
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -81,22 +82,52 @@ class Load:
 
     def open(self, count: int, pace: int = 200) -> Heard:
         """Connect up to `count`, at most `pace` of them at a time. Raises BenchError if not all come up."""
-        heard = self._ask(f"open {count} {pace}")
+        self.begin_open(count, pace)
+        return self.end_open(count)
+
+    def begin_open(self, count: int, pace: int) -> None:
+        self._say(f"open {count} {pace}")
+
+    def end_open(self, count: int) -> Heard:
+        heard = self.answer()
         if heard.up != count:
             raise BenchError(f"{heard.up} of {count} connections came up: {heard.why or 'no answer'}")
         return heard
 
     def flow(self, body: str, rate: float, seconds: float, publishers: int = 4) -> Heard:
-        """POST `body` at `rate` a second, each @DATA@ in it an event; until all is delivered."""
+        """POST `body` at `rate` a second, each @DATA@ in it an event; until all is delivered. Rate 0: as fast as
+        answers come, one request under way for each publisher. @USER@: see load.c."""
         self.begin_flow(body, rate, seconds, publishers)
         return self.answer()
 
     def begin_flow(self, body: str, rate: float, seconds: float = 0, publishers: int = 4) -> None:
         """As `flow`, without waiting; 0 seconds: until `end_flow`."""
+        path = self._next_body(body)
+        self._say(f"flow {self._phase} {rate} {seconds} {publishers} {path}")
+
+    def begin_lines(self, line: str, count: int) -> None:
+        """As `begin_flow`, of so many events in one request as NDJSON."""
+        path = self._next_body(line)
+        self._say(f"lines {self._phase} {count} {path}")
+
+    def _next_body(self, body: str) -> Path:
         self._phase += 1
         path = self._folder / f"body-{id(self)}-{self._phase}"
         path.write_text(body)
-        self._say(f"flow {self._phase} {rate} {seconds} {publishers} {path}")
+        return path
+
+    def listen(self, phase: int) -> None:
+        """Count what others publish from now on under `phase`."""
+        self._ask(f"listen {phase}")
+
+    def begin_hear(self, deliveries: int) -> None:
+        """Wait for so many since `listen`."""
+        self._say(f"hear {deliveries}")
+
+    def ready(self, seconds: float) -> bool:
+        """Whether what was begun ends within that time."""
+        assert self._child.process.stdout is not None
+        return bool(select.select([self._child.process.stdout], [], [], seconds)[0])
 
     def end_flow(self) -> Heard:
         return self._ask("stop")

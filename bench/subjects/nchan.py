@@ -7,10 +7,10 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final
 
-from bench.programs.child import BenchError
-from bench.subjects.servers import Server
+from bench.programs.child import BenchError, free_port
+from bench.subjects.servers import Server, run_valkey
 
 _CONFIG: Final = """
 {module}
@@ -22,6 +22,7 @@ pid nginx.pid;
 error_log stderr crit;
 events {{ worker_connections {files}; }}
 http {{
+    {store}
     access_log off;
     client_body_temp_path body;
     proxy_temp_path proxy;
@@ -30,8 +31,8 @@ http {{
     scgi_temp_path scgi;
     server {{
         listen 127.0.0.1:{port} backlog=4096;
-        location = /events {{ nchan_subscriber eventsource; nchan_channel_id bench; }}
-        location = /publish {{ nchan_publisher; nchan_channel_id bench; }}
+        location = /events {{ nchan_subscriber eventsource; {channel} }}
+        location = /publish {{ nchan_publisher; {channel} }}
         location = /healthz {{ return 204; }}
     }}
 }}
@@ -43,7 +44,9 @@ class Nchan(Server):
 
     name = "nchan"
     batches = False
-    body = "@DATA@"
+    body = to_one = "@DATA@"
+    store: str = ""
+    channel: ClassVar[str] = "nchan_channel_id bench;"
 
     def start(self) -> None:
         nginx = shutil.which("nginx", path=f"/usr/sbin:/usr/local/sbin:{os.environ.get('PATH', '')}")
@@ -65,4 +68,21 @@ class Nchan(Server):
             user="user root;" if os.geteuid() == 0 else "",
             files=20000,
             port=self.port,
+            store=self.store,
+            channel=self.channel,
         )
+
+
+class NchanRedis(Nchan):
+    """A channel for each user, kept in a Valkey."""
+
+    name = "nchan+redis"
+    own = "/events?user={}"
+    publish = "/publish?user=@USER@"
+    channel = "nchan_channel_id $arg_user; nchan_redis_pass kept;"
+
+    def start(self) -> None:
+        port = free_port()
+        run_valkey(self, "--bind", "127.0.0.1", "--port", str(port))
+        self.store = f"upstream kept {{ nchan_redis_server redis://127.0.0.1:{port}; }}"
+        super().start()

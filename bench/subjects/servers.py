@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import signal
 import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import ClassVar, Final, Self
@@ -15,7 +15,7 @@ from typing import ClassVar, Final, Self
 import redis
 
 from bench.programs import proc
-from bench.programs.child import BenchError, Child, answers, free_port
+from bench.programs.child import Child, answers, free_port
 from bench.programs.load import Load, Target
 from pushsvc import auth
 from pushsvc.addresses.embedded import socket_path
@@ -44,6 +44,9 @@ class Server(ABC):
     stream: ClassVar[str] = "/events"
     blind: ClassVar[bool] = False
     body: ClassVar[str] = TOPIC
+    own: ClassVar[str] = "/events"  # the stream of what is for one user; {} becomes the user's number
+    publish: ClassVar[str] = "/publish"
+    to_one: ClassVar[str] = '{"user":"@USER@","data":"@DATA@"}'
 
     def __init__(self, programs: dict[str, Path], folder: Path) -> None:
         self.programs = programs
@@ -74,7 +77,7 @@ class Server(ABC):
         child.until(lambda: answers(self.port, healthy))
 
     def target(self) -> Target:
-        return Target(self.port, self.stream, blind=self.blind)
+        return Target(self.port, self.stream, self.publish, blind=self.blind)
 
     def headers(self, count: int) -> list[str]:
         """A header line for each of `count` users; without users any will do."""
@@ -82,6 +85,11 @@ class Server(ABC):
 
     def load(self, users: int = 1) -> Load:
         return Load(self.programs["load"], self.folder, self.target(), self.headers(users))
+
+    def own_load(self, users: int) -> Load:
+        """Each connection hears what is for its own user."""
+        target = replace(self.target(), stream=self.own)
+        return Load(self.programs["load"], self.folder, target, self.headers(users))
 
     def settle(self, connections: int) -> None:
         """After so many connected: what the server does once for each of them is done."""
@@ -138,6 +146,7 @@ class Pushsvc(Server):
     name = "pushsvc"
     ours = True
     stream = "/events?since=now&topics=bench"
+    to_one = '{"user":"u@USER@","data":"@DATA@"}'
 
     def start(self) -> None:
         run_valkey(self)
@@ -156,7 +165,7 @@ class Pushsvc(Server):
         return {PREFIX + name.upper(): value for name, value in given.items()}
 
     def target(self) -> Target:
-        return Target(self.port, self.stream, publish_header=bearer("publisher", "*"))
+        return Target(self.port, self.stream, self.publish, publish_header=bearer("publisher", "*"))
 
     def headers(self, count: int) -> list[str]:
         return [bearer(f"u{number}") for number in range(count)]
@@ -174,29 +183,3 @@ class PushsvcUp(Pushsvc):
         settings = self.settings() | {f"{PREFIX}HTTP": f"127.0.0.1:{self.port}"}
         settings[f"{PREFIX}APP"] = f"127.0.0.1:{free_port()}"
         self.run([sys.executable, "-m", "pushsvc", "up"], "/readyz", signal.SIGINT, **settings)
-
-
-class FlaskSse(Server):
-    """flask-sse under gunicorn with gevent: a Redis connection for each stream, so it is given less."""
-
-    name = "flask-sse"
-    share = 0.125
-    batches = False
-    blind = True
-
-    def start(self) -> None:
-        if importlib.util.find_spec("flask_sse") is None:
-            raise BenchError("not installed")
-        self._socket = run_valkey(self, "--maxclients", "20000")
-        words = [sys.executable, "-m", "gunicorn", "-k", "gevent", "-w", "1", "--worker-connections", "20000"]
-        words += ["-b", f"127.0.0.1:{self.port}", "--no-control-socket", "bench.subjects.flask_sse_app:app"]
-        self.run(words, "/healthz", signal.SIGINT, BENCH_REDIS_URL=f"unix://{self._socket}")
-
-    def settle(self, connections: int) -> None:
-        client = redis.Redis(unix_socket_path=str(self._socket))
-        deadline = time.monotonic() + 60
-        while int(client.info("clients")["pubsub_clients"]) < connections:
-            if time.monotonic() > deadline:
-                raise BenchError("flask-sse does not subscribe all its connections")
-            time.sleep(0.1)
-        super().settle(connections)

@@ -8,10 +8,10 @@ from typing import Any, Final
 
 import httpx
 
-from bench.flow import measured_flow
 from bench.plan import Faulty, Figures, Plan
 from bench.programs import proc
 from bench.programs.load import Load
+from bench.scenarios.flow import measured_flow
 from bench.subjects.servers import Pushsvc, bearer
 
 MISSED: Final = 10  # events for each

@@ -1,20 +1,13 @@
-"""What is measured: each scenario gives figures for one server, freshly started."""
+"""One stream of events that many hear."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final
 
-from bench.flow import measured_flow
 from bench.plan import Figures, Plan
 from bench.programs import proc
-from bench.storm import storm
-from bench.subjects.models import Answering, Direct, Pauses, Silent
-from bench.subjects.nchan import Nchan
-from bench.subjects.servers import FlaskSse, Floor, FloorBehindNginx, Pushsvc, PushsvcUp, Server
-from bench.tokens import tokens
+from bench.scenarios.flow import measured_flow
+from bench.subjects.servers import Floor, Pushsvc, Server
 
 
 def fanout(server: Server, plan: Plan) -> Figures:
@@ -30,8 +23,6 @@ def fanout(server: Server, plan: Plan) -> Figures:
             "bytes": heard.bytes / heard.deliveries,
             "events_per_second": heard.deliveries / opened.up / heard.seconds,
         }
-        if not server.blind:
-            figures["connects_per_second"] = opened.up / opened.seconds
         if server.batches:
             ten = f"[{','.join([server.body] * 10)}]"
             heard, figures["batch_cpu_us"] = measured_flow(server, load, ten, 2, plan.seconds * 0.8)
@@ -76,19 +67,3 @@ def proxied(server: Server, plan: Plan) -> Figures:
         server.settle(opened.up)
         memory = (proc.uss(server.pids("nginx")) - before) / opened.up
     return {"cpu_us": cpu_us, "nginx_memory": memory, "connections": opened.up}
-
-
-@dataclass(frozen=True, slots=True)
-class Scenario:
-    servers: tuple[type[Server], ...]
-    measure: Callable[..., Figures]
-
-
-SCENARIOS: Final = {
-    "fanout": Scenario((Pushsvc, Floor, Nchan, FlaskSse), fanout),
-    "latency": Scenario((Pushsvc, Floor, Nchan, FlaskSse), latency),
-    "size": Scenario((Pushsvc, Floor, Nchan, FlaskSse), size),
-    "storm": Scenario((Pushsvc,), storm),
-    "nginx": Scenario((PushsvcUp, FloorBehindNginx), proxied),
-    "tokens": Scenario((Answering, Direct, Pauses, Silent), tokens),
-}

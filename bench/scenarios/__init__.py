@@ -1,0 +1,37 @@
+"""What is measured: each scenario gives figures for one server, freshly started."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from bench.plan import Figures
+from bench.scenarios.ones import join, ndjson, publish
+from bench.scenarios.storm import storm
+from bench.scenarios.streams import fanout, latency, proxied, size
+from bench.scenarios.tokens import tokens
+from bench.subjects.better_sse import BetterSse
+from bench.subjects.flasks import FlaskNothing, FlaskSse
+from bench.subjects.models import Answering, Direct, Pauses, Silent
+from bench.subjects.nchan import Nchan, NchanRedis
+from bench.subjects.servers import Floor, FloorBehindNginx, Pushsvc, PushsvcUp, Server
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    servers: tuple[type[Server], ...]
+    measure: Callable[..., Figures]
+
+
+SCENARIOS: Final = {
+    "publish": Scenario((Pushsvc, NchanRedis, BetterSse, FlaskNothing), publish),
+    "join": Scenario((Pushsvc, NchanRedis, BetterSse, Floor), join),
+    "ndjson": Scenario((Pushsvc,), ndjson),
+    "fanout": Scenario((Pushsvc, Floor, Nchan, FlaskSse), fanout),
+    "latency": Scenario((Pushsvc, Floor, Nchan, FlaskSse), latency),
+    "size": Scenario((Pushsvc, Floor, Nchan, FlaskSse), size),
+    "storm": Scenario((Pushsvc,), storm),
+    "nginx": Scenario((PushsvcUp, FloorBehindNginx), proxied),
+    "tokens": Scenario((Answering, Direct, Pauses, Silent), tokens),
+}
