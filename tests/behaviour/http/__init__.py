@@ -1,0 +1,1 @@
+"""HTTP itself: where requests end, what is refused, and how connections go on."""
