@@ -31,18 +31,21 @@ RESULTS: Final = Path(__file__).resolve().parent / "results"
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--rounds", type=click.IntRange(1, 100), help="How often every server has its turn.  [default: 5]")
 @click.option("--only", multiple=True, type=click.Choice(list(SCENARIOS)), help="This scenario; may be repeated.")
+@click.option("--connections", type=click.IntRange(2), help="How many for `million`.  [default: 200000]")
 @click.option("--quick", is_flag=True, help="Small and short: whether it works, not what it costs.")
-def main(rounds: int | None, only: Sequence[str], quick: bool) -> None:
-    """Measure the service against the floor, and against nchan and flask-sse where they are installed."""
+def main(rounds: int | None, only: Sequence[str], connections: int | None, quick: bool) -> None:
+    """Measure the service against the floor, and against others where they are installed."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that everything is stopped on the way out
     console = Console()
     raise_descriptor_limit()
     whole = QUICK if quick else Plan()
+    whole = replace(whole, idle=connections or whole.idle)
     plan = (replace(whole, rounds=rounds) if rounds else whole).within(resource.getrlimit(resource.RLIMIT_NOFILE)[1])
     if replace(plan, rounds=whole.rounds) != whole:
         console.print("[yellow]Fewer connections than usual: a process may open too few files (ulimit -Hn).")
+    usual = [name for name, scenario in SCENARIOS.items() if not scenario.once]
     try:
-        results = _run_all(only or list(SCENARIOS), plan, console)
+        results = _run_all(only or usual, plan, console)
     except BenchError as error:
         sys.exit(f"bench: {error}")
     except KeyboardInterrupt:

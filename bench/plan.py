@@ -14,9 +14,9 @@ class Faulty(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Connections of each scenario: `heard` in turn by one publish each, and `among` as many. `lines` of a stream of
-    events, `answers` that are heard at a time and `unsaid` ones that wait for their model,
-    `seconds` of flow, and how often every server has its turn."""
+    """Connections of each scenario: `heard` hear events of their own at full speed, `among` at an even rate; `idle` are
+    those of `million`, watched for `idle_seconds`. `lines` of a stream of events, `answers` that are heard at a time
+    and `unsaid` ones that wait for their model, `seconds` of flow, and how often every server has its turn."""
 
     fanout: int = 4000
     many: int = 8000
@@ -28,6 +28,8 @@ class Plan:
     heard: int = 200
     among: int = 5000
     lines: int = 200_000
+    idle: int = 200_000
+    idle_seconds: float = 60.0
     answers: int = 200
     unsaid: int = 1000
     seconds: float = 5.0
@@ -47,6 +49,8 @@ class Plan:
             heard=self.heard,
             among=min(self.among, room),
             lines=self.lines,
+            idle=self.idle,
+            idle_seconds=self.idle_seconds,
             answers=min(self.answers, room // 4),
             unsaid=min(self.unsaid, room // 2),
             seconds=self.seconds,
@@ -56,5 +60,5 @@ class Plan:
 
 QUICK: Final = Plan(
     fanout=400, many=800, few=40, latency=100, proxied=200, proxied_many=400, live=20, heard=50,
-    among=400, lines=5000, answers=20, unsaid=100, seconds=1.0, rounds=2,
+    among=400, lines=5000, idle=2000, idle_seconds=15.0, answers=20, unsaid=100, seconds=1.0, rounds=2,
 )  # fmt: skip

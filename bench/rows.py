@@ -41,7 +41,7 @@ class Row:
 
 def rows(results: Results) -> list[Row]:
     """Those for which something was measured."""
-    parts = (_publish, _ndjson, _join, _costs, _memory, _latencies, _storm, _proxied, _tokens)
+    parts = (_publish, _ndjson, _join, _costs, _memory, _latencies, _storm, _proxied, _tokens, _million)
     found = [row for part in parts for row in part(results)]
     return [row for row in found if row.values]
 
@@ -169,6 +169,34 @@ def _tokens(results: Results) -> list[Row]:
         Row("  CPU in Valkey", given("valkey_cpu_us"), "µs"),
         Row("Memory per answer that waits", given("memory", "pushsvc, pauses"), "B", 2048, True),
         Row("  without a response's head yet", given("memory", "pushsvc, silent"), "B"),
+    ]
+
+
+def _million(results: Results) -> list[Row]:
+    """The last rows suppose that what grows with connections goes on to do so."""
+
+    def given(figure: str) -> list[float]:
+        return _given(results, "million", "pushsvc, many", figure)
+
+    def more(figure: str, unit: float = 1) -> list[float]:
+        return [value * 1e6 / many / unit for value, many in zip(given(figure), given("connections"), strict=True)]
+
+    return [
+        Row("Idle connections", given("connections"), ""),
+        Row("  in workers", given("workers"), ""),
+        Row("  connected within", given("connect_seconds"), "s"),
+        Row("  memory of each, workers", given("worker_memory"), "B"),
+        Row("  memory of each, Valkey", given("valkey_memory"), "B"),
+        Row("    together", given("memory"), "B", 1024),
+        Row("  kernel's memory, both ends", given("kernel_memory"), "B"),
+        Row("  CPU of each in a second", given("cpu_us"), "µs", 0.5),
+        Row("  one event to all", given("all_seconds"), "s"),
+        Row("  one to each of 1000", given("ones_seconds"), "s"),
+        Row("  a million: memory", [value * 1e6 / 2**30 for value in given("memory")], "GiB"),
+        Row("    the kernel's, both ends", [value * 1e6 / 2**30 for value in given("kernel_memory")], "GiB"),
+        Row("    cores, idle", given("cpu_us"), ""),
+        Row("    connected within", more("connect_seconds", 60), "min"),
+        Row("    one event to all", more("all_seconds"), "s"),
     ]
 
 

@@ -33,15 +33,19 @@ def run(names: Sequence[str], plan: Plan, programs: dict[str, Path], progress: C
     for name in names:
         servers = SCENARIOS[name].servers
         results.figures[name] = {server.name: [] for server in servers}
-        for number in range(plan.rounds):
+        for number in range(_rounds(name, plan)):
             for server in servers if number % 2 == 0 else reversed(servers):
-                progress(f"round {number + 1} of {plan.rounds}: {name}, {server.name}")
+                progress(f"round {number + 1} of {_rounds(name, plan)}: {name}, {server.name}")
                 results.figures[name][server.name].append(_turn(name, server, plan, programs, results))
     return results
 
 
 def turns(names: Sequence[str], plan: Plan) -> int:
-    return plan.rounds * sum(len(SCENARIOS[name].servers) for name in names)
+    return sum(_rounds(name, plan) * len(SCENARIOS[name].servers) for name in names)
+
+
+def _rounds(name: str, plan: Plan) -> int:
+    return 1 if SCENARIOS[name].once else plan.rounds
 
 
 def _turn(scenario: str, kind: type[Server], plan: Plan, programs: dict[str, Path], results: Results) -> Figures | None:

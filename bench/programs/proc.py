@@ -53,3 +53,9 @@ def _private(pid: int) -> int:
     except OSError:
         return 0
     return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(("Private_Clean:", "Private_Dirty:")))
+
+
+def kernel_bytes() -> int:
+    """What the kernel holds for itself, on the whole machine: for sockets, files, epoll (SUnreclaim)."""
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("SUnreclaim:"))

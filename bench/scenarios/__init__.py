@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from bench.plan import Figures
+from bench.scenarios.million import million
 from bench.scenarios.ones import join, ndjson, publish
 from bench.scenarios.storm import storm
 from bench.scenarios.streams import fanout, latency, proxied, size
@@ -15,13 +16,16 @@ from bench.subjects.better_sse import BetterSse
 from bench.subjects.flasks import FlaskNothing, FlaskSse
 from bench.subjects.models import Answering, Direct, Pauses, Silent
 from bench.subjects.nchan import Nchan, NchanRedis
-from bench.subjects.servers import Floor, FloorBehindNginx, Pushsvc, PushsvcUp, Server
+from bench.subjects.servers import Floor, FloorBehindNginx, Pushsvc, PushsvcOften, PushsvcUp, Server
 
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
+    """`once`: it takes long, so it has one turn, and only if it is asked for."""
+
     servers: tuple[type[Server], ...]
     measure: Callable[..., Figures]
+    once: bool = False
 
 
 SCENARIOS: Final = {
@@ -33,5 +37,6 @@ SCENARIOS: Final = {
     "size": Scenario((Pushsvc, Floor, Nchan, FlaskSse), size),
     "storm": Scenario((Pushsvc,), storm),
     "nginx": Scenario((PushsvcUp, FloorBehindNginx), proxied),
+    "million": Scenario((PushsvcOften,), million, once=True),
     "tokens": Scenario((Answering, Direct, Pauses, Silent), tokens),
 }

@@ -8,7 +8,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import ClassVar, Final, Self
 
@@ -172,6 +172,22 @@ class Pushsvc(Server):
 
     def redis(self) -> redis.Redis:
         return redis.Redis(unix_socket_path=str(socket_path(self.folder / "data")), decode_responses=True)
+
+
+class PushsvcOften(Pushsvc):
+    """More of them on one Valkey, each with one worker and a port of its own."""
+
+    name = "pushsvc, many"
+
+    def serve(self, count: int) -> list[int]:
+        """Their ports, when so many are up."""
+        ports = [self.port]
+        for _ in range(count - 1):
+            ports.append(free_port())
+            environ = self.settings() | {f"{PREFIX}APP": f"127.0.0.1:{ports[-1]}"}
+            self.children.append(Child([sys.executable, "-m", "pushsvc", "serve"], environ, signal.SIGINT))
+            self.children[-1].until(partial(answers, ports[-1], "/readyz"))
+        return ports
 
 
 class PushsvcUp(Pushsvc):
