@@ -196,6 +196,24 @@ def test_a_client_that_leaves_in_the_middle_of_a_line(stack: Stack, user: str) -
         assert heard(source, user) == [1, 3]
 
 
+def test_who_left_in_the_middle_sends_all_again_by_key(stack: Stack, base: str, user: str) -> None:
+    """What was answered is kept, and nothing happens twice."""
+    items = [{"user": user, "data": f"{user} {number}", "key": f"{user}.{number}"} for number in range(2000)]
+    lines = b"".join(json.dumps(item).encode() + b"\n" for item in items)
+    token = stack.bearer(publish=["*"])
+    with stack.listen(user) as source:
+        with upload(base, token) as sent:
+            for place in range(0, len(lines) // 2, 5000):
+                sent.send(lines[place : place + 5000])
+            answered = [sent.answer()["id"] for _ in range(300)]
+        again = httpx.post(f"{base}/publish", content=lines, headers=token | NDJSON, trust_env=False)
+        results = [json.loads(line) for line in again.text.splitlines()]
+        assert [result["id"] for result in results[:300]] == answered
+        assert all(result["duplicate"] for result in results[:300])
+        source.wait_ids(results[-1]["id"])
+        assert heard(source, user) == list(range(2000))
+
+
 def test_redis_dies_and_comes_back(start: Start, user: str) -> None:
     stack = start(workers=1)
     with upload(stack.url, stack.bearer(publish=["*"])) as sent:
