@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,16 +11,13 @@ import pytest
 from tests.support.clients.eventsource import until
 from tests.support.clients.wire import Answer, Wire, request, wire
 from tests.support.inside import wsgi
-from tests.support.stack import Stack, copied
+from tests.support.inside.mounted import with_applications
+from tests.support.stack import Stack
 
 
 @pytest.fixture(scope="module")
 def tested(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A worker that has the applications of tests/support/inside/wsgi.py beside the service."""
-    folder = copied(tmp_path_factory.mktemp("service"))
-    shutil.copy(wsgi.__file__, folder / "tested.py")
-    with (folder / "app.py").open("a") as text:
-        text.write("\nfrom tested import mount\n\nmount(app)\n")
+    folder = with_applications(tmp_path_factory.mktemp("service"))
     running = Stack(tmp_path_factory.mktemp("tested"), workers=1, folder=folder)
     yield running
     running.stop()

@@ -9,6 +9,7 @@ import io
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -186,10 +187,25 @@ def body(environ: Environ, start: Start) -> Iterable[bytes]:
     return [json.dumps(told).encode()]
 
 
+def waiting(environ: Environ, start: Start) -> Iterable[bytes]:
+    """Answers when the file `go` is there."""
+    NOTED.append("waiting")
+    while not FILE.with_name("go").exists():
+        time.sleep(0.05)
+    start("200 OK", [TEXT])
+    return [b"gone"]
+
+
+def stuck(environ: Environ, start: Start) -> Iterable[bytes]:
+    """Lets nobody else have a turn, and does not come back."""
+    while True:
+        pass
+
+
 UNCHECKED: tuple[Application, ...] = (file, never_started, bad_header)  # the validator hides what is tested there
 CHECKED: tuple[Application, ...] = (
-    noted, environment, twice, replaced, replaced_behind_nothing, replaced_late, written, closing, endless, broken,
-    broken_at_once, short, long, unknown_length, of_status, body,
+    noted, waiting, stuck, environment, twice, replaced, replaced_behind_nothing, replaced_late, written, closing,
+    endless, broken, broken_at_once, short, long, unknown_length, of_status, body,
 )  # fmt: skip
 APPLICATIONS: dict[str, Application] = {each.__name__: validator(each) for each in CHECKED} | {
     each.__name__: each for each in UNCHECKED
