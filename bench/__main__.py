@@ -15,7 +15,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from bench.picture import draw
+from bench.picture import draw, draw_others
 from bench.plan import QUICK, Plan
 from bench.programs.build import build
 from bench.programs.child import BenchError
@@ -75,7 +75,8 @@ def _report(results: Results, plan: Plan, console: Console) -> None:
         console.print(f"[yellow]{note}", highlight=False)
     write_json(RESULTS / "bench.json", results, found, plan)
     draw(RESULTS / "bench.png", results, plan, found)
-    console.print(f"{RESULTS}/bench.json, bench.png", highlight=False, soft_wrap=True)
+    draw_others(RESULTS / "others.png", results, plan)
+    console.print(f"{RESULTS}/bench.json, bench.png, others.png", highlight=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

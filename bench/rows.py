@@ -72,6 +72,9 @@ def _publish(results: Results) -> list[Row]:
         Row("    p99", given("p99_ms", NCHAN), "ms"),
         Row("    better-sse + Redis p50", given("p50_ms", BETTER), "ms"),
         Row("    p99", given("p99_ms", BETTER), "ms"),
+        Row("  among many, memory of each", given("memory"), "B"),
+        Row("    nchan + Redis", given("memory", NCHAN), "B"),
+        Row("    better-sse + Redis", given("memory", BETTER), "B"),
     ]
 
 

@@ -40,8 +40,14 @@ static void read_answers(void) {
     ssize_t got = read(stream.source.fd, bytes, sizeof bytes);
     if (got < 0 && errno == EAGAIN)
         return;
-    if (got <= 0)
+    if (got <= 0 && (got < 0 || !stream.ended || posts < events)) {
+        fprintf(stderr, "%ld of %ld lines were answered, errno %d\n", posts, events, got < 0 ? errno : 0);
         fail("the server left the stream of lines");
+    }
+    if (got <= 0) { /* it closes after the last answer, and events may still be on their way */
+        close(stream.source.fd);
+        stream.source.fd = -1;
+    }
     for (ssize_t i = 0; i < got; i++)
         if (bytes[i] == '\n')
             take_line();
@@ -87,7 +93,7 @@ static void ready(struct source *source, uint32_t ready) {
     (void)source;
     if (ready & (EPOLLIN | EPOLLHUP | EPOLLERR))
         read_answers();
-    if (ready & EPOLLOUT)
+    if (ready & EPOLLOUT && stream.source.fd >= 0)
         write_lines();
 }
 

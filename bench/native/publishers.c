@@ -58,6 +58,8 @@ static void answered(struct source *source, uint32_t ready) {
     publisher->busy = 0;
     if (strncmp(publisher->answer + 9, "20", 2) != 0 && refused++ == 0)
         snprintf(first_failure, sizeof first_failure, "publish status %.3s", publisher->answer + 9);
+    if (strcasestr(publisher->answer, "\r\nConnection: close\r\n") != NULL)
+        redial(publisher);
 }
 
 static void connect_publishers(int count) {

@@ -26,8 +26,10 @@ def publish(server: Server, plan: Plan) -> Figures:
             heard, cpu_us, rate = _fast(server, load, hundred, plan.seconds / 2)
             figures |= {"batch_cpu_us": cpu_us, "batch_per_second": rate}
     time.sleep(1.0)  # until those have left
+    before = proc.uss(server.pids())
     with server.own_load(plan.among) as load:
         server.settle(load.open(plan.among).up)
+        figures["memory"] = (proc.uss(server.pids()) - before) / plan.among
         heard = load.flow(server.to_one, 300, plan.seconds)
         _check(heard)
     return figures | {"p50_ms": heard.p50_ms, "p99_ms": heard.p99_ms, "max_ms": heard.max_ms}

@@ -24,6 +24,7 @@ events {{ worker_connections {files}; }}
 http {{
     {store}
     access_log off;
+    keepalive_requests 1000000000;
     client_body_temp_path body;
     proxy_temp_path proxy;
     fastcgi_temp_path fastcgi;
