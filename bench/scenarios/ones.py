@@ -12,39 +12,42 @@ from bench.subjects.servers import Server
 
 
 def publish(server: Server, plan: Plan) -> Figures:
-    """As fast as answers come to 32 publishers; then a hundred events in each request; then a few, among many."""
+    """A few among many who are idle; then as fast as answers come to 32 publishers; then a hundred in each request."""
     if isinstance(server, FlaskNothing):
         with server.own_load(1) as load:
-            _, cpu_us, rate = _fast(server, load, server.to_one, plan.seconds)
-        return {"cpu_us": cpu_us, "per_second": rate}
+            return _fast(server, load, server.to_one, plan.seconds)
+    figures = _among(server, plan)
+    time.sleep(2.0)  # until those have left
     with server.own_load(plan.heard) as load:
         server.settle(load.open(plan.heard).up)
-        _, cpu_us, rate = _fast(server, load, server.to_one, plan.seconds)
-        figures = {"connections": plan.heard, "cpu_us": cpu_us, "per_second": rate}
+        figures |= {"connections": plan.heard} | _fast(server, load, server.to_one, plan.seconds)
         if server.batches:
-            hundred = f"[{','.join([server.to_one] * 100)}]"
-            heard, cpu_us, rate = _fast(server, load, hundred, plan.seconds / 2)
-            figures |= {"batch_cpu_us": cpu_us, "batch_per_second": rate}
-    time.sleep(1.0)  # until those have left
+            hundred = _fast(server, load, f"[{','.join([server.to_one] * 100)}]", plan.seconds / 2)
+            figures |= {f"batch_{name}": value for name, value in hundred.items()}
+    return figures
+
+
+def _among(server: Server, plan: Plan) -> Figures:
     before = proc.uss(server.pids())
     with server.own_load(plan.among) as load:
         server.settle(load.open(plan.among).up)
-        figures["memory"] = (proc.uss(server.pids()) - before) / plan.among
+        memory = (proc.uss(server.pids()) - before) / plan.among
+        load.flow(server.to_one, 300, plan.seconds / 5)  # first its code is compiled, its caches filled
         heard = load.flow(server.to_one, 300, plan.seconds)
         _check(heard)
-    return figures | {"p50_ms": heard.p50_ms, "p99_ms": heard.p99_ms, "max_ms": heard.max_ms}
+    return {"memory": memory, "p50_ms": heard.p50_ms, "p99_ms": heard.p99_ms, "max_ms": heard.max_ms}
 
 
-def _fast(server: Server, load: Load, body: str, seconds: float) -> tuple[Heard, float, float]:
-    """What was heard, the CPU time of all the server's processes for each event in µs, and events a second."""
-    load.flow(body, 0, seconds / 5, publishers=32)  # first its code is compiled, its caches filled
+def _fast(server: Server, load: Load, body: str, seconds: float) -> Figures:
+    """The CPU time of all the server's processes for each event in µs, and events a second."""
+    load.flow(body, 0, seconds / 5, publishers=32)
     before = proc.cpu_seconds(server.pids())
     heard = load.flow(body, 0, seconds, publishers=32)
     time.sleep(0.3)  # what is done a moment later belongs to it
     used = proc.cpu_seconds(server.pids()) - before
     _check(heard)
     events = heard.posts * body.count("@DATA@")
-    return heard, used / events * 1e6, events / heard.seconds
+    return {"cpu_us": used / events * 1e6, "per_second": events / heard.seconds}
 
 
 def _check(heard: Heard) -> None:
