@@ -12,6 +12,7 @@ from flask_cors import CORS
 from pushsvc import auth
 from pushsvc.addresses.origins import EXPOSED
 from pushsvc.addresses.redis_address import CLUSTER_SCHEMES
+from pushsvc.calls.call import MAX_BODY_BYTES
 from pushsvc.concurrency.poll import POLLS
 from pushsvc.config import Settings, redis_url
 from pushsvc.delivery.capacity import Capacity
@@ -27,7 +28,7 @@ from pushsvc.storage.redis.client import nodes_of
 from pushsvc.storage.redis.keys import Keys
 from pushsvc.storage.redis.topology.coverage import Coverage
 from pushsvc.web import completions, events, generations, health, history, models, pages, publish, tickets, unread
-from pushsvc.web.http import arguments, before_request, problems
+from pushsvc.web.http import before_request, problems
 
 
 def create_app(settings: Settings) -> Flask:
@@ -51,7 +52,7 @@ def create_app(settings: Settings) -> Flask:
     coverage = Coverage(nodes_of(url, settings.redis_password_file), keys) if url.startswith(CLUSTER_SCHEMES) else None
 
     app = Flask("pushsvc", template_folder="../templates", static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = arguments.MAX_BODY_BYTES
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.json = provider = DefaultJSONProvider(app)
     provider.sort_keys = False
     app.extensions[EXTENSION] = service = Service(

@@ -21,7 +21,7 @@ class Publisher:
 
     def __init__(self, identity: Identity, log: Appender, limits: Limits) -> None:
         self.limits = limits
-        self._identity = identity
+        self.identity = identity
         self._log = log
 
     def publish(self, item: Any, header_key: str | None) -> Answer:
@@ -59,7 +59,7 @@ class Publisher:
 
     def _parse(self, item: Any, header_key: str | None) -> Publication:
         publication = parse_publication(item, self.limits, header_key)
-        self._identity.need_publish(event.channel for event in publication.events)
+        self.identity.need_publish(event.channel for event in publication.events)
         return publication
 
     def _store(self, events: Sequence[Event]) -> Sequence[Receipt | JoinedReceipt | PushError]:

@@ -10,6 +10,10 @@ import gevent.event
 from flask import Blueprint, Response, request
 from flask.typing import ResponseReturnValue
 
+from pushsvc.calls.arguments import json_body
+from pushsvc.calls.credentials import identify
+from pushsvc.calls.refusing import STREAM_HEADERS
+from pushsvc.calls.streams import Connection, make_transport, stream
 from pushsvc.delivery.endings import Reason
 from pushsvc.delivery.transports.base import Transport
 from pushsvc.delivery.transports.wakeup import Wakeup
@@ -26,11 +30,7 @@ from pushsvc.llm.record import Record
 from pushsvc.llm.request import Question
 from pushsvc.partition import Partition
 from pushsvc.web.generations import answer_url
-from pushsvc.web.http.arguments import json_body
-from pushsvc.web.http.credentials import identify
-from pushsvc.web.http.current import service
-from pushsvc.web.http.refusing import STREAM_HEADERS
-from pushsvc.web.http.streams import Connection, make_transport, stream
+from pushsvc.web.http.current import call, respond, service
 
 MOST_BODY_BYTES: Final = 8 * 2**20  # of a question; it is kept with the answer
 
@@ -82,9 +82,9 @@ def _at(user: str) -> Partition:
 
 
 def _asked(*, stream: bool | None = None) -> tuple[Question, str, str | None]:
-    user = identify().need_user()
-    request.max_content_length = MOST_BODY_BYTES
-    asked = question.parse(json_body(), model=service().settings.llm_model, stream=stream)
+    user = identify(call()).need_user()
+    body = json_body(call(), MOST_BODY_BYTES)
+    asked = question.parse(body, model=service().settings.llm_model, stream=stream)
     return asked, user, checked_key(request.headers.get("Idempotency-Key"), "Idempotency-Key")
 
 
@@ -114,7 +114,7 @@ def _repeated(partition: Partition, record: Record, *, stream: bool) -> Response
 
 def _streamed(partition: Partition, begun: _Begun) -> Response:
     """Stream the answer as it is made; if the model refuses, give its refusal."""
-    transport = make_transport()
+    transport = make_transport(call())
     generation, known = begun.generation, gevent.event.Event()
     connection = _joined(partition, begun, transport, known.set)
     try:
@@ -129,10 +129,10 @@ def _streamed(partition: Partition, begun: _Begun) -> Response:
     if refusal is not None:
         connection.leave()
         return refusal
-    response = stream(partition.hub, connection, transport, sse.HEARTBEAT)
+    response = stream(call(), partition.hub, connection, transport, sse.HEARTBEAT)
     if generation is not None:
-        response.headers.extend(generation.headers)
-    return response
+        response.headers.extend(generation.headers.items())
+    return respond(response)
 
 
 def _joined(
@@ -147,7 +147,7 @@ def _joined(
         on_leave=partition.generations.on_requester_left if begun.cancels else None,
     )
     try:
-        return Connection(partition.hub, subscriber, left)
+        return Connection(call(), partition.hub, subscriber, left)
     except BaseException:
         if begun.generation is not None and not begun.again:
             begun.generation.end(CANCELLED)

@@ -1,117 +1,17 @@
-"""GET /events: from a request to a subscriber that has joined the Hub."""
+"""GET /events, for any server."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
-
-from flask import Blueprint, Response, request
+from flask import Blueprint
 from flask.typing import ResponseReturnValue
 
-from pushsvc.delivery.subscriber import Subscriber
-from pushsvc.events.encoded import EncodedBatch
-from pushsvc.events.event import BEGINNING
-from pushsvc.events.names import ALL, checked_topics, user_channel
-from pushsvc.partition import Partition
-from pushsvc.storage.cursor import Cursor
-from pushsvc.storage.log import Clock
-from pushsvc.web.http.arguments import choice, stream_cursor, stream_heartbeat, stream_parameters
-from pushsvc.web.http.credentials import admit, identify
-from pushsvc.web.http.current import service
-from pushsvc.web.http.refusing import STREAM_HEADERS, resumable
-from pushsvc.web.http.streams import Connection, Start, make_transport, opening, start_after, stream
+from pushsvc.calls.events import events
+from pushsvc.web.http.current import call, respond
 
 blueprint = Blueprint("events", __name__)
 
 
 @blueprint.get("/events")
-@resumable
-def events() -> ResponseReturnValue:
-    """GET /events: stream the events to the user, to all, and to the chosen topics, from the client's last event on.
-
-    Answers 200 with text/event-stream (WHATWG HTML section 9.2); HEAD: only the head. Refuses: 400 for a parameter that
-    is wrong, 401 without a good token or ticket, 403 if the token may not listen to a channel, 413 for a long body, 429
-    to a user with too many connections, 503 if this worker is full or stopping, or Redis is away. To an EventSource,
-    429 and 503 are told in a stream (see refusing.py).
-    """
-    svc = service()
-    if request.method == "HEAD":
-        identify()
-        return Response(headers=STREAM_HEADERS)
-    admission = admit()
-    user = admission.identity.need_user()
-    partition = svc.partition_of(user)
-    wish = _wish(partition)
-    if admission.use is not None and admission.use.cursor is not None:
-        wish = wish._replace(cursor=Cursor(admission.use.cursor))
-    channels = [user_channel(user), ALL, *(admission.topics if wish.topics is None else wish.topics)]
-    admission.identity.need_subscribe(channels)
-    losses = partition.hub.losses
-    start = _start(partition, user, channels, wish)
-    transport = make_transport()
-    subscriber = Subscriber(
-        user,
-        channels,
-        start.after,
-        transport,
-        new_channels=start.new_channels,
-        lost=start.lost,
-        tracks_position=wish.ack,
-        expires=admission.identity.expires,
-        heartbeat=wish.heartbeat,
-        proof=admission.proof,
-    )
-    connection = Connection(partition.hub, subscriber)
-    if start.anew and partition.hub.losses != losses and subscriber.catching is not None:
-        subscriber.catching.lost = True  # a loss became known meanwhile, and only subscribers that had joined were told
-    return stream(partition.hub, connection, transport, opening(partition, start), admission, start.after)
-
-
-class _Wish(NamedTuple):
-    """The parameters of a stream. `topics`: None for the ticket's topics."""
-
-    cursor: Cursor
-    since: str
-    ack: bool
-    topics: tuple[str, ...] | None
-    heartbeat: EncodedBatch
-
-
-def _wish(partition: Partition) -> _Wish:
-    """Read the parameters, before anything is done or spent. Raises Invalid."""
-    stream_parameters()
-    lists = request.args.getlist("topics")
-    names = [name for each in lists for name in each.split(",") if name]
-    return _Wish(
-        stream_cursor(partition.keys),
-        choice("since", ("unread", "now", "earliest")),
-        choice("ack", ("auto", "manual")) == "auto",
-        checked_topics(names) if lists else None,
-        stream_heartbeat(),
-    )
-
-
-def _start(partition: Partition, user: str, channels: Sequence[str], wish: _Wish) -> Start:
-    """Find where the stream begins: after its cursor. A client that has none, or comes back before the first event of a
-    first backlog, begins where `since` says."""
-    if wish.cursor.stands or not wish.cursor.ours:
-        return start_after(wish.cursor, channels)
-    if wish.since == "earliest":
-        return Start(BEGINNING, new_channels=channels)
-    if wish.since == "now" and wish.cursor.id is None:
-        return Start(partition.log.clock().last)
-    standing = partition.log.standing(user)
-    if standing.position is not None and wish.cursor.id is None:
-        return Start(standing.position)
-    # A new user gets what is kept for that user alone; events to all or to topics only from now on.
-    start = _anew(partition.log.clock(), channels) if standing.loss else Start(BEGINNING, new_channels=channels[1:])
-    return start._replace(anew=True)
-
-
-def _anew(clock: Clock, channels: Sequence[str]) -> Start:
-    """The start of a user without a position, soon after the data lost events. The user's events, or the position
-    itself, may be among the lost; nobody can know. So the stream reports a gap at the place of the loss. It does so
-    once, because the gap's id becomes the user's position."""
-    if clock.epochs.recorded_loss(clock.birth) is not None:
-        return Start(clock.birth, new_channels=channels[1:])
-    return Start(BEGINNING, new_channels=channels[1:], lost=True)
+def get_events() -> ResponseReturnValue:
+    """GET /events: see `calls.events`."""
+    return respond(events(call()))

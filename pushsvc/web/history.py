@@ -5,6 +5,9 @@ from __future__ import annotations
 from flask import Blueprint, request
 from flask.typing import ResponseReturnValue
 
+from pushsvc.calls.arguments import id_argument, number
+from pushsvc.calls.credentials import identify
+from pushsvc.calls.streams import Connection
 from pushsvc.delivery import history
 from pushsvc.delivery.endings import LONG_POLL
 from pushsvc.delivery.subscriber import Subscriber
@@ -12,10 +15,7 @@ from pushsvc.delivery.transports.wakeup import Wakeup
 from pushsvc.errors import Invalid
 from pushsvc.events.event import BEGINNING
 from pushsvc.events.names import checked_channel
-from pushsvc.web.http.arguments import id_argument, number
-from pushsvc.web.http.credentials import identify
-from pushsvc.web.http.current import service
-from pushsvc.web.http.streams import Connection
+from pushsvc.web.http.current import call, service
 
 blueprint = Blueprint("history", __name__)
 
@@ -29,7 +29,7 @@ def read_history() -> ResponseReturnValue:
     missing or wrong, 401 without a good token, 403 if the token may not listen to the channel, 429 to a user with too
     many long polls, 503 while Redis is away and, to a long poll, if this worker is full or stopping.
     """
-    identity = identify()
+    identity = identify(call())
     svc = service()
     if "channel" not in request.args:
         raise Invalid.field("channel", "is missing.")
@@ -37,9 +37,9 @@ def read_history() -> ResponseReturnValue:
     identity.need_subscribe([channel])
     partition = svc.partition_with(channel, identity.user)
     log, hub = partition.log, partition.hub
-    after, before = id_argument("after", partition.keys), id_argument("before", partition.keys)
-    limit = number("limit", history.DEFAULT_LIMIT, 1, history.MAX_LIMIT)
-    wait = number("wait", 0, 0, history.MAX_WAIT)
+    after, before = id_argument(call(), "after", partition.keys), id_argument(call(), "before", partition.keys)
+    limit = number(call(), "limit", history.DEFAULT_LIMIT, 1, history.MAX_LIMIT)
+    wait = number(call(), "wait", 0, 0, history.MAX_WAIT)
     if before is not None and after is None:
         return history.newest_before(log, channel, before, limit)
     anew = after is None and identity.user is not None and log.standing(identity.user).is_lost
@@ -56,7 +56,7 @@ def read_history() -> ResponseReturnValue:
         expires=identity.expires,
         kind=LONG_POLL,
     )
-    connection = Connection(hub, subscriber)
+    connection = Connection(call(), hub, subscriber)
     try:
         return history.await_page_after(log, channel, after, limit, wait, subscriber, wakeup, anew=anew)
     finally:

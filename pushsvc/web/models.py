@@ -8,11 +8,11 @@ import gevent.event
 from flask import Blueprint, Response
 from flask.typing import ResponseReturnValue
 
+from pushsvc.calls.credentials import identify
 from pushsvc.llm.models.base import Fault, passing
 from pushsvc.llm.models.body import Body, Unreadable
 from pushsvc.llm.outcome import Ending, timeout, upstream_error
-from pushsvc.web.http.credentials import identify
-from pushsvc.web.http.current import service
+from pushsvc.web.http.current import call, service
 
 MOST_BYTES: Final = 4 * 2**20
 WAIT_SECONDS: Final = 15.0
@@ -29,13 +29,13 @@ def models(name: str | None = None) -> ResponseReturnValue:
     Answers as the model's server does, also with its refusals. Refuses: 401 without a good token, 502 if that server
     fails, 504 if it does not answer in time.
     """
-    identify()
+    identify(call())
     listing = _Listing()
-    call = service().model.list(name, listing)
+    asked = service().model.list(name, listing)
     try:
         listing.over.wait(WAIT_SECONDS)
     finally:
-        call.close()
+        asked.close()
     return listing.response()
 
 

@@ -16,13 +16,13 @@ from flask import Blueprint, Response, current_app, render_template, request
 from flask.typing import ResponseReturnValue
 
 from pushsvc import auth
+from pushsvc.calls.cookies import set_cookie
+from pushsvc.calls.refusing import STREAM_HEADERS
 from pushsvc.errors import NotFound, PushError, Unavailable
 from pushsvc.events import sse
 from pushsvc.storage.tickets import SESSION_SECONDS
-from pushsvc.web.http.cookies import set_cookie
-from pushsvc.web.http.current import service
+from pushsvc.web.http.current import call, service
 from pushsvc.web.http.links import base
-from pushsvc.web.http.refusing import STREAM_HEADERS
 
 TICKS: Final = 10
 MOST_CLOCKS: Final = 100  # at a time: anybody may watch one, and each holds a greenlet
@@ -71,7 +71,7 @@ def _page(template: str) -> Response:
     response.headers["Cache-Control"] = "no-store"
     if demo:
         token = auth.encode(auth.DEMO_CLAIMS, svc.secret, ttl=SESSION_SECONDS)
-        set_cookie(response, auth.COOKIE, token, SESSION_SECONDS)
+        response.headers.add(*set_cookie(call(), auth.COOKIE, token, SESSION_SECONDS))
     return response
 
 

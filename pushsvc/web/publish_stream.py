@@ -10,24 +10,22 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 import gevent
 import orjson
-from flask import Response, request
+from flask import Response
 from gunicorn.http.errors import ParseException
 
-from pushsvc.auth import Identity
+from pushsvc.calls.arguments import read_json
+from pushsvc.calls.call import Call
 from pushsvc.concurrency.loops import TimeSlice
-from pushsvc.delivery.capacity import Capacity
-from pushsvc.delivery.transports.handover import CLOSES
 from pushsvc.delivery.transports.hangup import hang_up
 from pushsvc.errors import Invalid, PushError, TooLarge, Unauthorized, Unavailable, UnsupportedMedia
 from pushsvc.events import exact_json
 from pushsvc.events.lines import Lines
 from pushsvc.events.publication import Publication
 from pushsvc.publishing import Answer, Publisher, count_events, refused
-from pushsvc.web.http.arguments import read_json
 from pushsvc.web.http.arriving import ArrivingBody
 
 NDJSON: Final = "application/x-ndjson"
@@ -36,21 +34,20 @@ ESCAPED: Final = 8  # JSON may write a byte in six, and an event has other membe
 LOOK_SECONDS: Final = 0.5  # between two looks whether the worker is stopping, while nothing comes
 PAUSE_SECONDS: Final = 0.02  # in which nothing comes: then the client waits for answers
 MOST_HELD_BYTES: Final = 8 * 2**20  # of answers
-HOLDS: Final = "X-Pushsvc-Holds"  # a header that our nginx sets
+HOLDS: Final = "x-pushsvc-holds"  # a header that our nginx sets
 STALLED_SECONDS: Final = 60.0  # how long a client may leave its answers unread
 
 Checked = Publication | PushError
 
 
-def publish_stream(publisher: Publisher, identity: Identity, capacity: Capacity) -> Response:
+def publish_stream(call: Call, publisher: Publisher) -> Response:
     """Answer the request, line by line. Raises UnsupportedMedia for a body in a coding."""
-    if request.headers.get("Content-Encoding", "identity").strip().lower() not in ("", "identity"):
+    if (call.header("content-encoding") or "identity").strip().lower() not in ("", "identity"):
         raise UnsupportedMedia("Content-Encoding: a stream of events comes as it is.")
-    environ = request.environ
-    if CLOSES in environ:
-        environ[CLOSES]()  # where the stream ends early, the rest of the body is nothing to read
-    body = ArrivingBody(environ["wsgi.input"])
-    stream = _Stream(publisher, identity, capacity, environ.get("gunicorn.socket"))
+    if call.closes is not None:
+        call.closes()  # where the stream ends early, the rest of the body is nothing to read
+    body = ArrivingBody(call.body)
+    stream = _Stream(call, publisher)
     headers = {"Content-Type": NDJSON, "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     response = Response(stream.answers(body), headers=headers)
     response.call_on_close(body.close)
@@ -60,12 +57,12 @@ def publish_stream(publisher: Publisher, identity: Identity, capacity: Capacity)
 class _Stream:
     """One request, whose lines are published."""
 
-    def __init__(self, publisher: Publisher, identity: Identity, capacity: Capacity, client: Any) -> None:
+    def __init__(self, call: Call, publisher: Publisher) -> None:
         self._publisher = publisher
-        self._identity = identity
-        self._capacity = capacity
-        self._client = client
-        self._holds = HOLDS in request.headers
+        self._identity = publisher.identity
+        self._capacity = call.service.capacity
+        self._client = call.client
+        self._holds = call.header(HOLDS) is not None
         self._lines = Lines(max(LONGEST_LINE, ESCAPED * publisher.limits.event_bytes))
 
     def answers(self, body: ArrivingBody) -> Iterator[bytes]:

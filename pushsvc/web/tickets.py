@@ -5,12 +5,12 @@ from __future__ import annotations
 from flask import Blueprint
 from flask.typing import ResponseReturnValue
 
+from pushsvc.calls.arguments import json_object
+from pushsvc.calls.credentials import identify
 from pushsvc.errors import Invalid
 from pushsvc.events.names import checked_name, checked_topics, user_channel
 from pushsvc.storage.tickets import DEFAULT_TTL, MAX_TTL
-from pushsvc.web.http.arguments import json_object
-from pushsvc.web.http.credentials import identify
-from pushsvc.web.http.current import service
+from pushsvc.web.http.current import call, service
 from pushsvc.web.http.links import link
 
 blueprint = Blueprint("tickets", __name__)
@@ -24,9 +24,9 @@ def tickets() -> ResponseReturnValue:
     Refuses: 400 for a field that is unknown or wrong, 401 without a good token, 403 if the token may not listen to the
     user or a topic, 415 for a body that is not JSON, 503 while Redis is away.
     """
-    identity = identify()
+    identity = identify(call())
     svc = service()
-    body = json_object({"user", "topics", "ttl"})
+    body = json_object(call(), {"user", "topics", "ttl"})
     user = checked_name(body.get("user", identity.user), "user")
     topics = checked_topics(body.get("topics", []))
     ttl = body.get("ttl", DEFAULT_TTL)

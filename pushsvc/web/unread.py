@@ -5,12 +5,12 @@ from __future__ import annotations
 from flask import Blueprint
 from flask.typing import ResponseReturnValue
 
+from pushsvc.calls.arguments import json_object
+from pushsvc.calls.credentials import identify, prover
 from pushsvc.delivery import history
 from pushsvc.errors import Invalid, PushError
 from pushsvc.events.event import EventId
-from pushsvc.web.http.arguments import json_object
-from pushsvc.web.http.credentials import identify, prover
-from pushsvc.web.http.current import service
+from pushsvc.web.http.current import call, service
 
 blueprint = Blueprint("unread", __name__)
 
@@ -24,13 +24,13 @@ def ack() -> ResponseReturnValue:
     403 if the token names no user, 415 for a body that is not JSON, 503 while Redis is away.
     """
     try:
-        given = json_object({"id"}).get("id")
+        given = json_object(call(), {"id"}).get("id")
     except PushError:
-        identify()  # a caller without a good token is told 401, and not what is wrong with the body
+        identify(call())  # a caller without a good token is told 401, and not what is wrong with the body
         raise
-    user = prover(given) if isinstance(given, str) else None
+    user = prover(call(), given) if isinstance(given, str) else None
     if user is None:
-        user = identify().need_user()
+        user = identify(call()).need_user()
     if not isinstance(given, str):
         raise Invalid.field("id", "must be an event id such as 1795229804123-0.")
     partition = service().partition_of(user)
@@ -48,7 +48,7 @@ def unread() -> ResponseReturnValue:
     Answers 200 with `unread` (their number), `id` (the user's position) and, if some of them are gone, `gap`.
     Refuses: 401 without a good token, 403 if the token names no user, 503 while Redis is away.
     """
-    return _unread(identify().need_user())
+    return _unread(identify(call()).need_user())
 
 
 def _unread(user: str) -> ResponseReturnValue:

@@ -33,7 +33,7 @@ MUTANTS: Final = [
         "unit/delivery/test_subscriber.py::test_what_is_announced_during_a_replay_is_sent_once_after_it",
     ),
     Mutant(
-        "does not say the cursor of a stream that opens", "web/http/streams.py",
+        "does not say the cursor of a stream that opens", "calls/streams.py",
         "return sse.cursor(start.after, retry_ms) if", 'return sse.retry(retry_ms) + b"event: cursor\\ndata:\\n\\n" if',
         "behaviour/streams/test_cursors.py::test_who_is_cut_after_the_first_block_hears_what_another_tab_read",
     ),
@@ -48,7 +48,7 @@ MUTANTS: Final = [
         "faults/losses/test_lives.py::test_what_was_acknowledged_here_counts_as_heard",
     ),
     Mutant(
-        "forgets the epoch", "web/generations.py",
+        "forgets the epoch", "calls/listening.py",
         "resume(cursor.id, clock := partition.log.clock()).is_reset", "not (clock := partition.log.clock())",
         "behaviour/answers/test_generations.py::test_a_cursor_that_is_not_of_this_life",
     ),
@@ -133,7 +133,7 @@ MUTANTS: Final = [
         "unit/events/test_sse.py",
     ),
     Mutant(
-        "does not ask whether a token may listen", "web/events.py",
+        "does not ask whether a token may listen", "calls/events.py",
         "    admission.identity.need_subscribe(channels)\n", "",
         "behaviour/access/test_auth.py::test_listening_needs_the_channel",
     ),
@@ -220,7 +220,7 @@ MUTANTS: Final = [
         "behaviour/answers/test_generation_endings.py::test_a_frozen_redis",
     ),
     Mutant(
-        "shows an answer to whoever knows its id", "web/generations.py",
+        "shows an answer to whoever knows its id", "calls/listening.py",
         "    if record.user != identity.user and not identity.admin:\n        raise unknown(generation_id)\n", "",
         "behaviour/answers/test_generation_access.py::test_only_its_user_or_an_admin",
     ),

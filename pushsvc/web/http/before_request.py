@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from flask import Flask
 
+from pushsvc.calls.arguments import check_query
+from pushsvc.calls.credentials import revoke_shown
 from pushsvc.service import Service
-from pushsvc.web.http.arguments import check_query
-from pushsvc.web.http.credentials import revoke_shown
+from pushsvc.web.http.current import call
 
 
 def install(app: Flask, service: Service) -> None:
@@ -20,5 +21,5 @@ def install(app: Flask, service: Service) -> None:
         if not started:
             service.start()
             started = True
-        check_query()
-        revoke_shown()
+        check_query(call().query)
+        revoke_shown(call())

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import logging
-import re
 from typing import Final
 
-import orjson
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
-from pushsvc.errors import PushError, TooLarge, as_openai
-
-logger = logging.getLogger(__name__)
+from pushsvc.calls.answers import bug, is_openai, problem_answer, refusal
+from pushsvc.calls.call import TOO_LARGE
+from pushsvc.errors import PushError, TooLarge
+from pushsvc.web.http.current import respond
 
 
 def install(app: Flask) -> None:
@@ -23,7 +21,7 @@ def install(app: Flask) -> None:
 
 
 def _refused(error: PushError) -> Response:
-    return _document(error.problem(), error.status, error.headers)
+    return respond(refusal(error, request.path))
 
 
 def _http(error: HTTPException) -> Response:
@@ -31,38 +29,22 @@ def _http(error: HTTPException) -> Response:
     response = error.get_response()
     status = response.status_code
     details = {
-        404: _NO_SUCH_CALL if _is_openai(request.path) else "There is nothing at this path.",
+        404: _NO_SUCH_CALL if is_openai(request.path) else "There is nothing at this path.",
         405: f"{request.method} is not allowed here.",
-        413: "The body is larger than this path takes.",
+        413: TOO_LARGE,
     }
     detail = details.get(status, error.description or "")
     kept = {name: value for name, value in response.headers.items() if name in ("Allow", "Retry-After", "Location")}
     title = TooLarge.title if status == TooLarge.status else error.name  # the same title as nginx gives
-    return _document({"type": "about:blank", "title": title, "status": status, "detail": detail}, status, kept)
+    problem: dict[str, object] = {"type": "about:blank", "title": title, "status": status, "detail": detail}
+    return respond(problem_answer(problem, status, kept, request.path))
 
 
 def _bug(_error: Exception) -> Response:
-    logger.exception("bug in %s %r", request.method, request.path)  # %r: a path may hold line breaks
-    problem = PushError("The service made an error; it was logged.").problem()
-    return _document(problem, 500, {})
+    return respond(bug(request.method, request.path))
 
 
-# The paths that clients of OpenAI's API ask for if their base URL is set slightly wrong.
-_OPENAI: Final = re.compile("/v1(/|$)|/openai/|.*/chat/completions/?$|/models$")
 _NO_SUCH_CALL: Final = (
     "There is nothing at this path: of OpenAI's API, this service has POST /v1/chat/completions, GET /v1/models and "
     "GET /v1/models/<id>."
 )
-
-
-def _is_openai(path: str) -> bool:
-    return _OPENAI.match(path) is not None
-
-
-def _document(problem: dict[str, object], status: int, headers: dict[str, str]) -> Response:
-    if _is_openai(request.path):
-        response = Response(orjson.dumps(as_openai(problem, status)), status, headers, content_type="application/json")
-    else:
-        response = Response(orjson.dumps(problem), status, headers, content_type="application/problem+json")
-    response.headers["Cache-Control"] = "no-store"
-    return response

@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pushsvc.calls.content_coding import MOST_BYTES, decoded
 from pushsvc.errors import Invalid, TooLarge, UnsupportedMedia
 from pushsvc.events.event import RESERVED
 from pushsvc.events.exact_json import loads_items
 from pushsvc.events.publication import Limits, parse_publication
-from pushsvc.web.http.content_coding import MOST_BYTES, decoded
 from tests.support.stack import Stack
 
 NUMBERS = [

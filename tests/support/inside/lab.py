@@ -27,7 +27,7 @@ FILES = {
         *(f"delivery/{name}" for name in ("subscribers", "lifetimes", "channels", "hub", "fanout", "catch_up")),
         *("delivery/transports/detached", "delivery/transports/queued", "concurrency/timer_wheel"),
         *(
-            "web/events",
+            "calls/events", "calls/streams",
             "storage/presence",
             "server/worker",
             "server/httpworker",

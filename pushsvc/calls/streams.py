@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from flask import Response, after_this_request, request
-
+from pushsvc.calls.answers import Headers, Stream
+from pushsvc.calls.call import Call
+from pushsvc.calls.cookies import set_cookie
+from pushsvc.calls.refusing import CHUNKED, STREAM_HEADERS
 from pushsvc.delivery.endings import Reason
 from pushsvc.delivery.hub import Hub
 from pushsvc.delivery.subscriber import Subscriber
-from pushsvc.delivery.transports.handover import CLOSES, HELD, UNREAD, HandOver
+from pushsvc.delivery.transports.handover import HandOver
 from pushsvc.delivery.transports.hangup import HangUp, discard
 from pushsvc.delivery.transports.queued import QueuedTransport
 from pushsvc.events import sse
@@ -19,46 +21,36 @@ from pushsvc.events.proof import with_proof
 from pushsvc.partition import Partition
 from pushsvc.storage.cursor import Cursor
 from pushsvc.storage.tickets import SESSION_SECONDS, Admission
-from pushsvc.web.http.cookies import set_cookie
-from pushsvc.web.http.current import service
-from pushsvc.web.http.refusing import CHUNKED, STREAM_HEADERS
 
 
-def make_transport() -> QueuedTransport:
-    """Make the transport of a stream that answers this request."""
-    return QueuedTransport(service().settings.send_buffer_bytes, request.environ.get("gunicorn.socket"))
+def make_transport(call: Call) -> QueuedTransport:
+    """Make the transport of a stream that answers this call."""
+    return QueuedTransport(call.service.settings.send_buffer_bytes, call.client)
 
 
 class Connection:
     """A subscriber that has joined the Hub, and the watch on its client's socket, while a request holds them."""
 
-    def __init__(self, hub: Hub, subscriber: Subscriber, left: Callable[[], None] | None = None) -> None:
+    def __init__(self, call: Call, hub: Hub, subscriber: Subscriber, left: Callable[[], None] | None = None) -> None:
         """Join the Hub. `left` is called when the client leaves. Raises Unavailable, or TooManyConnections."""
         self._hub = hub
         self.subscriber = subscriber
-        self._client = request.environ.get("gunicorn.socket")
-        self._chunked = CHUNKED.get(request.environ.get("SERVER_PROTOCOL", ""))
+        self._client = call.client
+        self._chunked = CHUNKED.get(call.protocol)
         self._held = True
         self._handed_over = False
-        self._holders = request.environ.get(HELD, {})
+        self._holders = call.held
         self._left = left
         streams = isinstance(subscriber.transport, QueuedTransport)  # else another request may follow on the connection
-        self._hang_up = HangUp(self._client, discard if streams else request.environ.get(UNREAD))
+        self._hang_up = HangUp(self._client, discard if streams else call.unread)
         self._over = False
         self._holders[self.end] = None
-        after_this_request(self._ends_with)
         try:
             self._over = hub.join(subscriber)
             self._hang_up.watch(self._gone)
         except BaseException:
             self.leave()
             raise
-
-    def _ends_with(self, response: Response) -> Response:
-        """Leave when the response ends, even if it is an error response, or the client is gone before the first byte:
-        in these cases the response's generator never starts, so it cannot clean up."""
-        response.call_on_close(self.leave)
-        return response
 
     def _gone(self) -> None:
         self._hub.lifetimes.end(self.subscriber, Reason.GONE)
@@ -98,23 +90,23 @@ class Connection:
 
 
 def stream(
+    call: Call,
     hub: Hub,
     connection: Connection,
     transport: QueuedTransport,
     head: bytes,
     admission: Admission | None = None,
     cursor: EventId | None = None,
-) -> Response:
+) -> Stream:
     """Make a response that begins with `head`, and lasts as long as the client listens. `admission`, `cursor`: see
     `begin`. Raises as `begin` does; then the connection has left the Hub."""
     try:
-        if connection.detachable:
-            request.environ[CLOSES]()  # or a proxy would send its next request on a connection that the Hub will close
+        if connection.detachable and call.closes is not None:
+            call.closes()  # or a proxy would send its next request on a connection that the Hub will close
         head = with_proof(head, connection.subscriber.proof)
-        response = Response(_stream(hub, connection, transport, head), headers=STREAM_HEADERS)
-        begin(admission, response, connection.subscriber, cursor)
+        headers = [*STREAM_HEADERS.items(), *begin(call, admission, connection.subscriber, cursor)]
         connection.stand()
-        return response
+        return Stream(headers, _stream(hub, connection, transport, head), connection.leave)
     except BaseException:
         connection.leave()
         raise
@@ -130,19 +122,20 @@ def _stream(hub: Hub, connection: Connection, transport: QueuedTransport, head: 
 
 
 def begin(
-    admission: Admission | None, response: Response, stands: Subscriber | None = None, cursor: EventId | None = None
-) -> None:
-    """Spend the ticket, if there is one. That is done last, so that a refused request leaves the ticket usable.
+    call: Call, admission: Admission | None, stands: Subscriber | None = None, cursor: EventId | None = None
+) -> Headers:
+    """Spend the ticket, if there is one, and give the response's headers for that. That is done last, so that a refused
+    request leaves the ticket usable.
     `stands`: the subscriber that has joined. `cursor`: the event id after which a repeat of this request begins, unless
     the URL itself says so. Raises Unauthorized, or LostRace."""
     if admission is None or admission.use is None:
-        return
-    partition = service().partition_of(admission.use.ticket)
+        return []
+    partition = call.service.partition_of(admission.use.ticket)
     name = "" if stands is None else partition.streams.name(stands)
     begun = partition.tickets.begin(admission.use, admission.identity.need_user(), name, cursor)
-    set_cookie(response, begun.cookie_name, begun.cookie, SESSION_SECONDS)
     if begun.earlier:
         partition.streams.end(begun.earlier)
+    return [set_cookie(call, begun.cookie_name, begun.cookie, SESSION_SECONDS)]
 
 
 class Start(NamedTuple):

@@ -9,9 +9,10 @@ from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
 import gevent
-from flask import request
 from gunicorn.http.errors import ParseException
 
+from pushsvc.calls.call import CUT_OFF, MAX_BODY_BYTES, Call
+from pushsvc.calls.content_coding import decoded
 from pushsvc.delivery.subscriber import COMMENT, HEARTBEAT_EVENT
 from pushsvc.errors import Invalid, UnsupportedMedia
 from pushsvc.events import exact_json
@@ -22,25 +23,23 @@ from pushsvc.events.names import printable
 from pushsvc.storage import cursor
 from pushsvc.storage.cursor import Cursor
 from pushsvc.storage.redis.keys import Keys
-from pushsvc.web.http.content_coding import decoded
 
-MAX_BODY_BYTES: Final = 64 * 2**20  # of any request; a usual batch is far smaller
 SMALL_BODY_BYTES: Final = 320_000  # fits the largest number of topics, each in its longest form in JSON
 
 LONG_BYTES: Final = 262144  # of a body that is parsed in a thread
 
 
-def json_body() -> bytes:
-    """Read the body of a request. The media type must be JSON's, because a form on another site's page cannot send that
-    (CSRF). Raises UnsupportedMedia, TooLarge or Invalid."""
-    if request.mimetype != "application/json":
+def json_body(call: Call, most: int = MAX_BODY_BYTES) -> bytes:
+    """Read the body of a request, of at most so many bytes. The media type must be JSON's, because a form on another
+    site's page cannot send that (CSRF). Raises UnsupportedMedia, TooLarge or Invalid."""
+    if call.media_type != "application/json":
         raise UnsupportedMedia("Content-Type: must be application/json.")
     try:
-        body = request.get_data(cache=False)
+        body = call.read(most)
     except (OSError, ParseException) as error:
-        raise Invalid("The body is cut off, or not the chunks it says it is.") from error
-    codings = request.headers.get("Content-Encoding")
-    return body if codings is None else decoded(body, codings, request.max_content_length or MAX_BODY_BYTES)
+        raise Invalid(CUT_OFF) from error
+    codings = call.header("content-encoding")
+    return body if codings is None else decoded(body, codings, most)
 
 
 def read_json(load: Callable[[bytes], Any], body: bytes, what: str = "body") -> Any:
@@ -54,10 +53,10 @@ def read_json(load: Callable[[bytes], Any], body: bytes, what: str = "body") -> 
         raise Invalid(f"The {what} is not valid JSON: {error}") from error
 
 
-def json_object(fields: set[str]) -> dict[str, Any]:
+def json_object(call: Call, fields: set[str]) -> dict[str, Any]:
     """Read a small JSON object that has no other fields than these. Raises as `json_body` does."""
-    request.max_content_length = SMALL_BODY_BYTES  # any user may send one, and parsing takes many times its size
-    body = read_json(partial(exact_json.loads, unique=True), json_body())
+    # Small, because any user may send one, and parsing takes many times its size.
+    body = read_json(partial(exact_json.loads, unique=True), json_body(call, SMALL_BODY_BYTES))
     if not isinstance(body, dict):
         raise Invalid("The body must be a JSON object.")
     for field in body:
@@ -66,12 +65,12 @@ def json_object(fields: set[str]) -> dict[str, Any]:
     return body
 
 
-def check_query() -> None:
+def check_query(query: str) -> None:
     """Check that the query is UTF-8; decoded with errors, it could name another channel than was meant. Raises
     Invalid."""
-    if b"%" in request.query_string:
+    if "%" in query:
         try:
-            unquote_to_bytes(request.query_string).decode()
+            unquote_to_bytes(query.encode("latin-1")).decode()
         except UnicodeDecodeError as error:
             raise Invalid("The query is not valid UTF-8, percent-encoded.") from error
 
@@ -84,10 +83,10 @@ _NEAR_MISSES: Final = {
 _SHORTEST_GUESS: Final = 5  # characters; shorter names, such as those that polyfills add, resemble ours by chance
 
 
-def stream_parameters() -> None:
+def stream_parameters(call: Call) -> None:
     """Check the names of a stream's parameters. Unknown names are ignored, because polyfills and caches add some. Names
     that look like a misspelling of ours are refused: the page would wait for events that never come. Raises Invalid."""
-    for name in request.args:
+    for name in call.args:
         if name in PARAMETERS:
             continue
         plain = name.lower().replace("-", "_")
@@ -97,29 +96,29 @@ def stream_parameters() -> None:
             raise Invalid.field(name[:80], f"is no parameter here; {meant} is.")
 
 
-def stream_cursor(keys: Keys) -> Cursor:
+def stream_cursor(call: Call, keys: Keys) -> Cursor:
     """Read the cursor from which the client of a stream resumes. `keys`: of the partition that has the stream. Raises
     Invalid."""
-    parameters = [(name, value) for name in cursor.PARAMETERS for value in request.args.getlist(name)]
-    return cursor.read_cursor(request.headers.get("Last-Event-ID"), parameters, keys)
+    parameters = [(name, value) for name in cursor.PARAMETERS for value in call.args.getlist(name)]
+    return cursor.read_cursor(call.header("last-event-id"), parameters, keys)
 
 
-def stream_heartbeat() -> EncodedBatch:
+def stream_heartbeat(call: Call) -> EncodedBatch:
     """The heartbeat that the client of a stream wants: a comment, which no page sees, or an event. Raises Invalid."""
-    return HEARTBEAT_EVENT if choice("heartbeat", ("comment", "event")) == "event" else COMMENT
+    return HEARTBEAT_EVENT if choice(call, "heartbeat", ("comment", "event")) == "event" else COMMENT
 
 
-def choice(name: str, choices: tuple[str, ...]) -> str:
+def choice(call: Call, name: str, choices: tuple[str, ...]) -> str:
     """Read a parameter that is one of a few words; the first is the default. Raises Invalid."""
-    value = request.args.get(name, choices[0])
+    value = call.args.get(name, choices[0])
     if value not in choices:
         raise Invalid.field(name, f"must be one of {', '.join(choices)}.")
     return value
 
 
-def number(name: str, default: int, least: int, most: int) -> int:
+def number(call: Call, name: str, default: int, least: int, most: int) -> int:
     """Read a parameter that is a whole number within bounds. Raises Invalid."""
-    value = request.args.get(name)
+    value = call.args.get(name)
     if value is None:
         return default
     if not (value.isascii() and value.isdigit() and len(value) < 10 and least <= int(value) <= most):
@@ -127,7 +126,7 @@ def number(name: str, default: int, least: int, most: int) -> int:
     return int(value)
 
 
-def id_argument(name: str, keys: Keys) -> EventId | None:
+def id_argument(call: Call, name: str, keys: Keys) -> EventId | None:
     """Read a parameter that is an event id. `keys`: of the partition that the request is for. Raises Invalid."""
-    value = request.args.get(name)
+    value = call.args.get(name)
     return cursor.read_cursor(None, [(name, value)], keys).id if value else None

@@ -11,58 +11,56 @@ import contextlib
 import itertools
 from typing import Final
 
-from flask import request
-
 from pushsvc import auth
 from pushsvc.addresses import origins
 from pushsvc.auth import Identity
+from pushsvc.calls.arguments import choice
+from pushsvc.calls.call import Call
 from pushsvc.errors import Forbidden, PushError, Unauthorized, Unavailable
 from pushsvc.events.proof import proof_in, proofs_in
 from pushsvc.storage.tickets import Admission, Evidence, Kind, SpentTicket
-from pushsvc.web.http.arguments import choice
-from pushsvc.web.http.current import service
 
 MOST_SHOWN: Final = 20  # proofs in one URL that are looked up; a stream's URL has one
 
 
-def identify() -> Identity:
+def identify(call: Call) -> Identity:
     """Find out who sent the request. Raises Unauthorized, or Forbidden if another site's page made the browser send a
     cookie."""
-    return _first_good(opens=False).identity
+    return _first_good(call, opens=False).identity
 
 
-def admit() -> Admission:
+def admit(call: Call) -> Admission:
     """Find out who wants to listen. A ticket that was never used is accepted too; it is not spent yet (see
     `streams.begin`). Raises as `identify` does."""
-    return _first_good(opens=True)
+    return _first_good(call, opens=True)
 
 
-def bears_token() -> bool:
+def bears_token(call: Call) -> bool:
     """Whether the Authorization header, which goes before all other credentials, has a good token."""
     try:
-        return _bearer() is not None
+        return _bearer(call) is not None
     except (Unauthorized, Forbidden):
         return False
 
 
-def _first_good(*, opens: bool) -> Admission:
+def _first_good(call: Call, *, opens: bool) -> Admission:
     """Find the first credential that is good. `opens`: the request asks for a stream, which a ticket may open."""
     of_token: PushError | None = None
     try:
-        identity = _bearer()
+        identity = _bearer(call)
         if identity is not None:
             return Admission(identity)
     except (Unauthorized, Forbidden) as refusal:
         of_token = refusal
     of_ticket: PushError | None = None
     try:
-        admission = _ticket(opens=opens)
+        admission = _ticket(call, opens=opens)
         if admission is not None:
             return admission
     except (Unauthorized, Forbidden) as refusal:
         of_ticket = refusal
     try:
-        identity = _cookie()
+        identity = _cookie(call)
     except (Unauthorized, Forbidden) as refusal:
         raise of_ticket or of_token or refusal from None
     if not isinstance(of_ticket, SpentTicket):
@@ -72,26 +70,26 @@ def _first_good(*, opens: bool) -> Admission:
     return Admission(identity, of_ticket.topics)
 
 
-def _bearer() -> Identity | None:
+def _bearer(call: Call) -> Identity | None:
     """Verify the token of the Authorization header. None: there is no such header, or it has another scheme."""
-    scheme, _, token = request.headers.get("Authorization", "").strip().partition(" ")
+    scheme, _, token = (call.header("authorization") or "").strip().partition(" ")
     if scheme.lower() != "bearer":
         return None
-    return _token(token.strip())
+    return _token(call, token.strip())
 
 
-def _ticket(*, opens: bool) -> Admission | None:
-    ticket = request.args.get("ticket")
+def _ticket(call: Call, *, opens: bool) -> Admission | None:
+    ticket = call.args.get("ticket")
     if ticket is None:
         return None
-    same_site()
+    same_site(call)
     evidence = Evidence(
-        request.cookies,
-        request.headers.get("Last-Event-ID", ""),
-        request.headers.get("Sec-Fetch-Site") == "same-origin",
-        choice("resume", ("", "id")) == "id",
+        call.cookies,
+        call.header("last-event-id") or "",
+        call.header("sec-fetch-site") == "same-origin",
+        choice(call, "resume", ("", "id")) == "id",
     )
-    admission = service().partition_of(ticket).tickets.admit(ticket, evidence)
+    admission = call.service.partition_of(ticket).tickets.admit(ticket, evidence)
     if not opens and admission.use is not None and admission.use.kind is Kind.FIRST:
         raise Unauthorized("A ticket is for GET /events; here it counts only once it was used there.")
     if not opens and admission.use is not None and admission.use.kind is Kind.TAKE_OVER:
@@ -99,46 +97,45 @@ def _ticket(*, opens: bool) -> Admission | None:
     return admission
 
 
-def prover(event_id: str) -> str | None:
+def prover(call: Call, event_id: str) -> str | None:
     """Find the user whose stream the event id came from, by the proof in the id. None: the id has no good proof."""
     proof = proof_in(event_id)
-    return None if proof is None else service().partition_of(proof).tickets.user_of(proof)
+    return None if proof is None else call.service.partition_of(proof).tickets.user_of(proof)
 
 
-def revoke_shown() -> None:
+def revoke_shown(call: Call) -> None:
     """Revoke the proofs in the request's URL, because access logs and browser histories keep URLs."""
-    if "~" not in request.environ.get("QUERY_STRING", "").replace("%7E", "~").replace("%7e", "~"):
+    if "~" not in call.query.replace("%7E", "~").replace("%7e", "~"):
         return
-    shown = {proof for values in request.args.listvalues() for each in values for proof in proofs_in(each)}
+    shown = {proof for values in call.args.listvalues() for each in values for proof in proofs_in(each)}
     shown = set(itertools.islice(shown, MOST_SHOWN))
-    for partition in service().partitions:
+    for partition in call.service.partitions:
         if proofs := list(filter(partition.keys.hold, shown)):
             with contextlib.suppress(Unavailable):  # while Redis is away no proof is good either
                 partition.tickets.revoke(proofs)
 
 
-def _cookie() -> Identity:
-    cookie = request.cookies.get(auth.COOKIE)
+def _cookie(call: Call) -> Identity:
+    cookie = call.cookies.get(auth.COOKIE)
     if cookie is None:
         raise Unauthorized("Send a token: Authorization: Bearer, a ticket, or the cookie pushsvc_token.")
-    same_site()
-    return _token(cookie)
+    same_site(call)
+    return _token(call, cookie)
 
 
-def _token(token: str) -> Identity:
-    svc = service()
-    return auth.decode(token, svc.secret, svc.settings.leeway_seconds)
+def _token(call: Call, token: str) -> Identity:
+    return auth.decode(token, call.service.secret, call.service.settings.leeway_seconds)
 
 
-def same_site() -> None:
+def same_site(call: Call) -> None:
     """Check that the request comes from our own pages, or from an origin in ALLOWED_ORIGINS: browsers send cookies for
     pages of other sites, too. Raises Forbidden.
 
     `Sec-Fetch-Site` (W3C Fetch Metadata) cannot be forged by a page. It decides where Origin is absent, as when
     another site links to or embeds a URL, and where a proxy has rewritten Host.
     """
-    settings = service().settings
-    site, header = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
+    settings = call.service.settings
+    site, header = call.header("sec-fetch-site"), call.header("origin")
     if header is None:
         ours = site not in ("cross-site", "same-site")
     else:
@@ -146,7 +143,7 @@ def same_site() -> None:
         if site in ("cross-site", "same-site"):
             own: frozenset[str] = frozenset()
         else:
-            own = origins.of_request(request.scheme, request.environ.get("HTTP_HOST", ""))
+            own = origins.of_request(call.scheme, call.header("host") or "")
         named = origin in own or origin in settings.allowed_origins or origin == settings.public_origin
         ours = origin is not None and (named or site == "same-origin")
     if not ours:

@@ -1,0 +1,1 @@
+"""What the calls of HTTP mean, whatever server and framework read the request and write the response."""

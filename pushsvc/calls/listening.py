@@ -1,0 +1,187 @@
+"""Listening to answers of models: to one while it is made or later, and to the news of all."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import NamedTuple
+
+from pushsvc.auth import Identity
+from pushsvc.calls.answers import Answer, Stream
+from pushsvc.calls.arguments import stream_cursor, stream_heartbeat, stream_parameters
+from pushsvc.calls.call import Call
+from pushsvc.calls.credentials import admit, bears_token, identify, same_site
+from pushsvc.calls.refusing import STREAM_HEADERS, resumable
+from pushsvc.calls.streams import Connection, Start, begin, make_transport, opening, start_after, stream
+from pushsvc.delivery.subscriber import Subscriber
+from pushsvc.events import exact_json, sse
+from pushsvc.events.encoded import EncodedBatch, EncodedEvent
+from pushsvc.events.event import BEGINNING, EventId
+from pushsvc.events.names import answers_channel
+from pushsvc.events.proof import with_proof
+from pushsvc.llm.formats.joining import joined
+from pushsvc.llm.listening import answer_subscriber
+from pushsvc.llm.record import Record
+from pushsvc.llm.store import unknown
+from pushsvc.partition import Partition
+from pushsvc.storage.cursor import Cursor
+from pushsvc.storage.gaps import resume
+from pushsvc.storage.tickets import Admission
+
+
+def listen(call: Call, generation_id: str) -> Answer | Stream:
+    """GET /v1/generations/<id>/events: listen to an answer. One event with `"snapshot": true` has its text so far, then
+    each token follows. `Last-Event-ID` resumes the stream.
+
+    Answers 200 with text/event-stream, which ends with the answer; 204 to a client that already has all of it; HEAD:
+    only the head. Refuses: 400 for a parameter that is wrong, 401 without a good token or ticket, 404 for an answer
+    that does not exist or is another user's, 503 as GET /events does.
+    """
+    return resumable(call, partial(_listen, call, generation_id))
+
+
+def _listen(call: Call, generation_id: str) -> Answer | Stream:
+    partition = call.service.partition_of(generation_id)
+    stream_parameters(call)
+    cursor, heartbeat = stream_cursor(call, partition.keys), stream_heartbeat(call)
+    reader = _reader(call, partition, generation_id)
+    if call.method == "HEAD":
+        return Answer(200, list(STREAM_HEADERS.items()))
+    over = reader.record.ending is not None
+    return _retell(call, partition, reader, cursor) if over else _follow(call, partition, reader, cursor, heartbeat)
+
+
+class _Reader(NamedTuple):
+    """A generation, and what admits its reader. `admission`: None if the ticket in the answer's own URL does."""
+
+    record: Record
+    admission: Admission | None = None
+
+    @property
+    def expires(self) -> float | None:
+        return None if self.admission is None else self.admission.identity.expires
+
+    @property
+    def proof(self) -> str | None:
+        return None if self.admission is None else self.admission.proof
+
+
+def _reader(call: Call, partition: Partition, generation_id: str) -> _Reader:
+    """Find the generation, and check that the caller may read it. Raises NotFound, also for another user's."""
+    ticket = call.args.get("ticket", "")
+    if partition.tickets.opens(ticket, generation_id) and not bears_token(call):
+        same_site(call)
+        return _Reader(partition.generations.records.get(generation_id))
+    admission = admit(call)
+    return _Reader(record_for(admission.identity, partition, generation_id), admission)
+
+
+def _follow(
+    call: Call, partition: Partition, reader: _Reader, cursor: Cursor, heartbeat: EncodedBatch
+) -> Answer | Stream:
+    """Stream an answer that is being made: the text so far in one event, then the rest. A client that sends a cursor
+    gets only what follows it."""
+    record, records = reader.record, partition.generations.records
+    after, head = cursor.id or BEGINNING, b""
+    if not cursor.stands:
+        said = records.said(record.id)
+        if said and said[-1].wire.endswith(sse.DONE):  # it has ended just now
+            return _retell(call, partition, reader._replace(record=records.get(record.id)), cursor)
+        head = _snapshot(said)
+        after = said[-1].id if said else BEGINNING
+    head = _opening(partition, cursor, after) + head
+    transport = make_transport(call)
+    subscriber = answer_subscriber(
+        record.id,
+        after,
+        transport,
+        expires=reader.expires,
+        heartbeat=heartbeat,
+        proof=reader.proof,
+        on_leave=partition.generations.on_listener_left if record.cancels else None,
+    )
+    return stream(call, partition.hub, Connection(call, partition.hub, subscriber), transport, head, reader.admission)
+
+
+def _retell(call: Call, partition: Partition, reader: _Reader, cursor: Cursor) -> Answer:
+    """Give an answer that has ended: all of it, or what follows the client's cursor. If that is nothing, status 204
+    tells the client not to reconnect."""
+    record = reader.record
+    said, told = partition.generations.records.said(record.id), b""
+    if cursor.id is not None and resume(cursor.id, clock := partition.log.clock()).is_reset:
+        told = sse.gap(cursor.id, said[0].id if said else None, "reset", clock.birth)
+    if not cursor.stands or told:
+        endings = 1 if record.ending is None or record.ending.error is None else 2
+        told += _snapshot(said[:-endings])
+        said = said[-endings:]
+    else:
+        said = [event for event in said if event.id > (cursor.id or BEGINNING)]
+    if not said:
+        return Answer(204, [])  # an EventSource does not come back after this (WHATWG HTML section 9.2.3)
+    told += b"".join([event.wire for event in said])
+    told = _opening(partition, cursor, said[0].id) + told
+    headers = [*STREAM_HEADERS.items(), *begin(call, reader.admission)]
+    return Answer(200, headers, with_proof(told, reader.proof))
+
+
+def _opening(partition: Partition, cursor: Cursor, oldest: EventId) -> bytes:
+    """The first bytes of an answer's stream. `oldest`: the first event for a client whose cursor comes from other
+    data."""
+    retry_ms = partition.retry_ms()
+    if cursor.ours:
+        return sse.cursor(cursor.id or BEGINNING, retry_ms)
+    birth = partition.log.clock().birth  # before every event
+    return sse.retry(retry_ms) + sse.gap(None, oldest if oldest != BEGINNING else None, "reset", birth)
+
+
+def _snapshot(said: list[EncodedEvent]) -> bytes:
+    """One event with the joined content of these events, under the id of the last of them."""
+    if not said:
+        return b""
+    whole = joined(exact_json.loads(sse.read_event(event.wire)[1].encode()) for event in said)
+    frame = sse.data_frame(exact_json.dumps(whole | {"snapshot": True}, lone=True))
+    return sse.with_id(str(said[-1].id).encode(), frame)
+
+
+def news(call: Call) -> Answer | Stream:
+    """GET /v1/generations/events: stream when a generation of the user begins or ends, for pages that list them.
+
+    Answers 200 with text/event-stream, whose events `generation` have `id` and `state`; HEAD: only the head. Refuses as
+    GET /events does.
+    """
+    return resumable(call, partial(_news, call))
+
+
+def _news(call: Call) -> Answer | Stream:
+    identity = identify(call)
+    user = identity.need_user()
+    partition = call.service.partition_of(user)
+    stream_parameters(call)
+    cursor, heartbeat = stream_cursor(call, partition.keys), stream_heartbeat(call)
+    if call.method == "HEAD":
+        return Answer(200, list(STREAM_HEADERS.items()))
+    channels = [answers_channel(user)]
+    known = cursor.stands or not cursor.ours
+    start = start_after(cursor, channels) if known else Start(partition.log.clock().last)
+    transport = make_transport(call)
+    subscriber = Subscriber(
+        user,
+        channels,
+        start.after,
+        transport,
+        new_channels=start.new_channels,
+        lost=start.lost,
+        tracks_position=False,
+        expires=identity.expires,
+        heartbeat=heartbeat,
+    )
+    return stream(
+        call, partition.hub, Connection(call, partition.hub, subscriber), transport, opening(partition, start)
+    )
+
+
+def record_for(identity: Identity, partition: Partition, generation_id: str) -> Record:
+    """Read a generation of the caller; an admin may read any. Raises NotFound, also for another user's."""
+    record = partition.generations.records.get(generation_id)
+    if record.user != identity.user and not identity.admin:
+        raise unknown(generation_id)
+    return record
