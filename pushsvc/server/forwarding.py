@@ -43,15 +43,24 @@ class Forwarding:
         for name in _OTHERS:
             environ.pop(name, None)
         if (addresses or schemes) and self._trusts(environ.get("REMOTE_ADDR", "")):
-            scheme = _SCHEMES.get(schemes) or _SCHEMES.get(schemes.partition(",")[0].strip().lower())
-            if scheme is not None:  # of several proxies' schemes the first is the browser's
-                environ["wsgi.url_scheme"] = scheme
+            environ["wsgi.url_scheme"] = _scheme(schemes) or environ["wsgi.url_scheme"]
             client = self._client(addresses)
             if client is not None:
                 environ["REMOTE_ADDR"] = client
         if self._path:
             self._strip(environ)
         return self._application(environ, start_response)
+
+    def scheme(self, peer: str, schemes: str) -> str | None:
+        """Find the scheme with which the browser called. `peer`: as for `_is_trusted`; `schemes`: X-Forwarded-Proto.
+        None: no trusted proxy says it."""
+        return _scheme(schemes) if schemes and self._trusts(peer) else None
+
+    def own_path(self, path: str) -> str:
+        """Remove the path of PUBLIC_URL from a request's path."""
+        if self._path and (path.startswith(f"{self._path}/") or path == self._index):
+            return path[len(self._path) :] or "/"
+        return path
 
     def _named_client(self, addresses: str) -> str | None:
         """Find the last address in X-Forwarded-For that is not a trusted proxy's. None: there is no valid address."""
@@ -74,9 +83,15 @@ class Forwarding:
 
     def _strip(self, environ: dict[str, Any]) -> None:
         path = environ.get("PATH_INFO", "")
-        if path.startswith(f"{self._path}/") or path == self._index:
+        own = self.own_path(path)
+        if own != path:
             environ["SCRIPT_NAME"] = environ.get("SCRIPT_NAME", "") + self._path
-            environ["PATH_INFO"] = path[len(self._path) :] or "/"
+            environ["PATH_INFO"] = own
+
+
+def _scheme(schemes: str) -> str | None:
+    """Read X-Forwarded-Proto; of several proxies' schemes the first is the browser's."""
+    return _SCHEMES.get(schemes) or _SCHEMES.get(schemes.partition(",")[0].strip().lower())
 
 
 def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

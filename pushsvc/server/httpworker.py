@@ -18,6 +18,7 @@ from gunicorn.sock import is_http2_negotiated, ssl_context
 from gunicorn.util import write_nonblock
 from gunicorn.workers.ggevent import GeventWorker
 
+from pushsvc.calls.answers import Answer
 from pushsvc.concurrency.throttle import TickThrottle
 from pushsvc.delivery.transports.handover import CLOSES, HELD, UNREAD, HandOver
 from pushsvc.server.begun import opens_stream
@@ -28,8 +29,10 @@ from pushsvc.server.wire.head import read_head
 from pushsvc.server.wire.request import Request
 from pushsvc.server.wire.response import WireResponse
 from pushsvc.server.wire.unreadable import BrokenBody
+from pushsvc.server.wire.writing import write_answer, write_stream
 
 if TYPE_CHECKING:
+    from pushsvc.server.shortcut import Shortcut
     from pushsvc.service import Service
 
 NEWCOMERS: Final = 5  # connections accepted, and streams begun, in one turn of the event loop
@@ -51,8 +54,19 @@ class HttpWorker(GeventWorker):
         super().__init__(*args, **kwargs)
         self._idle: dict[Connection, gevent.Greenlet] = {}  # the one that waited longest is the first
         self._newcomers = TickThrottle(NEWCOMERS)
+        self._shortcut: Shortcut | None = None
         self._scheme = "https" if self.cfg.is_ssl else "http"
         self._foreign = speaks_otherwise(self.cfg)
+
+    def load_wsgi(self) -> None:
+        """Load the application; gunicorn's hook. Where gunicorn logs requests, or has hooks for them, they all go
+        through the application."""
+        super().load_wsgi()
+        hooks = (self.cfg.settings[name] for name in ("pre_request", "post_request"))
+        if not self.log.access_log_enabled and all(hook.get() is hook.default for hook in hooks):
+            from pushsvc.server.shortcut import shortcut_to  # after gunicorn has patched the standard library
+
+            self._shortcut = shortcut_to(self.wsgi)
 
     def _serve(self, listener: Any) -> StreamServer:
         listener.setblocking(1)
@@ -103,7 +117,7 @@ class HttpWorker(GeventWorker):
         request = Request(connection, head, self._scheme)
         self._count()
         try:
-            goes_on = self._run_application(name, connection, request)
+            goes_on = self._answer(name, connection, request)
         except HandOver as response:
             response.adopt(connection.client)
             return False
@@ -111,6 +125,19 @@ class HttpWorker(GeventWorker):
             return False
         connection.finish(time.monotonic())
         return True
+
+    def _answer(self, name: Any, connection: Connection, request: Request) -> bool:
+        """Answer a request, by the short way if it has one. False: the connection ends with the response."""
+        if not self.alive or not self.cfg.keepalive:
+            request.force_close()
+        answer = None if self._shortcut is None else self._shortcut.answer(connection, request)
+        if answer is None:
+            return self._run_application(name, connection, request)
+        if isinstance(answer, Answer):
+            write_answer(connection, request, answer)
+        else:
+            write_stream(connection, request, answer)
+        return not request.should_close()
 
     def _count(self) -> None:
         self.nr += 1
@@ -132,8 +159,6 @@ class HttpWorker(GeventWorker):
             environ[CLOSES] = response.force_close  # gunicorn takes no Connection header from an application
             environ[HELD] = connection.held
             environ[UNREAD] = connection.push_back
-            if not self.alive or not self.cfg.keepalive:
-                response.force_close()
             self._send(environ, response, began)
             return not response.should_close()
         except OSError:  # the client is gone

@@ -27,12 +27,16 @@ FILES = {
         *(f"delivery/{name}" for name in ("subscribers", "lifetimes", "channels", "hub", "fanout", "catch_up")),
         *("delivery/transports/detached", "delivery/transports/queued", "concurrency/timer_wheel"),
         *(
-            "calls/events", "calls/streams",
+            "calls/events",
+            "calls/streams",
             "storage/presence",
             "server/worker",
             "server/httpworker",
             "server/wire/connection",
             "server/wire/response",
+            "server/wire/writing",
+            "server/shortcut",
+            "calls/door",
         ),
     )
 }
@@ -96,6 +100,7 @@ from pushsvc.config import Settings  # noqa: E402
 from pushsvc.delivery.endings import Reason as Reason  # noqa: E402
 from pushsvc.delivery.subscriber import Subscriber  # noqa: E402
 from pushsvc.events.event import Event  # noqa: E402
+from pushsvc.server.shortcut import shortcut_to  # noqa: E402
 from pushsvc.server.worker import PushWorker  # noqa: E402
 from pushsvc.service import EXTENSION, Service  # noqa: E402
 
@@ -178,6 +183,7 @@ class Lab:
         cfg = Config()
         worker = PushWorker(0, os.getpid(), [listener], None, 30, cfg, Logger(cfg))
         worker.wsgi = app
+        worker._shortcut = shortcut_to(app)
         self.service.start()
         self.server = worker._serve(listener)
         until(lambda: self.service.unready() is None)

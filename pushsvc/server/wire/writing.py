@@ -1,0 +1,71 @@
+"""Writes the answers of calls that did not need a WSGI application."""
+
+from __future__ import annotations
+
+import http
+import time
+from email.utils import formatdate
+from typing import Final
+
+from gunicorn import SERVER
+
+from pushsvc.calls.answers import Answer, Headers, Stream
+from pushsvc.server.wire.connection import Connection
+from pushsvc.server.wire.request import Request
+
+_PHRASES: Final = {status.value: status.phrase.upper() for status in http.HTTPStatus}
+
+
+class _Clock:
+    """The lines that all responses of a second share."""
+
+    second = -1
+    lines = ""
+
+    def now(self) -> str:
+        second = int(time.time())
+        if second != self.second:
+            self.second = second
+            self.lines = f"Server: {SERVER}\r\nDate: {formatdate(second, usegmt=True)}\r\n"
+        return self.lines
+
+
+_CLOCK: Final = _Clock()
+
+
+def write_answer(connection: Connection, request: Request, answer: Answer) -> None:
+    """Write a whole response. Raises OSError if the client is gone."""
+    status, fields, body = answer
+    if status != http.HTTPStatus.NO_CONTENT:
+        fields = [*fields, ("Content-Length", str(len(body)))]
+    connection.answered = True
+    connection.client.sendall(_head(request, status, fields) + body)
+
+
+def write_stream(connection: Connection, request: Request, stream: Stream) -> None:
+    """Write a response piece by piece. Raises what its pieces raise, and OSError if the client is gone."""
+    chunked = request.head.protocol == "HTTP/1.1"
+    if chunked:
+        fields = [*stream.headers, ("Transfer-Encoding", "chunked")]
+    else:
+        fields = stream.headers
+        request.force_close()  # which is how the client knows the end
+    client, unsent = connection.client, _head(request, stream.status, fields)
+    try:
+        for piece in stream.pieces:
+            if piece:
+                connection.answered = True
+                client.sendall(b"%b%x\r\n%b\r\n" % (unsent, len(piece), piece) if chunked else unsent + piece)
+                unsent = b""
+        if unsent or chunked:
+            connection.answered = True
+            client.sendall(unsent + b"0\r\n\r\n" if chunked else unsent)
+    finally:
+        stream.close()
+
+
+def _head(request: Request, status: int, fields: Headers) -> bytes:
+    connection = "close" if request.should_close() else "keep-alive"
+    lines = "".join([f"{name}: {value}\r\n" for name, value in fields])
+    line = f"{request.head.protocol} {status} {_PHRASES.get(status, '')}\r\n"
+    return f"{line}{_CLOCK.now()}Connection: {connection}\r\n{lines}\r\n".encode("latin-1")
