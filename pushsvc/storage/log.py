@@ -6,6 +6,9 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
+import gevent
+from gevent.monkey import is_module_patched
+
 from pushsvc.concurrency.backoff import Retries
 from pushsvc.errors import NotApplied, PushError, Unavailable, WrongType
 from pushsvc.events import sse
@@ -86,6 +89,7 @@ class EventLog:
         self._store = store
         self._keys = store.keys
         self._retention = retention
+        self._appending = 0  # calls that wait for Redis
         self.acknowledged = store.fence.acknowledged
 
     def append(self, events: Sequence[Event]) -> list[Receipt | PushError]:
@@ -105,6 +109,7 @@ class EventLog:
 
     def _append_now(self, events: Sequence[Event]) -> list[Receipt | PushError]:
         """Append once. NotApplied stands for each event that may safely be retried."""
+        self._appending += 1
         try:
             answers = self._store.execute_replicated([self._append_command(event) for event in events])
         except NotApplied as error:
@@ -112,7 +117,11 @@ class EventLog:
         except Unavailable as error:  # it is unknown whether the append ran; a repeated key does nothing
             again = NotApplied(error.detail, retry_after=error.retry_after)
             return [error if event.key is None else again for event in events]
+        finally:
+            self._appending -= 1
         receipts = [self._receipt(event, answer) for event, answer in zip(events, answers, strict=True)]
+        if self._appending and is_module_patched("socket"):
+            gevent.sleep(0)  # the others of the same round trip note their ids first, so that one write serves all
         self.acknowledged.save()
         return receipts
 

@@ -100,7 +100,7 @@ class Expected:
         if not self.asked:
             self.asked = True
             if not self._connection.answered:
-                self._connection.client.sendall(_CONTINUE)
+                self._connection.send(_CONTINUE)
         return self._body.receive(most)
 
 

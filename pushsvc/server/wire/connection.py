@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import select
+import ssl
 import time
 from collections.abc import Callable
 from typing import Any, Final
@@ -16,6 +17,7 @@ from pushsvc.server.wire.head import END
 from pushsvc.server.wire.unreadable import BrokenBody, HeadTooLarge, LineTooLong, SlowHead, Unreadable
 
 PIECE_BYTES: Final = 65536  # received at a time
+_READABLE: Final = 1  # libev's EV_READ
 _poll: Final = get_original("select", "poll")  # the original does not switch to other greenlets
 
 
@@ -30,7 +32,7 @@ class Connection:
     `idle_since`: the monotonic time of the end of the last response.
     """
 
-    __slots__ = ("_at", "_head", "_rest", "address", "answered", "client", "heard", "held", "idle_since")
+    __slots__ = ("_at", "_head", "_readable", "_rest", "address", "answered", "client", "heard", "held", "idle_since")
 
     def __init__(self, client: Any, address: Any) -> None:
         """`client`: the socket; `address`: as `accept` gave it."""
@@ -42,6 +44,7 @@ class Connection:
         self.idle_since = time.monotonic()
         self._rest = b""
         self._head: bytes | bytearray = b""
+        self._readable: Any = None  # a watcher, once there was a response
         self._at = 0  # the bytes before it have been taken
 
     @property
@@ -52,6 +55,8 @@ class Connection:
     def await_request(self) -> None:
         """Wait for the first byte of a request. Raises Idle if the connection ends before that."""
         rest = self._rest[self._at :].lstrip(b"\r\n")  # before a request line: RFC 9112 section 2.2
+        if not rest and self._readable is not None:
+            gevent.get_hub().wait(self._readable)  # after a response there is rarely something to receive at once
         while not rest:
             piece: bytes = self.client.recv(PIECE_BYTES)
             if not piece:
@@ -129,14 +134,24 @@ class Connection:
         """Put bytes back that another part received, and that belong to the next request."""
         self._rest, self._at = self._rest[self._at :] + said, 0
 
+    def send(self, data: bytes) -> None:
+        """Send all of the data. The kernel mostly takes it at once; `sendall` would first ask for the buffer's size."""
+        sent = self.client.send(data)
+        if sent < len(data):
+            self.client.sendall(memoryview(data)[sent:])
+
     def finish(self, now: float) -> None:
         """Note that the request has its answer. `now`: monotonic time."""
         self.heard = self.answered = False
         self._head = b""
         self.idle_since = now
+        if self._readable is None and not isinstance(self.client, ssl.SSLSocket):
+            self._readable = gevent.get_hub().loop.io(self.client.fileno(), _READABLE)
 
     def end(self) -> None:
         """Call everything in `held`: no greenlet reads from the connection any more."""
+        if self._readable is not None:
+            self._readable.close()
         for end in list(self.held):
             with contextlib.suppress(Exception):
                 end()

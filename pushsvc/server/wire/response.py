@@ -38,10 +38,10 @@ class WireResponse(Response):
     def _flush(self, data: bytes = b"") -> None:
         unsent, self._unsent = self._unsent, b""
         if unsent and len(data) > _JOINED_BYTES:
-            self.sock.sendall(unsent)
+            self._connection.send(unsent)
             unsent = b""
         if unsent or data:
-            self.sock.sendall(unsent + data if unsent else data)
+            self._connection.send(unsent + data if unsent else data)
 
     def sendfile(self, file: Any) -> bool:
         """Send a file by the kernel, if that is possible; gunicorn's hook."""

@@ -39,7 +39,7 @@ def write_answer(connection: Connection, request: Request, answer: Answer) -> No
     if status != http.HTTPStatus.NO_CONTENT:
         fields = [*fields, ("Content-Length", str(len(body)))]
     connection.answered = True
-    connection.client.sendall(_head(request, status, fields) + body)
+    connection.send(_head(request, status, fields) + body)
 
 
 def write_stream(connection: Connection, request: Request, stream: Stream) -> None:
@@ -50,16 +50,16 @@ def write_stream(connection: Connection, request: Request, stream: Stream) -> No
     else:
         fields = stream.headers
         request.force_close()  # which is how the client knows the end
-    client, unsent = connection.client, _head(request, stream.status, fields)
+    unsent = _head(request, stream.status, fields)
     try:
         for piece in stream.pieces:
             if piece:
                 connection.answered = True
-                client.sendall(b"%b%x\r\n%b\r\n" % (unsent, len(piece), piece) if chunked else unsent + piece)
+                connection.send(b"%b%x\r\n%b\r\n" % (unsent, len(piece), piece) if chunked else unsent + piece)
                 unsent = b""
         if unsent or chunked:
             connection.answered = True
-            client.sendall(unsent + b"0\r\n\r\n" if chunked else unsent)
+            connection.send(unsent + b"0\r\n\r\n" if chunked else unsent)
     finally:
         stream.close()
 
