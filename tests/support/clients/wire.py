@@ -49,8 +49,9 @@ class Wire:
         with suppress(OSError):
             self.socket.shutdown(socket.SHUT_WR)
 
-    def answer(self, method: str = "GET") -> Answer | None:
-        """The next response. None: the server has closed the connection, before its first byte."""
+    def answer(self, method: str = "GET", until: bytes = b"") -> Answer | None:
+        """The next response; of one in chunks, only up to the chunk with the bytes `until`, if it has them. None: the
+        server has closed the connection, before its first byte."""
         try:
             line = self._file.readline()
         except ConnectionResetError:
@@ -63,7 +64,7 @@ class Wire:
         assert not {"content-length", "transfer-encoding"} <= fields.keys(), fields
         if method == "HEAD" or status < 200 or status in (204, 304):
             return Answer(status, fields, b"")
-        return Answer(status, fields, *self._body(fields))
+        return Answer(status, fields, *self._body(fields, until))
 
     def answers(self) -> list[Answer]:
         """All responses up to the end of the connection."""
@@ -87,15 +88,15 @@ class Wire:
             fields[name] = found[2].decode("latin-1")
         return fields
 
-    def _body(self, fields: dict[str, str]) -> tuple[bytes, bool]:
+    def _body(self, fields: dict[str, str], until: bytes) -> tuple[bytes, bool]:
         if "transfer-encoding" in fields:
             assert fields["transfer-encoding"] == "chunked"
-            return self._chunks()
+            return self._chunks(until)
         length = int(fields.get("content-length", -1))
         body = self._file.read(length)
         return body, length < 0 or len(body) == length
 
-    def _chunks(self) -> tuple[bytes, bool]:
+    def _chunks(self, until: bytes) -> tuple[bytes, bool]:
         body = b""
         while line := self._file.readline():
             size = int(line, 16)
@@ -105,6 +106,8 @@ class Wire:
             if len(piece) < size + 2:
                 break
             assert piece.endswith(b"\r\n"), piece
+            if until and until in body:
+                break
             if not size:
                 return body, True
         return body, False
