@@ -45,6 +45,8 @@ def told(base: str, door: str, raw: bytes, claims: dict[str, object]) -> tuple[i
             pass
     assert answer is not None, raw
     fields = {name: _plain(value.encode(), door).decode() for name, value in answer.fields.items() if name != "date"}
+    if "allow" in fields:
+        fields["allow"] = str(sorted(fields["allow"].split(", ")))  # Flask has them in a set
     if "content-length" in fields:
         fields["content-length"] = str(len(answer.body))  # the names of the doors count in it
     return answer.status, sorted(fields.items()), _plain(answer.body, door)
