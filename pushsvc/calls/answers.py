@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 from collections.abc import Callable, Iterator
@@ -15,7 +14,6 @@ from pushsvc.errors import PushError, as_openai
 logger = logging.getLogger(__name__)
 
 Headers = list[tuple[str, str]]
-_encode: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class Answer(NamedTuple):
@@ -38,7 +36,7 @@ class Stream(NamedTuple):
 
 def json_answer(value: Any) -> Answer:
     """An answer in JSON, which ends with a line break."""
-    return Answer(200, [("Content-Type", "application/json")], f"{_encode(value)}\n".encode())
+    return Answer(200, [("Content-Type", "application/json")], orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE))
 
 
 def refusal(error: PushError, path: str) -> Answer:

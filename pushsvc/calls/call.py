@@ -91,7 +91,8 @@ class Call:
     @property
     def media_type(self) -> str:
         """The media type of the body, in lower case, without parameters."""
-        return (self.header("content-type") or "").partition(";")[0].strip().lower()
+        value = self.header("content-type") or ""
+        return value if value == "application/json" else value.partition(";")[0].strip().lower()
 
     def read(self, most: int = MAX_BODY_BYTES) -> bytes:
         """Read the whole body. Raises TooLarge if it is longer than `most` bytes, or OSError if it is cut off; a server
