@@ -33,6 +33,8 @@ def frame(name: str, data: str) -> bytes:
     if _LINE_END.search(name):
         raise ValueError("an event name must not contain a line break")
     head = "" if name == "message" else f"event: {name}\n"
+    if "\n" not in data and "\r" not in data:
+        return f"{head}data: {data}\n\n".encode()
     lines = _LINE_END.split(data)
     return (head + "".join(f"data: {line}\n" for line in lines) + "\n").encode()
 
