@@ -59,10 +59,10 @@ def _events(call: Call) -> Answer | Stream:
         heartbeat=wish.heartbeat,
         proof=admission.proof,
     )
-    connection = Connection(call, partition.hub, subscriber)
-    if start.anew and partition.hub.losses != losses and subscriber.catching is not None:
-        subscriber.catching.lost = True  # a loss became known meanwhile, and only subscribers that had joined were told
-    return stream(call, partition.hub, connection, transport, opening(partition, start), admission, start.after)
+    with Connection(call, partition.hub, subscriber) as connection:
+        if start.anew and partition.hub.losses != losses and subscriber.catching is not None:
+            subscriber.catching.lost = True  # a loss became known meanwhile, and only those that had joined were told
+        return stream(call, partition.hub, connection, transport, opening(partition, start), admission, start.after)
 
 
 class _Wish(NamedTuple):

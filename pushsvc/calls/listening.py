@@ -99,7 +99,8 @@ def _follow(
         proof=reader.proof,
         on_leave=partition.generations.on_listener_left if record.cancels else None,
     )
-    return stream(call, partition.hub, Connection(call, partition.hub, subscriber), transport, head, reader.admission)
+    with Connection(call, partition.hub, subscriber) as connection:
+        return stream(call, partition.hub, connection, transport, head, reader.admission)
 
 
 def _retell(call: Call, partition: Partition, reader: _Reader, cursor: Cursor) -> Answer:

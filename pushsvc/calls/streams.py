@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from pushsvc.calls.answers import Headers, Stream
 from pushsvc.calls.call import Call
@@ -29,7 +29,8 @@ def make_transport(call: Call) -> QueuedTransport:
 
 
 class Connection:
-    """A subscriber that has joined the Hub, and the watch on its client's socket, while a request holds them."""
+    """A subscriber that has joined the Hub, and the watch on its client's socket, while a request holds them. As a
+    context manager it leaves the Hub after an exception."""
 
     def __init__(self, call: Call, hub: Hub, subscriber: Subscriber, left: Callable[[], None] | None = None) -> None:
         """Join the Hub. `left` is called when the client leaves. Raises Unavailable, or TooManyConnections."""
@@ -51,6 +52,13 @@ class Connection:
         except BaseException:
             self.leave()
             raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is not None:
+            self.leave()
 
     def _gone(self) -> None:
         self._hub.lifetimes.end(self.subscriber, Reason.GONE)
@@ -99,17 +107,13 @@ def stream(
     cursor: EventId | None = None,
 ) -> Stream:
     """Make a response that begins with `head`, and lasts as long as the client listens. `admission`, `cursor`: see
-    `begin`. Raises as `begin` does; then the connection has left the Hub."""
-    try:
-        if connection.detachable and call.closes is not None:
-            call.closes()  # or a proxy would send its next request on a connection that the Hub will close
-        head = with_proof(head, connection.subscriber.proof)
-        headers = [*STREAM_HEADERS.items(), *begin(call, admission, connection.subscriber, cursor)]
-        connection.stand()
-        return Stream(headers, _stream(hub, connection, transport, head), connection.leave)
-    except BaseException:
-        connection.leave()
-        raise
+    `begin`. Raises as `begin` does."""
+    if connection.detachable and call.closes is not None:
+        call.closes()  # or a proxy would send its next request on a connection that the Hub will close
+    head = with_proof(head, connection.subscriber.proof)
+    headers = [*STREAM_HEADERS.items(), *begin(call, admission, connection.subscriber, cursor)]
+    connection.stand()
+    return Stream(headers, _stream(hub, connection, transport, head), connection.leave)
 
 
 def _stream(hub: Hub, connection: Connection, transport: QueuedTransport, head: bytes) -> Iterator[bytes]:

@@ -116,23 +116,19 @@ def _streamed(partition: Partition, begun: _Begun) -> Response:
     """Stream the answer as it is made; if the model refuses, give its refusal."""
     transport = make_transport(call())
     generation, known = begun.generation, gevent.event.Event()
-    connection = _joined(partition, begun, transport, known.set)
-    try:
+    with _joined(partition, begun, transport, known.set) as connection:
         if generation is not None:
             # After the time of a heartbeat the client must get a sign of life, so the response begins.
             generation.wait_begun(known, service().settings.heartbeat_seconds)
         streams = generation is not None and generation.streams
         refusal = None if streams else _refusal(partition, partition.generations.records.find(begun.id))
-    except BaseException:
-        connection.leave()
-        raise
-    if refusal is not None:
-        connection.leave()
-        return refusal
-    response = stream(call(), partition.hub, connection, transport, sse.HEARTBEAT)
-    if generation is not None:
-        response.headers.extend(generation.headers.items())
-    return respond(response)
+        if refusal is not None:
+            connection.leave()
+            return refusal
+        response = stream(call(), partition.hub, connection, transport, sse.HEARTBEAT)
+        if generation is not None:
+            response.headers.extend(generation.headers.items())
+        return respond(response)
 
 
 def _joined(

@@ -31,8 +31,12 @@ def call() -> Call:
 def respond(answer: Answer | Stream) -> Response:
     """Make a response of Flask's."""
     if isinstance(answer, Stream):
-        response = Response(answer.pieces, answer.status, answer.headers)
-        response.call_on_close(answer.close)
+        try:
+            response = Response(answer.pieces, answer.status, answer.headers)
+            response.call_on_close(answer.close)
+        except BaseException:
+            answer.close()
+            raise
         return response
     response = Response(answer.body, answer.status, answer.headers)
     if not any(name == "Content-Type" for name, _ in answer.headers):
