@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test coverage clients servers lint bench chaos clean
+.PHONY: help run test coverage clients servers lint bench chaos fuzz clean
 
 help:  ## What can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -48,6 +48,9 @@ bench: $(VENV)/.bench  ## Measure the service against the least the kernel can d
 chaos: $(VENV)/.test  ## Break everything under traffic; see that nobody misses an event (docs/chaos.md)
 	@$(BIN)/python -m chaos $(ARGS)
 	@$(if $(ARGS),,$(BIN)/python -m chaos.away)
+
+fuzz: $(VENV)/.test  ## Send mutated requests to nginx and to a worker (make fuzz ARGS="--seconds 600 --seed 7")
+	@$(BIN)/python -m tests.proofs.fuzz $(ARGS)
 
 clean:  ## Remove what was made, except data
 	rm -rf $(VENV) clients/.venv clients/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*

@@ -6,7 +6,7 @@ import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import orjson
 
@@ -53,18 +53,9 @@ class Wire:
         """The next response; of one in chunks, only up to the chunk with the bytes `until`, if it has them. None: the
         server has closed the connection, before its first byte."""
         try:
-            line = self._file.readline()
+            return read_answer(self._file, method, until)
         except ConnectionResetError:
             return None
-        if not line:
-            return None
-        found = _STATUS.fullmatch(line)
-        assert found is not None, line
-        status, fields = int(found[1]), self._fields()
-        assert not {"content-length", "transfer-encoding"} <= fields.keys(), fields
-        if method == "HEAD" or status < 200 or status in (204, 304):
-            return Answer(status, fields, b"")
-        return Answer(status, fields, *self._body(fields, until))
 
     def answers(self) -> list[Answer]:
         """All responses up to the end of the connection."""
@@ -78,39 +69,57 @@ class Wire:
         except ConnectionResetError:
             return True
 
-    def _fields(self) -> dict[str, str]:
-        fields: dict[str, str] = {}
-        while (line := self._file.readline()) != b"\r\n":
-            found = _FIELD.fullmatch(line)
-            assert found is not None, line
-            name = found[1].decode().lower()
-            assert name not in fields or name in ("vary", "set-cookie"), line
-            fields[name] = found[2].decode("latin-1")
-        return fields
 
-    def _body(self, fields: dict[str, str], until: bytes) -> tuple[bytes, bool]:
-        if "transfer-encoding" in fields:
-            assert fields["transfer-encoding"] == "chunked"
-            return self._chunks(until)
-        length = int(fields.get("content-length", -1))
-        body = self._file.read(length)
-        return body, length < 0 or len(body) == length
+def read_answer(file: BinaryIO, method: str = "GET", until: bytes = b"") -> Answer | None:
+    """Read a response to a request of that method, as Wire.answer does. None: nothing follows. Raises AssertionError if
+    it is malformed."""
+    line = file.readline()
+    if not line:
+        return None
+    found = _STATUS.fullmatch(line)
+    assert found is not None, line
+    status, fields = int(found[1]), _fields(file)
+    assert not {"content-length", "transfer-encoding"} <= fields.keys(), fields
+    if method == "HEAD" or status < 200 or status in (204, 304):
+        return Answer(status, fields, b"")
+    return Answer(status, fields, *_body(file, fields, until))
 
-    def _chunks(self, until: bytes) -> tuple[bytes, bool]:
-        body = b""
-        while line := self._file.readline():
-            size = int(line, 16)
-            assert line == b"%x\r\n" % size or line == b"%X\r\n" % size, line
-            piece = self._file.read(size + 2)
-            body += piece[:size]
-            if len(piece) < size + 2:
-                break
-            assert piece.endswith(b"\r\n"), piece
-            if until and until in body:
-                break
-            if not size:
-                return body, True
-        return body, False
+
+def _fields(file: BinaryIO) -> dict[str, str]:
+    fields: dict[str, str] = {}
+    while (line := file.readline()) != b"\r\n":
+        found = _FIELD.fullmatch(line)
+        assert found is not None, line
+        name = found[1].decode().lower()
+        assert name not in fields or name in ("vary", "set-cookie"), line
+        fields[name] = found[2].decode("latin-1")
+    return fields
+
+
+def _body(file: BinaryIO, fields: dict[str, str], until: bytes) -> tuple[bytes, bool]:
+    if "transfer-encoding" in fields:
+        assert fields["transfer-encoding"] == "chunked"
+        return _chunks(file, until)
+    length = int(fields.get("content-length", -1))
+    body = file.read(length)
+    return body, length < 0 or len(body) == length
+
+
+def _chunks(file: BinaryIO, until: bytes) -> tuple[bytes, bool]:
+    body = b""
+    while line := file.readline():
+        size = int(line, 16)
+        assert line.lower() == b"%x\r\n" % size, line
+        piece = file.read(size + 2)
+        body += piece[:size]
+        if len(piece) < size + 2:
+            break
+        assert piece.endswith(b"\r\n"), piece
+        if until and until in body:
+            break
+        if not size:
+            return body, True
+    return body, False
 
 
 @contextmanager
