@@ -44,6 +44,10 @@ class Wire:
             for piece in pieces:
                 self.socket.sendall(piece)
 
+    def close(self) -> None:
+        """Let go of the socket, which whoever made it closes."""
+        self._file.close()
+
     def end(self) -> None:
         """Send no more."""
         with suppress(OSError):
@@ -131,7 +135,7 @@ def wire(url: str) -> Iterator[Wire]:
         try:
             yield made
         finally:
-            made._file.close()
+            made.close()
 
 
 def request(line: str, *fields: str, body: bytes = b"") -> bytes:
