@@ -168,7 +168,7 @@ def _read(raw: bytes, door: str) -> tuple[list[Answer], str | None]:
             answer = read_answer(file)
         except (AssertionError, ValueError) as error:
             rest = raw[place:]
-            if door.startswith("nginx") and rest[:1] in b"{r":  # without a head, to HTTP/0.9
+            if door.startswith("nginx") and rest[:1] in b"{r<":  # without a head, to HTTP/0.9
                 return [*answers, Answer(200, {}, rest)], None
             return answers, None if door.startswith("nginx") and rest.isspace() else f"malformed answer: {error}"
         if answer is None:

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+import orjson
 import pytest
 
 from tests.conftest import Start
@@ -166,6 +167,17 @@ def test_the_service_has_limits_of_its_own(tmp_path: Path, folder: Path) -> None
     with serving(tmp_path, folder, options) as stack:
         fields = [f"X-Field-{number}: {'y' * 500}" for number in range(50)]
         assert asked(stack, f"GET /healthz?{'x' * 5000}", *fields).status == 200
+
+
+def test_what_only_gunicorn_can_read_is_read_by_it(tmp_path: Path, folder: Path, user: str) -> None:
+    """The PROXY protocol's line, in front of the first request."""
+    with serving(tmp_path, folder, "--proxy-protocol v1") as stack, wire(stack.app_url) as client:
+        client.send(b"PROXY TCP4 10.1.2.3 10.4.5.6 1234 80\r\n")
+        for _ in range(2):
+            told = orjson.loads(ask(client, "POST /tested/environment", body=b"hello").body)["values"]
+            assert (told["REMOTE_ADDR"], told["CONTENT_LENGTH"]) == ("10.1.2.3", "5")
+        with stack.listen(user, base=stack.app_url) as source:
+            source.wait_ids(stack.publish(user=user))
 
 
 def test_a_request_under_way_is_finished_before_the_end(start: Start, folder: Path) -> None:
