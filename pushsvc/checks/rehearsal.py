@@ -4,7 +4,7 @@ that no client can have. It removes what it wrote, and no stream receives it."""
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
@@ -81,6 +81,11 @@ class _Stage(RedisClient):
             if isinstance(answer, Exception):
                 raise Refused(_name(command), answer)
         return answers
+
+    def begin(self, command: Command) -> Callable[[], Any]:
+        """Run the command and wait for it, unlike the service."""
+        answer = self.execute_one(command)
+        return lambda: answer
 
     def send(self, command: Command) -> None:
         """Run the command and wait for it, unlike the service."""

@@ -4,6 +4,7 @@ meanwhile."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import random
 import time
@@ -143,13 +144,18 @@ class CatchUp:
     def sync(self, catching: CatchUpState, seconds: float) -> bool:
         """Wait for a clock. False: none came in time. True does not mean that `catching.clock` is set: an announcement
         that could not be held may have dropped it already."""
+        with self.asked(catching) as came:
+            return bool(came.wait(seconds))
+
+    @contextlib.contextmanager
+    def asked(self, catching: CatchUpState) -> Iterator[gevent.event.Event]:
+        """Ask for a clock, and give the event that is set when it has come."""
         came = self._waiting[catching] = gevent.event.Event()
         self._bus.request_clock()
         try:
-            came.wait(seconds)
+            yield came
         finally:
             self._waiting.pop(catching, None)
-        return bool(came.is_set())
 
     def pages(self, subscriber: Subscriber) -> Iterator[Page]:
         """Yield the pages with all events after the subscriber's last. A page counts as written when the next is asked

@@ -82,14 +82,18 @@ class Hub:
         self.capacity.check()
         try:
             self.subscribers.add(subscriber)
-            over = bool(subscriber.user) and self._presence.count_in(subscriber)
+            counted_in = self._presence.begin_count_in(subscriber) if subscriber.user else _not_counted
             self.bus.subscribe(subscriber.channels)
-            if subscriber.catching is not None and not self.catch_up.sync(subscriber.catching, CONFIRM_SECONDS):
-                raise Unavailable("Redis does not confirm the subscription; try again.", retry_after=1)
+            if subscriber.catching is None:
+                return counted_in()
+            with self.catch_up.asked(subscriber.catching) as came:  # one wait for both answers of Redis
+                over = counted_in()
+                if not came.wait(CONFIRM_SECONDS):
+                    raise Unavailable("Redis does not confirm the subscription; try again.", retry_after=1)
+            return over
         except BaseException:
             self.leave(subscriber)
             raise
-        return over
 
     def stand(self, subscriber: Subscriber, *, over: bool) -> None:
         """Note that the subscriber can no longer be refused: from now on it is one of its user's streams. `over`: end
@@ -160,3 +164,7 @@ class Hub:
             self.catch_up.read_cache.evict_old()
             self.bus.unsubscribe(self._channels.remove_idle(time.monotonic() - LINGER_SECONDS))
             self.bus.request_clock()  # a FLUSHALL breaks no connection, so only a clock can reveal it
+
+
+def _not_counted() -> bool:
+    return False

@@ -13,13 +13,15 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Sequence
-from typing import Final, Protocol
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Final
 
 import gevent
 
 from pushsvc.concurrency.loops import Loop
-from pushsvc.errors import TooManyConnections, Unavailable, Unwritable, WrongType
+from pushsvc.errors import PushError, TooManyConnections, Unavailable, Unwritable, WrongType
+from pushsvc.storage.counted import Counted, Stream, StreamsHere
 from pushsvc.storage.redis.client import RedisClient
 from pushsvc.storage.redis.scripts import Command, Script
 
@@ -38,36 +40,6 @@ _FULL, _IN, _OVER, _WHO_LIVES = range(4)  # what enter.lua answers
 AT_ONCE: Final = 2  # streams that may end for a new one: two, so that an excess shrinks
 
 
-class Counted(Protocol):
-    """A connection as presence counts it."""
-
-    counted: bool
-
-    @property
-    def ousts(self) -> bool:
-        """Whether older connections of the user end for it."""
-
-    @property
-    def counted_as(self) -> str:
-        """The name under which it counts."""
-
-
-class Stream(Counted, Protocol):
-    """A connection that gives way to newer ones; no other has the same `began` (see `Presence.now`)."""
-
-    began: int
-
-
-class StreamsHere(Protocol):
-    """The streams of this worker, by the names under which their users count."""
-
-    def giving_way(self, name: str) -> Sequence[Stream]:
-        """List the user's streams that give way to new ones, oldest first."""
-
-    def oust(self, name: str, began: int) -> None:
-        """End the user's stream that began at that time."""
-
-
 class Presence:
     """Keeps the cap on connections per user."""
 
@@ -81,6 +53,7 @@ class Presence:
         self._max_per_user = max_per_user
         self._here: Counter[str] = Counter()
         self._changed: set[str] = set()
+        self._noting: list[tuple[str, Callable[[], Any]]] = []  # users whose streams' times Redis may not have yet
         self._written = self._all_written = 0.0  # monotonic times
         self.refused: Unwritable | None = None  # why Redis takes no writes just now
         self.loop = Loop("presence", self._beat, expected=(Unavailable,))
@@ -93,19 +66,33 @@ class Presence:
     def count_in(self, connection: Counted) -> bool:
         """Count a connection in. True: older streams have to end for it, once it is accepted. Raises
         TooManyConnections, or Unavailable."""
+        return self.begin_count_in(connection)()
+
+    def begin_count_in(self, connection: Counted) -> Callable[[], bool]:
+        """Count a connection in, but return the function that waits for Redis; it gives and raises what `count_in`
+        does. If it is never called, the connection is to be counted out."""
         user = connection.counted_as
-        self._changed.add(user)
-        self._here[user], connection.counted = self._here[user] + 1, True
         streams = self._known(user)
+        self._here[user], connection.counted = self._here[user] + 1, True
+        entry = self._store.begin(self._entry(connection, streams))
+        return partial(self._counted_in, connection, streams, self._here[user], entry)
+
+    def _counted_in(
+        self, connection: Counted, streams: Sequence[Stream], written: int, entry: Callable[[], Any]
+    ) -> bool:
+        user = connection.counted_as
         try:
-            state = self._entered(connection, streams)
+            state = self._entered(connection, entry)
         except Unwritable:  # as far as this worker knows
             over = _OVER if connection.ousts and streams else _FULL
             state = _IN if self._here[user] <= self._max_per_user else over
+            self._changed.add(user)
         except BaseException:
             self.count_out(connection)
             raise
-        self._changed.add(user)  # of two concurrent scripts, the later one may have written the lower count
+        # Of two concurrent scripts, the later one may have written the lower count.
+        if written > 1 or self._here[user] > 1:
+            self._changed.add(user)
         if state == _FULL:
             self.count_out(connection)
             raise TooManyConnections(
@@ -113,22 +100,25 @@ class Presence:
             )
         return state == _OVER
 
-    def _entered(self, connection: Counted, streams: Sequence[Stream]) -> int:
-        """Run the script. It needs the names of the other live workers only at the cap: then it is called again
+    def _entered(self, connection: Counted, entry: Callable[[], Any]) -> int:
+        """Wait for the script. It needs the names of the other live workers only at the cap: then it is called again
         with them."""
-        user, workers = connection.counted_as, list[str]()
-        names = [self._keys.connections(user), self._keys.streams(user)]
         while True:
-            state, now, *found = self._store.execute_one(
-                _ENTER.call(
-                    [*names, *map(self._keys.worker, workers)], self._worker_id, self._here[user], self._max_per_user,
-                    FORGET_SECONDS, int(connection.ousts), _times(streams), *workers,
-                )
-            )  # fmt: skip
+            state, now, *found = entry()
             self._clock = int(now) - time.monotonic_ns() // 1000
             if state != _WHO_LIVES:
                 return int(state)
-            workers, streams = [each.decode() for each in found], self._known(user)
+            workers = [each.decode() for each in found]
+            entry = self._store.begin(self._entry(connection, self._known(connection.counted_as), workers))
+
+    def _entry(self, connection: Counted, streams: Sequence[Stream], workers: Sequence[str] = ()) -> Command:
+        """The script call. `streams`: the user's others here that give way."""
+        user = connection.counted_as
+        names = [self._keys.connections(user), self._keys.streams(user), *map(self._keys.worker, workers)]
+        return _ENTER.call(
+            names, self._worker_id, self._here[user], self._max_per_user, FORGET_SECONDS, int(connection.ousts),
+            _times(streams), *workers,
+        )  # fmt: skip
 
     def _known(self, user: str) -> Sequence[Stream]:
         """The user's streams here that give way; none if there are too many to look at for each new one."""
@@ -148,10 +138,12 @@ class Presence:
 
     def note(self, user: str, began: int) -> None:
         """Note that a stream of the user began then, which gives way to newer ones from now on. This does not
-        wait for Redis: the next beat writes what Redis missed."""
-        self._changed.add(user)
+        wait for Redis: the next beat writes what Redis refused."""
+        if self._here[user] > 1:
+            self._changed.add(user)
         if self._here[user] <= MOST_TIMES:
-            self._store.send(_NOTE.call([self._keys.streams(user)], self._worker_id, began, FORGET_SECONDS))
+            call = _NOTE.call([self._keys.streams(user)], self._worker_id, began, FORGET_SECONDS)
+            self._noting.append((user, self._store.begin(call)))
 
     def oust_for(self, user: str, began: int) -> None:
         """Make older streams of the user end for the one that began then and is accepted now. Raises Unavailable."""
@@ -220,7 +212,6 @@ class Presence:
                 self._all_written = now
             try:
                 self.write()
-                self.give_way()
                 self.refused = None
             except Unwritable as error:  # connected clients are served anyway
                 self.refused = error
@@ -229,11 +220,23 @@ class Presence:
             gevent.sleep(BEAT_SECONDS)
 
     def write(self) -> None:
-        """Write the lease and the changed counts. Raises Unavailable; then the next call writes them."""
+        """Write the lease and the changed counts. Streams that have to give way end first, because one that does not
+        know that yet would be counted again. Raises Unavailable; then the next call writes them."""
         self._store.execute_one(self.sign_of_life())
+        self.give_way()
+        self._check_notes()
         changed = list(self._changed)
         for start in range(0, len(changed), BATCH):
             self._write_counts(changed[start : start + BATCH])
+
+    def _check_notes(self) -> None:
+        """Find which times Redis refused; all were sent before the sign of life, so their answers are here."""
+        noting, self._noting = self._noting, []
+        for user, answer in noting:
+            try:
+                answer()
+            except PushError:
+                self._changed.add(user)
 
     def sign_of_life(self) -> Command:
         """The command that renews this worker's lease."""

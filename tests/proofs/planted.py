@@ -18,8 +18,8 @@ class Mutant(NamedTuple):
 MUTANTS: Final = [
     Mutant(
         "does not wait until the subscription is confirmed", "delivery/catch_up.py",
-        "        self._bus.request_clock()\n        try:\n            came.wait(seconds)",
-        "        catching.clock = self._log.clock()\n        came.set()\n        try:\n            came.wait(seconds)",
+        "        self._bus.request_clock()\n        try:\n            yield came",
+        "        catching.clock = self._log.clock()\n        came.set()\n        try:\n            yield came",
         "unit/delivery/test_catch_up.py",
     ),
     Mutant(

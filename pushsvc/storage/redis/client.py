@@ -106,13 +106,29 @@ class RedisClient:
         """Run one command, and give its answer. Raises as `execute` does."""
         return self.execute([command])[0]
 
+    def begin(self, command: Command) -> Callable[[], Any]:
+        """Run one command like `execute_one`, but return the function that waits for its answer."""
+        wait = self._main.begin([command])
+        return lambda: self._settled(self._main, [command], wait)[0]
+
     def send(self, command: Command) -> None:
         """Run a command without waiting for its answer. It runs before all later commands."""
         self._main.send([command])
 
     def _run(self, pipeline: AutoPipeline, commands: Sequence[Command], *, refusals: bool = False) -> list[Any]:
+        return self._settled(pipeline, commands, pipeline.begin(commands), refusals=refusals)
+
+    def _settled(
+        self,
+        pipeline: AutoPipeline,
+        commands: Sequence[Command],
+        wait: Callable[[], list[Any]],
+        *,
+        refusals: bool = False,
+    ) -> list[Any]:
+        """Wait for the answers, and translate what Redis refused. Runs again what only lacked a script."""
         try:
-            answers = pipeline.run(commands)
+            answers = wait()
             refused = [i for i, answer in enumerate(answers) if isinstance(answer, Exception)]
             if not refused:
                 return answers

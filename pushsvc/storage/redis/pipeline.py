@@ -10,6 +10,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 import gevent
@@ -78,16 +80,21 @@ class AutoPipeline:
     def run(self, commands: Sequence[Command]) -> list[Any]:
         """The answers in order; each refusal is an exception among them. Raises NotSent; or another RedisError, if it
         is unknown which commands ran."""
+        return self.begin(commands)()
+
+    def begin(self, commands: Sequence[Command]) -> Callable[[], list[Any]]:
+        """Ask Redis at once, and return the function that waits for the answers. That function gives and raises what
+        `run` does."""
         pieces = [hiredis.pack_command(command) for command in commands]
         packed = b"".join(pieces)
         # The cheapest test first.
         large = len(packed) > LARGE and max(map(len, pieces)) > LARGE and max(map(longest, commands)) > LARGE
         if large and self._apart is not None:
-            return self._apart(self, commands)
+            return partial(self._apart, self, commands)
         if not is_module_patched("socket"):
-            return self._run_in_thread(packed, len(commands))
-        answers: list[Any] = self._ask(packed, len(commands)).get()
-        return answers
+            return self._begin_in_thread(packed, len(commands))
+        wait: Callable[[], list[Any]] = self._ask(packed, len(commands)).get
+        return wait
 
     def send(self, commands: Sequence[Command]) -> None:
         """Run commands before all later ones, as `run` does, but without waiting for answers."""
@@ -116,6 +123,14 @@ class AutoPipeline:
             self._worker = gevent.spawn(self._work)  # not in this greenlet, which may be killed halfway
         self._wake.set()
         return place
+
+    def _begin_in_thread(self, packed: bytes, count: int) -> Callable[[], list[Any]]:
+        outcome: Future[list[Any]] = Future()
+        try:
+            outcome.set_result(self._run_in_thread(packed, count))
+        except (redis.RedisError, OSError) as error:
+            outcome.set_exception(error)
+        return outcome.result
 
     def _run_in_thread(self, packed: bytes, count: int) -> list[Any]:
         """Run at once, under a lock: on a threaded server there are no greenlets to share a round trip with."""
