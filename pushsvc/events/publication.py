@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -21,8 +20,8 @@ MAX_EVENT_NAME: Final = 128  # characters
 MAX_KEY: Final = 256  # characters
 MAX_TTL: Final = 10 * 365 * 86400  # seconds; keeps deadlines well within the range of Redis's numbers
 
-_FIELDS: Final = frozenset({"user", "users", "topic", "all", "event", "data", "key", "ttl"})
-_TARGETS: Final = ("user", "users", "topic", "all")
+_TARGETS: Final = frozenset({"user", "users", "topic", "all"})
+_FIELDS: Final = _TARGETS | {"event", "data", "key", "ttl"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,30 +45,26 @@ def parse_publication(item: object, limits: Limits, header_key: str | None = Non
 
     Raises Invalid or TooLarge, naming the field.
     """
-    if not isinstance(item, Mapping):
+    if not isinstance(item, dict):
         raise Invalid(
             f"An event is refused: {item}." if isinstance(item, Doubled) else "An event must be a JSON object."
         )
-    for field in item:
-        if field not in _FIELDS:
-            raise Invalid.field(printable(field), "is not a field of an event.")
+    if unknown := item.keys() - _FIELDS:
+        first = next(field for field in item if field in unknown)
+        raise Invalid.field(printable(first), "is not a field of an event.")
     channels, users = _targets(item, limits)
     name = _event_name(item.get("event", "message"))
     data = _data(item, limits)
     key = _key(item.get("key"), header_key)
     ttl = _ttl(item.get("ttl"))
-    return Publication(tuple(Event(channel, name, data, key, ttl) for channel in channels), users)
+    return Publication(tuple([Event(channel, name, data, key, ttl) for channel in channels]), users)
 
 
-def _targets(item: Mapping[str, Any], limits: Limits) -> tuple[tuple[str, ...], tuple[str, ...] | None]:
-    named = [target for target in _TARGETS if target in item]
+def _targets(item: dict[str, Any], limits: Limits) -> tuple[tuple[str, ...], tuple[str, ...] | None]:
+    named = item.keys() & _TARGETS
     if len(named) != 1:
-        said = " and ".join(named) if named else "none of them"
-        raise Invalid(
-            f"Exactly one of user, users, topic and all names who gets the event; this one has {said}.",
-            errors=dict.fromkeys(named or ("user",), "exactly one target is allowed."),
-        )
-    target = named[0]
+        raise _not_one_target([target for target in ("user", "users", "topic", "all") if target in named])
+    (target,) = named
     value = item[target]
     if target == "user":
         return (user_channel(value),), None
@@ -80,6 +75,14 @@ def _targets(item: Mapping[str, Any], limits: Limits) -> tuple[tuple[str, ...], 
             raise Invalid.field("all", "must be true.")
         return (ALL,), None
     return _many_users(value, limits)
+
+
+def _not_one_target(named: list[str]) -> Invalid:
+    said = " and ".join(named) if named else "none of them"
+    return Invalid(
+        f"Exactly one of user, users, topic and all names who gets the event; this one has {said}.",
+        errors=dict.fromkeys(named or ("user",), "exactly one target is allowed."),
+    )
 
 
 def _many_users(users: object, limits: Limits) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -105,7 +108,7 @@ def _event_name(name: object) -> str:
     return name
 
 
-def _data(item: Mapping[str, Any], limits: Limits) -> str:
+def _data(item: dict[str, Any], limits: Limits) -> str:
     if "data" not in item:
         raise Invalid.field("data", "is missing.")
     value = item["data"]

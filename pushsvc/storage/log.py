@@ -97,15 +97,15 @@ class EventLog:
         is unreachable, wait a little and retry the events that a retry cannot duplicate."""
         if self._store.evicts:  # an event that Redis may evict is not acknowledged
             return [Unavailable(self._store.evicts, retry_after=EVICTS_SECONDS)] * len(events)
-        receipts: dict[int, Receipt | PushError] = {}
-        pending = list(range(len(events)))
         retries = Retries(PATIENCE_SECONDS)
-        while pending:
-            receipts.update(zip(pending, self._append_now([events[number] for number in pending]), strict=True))
-            pending = [number for number in pending if isinstance(receipts[number], NotApplied)]
-            if pending and not retries.wait():
+        receipts = self._append_now(events)
+        while pending := [number for number, receipt in enumerate(receipts) if isinstance(receipt, NotApplied)]:
+            if not retries.wait():
                 break
-        return [receipts[number] for number in range(len(events))]
+            again = self._append_now([events[number] for number in pending])
+            for number, receipt in zip(pending, again, strict=True):
+                receipts[number] = receipt
+        return receipts
 
     def _append_now(self, events: Sequence[Event]) -> list[Receipt | PushError]:
         """Append once. NotApplied stands for each event that may safely be retried."""

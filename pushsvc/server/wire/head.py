@@ -104,6 +104,18 @@ def read_head(raw: bytes) -> Head:
 _CODING_ERRORS: Final = frozenset({"Request has invalid `Transfer-Encoding`"})
 
 
+# The names that most requests have, as most clients write them.
+_USUAL: Final = {
+    spelled.encode(): name.lower()
+    for name in (
+        "Host", "User-Agent", "Accept", "Accept-Encoding", "Accept-Language", "Authorization", "Cache-Control",
+        "Connection", "Content-Length", "Content-Type", "Cookie", "Last-Event-ID", "Origin", "Referer",
+        "Sec-Fetch-Dest", "Sec-Fetch-Mode", "Sec-Fetch-Site", "X-Forwarded-For", "X-Forwarded-Proto",
+    )
+    for spelled in (name, name.lower())
+}  # fmt: skip
+
+
 def _joined(collected: list[tuple[bytes, bytes]]) -> dict[str, str]:
     """The fields by name. Names with an underscore are left out: in the environment of WSGI they could not be told from
     those with a hyphen, so a client could pass itself off as a proxy."""
@@ -113,7 +125,10 @@ def _joined(collected: list[tuple[bytes, bytes]]) -> dict[str, str]:
     for raw_name, raw_value in collected:
         if len(raw_name) + len(raw_value) > LONGEST_LINE:
             raise HeadTooLarge
-        name, value = raw_name.decode("ascii").lower(), raw_value.decode("latin-1").rstrip(" \t")
+        name, value = (
+            _USUAL.get(raw_name) or raw_name.decode("ascii").lower(),
+            raw_value.rstrip(b" \t").decode("latin-1"),
+        )
         if "_" in name:
             continue
         if name in fields:
