@@ -191,6 +191,7 @@ def _million(results: Results) -> list[Row]:
         Row("  memory of each, workers", given("worker_memory"), "B"),
         Row("  memory of each, Valkey", given("valkey_memory"), "B"),
         Row("    together", given("memory"), "B", 1024),
+        Row("  a worker without any", [bare / 2**20 for bare in given("bare_memory")], "MiB"),
         Row("  kernel's memory, both ends", given("kernel_memory"), "B"),
         Row("  CPU of each in a second", given("cpu_us"), "µs", 0.5),
         Row("  one event to all", given("all_seconds"), "s"),

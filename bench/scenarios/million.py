@@ -46,6 +46,7 @@ def million(server: PushsvcOften, plan: Plan) -> Figures:
         "connections": plan.idle,
         "workers": len(ports),
         "connect_seconds": connect,
+        "bare_memory": before[0] / len(ports),
         "worker_memory": memory[0],
         "valkey_memory": memory[1],
         "memory": memory[0] + memory[1],
