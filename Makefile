@@ -53,7 +53,7 @@ fuzz: $(VENV)/.test  ## Send mutated requests to nginx and to a worker (make fuz
 	@$(BIN)/python -m tests.proofs.fuzz $(ARGS)
 
 clean:  ## Remove what was made, except data
-	rm -rf $(VENV) clients/.venv clients/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*
+	rm -rf $(VENV) clients/.venv clients/node_modules bench/subjects/better_sse/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*
 
 # A venv made by another Python is made anew.
 $(VENV)/.python: FORCE
