@@ -21,12 +21,14 @@ from pushsvc.health import Health
 from pushsvc.llm.models.mock import Mock
 from pushsvc.llm.models.upstream import Upstream
 from pushsvc.partition import Partition, Shared, make_partition
+from pushsvc.provider_keys import ProviderKeys
 from pushsvc.server.forwarding import Forwarding
 from pushsvc.service import EXTENSION, Service
 from pushsvc.storage.partitioned_log import PartitionedLog
 from pushsvc.storage.redis.client import nodes_of
 from pushsvc.storage.redis.keys import Keys
 from pushsvc.storage.redis.topology.coverage import Coverage
+from pushsvc.verifier import Verifier
 from pushsvc.web import completions, events, generations, health, history, models, pages, publish, tickets, unread
 from pushsvc.web.http import before_request, problems
 
@@ -34,11 +36,12 @@ from pushsvc.web.http import before_request, problems
 def create_app(settings: Settings) -> Flask:
     """Make the Flask application and its Service. Nothing runs until `Service.start()`. Raises ConfigError."""
     url = redis_url(settings)
-    secret = auth.load_secret(settings.secret, settings.data_dir)
+    own = auth.load_secrets(settings.secret, settings.data_dir)
+    provider = ProviderKeys(settings.jwks) if settings.jwks else None
     partitions: list[Partition] = []
     shared = Shared(
         settings,
-        secret,
+        own,
         secrets.token_hex(6),
         Capacity(settings.max_connections, lambda: sum(len(each.hub.subscribers) for each in partitions)),
         Upstream(settings.llm_base_url, settings.llm_api_key, settings.llm_connect_seconds, POLLS[settings.poller])
@@ -53,11 +56,14 @@ def create_app(settings: Settings) -> Flask:
 
     app = Flask("pushsvc", template_folder="../templates", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
-    app.json = provider = DefaultJSONProvider(app)
-    provider.sort_keys = False
+    app.json = json = DefaultJSONProvider(app)
+    json.sort_keys = False
     app.extensions[EXTENSION] = service = Service(
         settings=settings,
-        secret=secret,
+        secrets=own,
+        verifier=Verifier(
+            own, settings.leeway_seconds, provider=provider, issuer=settings.issuer, audience=settings.audience
+        ),
         limits=Limits(settings.max_event_bytes, settings.max_batch),
         capacity=shared.capacity,
         partitions=tuple(partitions),

@@ -21,7 +21,9 @@ from pushsvc.errors import PushError
 from pushsvc.events import exact_json
 from pushsvc.events.exact_json import NotJson
 from pushsvc.events.tail import events
+from pushsvc.provider_keys import ProviderKeys
 from pushsvc.terminal import say
+from pushsvc.verifier import Verifier
 
 RECONNECT_SECONDS: Final = 1.0
 _DEMO_TOKEN_SECONDS: Final = 30 * 86400
@@ -58,14 +60,14 @@ def _starting() -> Settings:
 
 
 def _secret(settings: Settings) -> str:
-    """Read the secret; say so if a new one had to be made. That happens when a command runs in another folder than the
-    service: the service does not know that secret, and refuses tokens signed with it."""
+    """Read the secret that signs; say so if a new one had to be made. That happens when a command runs in another
+    folder than the service: the service does not know that secret, and refuses tokens signed with it."""
     path = settings.data_dir.resolve() / "secret"
     made = not settings.secret and not path.exists()
-    secret = auth.load_secret(settings.secret, settings.data_dir)
+    secrets = auth.load_secrets(settings.secret, settings.data_dir)
     if made:
         say(f"a new secret was made, in {path}: only a service with PUSHSVC_DATA_DIR={path.parent} knows it")
-    return secret
+    return secrets[0]
 
 
 @cli.command()
@@ -74,13 +76,15 @@ def up() -> None:
     from pushsvc.stack.supervisor import Supervisor
 
     settings = _starting()
-    auth.load_secret(settings.secret, settings.data_dir)
+    auth.load_secrets(settings.secret, settings.data_dir)
+    if settings.jwks:
+        ProviderKeys(settings.jwks)  # stops the start for a file that cannot be used
     Supervisor(settings, os.environ).run(_announce)
 
 
 def _announce(settings: Settings) -> None:
-    secret = auth.load_secret(settings.secret, settings.data_dir)
-    token = auth.encode(auth.DEMO_CLAIMS, secret, ttl=_DEMO_TOKEN_SECONDS)
+    [secret, *_] = auth.load_secrets(settings.secret, settings.data_dir)
+    token = auth.encode(auth.DEMO_CLAIMS | settings.own_claims, secret, ttl=_DEMO_TOKEN_SECONDS)
     url = f"http://{settings.http}"
     click.echo(f"""
 pushsvc is up
@@ -101,12 +105,15 @@ def serve() -> None:
     from pushsvc.stack import gunicorn
 
     settings = _starting()
+    if settings.jwks:
+        ProviderKeys(settings.jwks)
     for warning in check_redis(redis_url(settings), settings):
         say(warning)
     os.environ |= {
         f"{PREFIX}DATA_DIR": str(settings.data_dir),
         f"{PREFIX}REDIS_URL": settings.redis_url,
         f"{PREFIX}REDIS_PASSWORD_FILE": str(settings.redis_password_file or ""),
+        f"{PREFIX}JWKS": settings.jwks,
     }
     os.chdir(gunicorn.FOLDER)
     os.execv(sys.executable, gunicorn.COMMAND)
@@ -140,14 +147,14 @@ def nginx(folder: Path) -> None:
 def token(user: str | None, publish: tuple[str, ...], subscribe: tuple[str, ...], admin: bool, ttl: int) -> None:
     """Print a token."""
     settings = _settings()
-    claims: dict[str, Any] = {"publish": list(publish), "subscribe": list(subscribe)}
+    claims: dict[str, Any] = {"publish": list(publish), "subscribe": list(subscribe)} | settings.own_claims
     if user is not None:
         claims["sub"] = user
     if admin:
         claims["admin"] = True
     secret = _secret(settings)
     encoded = auth.encode(claims, secret, ttl=ttl)
-    identity = auth.decode(encoded, secret)  # a token that the service would refuse is not printed
+    identity = Verifier([secret]).verify(encoded)  # a token that the service would refuse is not printed
     vain = [pattern for pattern in (*publish, *subscribe) if not auth.matches_something(pattern)]
     for pattern in vain:
         say(f"no channel is like {pattern!r}: they are user:ID, topic:NAME and all; a trailing * matches the rest")
@@ -261,7 +268,7 @@ def _client(claims: dict[str, Any]) -> httpx.Client:
     """Make a client of the service at PUSHSVC_HTTP, with a token of its own that lives a day."""
     settings = _settings()
     secret = _secret(settings)
-    bearer = auth.encode(claims, secret, ttl=86400)
+    bearer = auth.encode(claims | settings.own_claims, secret, ttl=86400)
     headers = {"Authorization": f"Bearer {bearer}"}
     plain = httpx.HTTPTransport(verify=False)  # no TLS, so no certificates to load
     return httpx.Client(base_url=f"http://{settings.http}", headers=headers, transport=plain, trust_env=False)

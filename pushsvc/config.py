@@ -75,7 +75,10 @@ class Settings(BaseModel):
     redis_prefix: Name = DEFAULT_PREFIX
     partitions: Annotated[int, Field(ge=1, le=256)] = 8  # of a cluster's data; cannot be changed once there is data
     data_dir: FilePath = Path(".pushsvc")
-    secret: Line = Field("", repr=False)
+    secret: tuple[str, ...] = Field((), repr=False)  # the first signs, all verify
+    jwks: Line = ""  # a file or a URL
+    issuer: Line = ""
+    audience: Line = ""
     http: HostPort = "127.0.0.1:8080"
     app: Address = "127.0.0.1:8000"
     workers: Annotated[int, Field(ge=1, le=MOST_WORKERS)] = Field(
@@ -151,11 +154,25 @@ class Settings(BaseModel):
             raise ValueError("should be visible ASCII characters")
         return value
 
-    @field_validator("secret")
+    @field_validator("secret", mode="before")
     @classmethod
-    def _long_enough(cls, value: str) -> str:
-        if value and len(os.fsencode(value)) < 32:
-            raise ValueError("should be at least 32 bytes long (RFC 7518 section 3.2)")
+    def _long_enough(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        _one_line_only(value)
+        found = tuple(each.strip() for each in value.split(",")) if value else ()
+        if any(len(os.fsencode(each)) < 32 for each in found):
+            which = "each of them " if len(found) > 1 else ""
+            raise ValueError(f"should be {which}at least 32 bytes long (RFC 7518 section 3.2)")
+        return found
+
+    @field_validator("jwks")
+    @classmethod
+    def _key_set(cls, value: str) -> str:
+        if re.match(r"[A-Za-z][A-Za-z0-9+.\-]*://", value):
+            parts = urlsplit(value)
+            if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
+                raise ValueError("should be a file, or a URL such as https://id.example.com/.well-known/jwks.json")
         return value
 
     @field_validator("allowed_origins", mode="before")
@@ -220,12 +237,19 @@ class Settings(BaseModel):
         """The scheme and host under which browsers find the service. None: PUBLIC_URL is not set."""
         return self.public_url.removesuffix(self.public_path) or None
 
+    @property
+    def own_claims(self) -> dict[str, str]:
+        """The claims by which our own tokens say who made them, and for whom."""
+        return {name: value for name, value in (("iss", self.issuer), ("aud", self.audience)) if value}
+
     def from_anywhere(self) -> Settings:
         """The same settings with absolute paths, for processes that run in another folder. Symbolic links in the path
         of the password file are kept: where secrets are mounted, the links change when a secret does."""
         file = self.redis_password_file
         url = redis_address.from_anywhere(self.redis_url)
         held = {"data_dir": self.data_dir.resolve(), "redis_url": url, "redis_password_file": file and file.absolute()}
+        if self.jwks and "://" not in self.jwks:
+            held["jwks"] = str(Path(self.jwks).absolute())
         return self.model_copy(update=held)
 
     @classmethod

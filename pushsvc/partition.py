@@ -42,7 +42,7 @@ class Shared:
     """The parts that the partitions of a worker share. `full`: whether no more generations may begin here."""
 
     settings: Settings
-    secret: str
+    secrets: tuple[str, ...]
     worker_id: str
     capacity: Capacity
     model: Model
@@ -169,7 +169,7 @@ def make_partition(url: str, keys: Keys, shared: Shared) -> Partition:
         log,
         hub,
         presence,
-        Tickets(store, shared.secret, settings.leeway_seconds),
+        Tickets(store, shared.secrets, settings.leeway_seconds),
         Streams(worker_id, hub.lifetimes, hub.bus),
         _make_generations(store, records, hub, presence, shared),
         failover.loops(client),

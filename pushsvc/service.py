@@ -20,6 +20,7 @@ from pushsvc.llm.models.base import Model
 from pushsvc.partition import Partition
 from pushsvc.storage.partitioned_log import Appender
 from pushsvc.storage.redis.keys import place
+from pushsvc.verifier import Verifier
 
 EXTENSION: Final = "pushsvc"  # where Flask's `extensions` has the Service
 
@@ -29,7 +30,8 @@ class Service:
     """All parts of one worker. `log` appends events to the logs of all partitions."""
 
     settings: Settings
-    secret: str
+    secrets: tuple[str, ...]  # the first signs
+    verifier: Verifier
     limits: Limits
     capacity: Capacity
     partitions: tuple[Partition, ...]

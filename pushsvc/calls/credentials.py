@@ -124,7 +124,7 @@ def _cookie(call: Call) -> Identity:
 
 
 def _token(call: Call, token: str) -> Identity:
-    return auth.decode(token, call.service.secret, call.service.settings.leeway_seconds)
+    return call.service.verifier.verify(token)
 
 
 def same_site(call: Call) -> None:

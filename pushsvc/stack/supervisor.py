@@ -89,6 +89,7 @@ class Supervisor:
             say(warning)
         environ[f"{PREFIX}REDIS_URL"] = url
         environ[f"{PREFIX}REDIS_PASSWORD_FILE"] = str(settings.redis_password_file or "")
+        environ[f"{PREFIX}JWKS"] = settings.jwks
         ready = partial(answers, settings.app, f"http://{settings.app}/readyz")
         yield ManagedProcess("gunicorn", COMMAND, ready, environ, lock, at_once=signal.SIGINT, folder=FOLDER)
         healthy = partial(answers, settings.http, f"http://{settings.http}/healthz")

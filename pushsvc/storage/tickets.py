@@ -31,6 +31,7 @@ from pushsvc.events.event import EventId
 from pushsvc.events.proof import proof_in
 from pushsvc.storage.redis.client import RedisClient
 from pushsvc.storage.redis.scripts import Command, Script
+from pushsvc.verifier import Verifier
 
 _SPEND: Final = Script("spend")
 
@@ -112,14 +113,16 @@ class LostRace(Unauthorized):
 class Tickets:
     """Makes and redeems tickets."""
 
-    def __init__(self, store: RedisClient, secret: str, leeway: float) -> None:
-        """`leeway`: see `auth.decode`."""
+    def __init__(self, store: RedisClient, secrets: Sequence[str], leeway: float) -> None:
+        """`secrets`, `leeway`: see `Verifier`; the first of the secrets signs."""
         self._store = store
         self._keys = store.keys
-        self._leeway = leeway
         prefix = store.keys.prefix
         # Two services on one host may share a secret, and browsers send cookies to all ports.
-        self._key = auth.derived_key(secret, "session" if prefix == DEFAULT_PREFIX else f"session of {prefix}")
+        purpose = "session" if prefix == DEFAULT_PREFIX else f"session of {prefix}"
+        self._every_key = [auth.derived_key(secret, purpose) for secret in secrets]
+        self._key = self._every_key[0]
+        self._verifier = Verifier(self._every_key, leeway)
 
     def issue(self, user: str, topics: Sequence[str], ttl: int, expires: float | None) -> str:
         """Make a ticket for `user` and the channels `topics`, usable once within `ttl` seconds.
@@ -150,8 +153,8 @@ class Tickets:
         expires = min(claims["expires"] or float("inf"), time.time() + SESSION_SECONDS)
         if expires <= time.time():
             raise Unauthorized("The ticket has expired with the token that it was made with; ask for a new one.")
-        cookie = evidence.cookies.get(self._cookie_name(user), "")
-        has_cookie = self._is_of(user, cookie)
+        cookie = self._cookie_of(user, evidence.cookies)
+        has_cookie = cookie != ""
         has_proof = brought is not None and proven == digest.encode()
         # A cookie from another ticket of this user does not prove that the answer to this one has arrived.
         arrived = bool(evidence.last_event_id) or (has_cookie and _digest(cookie).encode() == its_cookie)
@@ -179,25 +182,29 @@ class Tickets:
             ),
         )
 
-    def _is_of(self, user: str, cookie: str) -> bool:
-        """Whether the cookie proves that this browser has used a ticket of the user."""
-        try:
-            return auth.decode(cookie, self._key, self._leeway).user in (user, self._short(user))
-        except Unauthorized:
-            return False
+    def _cookie_of(self, user: str, cookies: Mapping[str, str]) -> str:
+        """The cookie which proves that this browser has used a ticket of the user; '' if it has none."""
+        for key in self._every_key:
+            cookie = cookies.get(_cookie_name(user, key), "")
+            try:
+                if cookie and self._verifier.verify(cookie).user in (user, _mark(user, key)):
+                    return cookie
+            except Unauthorized:
+                pass
+        return ""
 
     def begin(self, use: Use, user: str, stream: str, cursor: EventId | None) -> Begun:
         """Spend a fresh ticket: the `stream` of this name is accepted, and begins at the `cursor` (None: at the oldest
         event). Each reconnect renews the client's session. Raises Unauthorized if another request spent it first."""
         digest = _digest(use.ticket)
-        cookie = auth.encode({"sub": self._short(user), "jti": digest[:16]}, self._key, ttl=SESSION_SECONDS)
+        cookie = auth.encode({"sub": _short(user, self._key), "jti": digest[:16]}, self._key, ttl=SESSION_SECONDS)
         earlier = b""
         if use.kind is Kind.RETURN:
             with contextlib.suppress(Unwritable):  # the session lasts as long as before
                 self._store.execute(self._renewals(use, digest))
         else:
             earlier = self._spend(use, digest, stream, cursor, _digest(cookie))
-        return Begun(self._cookie_name(user), cookie, earlier.decode())
+        return Begun(_cookie_name(user, self._key), cookie, earlier.decode())
 
     def _spend(self, use: Use, digest: str, stream: str, cursor: EventId | None, cookie: str) -> bytes:
         keys, first = self._keys, use.kind is Kind.FIRST
@@ -250,26 +257,34 @@ class Tickets:
 
     def reading(self, generation_id: str) -> str:
         """Make a ticket for a URL that lets anybody read one answer, any number of times. Nothing is stored."""
-        return hmac.digest(self._key.encode(), f"reading:{generation_id}".encode(), "sha256").hex()[:48]
+        return _reading(generation_id, self._key)
 
     def opens(self, ticket: str, generation_id: str) -> bool:
         """Whether `reading` made the ticket for this generation."""
-        return hmac.compare_digest(ticket.encode("utf-8", "surrogateescape"), self.reading(generation_id).encode())
+        given = ticket.encode("utf-8", "surrogateescape")
+        return any(hmac.compare_digest(given, _reading(generation_id, key).encode()) for key in self._every_key)
 
     def _drawn(self) -> str:
         """A random secret that maps to this partition."""
         return self._keys.draw(lambda: secrets.token_urlsafe(24))
 
-    def _cookie_name(self, user: str) -> str:
-        return _COOKIE_PREFIX + self._mark(user)[:16]
 
-    def _short(self, user: str) -> str:
-        """A short name for the user: a name of 255 characters makes a cookie that exceeds nginx's buffer for a
-        response's head."""
-        return user if len(user.encode()) <= _LONGEST_IN_COOKIE else self._mark(user)
+def _cookie_name(user: str, key: str) -> str:
+    return _COOKIE_PREFIX + _mark(user, key)[:16]
 
-    def _mark(self, user: str) -> str:
-        return hmac.digest(self._key.encode(), user.encode(), "sha256").hex()
+
+def _short(user: str, key: str) -> str:
+    """A short name for the user: a name of 255 characters makes a cookie that exceeds nginx's buffer for a response's
+    head."""
+    return user if len(user.encode()) <= _LONGEST_IN_COOKIE else _mark(user, key)
+
+
+def _mark(user: str, key: str) -> str:
+    return hmac.digest(key.encode(), user.encode(), "sha256").hex()
+
+
+def _reading(generation_id: str, key: str) -> str:
+    return hmac.digest(key.encode(), f"reading:{generation_id}".encode(), "sha256").hex()[:48]
 
 
 def _digest(secret: str) -> str:

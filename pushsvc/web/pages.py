@@ -70,7 +70,7 @@ def _page(template: str) -> Response:
         response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Cache-Control"] = "no-store"
     if demo:
-        token = auth.encode(auth.DEMO_CLAIMS, svc.secret, ttl=SESSION_SECONDS)
+        token = auth.encode(auth.DEMO_CLAIMS | svc.settings.own_claims, svc.secrets[0], ttl=SESSION_SECONDS)
         response.headers.add(*set_cookie(call(), auth.COOKIE, token, SESSION_SECONDS))
     return response
 
@@ -83,7 +83,7 @@ def _without_word() -> str:
 
 def _has_demo_token() -> bool:
     try:
-        identity = auth.decode(request.cookies.get(auth.COOKIE, ""), service().secret)
+        identity = service().verifier.verify(request.cookies.get(auth.COOKIE, ""))
     except PushError:
         return False
     return (identity.user, list(identity.publish)) == (auth.DEMO_CLAIMS["sub"], auth.DEMO_CLAIMS["publish"])

@@ -8,60 +8,61 @@ import time
 import jwt
 import pytest
 
-from pushsvc import auth
+from pushsvc import auth, verifier
 from pushsvc.errors import Unauthorized
+from pushsvc.verifier import Verifier
 
 SECRET, OTHER = "a-test-key-and-nothing-but-a-test-key", "another-test-key-and-nothing-but-a-test-key"
 
 
 @pytest.fixture(autouse=True)
 def _nothing_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(auth, "_VERIFIED", {})
+    monkeypatch.setattr(verifier, "_VERIFIED", {})
 
 
 def test_a_token_is_verified_once(monkeypatch: pytest.MonkeyPatch) -> None:
     token = auth.encode({"sub": "u", "publish": ["*"]}, SECRET, ttl=60)
-    first = auth.decode(token, SECRET)
+    first = Verifier([SECRET]).verify(token)
     monkeypatch.setattr(jwt, "decode", None)
-    assert auth.decode(token, SECRET) is first
+    assert Verifier([SECRET]).verify(token) is first
 
 
 def test_a_known_token_ends_when_it_said(monkeypatch: pytest.MonkeyPatch) -> None:
     token = auth.encode({"sub": "u"}, SECRET, ttl=60)
-    auth.decode(token, SECRET, 5)
+    Verifier([SECRET], 5).verify(token)
     later = time.time() + 64
     monkeypatch.setattr(time, "time", lambda: later)
-    auth.decode(token, SECRET, 5)
+    Verifier([SECRET], 5).verify(token)
     with pytest.raises(Unauthorized, match="expired"):
-        auth.decode(token, SECRET, 2)
+        Verifier([SECRET], 2).verify(token)
     monkeypatch.setattr(time, "time", lambda: later + 2)
     with pytest.raises(Unauthorized, match="expired"):
-        auth.decode(token, SECRET, 5)
+        Verifier([SECRET], 5).verify(token)
 
 
 def test_a_token_that_is_known_is_nothing_with_another_key() -> None:
     token = auth.encode({"sub": "u"}, SECRET, ttl=60)
-    auth.decode(token, SECRET)
+    Verifier([SECRET]).verify(token)
     with pytest.raises(Unauthorized):
-        auth.decode(token, OTHER)
+        Verifier([OTHER]).verify(token)
     with pytest.raises(Unauthorized):
-        auth.decode(token + "x", SECRET)
+        Verifier([SECRET]).verify(token + "x")
 
 
 def test_so_many_are_known_the_newest(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(auth, "MOST_VERIFIED", 3)
+    monkeypatch.setattr(verifier, "MOST_VERIFIED", 3)
     tokens = [auth.encode({"sub": f"u{number}"}, SECRET, ttl=60) for number in range(5)]
     for token in tokens:
-        auth.decode(token, SECRET)
-        auth.decode(tokens[0], SECRET)
-    assert {identity.user for identity in auth._VERIFIED.values()} == {"u0", "u3", "u4"}
+        Verifier([SECRET]).verify(token)
+        Verifier([SECRET]).verify(tokens[0])
+    assert {identity.user for identity in verifier._VERIFIED.values()} == {"u0", "u3", "u4"}
 
 
 def test_no_token_stays_in_memory() -> None:
     token = auth.encode({"sub": "u"}, SECRET, ttl=60)
-    auth.decode(token, SECRET)
+    Verifier([SECRET]).verify(token)
     known = [
-        each for name, identity in auth._VERIFIED.items() for each in (name, *map(str, gc.get_referents(identity)))
+        each for name, identity in verifier._VERIFIED.items() for each in (name, *map(str, gc.get_referents(identity)))
     ]
     assert known
     assert not any(token in str(each) for each in known)

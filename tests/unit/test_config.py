@@ -18,7 +18,7 @@ from tests.support.settings import GOOD_SECRET, refusal, settings
         ("REDIS_URL", ""),
         ("REDIS_PREFIX", "pushsvc"),
         ("DATA_DIR", Path(".pushsvc")),
-        ("SECRET", ""),
+        ("SECRET", ()),
         ("HTTP", "127.0.0.1:8080"),
         ("APP", "127.0.0.1:8000"),
         ("WORKERS", usable_cores()),
@@ -54,8 +54,11 @@ def test_defaults_are_those_of_the_contract(name: str, default: object) -> None:
         ("REDIS_PREFIX", "7", "7"),
         ("REDIS_PREFIX", "x" * 64, "x" * 64),
         ("DATA_DIR", "/a b/c", Path("/a b/c")),
-        ("SECRET", GOOD_SECRET, GOOD_SECRET),
-        ("SECRET", "ä" * 16, "ä" * 16),  # 16 characters, 32 bytes
+        ("SECRET", GOOD_SECRET, (GOOD_SECRET,)),
+        ("SECRET", "ä" * 16, ("ä" * 16,)),
+        ("SECRET", f"{GOOD_SECRET}, {GOOD_SECRET[::-1]}", (GOOD_SECRET, GOOD_SECRET[::-1])),
+        ("JWKS", "keys.json", "keys.json"),
+        ("JWKS", "https://id.example.com/keys", "https://id.example.com/keys"),  # 16 characters, 32 bytes
         ("HTTP", "[::1]:80", "[::1]:80"),
         ("HTTP", "push.example.com:65535", "push.example.com:65535"),
         ("APP", "unix:/run/pushsvc/app.sock", "unix:/run/pushsvc/app.sock"),
@@ -167,7 +170,7 @@ def test_what_nobody_sees_is_no_part_of_a_value(name: str, mould: str) -> None:
 
 def test_blanks_in_the_middle_of_a_secret_are_its_own() -> None:
     passphrase = "correct horse battery staple and so on"
-    assert settings(SECRET=passphrase).secret == passphrase
+    assert settings(SECRET=passphrase).secret == (passphrase,)
 
 
 @pytest.mark.parametrize("value", ["short", "0123456789abcdef0123456789abcde", "é" * 15, "\udcff" * 31])

@@ -11,8 +11,8 @@ import jwt
 import pytest
 from click.testing import CliRunner
 
-from pushsvc import auth
 from pushsvc.cli import cli
+from pushsvc.verifier import Verifier
 from tests.support.clients.cli import printed, refusal, run
 from tests.support.clients.eventsource import EventSource
 from tests.support.stack import ROOT, SECRET, Stack
@@ -20,11 +20,11 @@ from tests.support.stack import ROOT, SECRET, Stack
 
 def test_a_token_holds_what_was_asked(stack: Stack) -> None:
     words = ["--user", "alice", "--publish", "topic:*", "--publish", "all", "--subscribe", "topic:a", "--ttl", "60"]
-    identity = auth.decode(printed(stack, "token", *words).strip(), SECRET)
+    identity = Verifier([SECRET]).verify(printed(stack, "token", *words).strip())
     assert identity.user == "alice"
     assert identity.publish == ("topic:*", "all")
     assert (identity.subscribe, identity.admin) == (("topic:a",), False)
-    assert auth.decode(printed(stack, "token", "--admin").strip(), SECRET).admin
+    assert Verifier([SECRET]).verify(printed(stack, "token", "--admin").strip()).admin
 
 
 def test_a_printed_token_opens_the_stream(stack: Stack, user: str) -> None:
@@ -41,7 +41,7 @@ def test_a_token_for_no_user_is_not_printed(stack: Stack, user: str) -> None:
 def warnings(*words: str) -> list[str]:
     done = CliRunner().invoke(cli, ["token", *words], env={"PUSHSVC_SECRET": SECRET})
     assert done.exit_code == 0
-    assert auth.decode(done.stdout.strip(), SECRET)
+    assert Verifier([SECRET]).verify(done.stdout.strip())
     return done.stderr.splitlines()
 
 
@@ -77,7 +77,7 @@ def test_a_token_that_may_do_something_without_channels(words: list[str]) -> Non
 def test_readmes_token_for_a_backend_publishes_to_users_and_topics_for_long(stack: Stack) -> None:
     [line] = re.findall(r"^python -m pushsvc (token .*?) *# for a backend.*$", (ROOT / "README.md").read_text(), re.M)
     token = printed(stack, *shlex.split(line)).strip()
-    identity = auth.decode(token, SECRET)
+    identity = Verifier([SECRET]).verify(token)
     assert identity.may_publish("user:alice")
     assert identity.may_publish("topic:news")
     assert jwt.decode(token, options={"verify_signature": False})["exp"] > time.time() + 86400
