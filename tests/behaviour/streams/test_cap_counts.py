@@ -56,6 +56,10 @@ def test_streams_of_a_worker_that_died_are_in_nobodys_way(start: Start, user: st
     with ExitStack() as opened:
         opened.enter_context(stack.listen(user, base=stack.app_url))
         opened.enter_context(stack.listen(user, base=stack.app_url))
+        until(
+            lambda: sum(len(times.split()) for _, times in times_of(stack, user)) == 2,
+            "the times, for which none waits",
+        )
         for pid in stack.pids()["gunicorn"][1:]:
             os.kill(pid, signal.SIGKILL)
         stack.until_ready()
