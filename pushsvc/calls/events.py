@@ -11,14 +11,15 @@ from pushsvc.calls.arguments import choice, stream_cursor, stream_heartbeat, str
 from pushsvc.calls.call import Call
 from pushsvc.calls.credentials import admit, identify
 from pushsvc.calls.refusing import STREAM_HEADERS, resumable
-from pushsvc.calls.streams import Connection, Start, make_transport, opening, start_after, stream
+from pushsvc.calls.streams import Connection, make_transport, opening, start_after, stream
+from pushsvc.delivery.starts import Origin, Start
 from pushsvc.delivery.subscriber import Subscriber
 from pushsvc.events.encoded import EncodedBatch
 from pushsvc.events.event import BEGINNING
 from pushsvc.events.names import ALL, checked_topics, user_channel
 from pushsvc.partition import Partition
 from pushsvc.storage.cursor import Cursor
-from pushsvc.storage.log import Clock
+from pushsvc.storage.log import Clock, Standing
 
 
 def events(call: Call) -> Answer | Stream:
@@ -44,8 +45,9 @@ def _events(call: Call) -> Answer | Stream:
         wish = wish._replace(cursor=Cursor(admission.use.cursor))
     channels = [user_channel(user), ALL, *(admission.topics if wish.topics is None else wish.topics)]
     admission.identity.need_subscribe(channels)
-    losses = partition.hub.losses
-    start = _start(partition, user, channels, wish)
+    start = _start(channels, wish)
+    origin = Origin(user, partial(_chosen, channels, wish)) if start is None else None
+    start = start or Start(BEGINNING)
     transport = make_transport(call)
     subscriber = Subscriber(
         user,
@@ -54,14 +56,15 @@ def _events(call: Call) -> Answer | Stream:
         transport,
         new_channels=start.new_channels,
         lost=start.lost,
+        origin=origin,
         tracks_position=wish.ack,
         expires=admission.identity.expires,
         heartbeat=wish.heartbeat,
         proof=admission.proof,
     )
     with Connection(call, partition.hub, subscriber) as connection:
-        if start.anew and partition.hub.losses != losses and subscriber.catching is not None:
-            subscriber.catching.lost = True  # a loss became known meanwhile, and only those that had joined were told
+        if origin is not None and origin.start is not None:
+            start = origin.start
         return stream(call, partition.hub, connection, transport, opening(partition, start), admission, start.after)
 
 
@@ -89,20 +92,22 @@ def _wish(call: Call, partition: Partition) -> _Wish:
     )
 
 
-def _start(partition: Partition, user: str, channels: Sequence[str], wish: _Wish) -> Start:
-    """Find where the stream begins: after its cursor. A client that has none, or comes back before the first event of a
-    first backlog, begins where `since` says."""
+def _start(channels: Sequence[str], wish: _Wish) -> Start | None:
+    """Find where the stream begins: after its cursor. None: a client that has none, or comes back before the first
+    event of a first backlog, begins where `since` says, see `_chosen`."""
     if wish.cursor.stands or not wish.cursor.ours:
         return start_after(wish.cursor, channels)
-    if wish.since == "earliest":
-        return Start(BEGINNING, new_channels=channels)
+    return Start(BEGINNING, new_channels=channels) if wish.since == "earliest" else None
+
+
+def _chosen(channels: Sequence[str], wish: _Wish, clock: Clock, standing: Standing) -> Start:
+    """Choose where a stream without a cursor begins, at the moment of this clock."""
     if wish.since == "now" and wish.cursor.id is None:
-        return Start(partition.log.clock().last)
-    standing = partition.log.standing(user)
+        return Start(clock.last)
     if standing.position is not None and wish.cursor.id is None:
         return Start(standing.position)
     # A new user gets what is kept for that user alone; events to all or to topics only from now on.
-    start = _anew(partition.log.clock(), channels) if standing.loss else Start(BEGINNING, new_channels=channels[1:])
+    start = _anew(clock, channels) if standing.loss else Start(BEGINNING, new_channels=channels[1:])
     return start._replace(anew=True)
 
 

@@ -11,7 +11,8 @@ from pushsvc.calls.arguments import stream_cursor, stream_heartbeat, stream_para
 from pushsvc.calls.call import Call
 from pushsvc.calls.credentials import admit, bears_token, identify, same_site
 from pushsvc.calls.refusing import STREAM_HEADERS, resumable
-from pushsvc.calls.streams import Connection, Start, begin, make_transport, opening, start_after, stream
+from pushsvc.calls.streams import Connection, begin, make_transport, opening, start_after, stream
+from pushsvc.delivery.starts import Start
 from pushsvc.delivery.subscriber import Subscriber
 from pushsvc.events import exact_json, sse
 from pushsvc.events.encoded import EncodedBatch, EncodedEvent

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 from pushsvc.calls.answers import Headers, Stream
 from pushsvc.calls.call import Call
@@ -11,6 +11,7 @@ from pushsvc.calls.cookies import set_cookie
 from pushsvc.calls.refusing import CHUNKED, STREAM_HEADERS
 from pushsvc.delivery.endings import Reason
 from pushsvc.delivery.hub import Hub
+from pushsvc.delivery.starts import Start
 from pushsvc.delivery.subscriber import Subscriber
 from pushsvc.delivery.transports.handover import HandOver
 from pushsvc.delivery.transports.hangup import HangUp, discard
@@ -140,19 +141,6 @@ def begin(
     if begun.earlier:
         partition.streams.end(begun.earlier)
     return [set_cookie(call, begun.cookie_name, begun.cookie, SESSION_SECONDS)]
-
-
-class Start(NamedTuple):
-    """The start of a stream. `after`: the cursor after which events are replayed. `new_channels`: channels that the
-    reader has not listened to before. `lost`: the reader may have lost events that cannot be named, and is to be told.
-    `ours`: the cursor is of this data, or there is none. `anew`: neither the client has a cursor nor the user a
-    position, so only the losses known when the stream joins tell whether there was one."""
-
-    after: EventId
-    new_channels: Sequence[str] = ()
-    lost: bool = False
-    ours: bool = True
-    anew: bool = False
 
 
 def start_after(cursor: Cursor, channels: Sequence[str]) -> Start:

@@ -10,6 +10,7 @@ import random
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any, Final
 
 import gevent
@@ -36,6 +37,7 @@ from pushsvc.storage.redis.scripts import Command
 logger = logging.getLogger(__name__)
 
 SYNC_SECONDS: Final = 1.0  # how long a subscriber waits for a clock; without one its client gets a heartbeat
+MOST_WAITING: Final = 500  # subscribers that get one clock, as each may need a look-up with it
 WORKERS: Final = 32  # detached subscribers that catch up at the same time; bounds the memory that they take
 
 
@@ -81,24 +83,29 @@ class CatchUp:
     def probe(self) -> tuple[Command, Callable[[Any], None]]:
         """Give the command that reads the clock, and the function that takes its answer. All subscribers that wait for
         a clock at this moment get this one."""
-        waiting, cached = list(self._waiting), self.read_cache.channels()
+        waiting, cached = list(islice(self._waiting, MOST_WAITING)), self.read_cache.channels()
+        origins = [each.origin for each in waiting if each.origin is not None and each.origin.start is None]
         self.losses.probe_leaves()
 
         def answered(answer: Any) -> None:
-            clock, tails = self._log.probed(answer)
+            clock, tails, standings = self._log.probed(answer, len(cached))
             if clock.last == self._last:  # thousands of idle subscribers keep this id: share one object
                 clock = clock._replace(last=self._last)
             self._last = clock.last
             self.read_cache.validate(clock, dict(zip(cached, tails, strict=True)))
             self._clock_came(clock)
             clock = self._log.with_known_losses(clock)
+            for origin, standing in zip(origins, standings, strict=True):
+                origin.choose(clock, standing, unclear=self.losses.unclear)
             for catching in waiting:
                 came = self._waiting.pop(catching, None)
                 if came is not None:
                     catching.clock = clock
                     came.set()
+            if self._waiting:
+                self._bus.request_clock()
 
-        return self._log.probe(cached), answered
+        return self._log.probe(cached, [origin.user for origin in origins]), answered
 
     def _clock_came(self, clock: Clock) -> None:
         channels = self._channels

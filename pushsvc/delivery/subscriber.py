@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from pushsvc.delivery.endings import EVENTS, FINAL, ChannelEnd, Reason, StreamKind
+from pushsvc.delivery.starts import Origin, Start
 from pushsvc.delivery.transports.base import Transport
 from pushsvc.events import sse
 from pushsvc.events.encoded import EncodedBatch, EncodedEvent
@@ -31,14 +32,21 @@ HELD_EVENTS: Final = 256  # live events held during a replay; if there are more,
 class CatchUpState:
     """The state of a subscriber that is not live: up to where it must read, and the events announced since."""
 
-    __slots__ = ("backfill", "begun", "clock", "held", "live_until", "lost", "new_channels")
+    __slots__ = ("backfill", "begun", "clock", "held", "live_until", "lost", "new_channels", "origin")
 
     def __init__(
-        self, new_channels: Sequence[str] = (), live_until: EventId | None = None, *, lost: bool = False
+        self,
+        new_channels: Sequence[str] = (),
+        live_until: EventId | None = None,
+        *,
+        lost: bool = False,
+        origin: Origin | None = None,
     ) -> None:
         """`new_channels`: channels in which a lost beginning is no loss to the reader. `live_until`: the event up to
         which the subscriber has had everything while it was live; None: it was not live. `lost`: the data has lost
-        events, or it is not known which the reader has had; the reader is to be told."""
+        events, or it is not known which the reader has had; the reader is to be told. `origin`: chooses the start, with
+        the first clock."""
+        self.origin = origin
         self.new_channels = new_channels
         self.live_until = live_until
         self.lost = lost
@@ -78,6 +86,7 @@ class Subscriber:
         *,
         new_channels: Sequence[str] = (),
         lost: bool = False,
+        origin: Origin | None = None,
         tracks_position: bool = True,
         expires: float | None = None,
         heartbeat: EncodedBatch = COMMENT,
@@ -86,9 +95,9 @@ class Subscriber:
         on_leave: Callable[[Subscriber], None] | None = None,
     ) -> None:
         """`user`: the name under which the connection counts; empty: it does not count. `after`: the cursor.
-        `new_channels`, `lost`: see CatchUpState. `tracks_position`: delivered events move the user's position.
-        `expires`: Unix time. `proof`: the proof in its event ids, see proof.py. `on_leave`: called when it leaves, if
-        it counted until then."""
+        `new_channels`, `lost`, `origin`: see CatchUpState. `tracks_position`: delivered events move the user's
+        position. `expires`: Unix time. `proof`: the proof in its event ids, see proof.py. `on_leave`: called when it
+        leaves, if it counted until then."""
         self.user = user
         self.channels = tuple(map(sys.intern, channels))  # thousands of subscribers may have the same names
         self.last = after
@@ -101,7 +110,9 @@ class Subscriber:
         self.kind = kind
         self.on_leave = on_leave
         self.began = 0  # Unix time in microseconds, by Redis's clock; 0: before Hub.stand, or it never gives way
-        self.catching: CatchUpState | None = CatchUpState(tuple(new_channels), lost=lost)
+        self.catching: CatchUpState | None = CatchUpState(tuple(new_channels), lost=lost, origin=origin)
+        if origin is not None:
+            origin.bind(self.begin)
         self.channel_end: ChannelEnd | None = None  # known once the last event was announced, or read
         self.counted = False  # see Presence
         self.next_check_tick = 0  # of the timer wheel; 0: it is not on the fast path
@@ -135,6 +146,14 @@ class Subscriber:
         resume, a stream that was broken off is not complete."""
         broken_off = self.channel_end is ChannelEnd.BROKEN_OFF and not self.kind.returns
         return self.reason in FINAL and not broken_off
+
+    def begin(self, start: Start, unclear: bool) -> None:  # called by Origin alone
+        """Begin where an Origin has chosen. A reader that was told of a loss while it waited may have been before it if
+        its user had no position, or if a loss's place is `unclear`."""
+        assert self.catching is not None
+        self.last = self.read = start.after
+        self.catching.new_channels = tuple(start.new_channels)
+        self.catching.lost = start.lost or (self.catching.lost and (start.anew or unclear))
 
     def offer(self, batch: EncodedBatch, now: float) -> bool:
         """Send announced events, or hold them while catching up. False: the transport has no room, and nothing was

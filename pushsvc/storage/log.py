@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
@@ -30,6 +31,7 @@ _ADVANCE: Final = Script("advance")
 
 PATIENCE_SECONDS: Final = 3.0  # how long a publish waits during a restart or failover of Redis
 EVICTS_SECONDS: Final = 5  # Retry-After while Redis may evict, which an operator must change
+_NONE: Final = b"0-0"  # what clock.lua answers in place of a key that is not there
 EPOCH_BYTES: Final = 42  # the longest id, and a mark
 
 
@@ -163,15 +165,22 @@ class EventLog:
         except Fenced as error:
             raise self._store.refusal(error) from error
 
-    def probe(self, channels: Sequence[str]) -> Command:
-        """The command that reads the clock and these channels' tails, for another connection. It works without a loaded
-        script."""
-        names = [self._keys.clock, self._keys.epoch, *map(self._keys.tail, channels)]
+    def probe(self, channels: Sequence[str], users: Sequence[str] = ()) -> Command:
+        """The command that reads the clock, these channels' tails and these users' standings, for another connection.
+        It works without a loaded script."""
+        keys = self._keys
+        names = [keys.clock, keys.epoch, *map(keys.tail, channels)]
+        if users:
+            names += [keys.loss, *map(keys.position, users)]
         return ("EVAL", _CLOCK.source, len(names), *names)
 
-    def probed(self, answer: Sequence[Any]) -> tuple[Clock, list[EventId]]:
-        """Parse the answer to `probe`: the clock, and the tails in order. Raises Fenced."""
-        return self._clock(*answer[:3]), [EventId.from_redis(tail) for tail in answer[3:]]
+    def probed(self, answer: Sequence[Any], channels: int) -> tuple[Clock, list[EventId], list[Standing]]:
+        """Parse the answer to `probe` with so many channels: the clock, the tails and the standings, in order. Raises
+        Fenced."""
+        clock, rest = self._clock(*answer[:3]), answer[3 + channels :]
+        lost = self._store.fence.knows_more(answer[0]) or (len(rest) > 0 and rest[0] != _NONE)
+        standings = [Standing(_position(each), lost) for each in rest[1:]]
+        return clock, list(map(EventId.from_redis, answer[3 : 3 + channels])), standings
 
     def _clock(self, raw: bytes, last: bytes, now: int) -> Clock:
         fence = self._store.fence
@@ -257,3 +266,10 @@ class EventLog:
         names = [self._keys.position(user) for user in positions]
         # Kept as long as the tails: without a position, expired events would look like a loss.
         self._store.execute_one(_ADVANCE.call(names, self._retention.tail_seconds, *map(str, positions.values())))
+
+
+def _position(raw: bytes) -> EventId | None:
+    """Parse a position. None: there is none, or what is there is another program's."""
+    with contextlib.suppress(ValueError):
+        return None if raw == _NONE else EventId.from_redis(raw)
+    return None

@@ -8,7 +8,7 @@ from typing import Any
 
 from pushsvc.events.event import EventId
 from pushsvc.storage.acknowledged import Acknowledged
-from pushsvc.storage.log import Clock, EventLog
+from pushsvc.storage.log import Clock, EventLog, Standing
 from pushsvc.storage.redis.epochs import Boundary, EpochHistory
 from pushsvc.storage.redis.scripts import Command
 from tests.support.clients.eventsource import EventSource
@@ -28,11 +28,11 @@ class Known(EventLog):
         self.clock_now = Clock(EpochHistory(epochs), at(last), 0, 0)
         self.noted: list[tuple[EventId, EventId]] = []
 
-    def probe(self, channels: Sequence[str]) -> Command:
+    def probe(self, channels: Sequence[str], users: Sequence[str] = ()) -> Command:
         return ()
 
-    def probed(self, answer: Any) -> tuple[Clock, list[EventId]]:
-        return self.clock_now, []
+    def probed(self, answer: Any, channels: int) -> tuple[Clock, list[EventId], list[Standing]]:
+        return self.clock_now, [], []
 
     def remember_loss(self, boundary: Boundary) -> None:
         pass

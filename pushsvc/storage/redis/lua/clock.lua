@@ -1,7 +1,7 @@
 -- Where the partition stands. A clock that does not run yet is started, so that "now" has an id.
 --
--- KEYS[1] clock   KEYS[2] epoch   KEYS[3...] tails that are wanted too
--- Returns {the epoch, last id drawn, Redis's wall clock in ms, the tails ('0-0' where there is none)...}.
+-- KEYS[1] clock   KEYS[2] epoch   KEYS[3...] tails, positions and the like that are wanted too
+-- Returns {the epoch, last id drawn, Redis's wall clock in ms, these ('0-0' where there is none)...}.
 local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
 if last then
   last = last[1]
