@@ -137,6 +137,7 @@ def test_tokens_without_a_user_have_no_cap_together(capped: Stack, user: str) ->
         threading.Thread(target=lambda: answers.append(poll(capped, token, channel, capped.app_url)))
         for _ in range(2 * CAP)
     ]
+    until(lambda: not capped.redis.keys("*conns:*"), "streams of tests before this to be gone")
     before = descriptors(capped)
     for each in polls:
         each.start()
