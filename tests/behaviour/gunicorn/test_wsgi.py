@@ -239,3 +239,19 @@ def test_bodies_can_be_read_in_any_way(client: Wire, way: str, framing: str) -> 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_request_without_a_body_has_an_empty_one(client: Wire, way: str) -> None:
     assert orjson.loads(ask(client, f"body?{way}").body) == ([] if way != "read" and way != "mixed" else [""] * 3)
+
+
+@pytest.mark.parametrize("name", ["replaced", "replaced_behind_nothing"])
+def test_an_error_replaces_the_headers_that_were_not_sent(client: Wire, name: str) -> None:
+    for _ in range(2):
+        answer = ask(client, name)
+        assert (answer.status, answer.body, answer.whole) == (500, b"replaced", True)
+        assert "x-first" not in answer.fields
+
+
+@pytest.mark.parametrize("version", ["1.1", "1.0"])
+def test_what_is_shorter_than_it_says_is_cut(client: Wire, version: str) -> None:
+    """Or the client would wait for the rest, and take it from the next answer."""
+    answer = ask(client, "short", "Connection: keep-alive", version=version)
+    assert (answer.status, answer.body, answer.whole) == (200, b"short", False)
+    assert client.closed

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import socket
+from concurrent.futures import ThreadPoolExecutor
 
 import orjson
 import pytest
 
+from tests.conftest import Start
 from tests.support.clients.wire import Answer, Wire, request, wire
 from tests.support.stack import Stack
 
@@ -189,3 +191,33 @@ def test_a_body_that_is_too_large_is_refused_with_an_answer(stack: Stack, path: 
         client.send(request(f"POST {path}", *fields))
         answer = told(client)
         assert (answer.status, answer.is_problem) == ({"/publish": 413, "/healthz": 405}[path], True)
+
+
+@pytest.mark.parametrize("kind", ["application/json", "application/x-ndjson"])
+def test_a_body_in_tiny_chunks_gives_others_their_turns(shared: Start, kind: str) -> None:
+    """Six bytes each: reading 400 000 of them takes longer than anybody should wait."""
+    stack = shared(workers=1)
+    bearer = stack.bearer(publish=["*"])["Authorization"]
+    fields = f"Content-Type: {kind}", f"Authorization: {bearer}", "Transfer-Encoding: chunked"
+    body = request("POST /publish", *fields) + b"1\r\n\n\r\n" * 400_000 + b"0\r\n\r\n"
+    with wire(stack.app_url) as client, wire(stack.app_url) as other, ThreadPoolExecutor(1) as thread:
+        client.socket.settimeout(60)
+        thread.submit(client.send, body)
+        answer = thread.submit(client.answer)
+        turns = 0
+        while not answer.done():
+            other.send(request("GET /healthz"))
+            assert told(other).status == 200
+            turns += 1
+    assert turns > 20
+
+
+@pytest.mark.parametrize("broken", [b"zz\r\n", b"-1\r\n", b"\r\n"])
+def test_a_stream_of_events_that_begins_with_no_chunk_is_refused(stack: Stack, broken: bytes) -> None:
+    """Whoever has sent a request gets the head of an answer."""
+    bearer = stack.bearer(publish=["*"])["Authorization"]
+    fields = "Content-Type: application/x-ndjson", f"Authorization: {bearer}", "Transfer-Encoding: chunked"
+    with wire(stack.app_url) as client:
+        client.send(request("POST /publish", *fields) + broken)
+        [answer] = client.answers()
+        assert (answer.status, answer.is_problem) == (400, True)

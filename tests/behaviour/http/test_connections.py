@@ -176,3 +176,16 @@ def _has_answer(client: Wire) -> bool:
         return bool(client.socket.recv(1, socket.MSG_PEEK))
     except TimeoutError:
         return False
+
+
+@pytest.mark.parametrize("field", ["", "Host: a b\r\n", "Host: a/b\r\n", "Host: b@a\r\n", "Host: a\r\nHost: a\r\n"])
+def test_a_request_names_one_host(stack: Stack, field: str) -> None:
+    """RFC 9112 section 3.2; in HTTP/1.0 it may name none."""
+    for base in (stack.url, stack.app_url):
+        with wire(base) as client:
+            client.send(f"GET /healthz HTTP/1.1\r\n{field}\r\n".encode())
+            [answer] = client.answers()
+            assert (answer.status, answer.is_problem) == (400, True)
+    with wire(stack.app_url) as client:
+        client.send(b"GET /healthz HTTP/1.0\r\n\r\n")
+        assert [answer.status for answer in client.answers()] == [200]

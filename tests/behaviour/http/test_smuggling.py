@@ -92,6 +92,16 @@ def test_the_worker_takes_nothing_for_what_it_is_not(stack: Stack, victim: Victi
     assert is_unheard(stack, victim, word)
 
 
+@pytest.mark.parametrize("case", smuggled.BROKEN)
+def test_a_broken_body_stays_broken(stack: Stack, victim: Victim, case: str) -> None:
+    """What follows is no request, however good it looks: nothing says where the body ends."""
+    word, requests = forms(stack, victim, smuggled.BROKEN[case])
+    for raw in requests:
+        [only] = exchanged(stack.app_url, raw)
+        assert only.is_problem
+    assert is_unheard(stack, victim, word)
+
+
 @pytest.mark.parametrize("case", smuggled.OLD)
 def test_what_has_no_version_is_one_request_at_most(stack: Stack, base: str, victim: Victim, case: str) -> None:
     word, requests = forms(stack, victim, [smuggled.OLD[case]])

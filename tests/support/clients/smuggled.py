@@ -227,6 +227,26 @@ STRICT: Final = {
     "trailer with a NUL": [f"<C>{_CODED}0\r\nX-A: \0\r\n\r\n<S>"],
 }
 
+# Bodies that are broken, and look whole again behind that.
+BROKEN: Final = {
+    name: [f"<C>{_CODED}{broken}\r\n0\r\n\r\n<S>"]
+    for name, broken in {
+        "no size": "",
+        "no digit": "g",
+        "minus": "-1",
+        "0x": "0x1\r\nx",
+        "space": " 1\r\nx",
+        "too many digits": "1" + "0" * 40 + "\r\nx",
+        "LF in an extension": "2;\nxx",
+        "NUL in an extension": "2;\0\r\nxx",
+        "long extension": f"1;{'a' * 20_000}\r\nx",
+        "data longer than its size": "1\r\nxy",
+        "data longer by a line": "1\r\nx\r\n\r\n",
+        "a trailer that is none": "0\r\nno trailer",
+        "many trailers": "0\r\n" + "X-A: b\r\n" * 1000,
+    }.items()
+}
+
 # To these nginx answers without a head, as HTTP/0.9 has none.
 OLD: Final = {
     "no version": f"POST /healthz\r\n{_LINE}",
