@@ -45,12 +45,19 @@ def json_body(call: Call, most: int = MAX_BODY_BYTES) -> bytes:
 def read_json(load: Callable[[bytes], Any], body: bytes, what: str = "body") -> Any:
     """Parse a body, or `what` else it is, with one of `exact_json`'s readers. A long body is parsed in a thread, so
     that other requests do not wait. Raises Invalid, which tells the place of the error."""
-    try:
-        if len(body) < LONG_BYTES:
-            return load(body)
-        return gevent.get_hub().threadpool.apply(load, (body,))
-    except NotJson as error:
+    work = partial(_tried, load, body)
+    value, error = work() if len(body) < LONG_BYTES else gevent.get_hub().threadpool.apply(work)
+    if error is not None:
         raise Invalid(f"The {what} is not valid JSON: {error}") from error
+    return value
+
+
+def _tried(load: Callable[[bytes], Any], body: bytes) -> tuple[Any, NotJson | None]:
+    """The value, or the error: gevent prints a traceback of what is raised in a thread."""
+    try:
+        return load(body), None
+    except NotJson as error:
+        return None, error
 
 
 def json_object(call: Call, fields: set[str]) -> dict[str, Any]:

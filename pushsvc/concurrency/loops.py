@@ -19,6 +19,7 @@ LONGEST_PAUSE: Final = 2.0
 SAME_SECONDS: Final = 1.0  # between two equal log lines
 REMIND_SECONDS: Final = 60.0  # the same, for a loop whose pause is the longest
 MOST_TOLD: Final = 1000  # most log lines that are remembered
+_NEXT_TURN: Final = 1e-6  # seconds; any time that is not 0
 TURN_SECONDS: Final = 0.01  # how long work may run before it yields to other greenlets
 
 
@@ -89,6 +90,12 @@ def is_news(line: str, seconds: float) -> bool:
     return True
 
 
+def give_turn() -> None:
+    """Let the event loop look for what has arrived, and others handle it. `gevent.sleep(0)` is not enough: the loop
+    runs up to fifty greenlets that are ready before it looks, and a greenlet that sleeps so is ready at once."""
+    gevent.sleep(_NEXT_TURN)
+
+
 class TimeSlice:
     """The time for which work that never blocks may run before it yields to other greenlets."""
 
@@ -98,5 +105,5 @@ class TimeSlice:
     def yield_if_over(self) -> None:
         """Yield to the other greenlets if the time is over. They may change shared state meanwhile."""
         if time.monotonic() - self._began > TURN_SECONDS:
-            gevent.sleep(0)
+            give_turn()
             self._began = time.monotonic()

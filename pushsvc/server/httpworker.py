@@ -19,6 +19,7 @@ from gunicorn.util import write_nonblock
 from gunicorn.workers.ggevent import GeventWorker
 
 from pushsvc.calls.answers import Answer
+from pushsvc.concurrency.loops import TimeSlice
 from pushsvc.concurrency.throttle import TickThrottle
 from pushsvc.delivery.transports.handover import CLOSES, HELD, UNREAD, HandOver
 from pushsvc.server.begun import opens_stream
@@ -195,7 +196,7 @@ class HttpWorker(GeventWorker):
     def _skip_body(connection: Connection, request: Request, seconds: float | None) -> bool:
         """Skip what the application did not read of the body, so that closing the connection does not reset it, and
         the next request is found. False: the body is too long for that, or does not come to its end."""
-        body, skipped = request.incoming, 0
+        body, skipped, turn = request.incoming, 0, TimeSlice()
         if body is None or request.waits:
             return not request.waits
         with gevent.Timeout(seconds, False):
@@ -203,7 +204,7 @@ class HttpWorker(GeventWorker):
                 skipped += len(piece)
                 if skipped > MOST_SKIPPED_BYTES:
                     return _linger(connection)
-                gevent.sleep(0)
+                turn.yield_if_over()
             return True
         return False
 

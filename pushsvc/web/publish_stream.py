@@ -18,7 +18,7 @@ from flask import Response
 from gunicorn.http.errors import ParseException
 
 from pushsvc.calls.arguments import read_json
-from pushsvc.calls.call import Call
+from pushsvc.calls.call import CUT_OFF, Call
 from pushsvc.concurrency.loops import TimeSlice
 from pushsvc.delivery.transports.hangup import hang_up
 from pushsvc.errors import Invalid, PushError, TooLarge, Unauthorized, Unavailable, UnsupportedMedia
@@ -47,6 +47,11 @@ def publish_stream(call: Call, publisher: Publisher) -> Response:
     if call.closes is not None:
         call.closes()  # where the stream ends early, the rest of the body is nothing to read
     body = ArrivingBody(call.body)
+    try:
+        while not body.begin(LOOK_SECONDS) and not call.service.capacity.stopping:
+            pass
+    except (OSError, ParseException) as error:
+        raise Invalid(CUT_OFF) from error
     stream = _Stream(call, publisher)
     headers = {"Content-Type": NDJSON, "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     response = Response(stream.answers(body), headers=headers)

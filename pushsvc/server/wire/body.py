@@ -6,19 +6,26 @@ import io
 import re
 from typing import Final, Protocol
 
+from pushsvc.concurrency.loops import TimeSlice
 from pushsvc.server.wire.connection import PIECE_BYTES, Connection
 from pushsvc.server.wire.head import Head
 from pushsvc.server.wire.unreadable import BrokenBody
 
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
-_CHUNK: Final = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;[\t\x20-\x7e\x80-\xff]*)?")  # section 7.1
-_TRAILER: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*")
+_TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_VALUE: Final = rb"[\t\x20-\x7e\x80-\xff]*"
+_CHUNK: Final = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;" + _TOKEN + _VALUE + rb")?")  # section 7.1
+_TRAILER: Final = re.compile(_TOKEN + b":" + _VALUE)
 _LONGEST_LINE: Final = 8192  # bytes, of a chunk's size and extensions, and of a trailer
 _MOST_TRAILERS: Final = 64
 
 
 class Body(Protocol):
     """A body that is still on its way."""
+
+    @property
+    def broken(self) -> bool:
+        """Whether nobody knows where the body ends."""
 
     def receive(self, most: int) -> bytes:
         """Give the next bytes, at most so many; b'' at the end. Raises BrokenBody."""
@@ -28,6 +35,8 @@ class LengthBody:
     """A body of a known length."""
 
     __slots__ = ("_connection", "left")
+
+    broken = False  # if it is cut off, the client is gone
 
     def __init__(self, connection: Connection, length: int) -> None:
         self._connection = connection
@@ -46,34 +55,54 @@ class ChunkedBody:
     """A body in chunks. Their extensions and the trailers are dropped: nothing in them can change a request whose head
     was read long before."""
 
-    __slots__ = ("_connection", "_ended", "_left")
+    __slots__ = ("_broken", "_connection", "_ended", "_left", "_turn")
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._left = 0  # bytes of the chunk
         self._ended = False
+        self._broken: BrokenBody | None = None
+        self._turn = TimeSlice()
+
+    @property
+    def broken(self) -> bool:
+        """See Body."""
+        return self._broken is not None
 
     def receive(self, most: int) -> bytes:
-        """See Body."""
-        if self._ended:
-            return b""
-        if not self._left:
-            self._left = self._next_chunk()
-            if not self._left:
-                self._skip_trailers()
-                self._ended = True
-                return b""
-        piece = self._connection.take(min(most, self._left))
-        self._left -= len(piece)
-        if not self._left and self._connection.take_line(0):
-            raise BrokenBody("a chunk is longer than it says")
-        return piece
+        """See Body. A broken body stays broken: what follows the place of the error could pass for another request."""
+        if self._broken is not None:
+            raise self._broken
+        try:
+            return self._receive(most)
+        except BrokenBody as error:
+            self._broken = error
+            raise
 
-    def _next_chunk(self) -> int:
+    def _receive(self, most: int) -> bytes:
+        """Give what has arrived of several chunks in one piece: a million chunks of a byte are not a million turns."""
+        pieces: list[bytes] = []
+        while most and not self._ended and (not pieces or self._connection.has(1)):
+            if not self._left:
+                self._begin_chunk()
+                continue
+            piece = self._connection.take(min(most, self._left))
+            self._left -= len(piece)
+            most -= len(piece)
+            pieces.append(piece)
+            if not self._left and self._connection.take_line(0):
+                raise BrokenBody("a chunk is longer than it says")
+            self._turn.yield_if_over()
+        return b"".join(pieces)
+
+    def _begin_chunk(self) -> None:
         found = _CHUNK.fullmatch(self._connection.take_line(_LONGEST_LINE))
         if found is None:
             raise BrokenBody("a chunk's size is malformed")
-        return int(found[1], 16)
+        self._left = int(found[1], 16)
+        if not self._left:
+            self._skip_trailers()
+            self._ended = True
 
     def _skip_trailers(self) -> None:
         for _ in range(_MOST_TRAILERS):
@@ -94,6 +123,11 @@ class Expected:
         self._connection = connection
         self._body = body
         self.asked = connection.has(1)  # the client did not wait
+
+    @property
+    def broken(self) -> bool:
+        """See Body."""
+        return self._body.broken
 
     def receive(self, most: int) -> bytes:
         """See Body."""

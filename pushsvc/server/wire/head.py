@@ -26,6 +26,7 @@ _VERSION: Final = re.compile(rb" HTTP/[0-9]\.[0-9]\Z")
 _PROTOCOLS: Final = {b" HTTP/1.1": "HTTP/1.1", b" HTTP/1.0": "HTTP/1.0"}
 _ONCE: Final = frozenset({"host", "content-type", "content-length"})  # fields that two proxies could read differently
 _NOT_ASCII: Final = re.compile(rb"[\x80-\xff]")
+_HOST: Final = re.compile(r"[^\s/?#@\\]*")  # section 3.2: a request names one host, in HTTP/1.0 maybe none
 _ABSOLUTE: Final = re.compile(r"https?://[^/?#]+", re.IGNORECASE)
 
 
@@ -97,7 +98,10 @@ def read_head(raw: bytes) -> Head:
     except HttpParserError as error:
         raise (UnknownCoding if str(error) in _CODING_ERRORS else Unreadable) from error
     method = raw[: raw.index(b" ")].decode("ascii")
-    return Head(method, collector.target.decode("ascii"), protocol, _joined(collector.fields))
+    fields = _joined(collector.fields)
+    if _HOST.fullmatch(fields.get("host", "" if protocol == "HTTP/1.0" else "/")) is None:
+        raise Unreadable
+    return Head(method, collector.target.decode("ascii"), protocol, fields)
 
 
 # What llhttp says of a body whose last transfer coding is not chunked.

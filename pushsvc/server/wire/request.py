@@ -86,4 +86,6 @@ class Request:
 
     def should_close(self) -> bool:
         """Whether the connection ends with the response."""
-        return self.must_close or not self.head.keeps_alive or self.method == "CONNECT" or self.waits
+        if self.must_close or not self.head.keeps_alive or self.method == "CONNECT":
+            return True
+        return self.incoming is not None and (self.waits or self.incoming.broken)

@@ -20,6 +20,20 @@ class WireResponse(Response):
         super().__init__(request, client, settings)
         self._connection = connection
         self._unsent = b""
+        self._by_kernel = False  # a file was sent, whose bytes gunicorn does not count
+
+    def start_response(self, status: str, headers: Any, exc_info: Any = None) -> Any:
+        """Take the head from the application (PEP 3333). After an error it replaces one that was not sent."""
+        if exc_info and not self.headers_sent:
+            self.status = self.response_length = None
+            self.headers.clear()
+        return super().start_response(status, headers, exc_info)
+
+    def write(self, piece: bytes) -> None:
+        """Send a piece of the body. An empty one does not send the head yet (PEP 3333, "Handling the Content-Length
+        Header")."""
+        if piece or not isinstance(piece, bytes):
+            super().write(piece)
 
     def send_headers(self) -> None:
         """Make the head, which is sent with the next bytes; gunicorn's hook."""
@@ -49,10 +63,13 @@ class WireResponse(Response):
             return False
         self.send_headers()
         self._flush()
-        sent: bool = super().sendfile(file)
-        return sent
+        self._by_kernel = super().sendfile(file)
+        return self._by_kernel
 
     def close(self) -> None:
-        """End the body."""
+        """End the body. One that is shorter than it says is cut, or the client would wait for the rest."""
         self.send_headers()
+        short = self.response_length is not None and self.sent < self.response_length
+        if short and not (self._omits_body or self._by_kernel):
+            self.force_close()
         self._flush(b"0\r\n\r\n" if self.chunked else b"")

@@ -21,6 +21,17 @@ class ArrivingBody:
         self._pieces: Queue[bytes | Exception] = Queue(1)
         self._reader = gevent.spawn(self._read_all, stream)
 
+    def begin(self, seconds: float) -> bool:
+        """Wait until the first piece is there, or the end. False: it is not, after so many seconds. Raises as `read`
+        does."""
+        try:
+            first: bytes | Exception = self._pieces.peek(timeout=seconds)
+        except Empty:
+            return False
+        if isinstance(first, Exception):
+            raise first
+        return True
+
     def read(self, seconds: float) -> bytes | None:
         """Give the next piece; b'' at the end; None if nothing came for so many seconds. Raises OSError, or gunicorn's
         ParseException: the body is cut off, or malformed."""
