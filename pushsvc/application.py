@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from typing import Final
 
 from flask import Flask
 from flask.json.provider import DefaultJSONProvider
@@ -29,8 +30,24 @@ from pushsvc.storage.redis.client import nodes_of
 from pushsvc.storage.redis.keys import Keys
 from pushsvc.storage.redis.topology.coverage import Coverage
 from pushsvc.verifier import Verifier
-from pushsvc.web import completions, events, generations, health, history, models, pages, publish, tickets, unread
+from pushsvc.web import (
+    completions,
+    connections,
+    events,
+    generations,
+    health,
+    history,
+    models,
+    pages,
+    publish,
+    tickets,
+    unread,
+)
 from pushsvc.web.http import before_request, problems
+
+_RESOURCES: Final = (
+    publish, events, connections, history, tickets, unread, health, completions, generations, models, pages
+)  # fmt: skip
 
 
 def create_app(settings: Settings) -> Flask:
@@ -73,7 +90,19 @@ def create_app(settings: Settings) -> Flask:
     )
     problems.install(app)
     before_request.install(app, service)
-    for each in (publish, events, history, tickets, unread, health, completions, generations, models, pages):
+    for each in (
+        publish,
+        events,
+        connections,
+        history,
+        tickets,
+        unread,
+        health,
+        completions,
+        generations,
+        models,
+        pages,
+    ):
         app.register_blueprint(each.blueprint)
     if settings.allowed_origins:
         # Given as patterns, because Flask-CORS takes a string with a bracket, such as an IPv6 address, for a pattern.

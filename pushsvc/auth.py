@@ -39,6 +39,11 @@ class Identity:
             raise Forbidden("This token names no user (claim sub), so it has no events of its own.")
         return self.user
 
+    def need_admin(self) -> None:
+        """Check that the token is an admin's. Raises Forbidden."""
+        if not self.admin:
+            raise Forbidden("This needs an admin's token (claim admin).")
+
     def may_publish(self, channel: str) -> bool:
         """Whether the token allows publishing to the channel."""
         return _matches(self.publish, channel)

@@ -70,7 +70,13 @@ def names(keys: Keys) -> list[str]:
     user, channels = NOBODY, (f"user:{NOBODY}", answers_channel(NOBODY), answer_channel(NOBODY))
     each = [keys.clock, keys.epoch, keys.server, keys.producers, keys.own_count]
     each += [keys.position(user), keys.ticket(user)]
-    each += [keys.spent_ticket(user), keys.ticket_use(user), keys.ticket_proof(user), keys.proof(user)]
+    each += [
+        keys.spent_ticket(user),
+        keys.ticket_use(user),
+        keys.ticket_proof(user),
+        keys.proof(user),
+        keys.revoked(user),
+    ]
     each += [keys.connections(user), keys.streams(user), keys.giving_way(user), keys.worker(user)]
     each += [keys.generation(user), keys.generations(user), keys.running(user), keys.generation_key(user, "")]
     each += [keys.generating(user), *map(keys.log, channels), *map(keys.tail, channels)]

@@ -25,6 +25,7 @@ class Reason(enum.Enum):
     DRAINING = "the worker is stopping"
     OUSTED = "its user has too many, and newer ones"
     REPLACED = "a repeat of its request took its place"
+    CUT = "an admin ended the connections of its user"
 
 
 class ChannelEnd(enum.Enum):
@@ -38,6 +39,7 @@ FINAL: Final = (Reason.ENDED, Reason.REPLACED)  # after these the client is not 
 
 _REFUSALS: Final[dict[Reason, PushError]] = {
     Reason.EXPIRED: Unauthorized("The token has expired."),
+    Reason.CUT: Unauthorized("An admin has ended the connections of this user."),
     Reason.DRAINING: Unavailable("This worker is stopping; connect again.", retry_after=1),
     Reason.OUSTED: TooManyConnections("This user has newer streams, and as many as one user may.", retry_after=60),
 }

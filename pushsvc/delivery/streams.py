@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import time
+from collections.abc import Iterable
 from typing import Final
 
 from pushsvc.delivery.endings import Reason
@@ -15,7 +16,9 @@ from pushsvc.events.names import user_channel
 from pushsvc.storage.redis.pubsub import PubSub
 
 KNOWN_SECONDS: Final = 10.0  # longer than a repeat of a request can replace its stream, and than a message takes
-_END: Final = "end "  # begins a message to another worker; no generation's id begins so
+# How messages to other workers begin; no generation's id begins so.
+_END: Final = "end "
+_CUT: Final = "cut "
 
 
 class Streams:
@@ -44,8 +47,21 @@ class Streams:
         with contextlib.suppress(Unavailable):
             self._bus.send_control(worker, _END + number)
 
+    def cut(self, user: str, workers: Iterable[str]) -> None:
+        """End all streams and long polls of a user on these workers. Raises Unavailable."""
+        for worker in workers:
+            self._bus.send_control(worker, _CUT + user)
+
+    def _cut_here(self, user: str) -> None:
+        for subscriber in self._lifetimes.subscribers.all():
+            if subscriber.user == user and not subscriber.kind.finite:
+                self._lifetimes.end(subscriber, Reason.CUT)
+
     def on_control(self, word: str) -> bool:
         """Handle a message of another worker. False: it is not about streams."""
+        if word.startswith(_CUT):
+            self._cut_here(word.removeprefix(_CUT))
+            return True
         if not word.startswith(_END):
             return False
         _, subscriber = self._begun.pop(word.removeprefix(_END), (0.0, None))

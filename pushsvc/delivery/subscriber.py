@@ -22,6 +22,7 @@ from pushsvc.events import sse
 from pushsvc.events.encoded import EncodedBatch, EncodedEvent
 from pushsvc.events.event import EventId
 from pushsvc.events.names import user_channel
+from pushsvc.storage.counted import counted_name
 from pushsvc.storage.log import Clock
 
 COMMENT: Final = EncodedBatch(sse.HEARTBEAT)  # a heartbeat that the page does not see
@@ -136,9 +137,8 @@ class Subscriber:
 
     @property
     def counted_as(self) -> str:
-        """The name under which the connection counts. It is never the name of a finite channel, whose own subscribers
-        count under that."""
-        return f"user:{self.user}" if ":" in self.user and not self.kind.finite else self.user
+        """The name under which the connection counts."""
+        return self.user if self.kind.finite else counted_name(self.user)
 
     @property
     def whole(self) -> bool:

@@ -6,6 +6,12 @@ from collections.abc import Sequence
 from typing import Protocol
 
 
+def counted_name(user: str) -> str:
+    """The name under which the connections of a user count. It is never the name of a finite channel, whose own
+    subscribers count under that."""
+    return f"user:{user}" if ":" in user else user
+
+
 class Counted(Protocol):
     """A connection as presence counts it."""
 

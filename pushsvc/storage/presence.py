@@ -21,7 +21,7 @@ import gevent
 
 from pushsvc.concurrency.loops import Loop
 from pushsvc.errors import PushError, TooManyConnections, Unavailable, Unwritable, WrongType
-from pushsvc.storage.counted import Counted, Stream, StreamsHere
+from pushsvc.storage.counted import Counted, Stream, StreamsHere, counted_name
 from pushsvc.storage.redis.client import RedisClient
 from pushsvc.storage.redis.scripts import Command, Script
 
@@ -193,6 +193,11 @@ class Presence:
         counts.pop(self._worker_id, None)
         alive = self._store.execute([("EXISTS", self._keys.worker(worker)) for worker in counts]) if counts else []
         return self._here[user] + sum(n for n, lives in zip(counts.values(), alive, strict=True) if lives)
+
+    def workers(self, user: str) -> dict[str, int]:
+        """The workers that hold connections of a user, and how many each. Raises Unavailable."""
+        held = self._store.execute_one(("HGETALL", self._keys.connections(counted_name(user))))
+        return {worker.decode(): int(n) for worker, n in zip(held[::2], held[1::2], strict=True) if int(n) > 0}
 
     def count_out(self, connection: Counted) -> None:
         """Count a connection out; the next beat writes it to Redis. Harmless when repeated."""

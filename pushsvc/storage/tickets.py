@@ -124,19 +124,30 @@ class Tickets:
         self._key = self._every_key[0]
         self._verifier = Verifier(self._every_key, leeway)
 
-    def issue(self, user: str, topics: Sequence[str], ttl: int, expires: float | None) -> str:
+    def issue(self, user: str, topics: Sequence[str], ttl: int, expires: float | None, now: int) -> str:
         """Make a ticket for `user` and the channels `topics`, usable once within `ttl` seconds.
 
-        `expires` (Unix time): when the stream ends, if the token that requests the ticket expires.
+        `expires` (Unix time): when the stream ends, if the token that requests the ticket expires; `now`: Redis's wall
+        clock, in ms since 1970.
         """
         ticket = self._drawn()
-        claims = {"user": user, "topics": list(topics), "expires": expires}
+        claims = {"user": user, "topics": list(topics), "expires": expires, "issued": now}
         self._store.execute_one(("SET", self._keys.ticket(_digest(ticket)), orjson.dumps(claims), "EX", ttl))
         return ticket
 
     def keep(self, ticket: str) -> None:
         """Prolong a fresh ticket whose stream was refused for now: it must not expire before its client retries."""
         self._store.execute_one(("EXPIRE", self._keys.ticket(_digest(ticket)), KEPT_SECONDS, "GT"))
+
+    def revoke_all(self, user: str, now: int) -> None:
+        """Make all tickets of a user void that were issued so far, and the cookies and proofs that came of them. `now`:
+        Redis's wall clock, in ms since 1970. Raises Unavailable."""
+        self._store.execute_one(("SET", self._keys.revoked(user), now, "EX", MAX_TTL + SESSION_SECONDS))
+
+    def _is_revoked(self, claims: Mapping[str, Any]) -> bool:
+        """Whether a ticket with these claims is void."""
+        until = self._store.execute_one(("GET", self._keys.revoked(claims["user"])))
+        return until is not None and claims.get("issued", 0) <= int(until)
 
     def admit(self, ticket: str, evidence: Evidence) -> Admission:
         """Accept a fresh ticket, one whose first response may be lost, or a client that proves it spent the ticket.
@@ -149,6 +160,8 @@ class Tickets:
         if fresh is None and spent is None:
             raise Unauthorized("The ticket is unknown, or has expired; ask for a new one.")
         claims = orjson.loads(fresh or spent)
+        if self._is_revoked(claims):
+            raise Unauthorized("An admin has ended the connections of this user; ask for a new ticket.")
         user, topics = claims["user"], tuple(claims["topics"])
         expires = min(claims["expires"] or float("inf"), time.time() + SESSION_SECONDS)
         if expires <= time.time():
@@ -248,7 +261,7 @@ class Tickets:
             [("GET", self._keys.spent_ticket(digest.decode())), ("DEL", self._keys.ticket_use(digest.decode()))]
         )
         known: dict[str, Any] = {} if claims is None else orjson.loads(claims)
-        over = (known.get("expires") or float("inf")) <= time.time()
+        over = not known or (known.get("expires") or float("inf")) <= time.time() or self._is_revoked(known)
         return None if over else known.get("user")
 
     def revoke(self, proofs: Sequence[str]) -> None:

@@ -35,7 +35,7 @@ def tickets() -> ResponseReturnValue:
     identity.need_subscribe([user_channel(user), *topics])
     expires = identity.expires if user == identity.user else None
     partition = svc.partition_of(user)
-    cursor = partition.log.clock().last  # older than anything that the client reads next: see README, "Listen"
-    ticket = partition.tickets.issue(user, topics, ttl, expires)
+    clock = partition.log.clock()  # older than anything that the client reads next: see README, "Listen"
+    ticket = partition.tickets.issue(user, topics, ttl, expires, clock.now)
     url = link(f"/events?ticket={ticket}")
-    return {"ticket": ticket, "expires_in": ttl, "url": url, "cursor": str(cursor)}
+    return {"ticket": ticket, "expires_in": ttl, "url": url, "cursor": str(clock.last)}

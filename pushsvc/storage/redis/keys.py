@@ -117,6 +117,10 @@ class Keys:
         """String: the user whose ticket's proof this is, by the SHA-256 of both."""
         return f"{self._prefix}proof:{digest}"
 
+    def revoked(self, user: str) -> str:
+        """Key of the time up to which a user's tickets, and what came of them, are void: a string, ms since 1970."""
+        return f"{self._prefix}revoked:{user}"
+
     def connections(self, user: str) -> str:
         """Hash: worker id -> how many connections of the user it holds."""
         return f"{self._prefix}conns:{user}"

@@ -18,7 +18,7 @@ from pushsvc.errors import Unavailable
 from pushsvc.storage.redis.keys import ALONE
 from pushsvc.storage.redis.refusals import REFUSAL_LOG
 from tests.conftest import Start
-from tests.support.clients.eventsource import until
+from tests.support.clients.eventsource import EventSource, until
 from tests.support.redis.checking import account, check, configured, port_of, refused
 from tests.support.redis.filtering import Words, filtering, in_scripts, refuse
 from tests.support.redis.servers import Cluster, Servers
@@ -187,9 +187,12 @@ def test_a_service_starts_while_redis_takes_no_writes(bare: redis.Redis, start: 
     with configured(bare, **{"min-replicas-to-write": 1}) as url:
         stack = start(redis_url=url, workers=1)
         assert stack.output.count("pushsvc: Redis takes no writes now (NOREPLICAS)") == 1
-        with stack.listen(user) as source:
+        # Where nothing was ever written there is no clock, and a stream is refused for now.
+        with EventSource(f"{stack.url}/events", stack.bearer(user), reconnect=True) as source:
+            source.wait(lambda each: each.statuses, "an answer")
             bare.config_set("min-replicas-to-write", 0)
             source.wait_ids(stack.publish(user=user))
+            assert set(source.statuses) == {200}
 
 
 def test_a_disk_that_cannot_be_written_to(tmp_path: Path) -> None:
