@@ -102,6 +102,10 @@ class TimeSlice:
     def __init__(self) -> None:
         self._began = time.monotonic()
 
+    def restart(self) -> None:
+        """Begin anew, because the work is about to wait."""
+        self._began = time.monotonic()
+
     def yield_if_over(self) -> None:
         """Yield to the other greenlets if the time is over. They may change shared state meanwhile."""
         if time.monotonic() - self._began > TURN_SECONDS:

@@ -86,10 +86,13 @@ class HttpWorker(GeventWorker):
         if self._foreign or is_http2_negotiated(client):
             super().handle(listener, client, address)
             return
-        connection = Connection(client, address)
+        connection, turn = Connection(client, address), TimeSlice()
         try:
             while self._serve_next(listener.getsockname(), connection):
-                pass
+                if connection.has(1):
+                    turn.yield_if_over()  # a client that sends requests without waiting would never let others in
+                else:
+                    turn.restart()
         except (
             Idle,
             ConnectionError,

@@ -212,6 +212,22 @@ def test_a_body_in_tiny_chunks_gives_others_their_turns(shared: Start, kind: str
     assert turns > 10
 
 
+def test_requests_that_come_in_one_go_give_others_their_turns(shared: Start) -> None:
+    stack = shared(workers=1)
+    count = 3000
+    with wire(stack.app_url) as client, wire(stack.app_url) as other, ThreadPoolExecutor(2) as threads:
+        client.socket.settimeout(60)
+        threads.submit(client.send, request("GET /healthz") * count)
+        answers = threads.submit(lambda: [client.answer() for _ in range(count)])
+        turns = 0
+        while not answers.done():
+            other.send(request("GET /healthz"))
+            assert told(other).status == 200
+            turns += 1
+        assert {answer.status for answer in answers.result() if answer} == {200}
+    assert turns > 10
+
+
 @pytest.mark.parametrize("broken", [b"zz\r\n", b"-1\r\n", b"\r\n"])
 def test_a_stream_of_events_that_begins_with_no_chunk_is_refused(stack: Stack, broken: bytes) -> None:
     """Whoever has sent a request gets the head of an answer."""
