@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from flask import Blueprint
 from flask.typing import ResponseReturnValue
 
@@ -33,6 +35,8 @@ def tickets() -> ResponseReturnValue:
     if isinstance(ttl, bool) or not isinstance(ttl, int) or not 1 <= ttl <= MAX_TTL:
         raise Invalid.field("ttl", f"must be a whole number of seconds from 1 to {MAX_TTL}.")
     identity.need_subscribe([user_channel(user), *topics])
+    if identity.expires is not None:  # what is still unspent then ends with the token that it was made with
+        ttl = max(1, min(ttl, int(identity.expires - time.time())))
     expires = identity.expires if user == identity.user else None
     partition = svc.partition_of(user)
     clock = partition.log.clock()  # older than anything that the client reads next: see README, "Listen"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 import threading
+import time
 
 import pytest
 
@@ -263,3 +264,13 @@ def test_many_through_random_cuts_hear_each_event_once(stack: Stack, base: str, 
         assert [each for each in heard if each in ids] == ids
         assert set(source.statuses) == {200}
         source.close()
+
+
+def test_an_unspent_ticket_ends_with_the_token_it_was_made_with(stack: Stack, user: str) -> None:
+    """Also if that is a backend's."""
+    for claims in ({"sub": user}, {"subscribe": ["*"]}):
+        token = auth.encode(claims | {"exp": int(time.time()) + 20}, SECRET, ttl=None)
+        headers = {"Authorization": f"Bearer {token}"}
+        answer = stack.post("/tickets", {"user": user, "ttl": 3600}, headers).json()
+        assert 1 <= answer["expires_in"] <= 20 + 30  # the leeway moves all ends alike
+        assert 1 <= stack.redis.ttl(ALONE.ticket(digest(answer["ticket"]))) <= 50
