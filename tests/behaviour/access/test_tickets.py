@@ -273,4 +273,4 @@ def test_an_unspent_ticket_ends_with_the_token_it_was_made_with(stack: Stack, us
         headers = {"Authorization": f"Bearer {token}"}
         answer = stack.post("/tickets", {"user": user, "ttl": 3600}, headers).json()
         assert 1 <= answer["expires_in"] <= 20 + 30  # the leeway moves all ends alike
-        assert 1 <= stack.redis.ttl(ALONE.ticket(digest(answer["ticket"]))) <= 50
+        assert 1 <= stack.redis.ttl(ALONE.ticket(digest(answer["url"]))) <= 50
