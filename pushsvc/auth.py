@@ -25,13 +25,15 @@ DEMO_CLAIMS: Final = {"sub": "demo", "publish": ["*"], "subscribe": ["*"]}  # al
 @dataclass(frozen=True, slots=True)
 class Identity:
     """The claims of a verified token. `publish` and `subscribe` are patterns: channels, in which a trailing `*` matches
-    any rest. `expires`: the Unix time from which the token is refused, leeway included; None: never."""
+    any rest. `expires`: the Unix time from which the token is refused, leeway included; None: never. `mark`: names the
+    token among all tokens; empty where there is none."""
 
     user: str | None
     publish: tuple[str, ...] = ()
     subscribe: tuple[str, ...] = ()
     admin: bool = False
     expires: float | None = None
+    mark: str = ""
 
     def need_user(self) -> str:
         """The token's user. Raises Forbidden if it names none."""

@@ -12,11 +12,21 @@ from pathlib import Path
 from typing import Annotated, Final, Literal
 from urllib.parse import SplitResult, urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from pushsvc.addresses import embedded, hosts, origins, redis_address
 from pushsvc.concurrency.cores import usable_cores
 from pushsvc.errors import ConfigError
+from pushsvc.rate import Rate, parse_rates
 
 PREFIX: Final = "PUSHSVC_"
 DEFAULT_PREFIX: Final = "pushsvc"  # of all names in Redis
@@ -61,6 +71,7 @@ Address = Annotated[str, AfterValidator(hosts.address)]
 Line = Annotated[str, AfterValidator(_one_line_only)]
 Name = Annotated[str, AfterValidator(_name)]
 FilePath = Annotated[Path, AfterValidator(_one_line_only)]
+RateWords = Annotated[tuple[Rate, ...], BeforeValidator(parse_rates)]
 Count = Annotated[int, Field(ge=1, le=10**9)]
 Seconds = Annotated[float, Field(gt=0, le=86400, allow_inf_nan=False)]
 
@@ -95,6 +106,9 @@ class Settings(BaseModel):
     max_connections: Count = 20000
     max_connections_per_user: Count = 20
     send_buffer_bytes: Count = 262144
+    rate_publish: RateWords = ()  # events, by token
+    rate_connect: RateWords = (Rate(120, 60, "120 per minute"),)  # streams of GET /events, by user
+    rate_ask: RateWords = (Rate(60, 60, "60 per minute"),)  # questions, by user
     durability: Literal["everysec", "always"] = "everysec"
     wait_replicas: Annotated[int, Field(ge=0, le=100)] = 0
     leeway_seconds: Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)] = 30.0

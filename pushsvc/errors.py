@@ -118,6 +118,13 @@ class Later(PushError):
         return {"Retry-After": str(self.retry_after)}
 
 
+class TooManyRequests(Later):
+    """A user or a token has met a rate."""
+
+    status = 429
+    title = "Too many requests"
+
+
 class TooManyConnections(Later):
     """A user already has the largest number of connections that one user may have."""
 

@@ -24,6 +24,7 @@ from pushsvc.storage.acknowledged import Acknowledged
 from pushsvc.storage.journal import Journal
 from pushsvc.storage.log import EventLog
 from pushsvc.storage.presence import Presence
+from pushsvc.storage.rates import Rates
 from pushsvc.storage.redis.client import RedisClient, connect
 from pushsvc.storage.redis.fencing import Fence
 from pushsvc.storage.redis.keys import Keys
@@ -63,6 +64,9 @@ class Partition:
     generations: Generations
     failover: tuple[Loop, ...]
     checkup: Checkup
+    publishes: Rates
+    connects: Rates
+    asks: Rates
 
     def start(self) -> None:
         """Start the background loops. Harmless when repeated."""
@@ -174,4 +178,7 @@ def make_partition(url: str, keys: Keys, shared: Shared) -> Partition:
         _make_generations(store, records, hub, presence, shared),
         failover.loops(client),
         Checkup(store, settings, presence),
+        Rates(store, "RATE_PUBLISH", settings.rate_publish),
+        Rates(store, "RATE_CONNECT", settings.rate_connect),
+        Rates(store, "RATE_ASK", settings.rate_ask),
     )

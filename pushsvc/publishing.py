@@ -12,6 +12,7 @@ from pushsvc.events.event import Event
 from pushsvc.events.publication import Limits, Publication, parse_publication
 from pushsvc.storage.log import Receipt
 from pushsvc.storage.partitioned_log import Appender, JoinedReceipt
+from pushsvc.storage.rates import Rates
 
 Answer = dict[str, Any]
 
@@ -19,10 +20,12 @@ Answer = dict[str, Any]
 class Publisher:
     """Publishes what one caller sends, within the caller's rights."""
 
-    def __init__(self, identity: Identity, log: Appender, limits: Limits) -> None:
+    def __init__(self, identity: Identity, log: Appender, limits: Limits, rates: Rates | None = None) -> None:
+        """`rates`: those of publishing, if there are any."""
         self.limits = limits
         self.identity = identity
         self._log = log
+        self._rates = rates
 
     def publish(self, item: Any, header_key: str | None) -> Answer:
         """Publish one event, as parsed from JSON. `header_key`: the request's Idempotency-Key. Raises PushError."""
@@ -63,8 +66,15 @@ class Publisher:
         return publication
 
     def _store(self, events: Sequence[Event]) -> Sequence[Receipt | JoinedReceipt | PushError]:
-        """Store the events, and give what became of each. Raises Unavailable if Redis takes none now: the request can
-        be repeated as it is."""
+        """Store the events, and give what became of each. Raises Unavailable if Redis takes none now, TooManyRequests
+        if they are over a rate: the request can be repeated as it is; or TooLarge if they always will be."""
+        if self._rates is None:
+            return self._append(events)
+        with self._rates.counting(self.identity.mark, len(events)) as counted:
+            counted()
+            return self._append(events)
+
+    def _append(self, events: Sequence[Event]) -> Sequence[Receipt | JoinedReceipt | PushError]:
         answers = self._log.append(events) if events else []
         for error in answers[:1]:
             if isinstance(error, Unavailable) and all(isinstance(answer, Unavailable) for answer in answers):

@@ -76,7 +76,9 @@ class Verifier:
         except (jwt.PyJWTError, RecursionError) as error:  # RecursionError: the token's JSON is nested too deeply
             raise Unauthorized("The token is not valid.") from error
         self._check_origin(claims, ours=ours)
-        return _identity(claims, self._leeway)
+        # Without the signature: the same one can be written in several ways.
+        signed = token.rpartition(".")[0].encode()
+        return _identity(claims, self._leeway, hashlib.blake2b(signed, digest_size=16).hexdigest())
 
     def _keys(self, header: Mapping[str, Any]) -> list[tuple[Any, str]]:
         """The provider's keys that may have signed a token, each with its algorithm."""
@@ -116,7 +118,7 @@ _LOCK: Final = get_original("threading", "Lock")()  # nothing under it switches 
 _HASH_KEY: Final = secrets.token_bytes(32)
 
 
-def _identity(claims: Mapping[str, Any], leeway: float) -> Identity:
+def _identity(claims: Mapping[str, Any], leeway: float, mark: str) -> Identity:
     expires = _date(claims, "exp")
     for name in ("nbf", "iat"):
         begins = _date(claims, name)
@@ -133,6 +135,7 @@ def _identity(claims: Mapping[str, Any], leeway: float) -> Identity:
         subscribe=_patterns(claims, "subscribe"),
         admin=claims.get("admin") is True,
         expires=None if expires is None or expires >= NEVER else expires + leeway,
+        mark=mark,
     )
 
 

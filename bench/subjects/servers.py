@@ -161,6 +161,7 @@ class Pushsvc(Server):
             "max_connections_per_user": str(UNLIMITED),
             "max_connections": str(UNLIMITED),
             "drain_seconds": "0",
+            "rate_ask": "off",  # one asks as many do
         }
         return {PREFIX + name.upper(): value for name, value in given.items()}
 

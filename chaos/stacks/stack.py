@@ -52,6 +52,8 @@ class Stack:
             "keep_events": str(KEEP_EVENTS),
             "drain_seconds": str(DRAIN_SECONDS),
             "retry_seconds": "1",
+            "rate_connect": "off",  # one user comes back more often than people do
+            "rate_ask": "off",
         }
         self._environ = {PREFIX + name.upper(): value for name, value in given.items()}
 

@@ -27,8 +27,8 @@ def events(call: Call) -> Answer | Stream:
 
     Answers 200 with text/event-stream (WHATWG HTML section 9.2); HEAD: only the head. Refuses: 400 for a parameter that
     is wrong, 401 without a good token or ticket, 403 if the token may not listen to a channel, 413 for a long body, 429
-    to a user with too many connections, 503 if this worker is full or stopping, or Redis is away. To an EventSource,
-    429 and 503 are told in a stream (see refusing.py).
+    to a user with too many connections or over RATE_CONNECT, 503 if this worker is full or stopping, or Redis is away.
+    To an EventSource, 429 and 503 are told in a stream (see refusing.py).
     """
     return resumable(call, partial(_events, call))
 
@@ -62,7 +62,9 @@ def _events(call: Call) -> Answer | Stream:
         heartbeat=wish.heartbeat,
         proof=admission.proof,
     )
-    with Connection(call, partition.hub, subscriber) as connection:
+    # The count and the join go to Redis together.
+    with partition.connects.counting(user) as counted, Connection(call, partition.hub, subscriber) as connection:
+        counted()
         if origin is not None and origin.start is not None:
             start = origin.start
         return stream(call, partition.hub, connection, transport, opening(partition, start), admission, start.after)

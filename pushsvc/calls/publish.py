@@ -17,8 +17,8 @@ def publish(call: Call) -> Answer:
 
     Answers 200: for an event `id` and `duplicate`, or `results` by user if it names `users`; for a batch `results`,
     each as for an event, or with `error`. Refuses: 400 for an event that is wrong, 401 without a good token, 403 where
-    that may not publish to a channel, 413 for too large an event or batch, 415 for a body that is not JSON, 503 while
-    Redis takes none (the same request can be repeated), 507 where it has no space.
+    that may not publish to a channel, 413 for too large an event or batch, 415 for a body that is not JSON, 429 over
+    RATE_PUBLISH, 503 while Redis takes none (the same request can be repeated), 507 where it has no space.
     """
     publisher = publisher_of(call)
     header_key = call.header("idempotency-key")
@@ -34,4 +34,6 @@ def publish(call: Call) -> Answer:
 
 def publisher_of(call: Call) -> Publisher:
     """Make the Publisher of the caller. Raises Unauthorized."""
-    return Publisher(identify(call), call.service.log, call.service.limits)
+    identity, service = identify(call), call.service
+    rates = service.partition_of(identity.mark).publishes if service.settings.rate_publish else None
+    return Publisher(identity, service.log, service.limits, rates)

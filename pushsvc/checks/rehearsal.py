@@ -20,8 +20,10 @@ from pushsvc.errors import PushError
 from pushsvc.events.event import Event
 from pushsvc.llm.outcome import COMPLETED, Ending
 from pushsvc.llm.store import PendingFrames, Records
+from pushsvc.rate import Rate
 from pushsvc.storage.log import EventLog
 from pushsvc.storage.presence import Presence
+from pushsvc.storage.rates import Rates
 from pushsvc.storage.redis.client import RedisClient
 from pushsvc.storage.redis.fencing import Fence
 from pushsvc.storage.redis.keys import Keys
@@ -234,6 +236,7 @@ def _work(store: RedisClient, log: EventLog, settings: Settings, user: str, list
         presence.count_out(visitor)
     presence.write()
     presence.give_way()
+    store.execute_one(Rates(store, "RATE_CHECK", [Rate(1, 1, "")]).command(user, 1))
     _answer(store, log, user, worker, settings)
     _ticket(store, user, settings)
 

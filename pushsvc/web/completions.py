@@ -44,13 +44,13 @@ def completions() -> ResponseReturnValue:
 
     Answers 200 with the completion, or with `stream: true` text/event-stream; `X-Generation-Id` names the answer. A
     refusal by the model's server is passed on. Refuses: 400 for a member that is wrong, 401 without a good token, 413
-    for a question that is too large, 415 for another type than JSON, 429 if too many answers are being made, 499 if the
-    answer was cancelled, 502 if the model fails, 503 if this worker is full or stopping, or Redis is away, 504 if the
-    model takes too long.
+    for a question that is too large, 415 for another type than JSON, 429 if too many answers are being made, or over
+    RATE_ASK, 499 if the answer was cancelled, 502 if the model fails, 503 if this worker is full or stopping, or Redis
+    is away, 504 if the model takes too long.
     """
     asked, user, key = _asked()
     partition = _at(user)
-    generation_id, generation = partition.generations.begin(asked, user, key)
+    generation_id, generation = _begin(partition, asked, user, key)
     if generation is not None:
         begun = _Begun(generation_id, generation, asked.cancels, again=key is not None)
         response = _streamed(partition, begun) if asked.stream else _at_once(partition, begun)
@@ -69,7 +69,7 @@ def generations() -> ResponseReturnValue:
     """
     asked, user, key = _asked(stream=True)
     partition = _at(user)
-    generation_id, _ = partition.generations.begin(asked, user, key)
+    generation_id, _ = _begin(partition, asked, user, key)
     url = answer_url(partition, generation_id)
     return {"id": generation_id, "url": url}, 202, {"X-Generation-Id": generation_id}
 
@@ -86,6 +86,13 @@ def _asked(*, stream: bool | None = None) -> tuple[Question, str, str | None]:
     body = json_body(call(), MOST_BODY_BYTES)
     asked = question.parse(body, model=service().settings.llm_model, stream=stream)
     return asked, user, checked_key(request.headers.get("Idempotency-Key"), "Idempotency-Key")
+
+
+def _begin(partition: Partition, asked: Question, user: str, key: str | None) -> tuple[str, Generation | None]:
+    """Begin the generation, within the user's rate. Raises TooManyRequests, or as Generations.begin does."""
+    with partition.asks.counting(user) as counted:
+        counted()
+        return partition.generations.begin(asked, user, key)
 
 
 class _Begun(NamedTuple):

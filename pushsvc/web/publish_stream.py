@@ -21,7 +21,7 @@ from pushsvc.calls.arguments import read_json
 from pushsvc.calls.call import CUT_OFF, Call
 from pushsvc.concurrency.loops import TimeSlice
 from pushsvc.delivery.transports.hangup import hang_up
-from pushsvc.errors import Invalid, PushError, TooLarge, Unauthorized, Unavailable, UnsupportedMedia
+from pushsvc.errors import Invalid, PushError, TooLarge, TooManyRequests, Unauthorized, Unavailable, UnsupportedMedia
 from pushsvc.events import exact_json
 from pushsvc.events.lines import Lines
 from pushsvc.events.publication import Publication
@@ -138,9 +138,26 @@ class _Stream:
     def _written(self, group: list[Checked]) -> bytes:
         try:
             answers = self._publisher.publish_checked(group)
+        except (TooManyRequests, TooLarge):
+            answers = list(self._one_by_one(group))
         except Unavailable as error:
             answers = [refused(each if isinstance(each, PushError) else error) for each in group]
         return b"".join(map(_line, answers))
+
+    def _one_by_one(self, group: list[Checked]) -> Iterator[Answer]:
+        """Publish of a group that is over a rate as many lines as are not, up to the first that is."""
+        met: TooManyRequests | None = None
+        for each in group:
+            if met is not None:
+                yield refused(each if isinstance(each, PushError) else met)
+                continue
+            try:
+                yield from self._publisher.publish_checked([each])
+            except TooManyRequests as error:
+                met = error
+                yield refused(error)
+            except (TooLarge, Unavailable) as error:
+                yield refused(error)
 
     def _check(self, line: bytes | None) -> Checked:
         if self._identity.expires is not None and self._identity.expires <= time.time():

@@ -75,6 +75,8 @@ class Stack:
             "workers": 2,
             "drain_seconds": 1,
             "retry_seconds": 0.2,
+            "rate_connect": "1000000 per minute",  # one user of the tests does the work of many
+            "rate_ask": "1000000 per minute",
         } | settings
         self.output = ""
         self._moves = tuple(name for name in ("http", "app") if name not in settings)  # once

@@ -117,6 +117,10 @@ class Keys:
         """String: the user whose ticket's proof this is, by the SHA-256 of both."""
         return f"{self._prefix}proof:{digest}"
 
+    def rate(self, setting: str, subject: str) -> str:
+        """Hash: how much a user or a token has taken of a rate, by the rate's window in ms."""
+        return f"{self._prefix}{setting}:{subject}"
+
     def revoked(self, user: str) -> str:
         """Key of the time up to which a user's tickets, and what came of them, are void: a string, ms since 1970."""
         return f"{self._prefix}revoked:{user}"
