@@ -25,12 +25,15 @@ from pydantic import (
 
 from pushsvc.addresses import embedded, hosts, origins, redis_address
 from pushsvc.concurrency.cores import usable_cores
+from pushsvc.concurrency.memory import usable_memory
 from pushsvc.errors import ConfigError
 from pushsvc.rate import Rate, parse_rates
 
 PREFIX: Final = "PUSHSVC_"
 DEFAULT_PREFIX: Final = "pushsvc"  # of all names in Redis
 MOST_WORKERS: Final = 256
+LEAST_MEMORY: Final = 16 * 2**20  # for data, in bytes
+OTHER_MEMORY: Final = 2 * 2**30  # of a machine that does not say how much it has
 
 
 _PUBLIC_URL: Final = re.compile(r"(https?://[^/?#]+)((?:/[A-Za-z0-9._~\-]+)*)/?", re.IGNORECASE)
@@ -66,12 +69,24 @@ def _name(value: str) -> str:
     return value
 
 
+def _bytes(value: object) -> object:
+    """Read a size as Redis writes it: bytes, or with kb, mb or gb (of 1024) after the number."""
+    if not isinstance(value, str):
+        return value
+    match = re.fullmatch(r"([0-9]{1,18}) ?(|kb|mb|gb)", value.strip().lower())
+    size = int(match[1]) << {"": 0, "kb": 10, "mb": 20, "gb": 30}[match[2]] if match else 0
+    if not LEAST_MEMORY <= size <= 2**50:
+        raise ValueError("should be a size such as 512mb or 4gb, at least 16mb")
+    return size
+
+
 HostPort = Annotated[str, AfterValidator(hosts.host_port)]
 Address = Annotated[str, AfterValidator(hosts.address)]
 Line = Annotated[str, AfterValidator(_one_line_only)]
 Name = Annotated[str, AfterValidator(_name)]
 FilePath = Annotated[Path, AfterValidator(_one_line_only)]
 RateWords = Annotated[tuple[Rate, ...], BeforeValidator(parse_rates)]
+MemorySize = Annotated[int, BeforeValidator(_bytes)]
 Count = Annotated[int, Field(ge=1, le=10**9)]
 Seconds = Annotated[float, Field(gt=0, le=86400, allow_inf_nan=False)]
 
@@ -110,6 +125,9 @@ class Settings(BaseModel):
     rate_connect: RateWords = (Rate(120, 60, "120 per minute"),)  # streams of GET /events, by user
     rate_ask: RateWords = (Rate(60, 60, "60 per minute"),)  # questions, by user
     durability: Literal["everysec", "always"] = "everysec"
+    max_memory: MemorySize = Field(  # of the embedded server
+        default_factory=lambda: max(LEAST_MEMORY, (usable_memory() or OTHER_MEMORY) // 2)
+    )
     wait_replicas: Annotated[int, Field(ge=0, le=100)] = 0
     leeway_seconds: Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)] = 30.0
     poller: Literal["epoll", "gevent"] = Field(default_factory=lambda: "epoll" if _has_epoll() else "gevent")

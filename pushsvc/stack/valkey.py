@@ -31,6 +31,7 @@ def server_command(settings: Settings) -> list[str]:
         "appendonly": "yes",
         "appendfsync": settings.durability,
         "aof-load-truncated": "yes",
+        "maxmemory": str(settings.max_memory),  # full, it refuses publishes; without, the system would kill it
         "maxmemory-policy": "noeviction",
         # A stream preallocates its last node: with the default of 4096 a user with one event would take 4.5 KB.
         "stream-node-max-bytes": "256",

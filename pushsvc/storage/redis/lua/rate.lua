@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Count against the rates of one subject, over sliding windows: the part of the window before that still counts, and the
 -- window that runs. What is over one of the rates counts for none.
 --
