@@ -173,7 +173,7 @@ def make_partition(url: str, keys: Keys, shared: Shared) -> Partition:
         log,
         hub,
         presence,
-        Tickets(store, shared.secrets, settings.leeway_seconds),
+        Tickets(store, shared.secrets, settings.leeway_seconds, settings.max_tickets_per_user),
         Streams(worker_id, hub.lifetimes, hub.bus),
         _make_generations(store, records, hub, presence, shared),
         failover.loops(client),

@@ -255,7 +255,7 @@ def _answer(store: RedisClient, log: EventLog, user: str, worker: str, settings:
 
 
 def _ticket(store: RedisClient, user: str, settings: Settings) -> None:
-    tickets = Tickets(store, ["a secret for nobody, and for a moment"], settings.leeway_seconds)
+    tickets = Tickets(store, ["a secret for nobody, and for a moment"], settings.leeway_seconds, 1)
     tickets.revoke_all(user, 0)
     ticket = tickets.issue(user, [], 60, None, 1)
     admission = tickets.admit(ticket, Evidence({}, "", same_origin=False, by_id=True))

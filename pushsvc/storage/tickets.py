@@ -15,6 +15,7 @@ import contextlib
 import enum
 import hashlib
 import hmac
+import math
 import secrets
 import time
 from collections.abc import Mapping, Sequence
@@ -26,7 +27,7 @@ import orjson
 from pushsvc import auth
 from pushsvc.auth import Identity
 from pushsvc.config import DEFAULT_PREFIX
-from pushsvc.errors import Unauthorized, Unwritable
+from pushsvc.errors import TooManyRequests, Unauthorized, Unwritable
 from pushsvc.events.event import EventId
 from pushsvc.events.proof import proof_in
 from pushsvc.storage.redis.client import RedisClient
@@ -34,6 +35,7 @@ from pushsvc.storage.redis.scripts import Command, Script
 from pushsvc.verifier import Verifier
 
 _SPEND: Final = Script("spend")
+_ISSUE: Final = Script("issue")
 
 DEFAULT_TTL: Final = 60  # seconds to use a ticket in
 MAX_TTL: Final = 3600
@@ -113,8 +115,9 @@ class LostRace(Unauthorized):
 class Tickets:
     """Makes and redeems tickets."""
 
-    def __init__(self, store: RedisClient, secrets: Sequence[str], leeway: float) -> None:
-        """`secrets`, `leeway`: see `Verifier`; the first of the secrets signs."""
+    def __init__(self, store: RedisClient, secrets: Sequence[str], leeway: float, most_per_user: int) -> None:
+        """`secrets`, `leeway`: see `Verifier`; the first of the secrets signs. `most_per_user`: of unspent tickets."""
+        self._most_per_user = most_per_user
         self._store = store
         self._keys = store.keys
         prefix = store.keys.prefix
@@ -128,11 +131,17 @@ class Tickets:
         """Make a ticket for `user` and the channels `topics`, usable once within `ttl` seconds.
 
         `expires` (Unix time): when the stream ends, if the token that requests the ticket expires; `now`: Redis's wall
-        clock, in ms since 1970.
+        clock, in ms since 1970. Raises TooManyRequests if the user has too many that are unspent.
         """
         ticket = self._drawn()
         claims = {"user": user, "topics": list(topics), "expires": expires, "issued": now}
-        self._store.execute_one(("SET", self._keys.ticket(_digest(ticket)), orjson.dumps(claims), "EX", ttl))
+        digest = _digest(ticket)
+        names = [self._keys.ticket(digest), self._keys.unspent(user)]
+        most = self._most_per_user
+        wait_ms = self._store.execute_one(_ISSUE.call(names, digest, orjson.dumps(claims), ttl, most, MAX_TTL))
+        if wait_ms:
+            said = f"This user has {most} tickets that nobody has used (PUSHSVC_MAX_TICKETS_PER_USER); use one first."
+            raise TooManyRequests(said, retry_after=math.ceil(wait_ms / 1000))
         return ticket
 
     def keep(self, ticket: str) -> None:
@@ -216,11 +225,11 @@ class Tickets:
             with contextlib.suppress(Unwritable):  # the session lasts as long as before
                 self._store.execute(self._renewals(use, digest))
         else:
-            earlier = self._spend(use, digest, stream, cursor, _digest(cookie))
+            earlier = self._spend(use, user, stream, cursor, _digest(cookie))
         return Begun(_cookie_name(user, self._key), cookie, earlier.decode())
 
-    def _spend(self, use: Use, digest: str, stream: str, cursor: EventId | None, cookie: str) -> bytes:
-        keys, first = self._keys, use.kind is Kind.FIRST
+    def _spend(self, use: Use, user: str, stream: str, cursor: EventId | None, cookie: str) -> bytes:
+        keys, first, digest = self._keys, use.kind is Kind.FIRST, _digest(use.ticket)
         names = [keys.ticket(digest), keys.spent_ticket(digest), keys.ticket_use(digest), keys.ticket_proof(digest)]
         proven = "" if use.proof is None else _digest(use.proof)
         earlier: bytes | list[bytes] | None = [b""]
@@ -228,8 +237,9 @@ class Tickets:
             before = earlier[0].decode()
             earlier = self._store.execute_one(
                 _SPEND.call(
-                    [*names, keys.proof(before), keys.proof(proven)], SESSION_SECONDS, int(TAKE_OVER_SECONDS * 1000),
-                    int(first), stream, "" if cursor is None else str(cursor), cookie, digest, before, proven,
+                    [*names, keys.proof(before), keys.proof(proven), keys.unspent(user)],
+                    SESSION_SECONDS, int(TAKE_OVER_SECONDS * 1000), int(first), stream,
+                    "" if cursor is None else str(cursor), cookie, digest, before, proven,
                 )
             )  # fmt: skip
         if earlier is None:

@@ -24,7 +24,8 @@ def tickets() -> ResponseReturnValue:
 
     Answers 200 with `ticket`, `expires_in` (seconds), `url` (of the stream) and `cursor` (the id of the newest event).
     Refuses: 400 for a field that is unknown or wrong, 401 without a good token, 403 if the token may not listen to the
-    user or a topic, 415 for a body that is not JSON, 503 while Redis is away.
+    user or a topic, 415 for a body that is not JSON, 429 if the user has too many tickets that nobody
+    has used, 503 while Redis is away.
     """
     identity = identify(call())
     svc = service()

@@ -101,6 +101,10 @@ class Keys:
         """String: the claims a ticket stands for, by the SHA-256 of the ticket."""
         return f"{self._prefix}ticket:{digest}"
 
+    def unspent(self, user: str) -> str:
+        """Sorted set: digests of the user's tickets that nobody has used, by the ms at which they expire."""
+        return f"{self._prefix}unspent:{user}"
+
     def spent_ticket(self, digest: str) -> str:
         """String: the same, once the ticket was used."""
         return f"{self._prefix}spent:{digest}"

@@ -153,3 +153,18 @@ def test_a_full_redis_still_counts(start: Start) -> None:
     publisher = stack.bearer("backend", publish=["*"])
     for _ in range(10):  # what is refused for want of memory does not count
         assert stack.post("/publish", {"user": "alice", "data": "-"}, publisher).status_code == 507
+
+
+def test_unspent_tickets_are_bounded_by_user(start: Start) -> None:
+    stack = start(workers=1, max_tickets_per_user=2)
+    caller, browser = stack.bearer("alice"), {"Accept": "text/event-stream"}
+    first = stack.post("/tickets", {"ttl": 600}, caller).json()["ticket"]
+    assert stack.post("/tickets", {"ttl": 3600}, caller).status_code == 200
+    refused = stack.post("/tickets", {}, caller)
+    assert refused.status_code == 429
+    assert 0 < int(refused.headers["retry-after"]) <= 600
+    assert "This user has 2 tickets that nobody has used" in refused.text
+    assert stack.post("/tickets", {}, stack.bearer("bob")).status_code == 200
+    assert b"event: cursor" in opened(stack, browser, f"/events?ticket={first}").content
+    assert stack.post("/tickets", {"ttl": 1}, caller).status_code == 200  # in the place of the one that was spent
+    until(lambda: stack.post("/tickets", {}, caller).status_code == 200, "the end of the short one")

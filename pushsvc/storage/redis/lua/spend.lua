@@ -2,7 +2,7 @@
 -- now. Its earlier proof, if it had any, counts no more.
 --
 -- KEYS[1] the fresh ticket   KEYS[2] the spent ticket   KEYS[3] its use   KEYS[4] the digest of its proof
--- KEYS[5] the earlier proof   KEYS[6] the new proof
+-- KEYS[5] the earlier proof   KEYS[6] the new proof   KEYS[7] the user's unspent tickets
 -- ARGV[1] seconds a spent one is remembered   ARGV[2] ms in which it may be taken over   ARGV[3] 1 if it is fresh
 -- ARGV[4] the stream's name   ARGV[5] the cursor it begins at   ARGV[6] the digest of the cookie that goes with it
 -- ARGV[7] the ticket's digest   ARGV[8] digest of the earlier proof, as far as the caller knows, or ''
@@ -28,5 +28,6 @@ if ARGV[9] ~= '' then
   redis.call('SET', KEYS[4], ARGV[9], 'EX', ARGV[1])
   redis.call('SET', KEYS[6], ARGV[7], 'EX', ARGV[1])
 end
+redis.pcall('ZREM', KEYS[7], ARGV[7])
 redis.call('DEL', KEYS[1]) -- last: what was refused before it has not cost the ticket
 return earlier
