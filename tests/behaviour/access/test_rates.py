@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -11,6 +12,7 @@ import pytest
 
 from tests.conftest import Start
 from tests.support.clients.eventsource import until
+from tests.support.redis.servers import Cluster
 from tests.support.stack import Stack
 
 PUBLISH, CONNECT, ASK = 5, 3, 2
@@ -168,3 +170,20 @@ def test_unspent_tickets_are_bounded_by_user(start: Start) -> None:
     assert b"event: cursor" in opened(stack, browser, f"/events?ticket={first}").content
     assert stack.post("/tickets", {"ttl": 1}, caller).status_code == 200  # in the place of the one that was spent
     until(lambda: stack.post("/tickets", {}, caller).status_code == 200, "the end of the short one")
+
+
+def test_rates_of_a_cluster(start: Start, tmp_path: Path) -> None:
+    """Each user's, and each token's, is in one partition, wherever what they publish goes."""
+    cluster = Cluster(tmp_path / "cluster", replicas=False)
+    try:
+        stack = start(workers=2, redis_url=cluster.url, rate_connect="1 per hour", rate_publish="2 per hour")
+        for user in ("alice", "bob", "carol"):
+            assert b"event: cursor" in opened(stack, stack.bearer(user)).content
+            is_over(opened(stack, stack.bearer(user)), "RATE_CONNECT", "1 per hour")
+            publisher = stack.bearer(user, publish=["*"])
+            both = [{"user": each, "data": "-"} for each in ("alice", "bob")]
+            assert stack.post("/publish", both, publisher).status_code == 200
+            is_over(stack.post("/publish", {"topic": "news", "data": "-"}, publisher), "RATE_PUBLISH", "2 per hour")
+        stack.stop()
+    finally:
+        cluster.stop()
