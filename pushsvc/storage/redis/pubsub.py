@@ -42,6 +42,7 @@ BATCH: Final = 500  # channels in one SSUBSCRIBE
 # The pause after a command grows with its channels, so that many joins share the next one and a single one is fast.
 PAUSE_PER_CHANNEL: Final = 0.005  # seconds
 LONGEST_PAUSE: Final = 0.1
+CROWD: Final = 100  # channels that wait: enough for a command, so that a crowd need not wait for the pause to end
 
 
 class PubSub:
@@ -62,6 +63,7 @@ class PubSub:
         self._role = RoleAnswers(store.fence)
         self._looked = 0.0  # monotonic times
         self._queued = gevent.event.Event()
+        self._crowd = gevent.event.Event()
         self._unproven = gevent.event.Event()  # set while the subscription is new and unproven
         self._connection: ConnectionInterface | None = None
         self._heard = 0.0  # time of the last canary that came back
@@ -124,6 +126,8 @@ class PubSub:
             self._unanswered[key] += 1
         self._queue.append((command, key))
         self._queued.set()
+        if len(self._queue) >= CROWD:
+            self._crowd.set()
 
     def _read(self, loop: Loop) -> None:
         """Connect, subscribe to all wanted channels, and pass on messages; ends only by an error."""
@@ -258,7 +262,9 @@ class PubSub:
                 commands, takers = zip(*self._questions(), strict=True)
                 self._awaited.extend(takers)
                 connection.send_packed_command([b"".join(map(hiredis.pack_command, commands))], check_health=False)
-            gevent.sleep(min(LONGEST_PAUSE, count * PAUSE_PER_CHANNEL))
+            self._crowd.clear()
+            if len(self._queue) < CROWD:
+                self._crowd.wait(min(LONGEST_PAUSE, count * PAUSE_PER_CHANNEL))
 
     def _questions(self) -> Iterator[tuple[Command, Callable[[Any], None]]]:
         """The next probe, and with it, at most once in LOOK_SECONDS, the check that this is a master."""
