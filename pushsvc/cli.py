@@ -56,7 +56,10 @@ def _starting() -> Settings:
     """Read the settings of a command that starts the service."""
     tell(os.environ)
     os.environ[MARK] = "1"
-    return _settings().from_anywhere()
+    settings = _settings().from_anywhere()
+    if settings.jwks:
+        ProviderKeys(settings.jwks)  # stops the start for a file that cannot be used
+    return settings
 
 
 def _secret(settings: Settings) -> str:
@@ -77,8 +80,6 @@ def up() -> None:
 
     settings = _starting()
     auth.load_secrets(settings.secret, settings.data_dir)
-    if settings.jwks:
-        ProviderKeys(settings.jwks)  # stops the start for a file that cannot be used
     Supervisor(settings, os.environ).run(_announce)
 
 
@@ -105,8 +106,6 @@ def serve() -> None:
     from pushsvc.stack import gunicorn
 
     settings = _starting()
-    if settings.jwks:
-        ProviderKeys(settings.jwks)
     for warning in check_redis(redis_url(settings), settings):
         say(warning)
     os.environ |= {

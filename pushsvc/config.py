@@ -5,17 +5,13 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
-import select
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Final, Literal
 from urllib.parse import SplitResult, urlsplit
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     ValidationError,
@@ -25,70 +21,31 @@ from pydantic import (
 
 from pushsvc.addresses import embedded, hosts, origins, redis_address
 from pushsvc.concurrency.cores import usable_cores
-from pushsvc.concurrency.memory import usable_memory
 from pushsvc.errors import ConfigError
-from pushsvc.rate import Rate, parse_rates
+from pushsvc.rate import Rate
+from pushsvc.setting_types import (
+    Address,
+    Count,
+    FilePath,
+    HostPort,
+    Line,
+    MemorySize,
+    Name,
+    RateWords,
+    Seconds,
+    default_memory,
+    has_epoll,
+    listed,
+    one_line_only,
+)
 
 PREFIX: Final = "PUSHSVC_"
 DEFAULT_PREFIX: Final = "pushsvc"  # of all names in Redis
 MOST_WORKERS: Final = 256
-LEAST_MEMORY: Final = 16 * 2**20  # for data, in bytes
-OTHER_MEMORY: Final = 2 * 2**30  # of a machine that does not say how much it has
 
 
 _PUBLIC_URL: Final = re.compile(r"(https?://[^/?#]+)((?:/[A-Za-z0-9._~\-]+)*)/?", re.IGNORECASE)
 _AMBIGUOUS_PATHS: Final = ("/v1", "/v1/chat", "/v1/generations", "/demo")  # the service has paths below these itself
-
-
-def _listed(value: str) -> list[str]:
-    """Split a comma separated setting into words."""
-    return [each.strip() for each in value.split(",") if each.strip()]
-
-
-def _has_epoll() -> bool:
-    """Whether the system has epoll. When gevent patches the standard library, it removes `select.epoll` and saves it in
-    `gevent.monkey.saved`."""
-    monkey = sys.modules.get("gevent.monkey")
-    return hasattr(select, "epoll") or (monkey is not None and "epoll" in monkey.saved.get("select", {}))
-
-
-def _one_line_only(value: str | Path) -> str | Path:
-    """Refuse white space at the ends of a value, and control characters in it. A file with Windows line ends, `echo |
-    base64` or a secret store often adds a line end that nobody sees; such a key would not match other services'."""
-    text = str(value)
-    if text != text.strip() or re.search(r"[\x00-\x1f\x7f]", text):
-        raise ValueError("should have no blank at its ends, and no line end, tab or other control character")
-    return value
-
-
-def _name(value: str) -> str:
-    """Check the prefix of all names in Redis. A brace in it would be taken for a hash tag, and so move keys to other
-    slots of a cluster."""
-    if not re.fullmatch(r"[A-Za-z0-9._\-]{1,64}", value):
-        raise ValueError("should be 1 to 64 letters (A to Z), digits and . _ -")
-    return value
-
-
-def _bytes(value: object) -> object:
-    """Read a size as Redis writes it: bytes, or with kb, mb or gb (of 1024) after the number."""
-    if not isinstance(value, str):
-        return value
-    match = re.fullmatch(r"([0-9]{1,18}) ?(|kb|mb|gb)", value.strip().lower())
-    size = int(match[1]) << {"": 0, "kb": 10, "mb": 20, "gb": 30}[match[2]] if match else 0
-    if not LEAST_MEMORY <= size <= 2**50:
-        raise ValueError("should be a size such as 512mb or 4gb, at least 16mb")
-    return size
-
-
-HostPort = Annotated[str, AfterValidator(hosts.host_port)]
-Address = Annotated[str, AfterValidator(hosts.address)]
-Line = Annotated[str, AfterValidator(_one_line_only)]
-Name = Annotated[str, AfterValidator(_name)]
-FilePath = Annotated[Path, AfterValidator(_one_line_only)]
-RateWords = Annotated[tuple[Rate, ...], BeforeValidator(parse_rates)]
-MemorySize = Annotated[int, BeforeValidator(_bytes)]
-Count = Annotated[int, Field(ge=1, le=10**9)]
-Seconds = Annotated[float, Field(gt=0, le=86400, allow_inf_nan=False)]
 
 
 class Settings(BaseModel):
@@ -126,12 +83,10 @@ class Settings(BaseModel):
     rate_connect: RateWords = (Rate(120, 60, "120 per minute"),)  # streams of GET /events, by user
     rate_ask: RateWords = (Rate(60, 60, "60 per minute"),)  # questions, by user
     durability: Literal["everysec", "always"] = "everysec"
-    max_memory: MemorySize = Field(  # of the embedded server
-        default_factory=lambda: max(LEAST_MEMORY, (usable_memory() or OTHER_MEMORY) // 2)
-    )
+    max_memory: MemorySize = Field(default_factory=default_memory)  # of the embedded server
     wait_replicas: Annotated[int, Field(ge=0, le=100)] = 0
     leeway_seconds: Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)] = 30.0
-    poller: Literal["epoll", "gevent"] = Field(default_factory=lambda: "epoll" if _has_epoll() else "gevent")
+    poller: Literal["epoll", "gevent"] = Field(default_factory=lambda: "epoll" if has_epoll() else "gevent")
     allowed_origins: tuple[str, ...] = ()
     public_url: str = ""  # without a slash at its end
     trusted_proxies: tuple[str, ...] = ()  # networks; a single address is a network of one
@@ -192,7 +147,7 @@ class Settings(BaseModel):
     def _long_enough(cls, value: object) -> object:
         if not isinstance(value, str):
             return value
-        _one_line_only(value)
+        one_line_only(value)
         found = tuple(each.strip() for each in value.split(",")) if value else ()
         if any(len(os.fsencode(each)) < 32 for each in found):
             which = "each of them " if len(found) > 1 else ""
@@ -215,7 +170,7 @@ class Settings(BaseModel):
             return value
         # A slash at the end is allowed, because addresses copied from the address bar have one. A '*' is refused:
         # together with credentials it would let any site read what the user may read.
-        found = [origins.parse(each.removesuffix("/")) for each in _listed(value)]
+        found = [origins.parse(each.removesuffix("/")) for each in listed(value)]
         if None in found:
             raise ValueError(
                 "should be origins such as https://app.example.com, as browsers send them, with commas between"
@@ -242,14 +197,14 @@ class Settings(BaseModel):
         if not isinstance(value, str):
             return value
         try:
-            return tuple(dict.fromkeys(str(ipaddress.ip_network(each)) for each in _listed(value)))
+            return tuple(dict.fromkeys(str(ipaddress.ip_network(each)) for each in listed(value)))
         except ValueError as error:
             raise ValueError(f"should be addresses or networks such as 10.0.0.0/8, comma separated: {error}") from error
 
     @field_validator("poller")
     @classmethod
     def _there(cls, value: str) -> str:
-        if value == "epoll" and not _has_epoll():
+        if value == "epoll" and not has_epoll():
             raise ValueError("should be gevent: this system has no epoll")
         return value
 

@@ -24,9 +24,9 @@ from pushsvc.llm.listening import answer_subscriber
 from pushsvc.llm.record import Record
 from pushsvc.llm.store import unknown
 from pushsvc.partition import Partition
+from pushsvc.storage.admission import Admission
 from pushsvc.storage.cursor import Cursor
 from pushsvc.storage.gaps import resume
-from pushsvc.storage.tickets import Admission
 
 
 def listen(call: Call, generation_id: str) -> Answer | Stream:

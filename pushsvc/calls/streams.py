@@ -20,8 +20,9 @@ from pushsvc.events import sse
 from pushsvc.events.event import BEGINNING, EventId
 from pushsvc.events.proof import with_proof
 from pushsvc.partition import Partition
+from pushsvc.storage.admission import Admission
 from pushsvc.storage.cursor import Cursor
-from pushsvc.storage.tickets import SESSION_SECONDS, Admission
+from pushsvc.storage.tickets import SESSION_SECONDS
 
 
 def make_transport(call: Call) -> QueuedTransport:

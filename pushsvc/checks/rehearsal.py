@@ -21,6 +21,7 @@ from pushsvc.events.event import Event
 from pushsvc.llm.outcome import COMPLETED, Ending
 from pushsvc.llm.store import PendingFrames, Records
 from pushsvc.rate import Rate
+from pushsvc.storage.admission import Evidence
 from pushsvc.storage.log import EventLog
 from pushsvc.storage.presence import Presence
 from pushsvc.storage.rates import Rates
@@ -31,7 +32,7 @@ from pushsvc.storage.redis.pipeline import AutoPipeline
 from pushsvc.storage.redis.scripts import Command, Script
 from pushsvc.storage.redis.subscription import batches, subscription
 from pushsvc.storage.retention import Retention
-from pushsvc.storage.tickets import Evidence, Tickets
+from pushsvc.storage.tickets import Tickets
 
 _SHARED: Final = ("clock", "epoch", "loss", "server", "producers")  # keys that belong to no single user or worker
 

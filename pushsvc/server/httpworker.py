@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 NEWCOMERS: Final = 5  # connections accepted, and streams begun, in one turn of the event loop
 LINGER_SECONDS: Final = 0.5  # for a client that still sends when its request is refused
+SKIP_SECONDS: Final = 5.0  # for the rest of a body that the application did not read
 MOST_SKIPPED_BYTES: Final = 2**20  # of a body that the application did not read
 
 
@@ -64,7 +65,8 @@ class HttpWorker(GeventWorker):
         through the application."""
         super().load_wsgi()
         hooks = (self.cfg.settings[name] for name in ("pre_request", "post_request"))
-        if not self.log.access_log_enabled and all(hook.get() is hook.default for hook in hooks):
+        counts = self.log.access_log_enabled or self.cfg.statsd_host
+        if not counts and all(hook.get() is hook.default for hook in hooks):
             from pushsvc.server.shortcut import shortcut_to  # after gunicorn has patched the standard library
 
             self._shortcut = shortcut_to(self.wsgi)
@@ -125,7 +127,7 @@ class HttpWorker(GeventWorker):
         except HandOver as response:
             response.adopt(connection.client)
             return False
-        if not self._skip_body(connection, request, seconds=None if goes_on else LINGER_SECONDS) or not goes_on:
+        if not self._skip_body(connection, request, seconds=SKIP_SECONDS if goes_on else LINGER_SECONDS) or not goes_on:
             return False
         connection.finish(time.monotonic())
         return True
@@ -168,7 +170,7 @@ class HttpWorker(GeventWorker):
         except OSError:  # the client is gone
             raise
         except Exception:
-            if response is None or not response.headers_sent:
+            if not connection.answered:
                 raise
             self.log.exception("Error handling request")  # the response is cut, so that the client sees it
             return False
@@ -196,7 +198,7 @@ class HttpWorker(GeventWorker):
             self.log.exception("Exception in post_request hook")
 
     @staticmethod
-    def _skip_body(connection: Connection, request: Request, seconds: float | None) -> bool:
+    def _skip_body(connection: Connection, request: Request, seconds: float) -> bool:
         """Skip what the application did not read of the body, so that closing the connection does not reset it, and
         the next request is found. False: the body is too long for that, or does not come to its end."""
         body, skipped, turn = request.incoming, 0, TimeSlice()
@@ -256,10 +258,11 @@ def speaks_otherwise(settings: Any) -> bool:
 def _linger(connection: Connection) -> bool:
     """Send the end, and discard what the client still sends for a moment: closed with unread bytes, the connection
     would be reset, and the client lose the answer."""
+    left = MOST_SKIPPED_BYTES  # while bytes are there, receiving them does not let the time-out happen
     with contextlib.suppress(OSError), gevent.Timeout(LINGER_SECONDS, False):
         connection.client.shutdown(socket.SHUT_WR)
-        while connection.client.recv(PIECE_BYTES):
-            pass
+        while left > 0 and (piece := connection.client.recv(PIECE_BYTES)):
+            left -= len(piece)
     return False
 
 

@@ -48,7 +48,7 @@ def answer_to(error: BaseException, raw: bytes, allowed_origins: Collection[str]
     if "Transfer-Encoding" not in fields:
         fields["Content-Length"] = str(len(body))
     lines = [f"HTTP/1.1 {status} {phrase}", *(f"{name}: {value}" for name, value in fields.items()), "", ""]
-    return "\r\n".join(lines).encode("latin-1") + body
+    return "\r\n".join(lines).encode("latin-1") + (b"" if head.method == "HEAD" else body)
 
 
 def _answer_to(error: BaseException) -> tuple[int, str]:

@@ -12,15 +12,13 @@ moment a repeat takes over the stream, from the cursor at which that began.
 from __future__ import annotations
 
 import contextlib
-import enum
 import hashlib
 import hmac
 import math
 import secrets
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import orjson
 
@@ -30,6 +28,7 @@ from pushsvc.config import DEFAULT_PREFIX
 from pushsvc.errors import TooManyRequests, Unauthorized, Unwritable
 from pushsvc.events.event import EventId
 from pushsvc.events.proof import proof_in
+from pushsvc.storage.admission import Admission, Begun, Evidence, Kind, LostRace, SpentTicket, Use
 from pushsvc.storage.redis.client import RedisClient
 from pushsvc.storage.redis.scripts import Command, Script
 from pushsvc.verifier import Verifier
@@ -44,72 +43,6 @@ SESSION_SECONDS: Final = 12 * 3600  # how long the cookie, or the proof, lets th
 TAKE_OVER_SECONDS: Final = 3.0  # after its first use
 _LONGEST_IN_COOKIE: Final = 64  # bytes of a name; written as JSON in base64 they may take six times as many
 _COOKIE_PREFIX: Final = "pushsvc_session_"
-
-
-class Evidence(NamedTuple):
-    """The parts of a request that back its ticket. `last_event_id`: its header. `by_id`: do not rely on cookies, even
-    if the client sends one."""
-
-    cookies: Mapping[str, str]
-    last_event_id: str
-    same_origin: bool
-    by_id: bool
-
-
-class Kind(enum.Enum):
-    """The kind of a ticket's use."""
-
-    FIRST = "the first"
-    TAKE_OVER = "a repeat of it, whose answer went astray"
-    RETURN = "a reconnect"
-
-
-@dataclass(frozen=True, slots=True)
-class Use:
-    """The use of a valid ticket, for a stream that is yet to begin."""
-
-    ticket: str
-    kind: Kind
-    proof: str | None = None  # for the stream's ids
-    brought: bool = False  # this proof came from the client
-    cursor: EventId | None = None  # where the stream begins; overrides its URL
-
-
-@dataclass(frozen=True, slots=True)
-class Admission:
-    """The result of admitting a caller: who they are, and the topic channels they read. `use`: of their ticket,
-    if a ticket admits them."""
-
-    identity: Identity
-    topics: tuple[str, ...] = ()
-    use: Use | None = None
-
-    @property
-    def proof(self) -> str | None:
-        """The proof that the stream's ids carry, None if they carry none."""
-        return None if self.use is None else self.use.proof
-
-
-class Begun(NamedTuple):
-    """A ticket's stream has begun: the cookie to set, and the earlier stream that this one takes over ('': none)."""
-
-    cookie_name: str
-    cookie: str
-    earlier: str
-
-
-class SpentTicket(Unauthorized):
-    """A ticket was used, and the client does not prove that it used it. The ticket was for this `user` and these topic
-    channels."""
-
-    def __init__(self, user: str, topics: tuple[str, ...]) -> None:
-        super().__init__("The ticket was used already; ask for a new one.")
-        self.user = user
-        self.topics = topics
-
-
-class LostRace(Unauthorized):
-    """Another request used this ticket first; its stream may be taken over."""
 
 
 class Tickets:
@@ -135,7 +68,7 @@ class Tickets:
         """
         ticket = self._drawn()
         claims = {"user": user, "topics": list(topics), "expires": expires, "issued": now}
-        digest = _digest(ticket)
+        digest = hashed(ticket)
         names = [self._keys.ticket(digest), self._keys.unspent(user)]
         most = self._most_per_user
         wait_ms = self._store.execute_one(_ISSUE.call(names, digest, orjson.dumps(claims), ttl, most, MAX_TTL))
@@ -146,7 +79,7 @@ class Tickets:
 
     def keep(self, ticket: str) -> None:
         """Prolong a fresh ticket whose stream was refused for now: it must not expire before its client retries."""
-        self._store.execute_one(("EXPIRE", self._keys.ticket(_digest(ticket)), KEPT_SECONDS, "GT"))
+        self._store.execute_one(("EXPIRE", self._keys.ticket(hashed(ticket)), KEPT_SECONDS, "GT"))
 
     def revoke_all(self, user: str, now: int) -> None:
         """Make all tickets of a user void that were issued so far, and the cookies and proofs that came of them. `now`:
@@ -161,8 +94,8 @@ class Tickets:
     def admit(self, ticket: str, evidence: Evidence) -> Admission:
         """Accept a fresh ticket, one whose first response may be lost, or a client that proves it spent the ticket.
         Raises Unauthorized."""
-        digest, brought = _digest(ticket), proof_in(evidence.last_event_id)
-        names = [self._keys.ticket(digest), self._keys.spent_ticket(digest), self._keys.proof(_digest(brought or ""))]
+        digest, brought = hashed(ticket), proof_in(evidence.last_event_id)
+        names = [self._keys.ticket(digest), self._keys.spent_ticket(digest), self._keys.proof(hashed(brought or ""))]
         (fresh, spent, proven), (cursor, its_cookie) = self._store.execute(
             [("MGET", *names), ("HMGET", self._keys.ticket_use(digest), "cursor", "cookie")]
         )
@@ -179,7 +112,7 @@ class Tickets:
         has_cookie = cookie != ""
         has_proof = brought is not None and proven == digest.encode()
         # A cookie from another ticket of this user does not prove that the answer to this one has arrived.
-        arrived = bool(evidence.last_event_id) or (has_cookie and _digest(cookie).encode() == its_cookie)
+        arrived = bool(evidence.last_event_id) or (has_cookie and hashed(cookie).encode() == its_cookie)
         if fresh is not None:
             kind = Kind.FIRST
         elif cursor is not None and not arrived:
@@ -207,9 +140,9 @@ class Tickets:
     def _cookie_of(self, user: str, cookies: Mapping[str, str]) -> str:
         """The cookie which proves that this browser has used a ticket of the user; '' if it has none."""
         for key in self._every_key:
-            cookie = cookies.get(_cookie_name(user, key), "")
+            cookie = cookies.get(cookie_name(user, key), "")
             try:
-                if cookie and self._verifier.verify(cookie).user in (user, _mark(user, key)):
+                if cookie and self._verifier.verify(cookie).user in (user, mark(user, key)):
                     return cookie
             except Unauthorized:
                 pass
@@ -218,20 +151,20 @@ class Tickets:
     def begin(self, use: Use, user: str, stream: str, cursor: EventId | None) -> Begun:
         """Spend a fresh ticket: the `stream` of this name is accepted, and begins at the `cursor` (None: at the oldest
         event). Each reconnect renews the client's session. Raises Unauthorized if another request spent it first."""
-        digest = _digest(use.ticket)
-        cookie = auth.encode({"sub": _short(user, self._key), "jti": digest[:16]}, self._key, ttl=SESSION_SECONDS)
+        digest = hashed(use.ticket)
+        cookie = auth.encode({"sub": short_name(user, self._key), "jti": digest[:16]}, self._key, ttl=SESSION_SECONDS)
         earlier = b""
         if use.kind is Kind.RETURN:
             with contextlib.suppress(Unwritable):  # the session lasts as long as before
                 self._store.execute(self._renewals(use, digest))
         else:
-            earlier = self._spend(use, user, stream, cursor, _digest(cookie))
-        return Begun(_cookie_name(user, self._key), cookie, earlier.decode())
+            earlier = self._spend(use, user, stream, cursor, hashed(cookie))
+        return Begun(cookie_name(user, self._key), cookie, earlier.decode())
 
     def _spend(self, use: Use, user: str, stream: str, cursor: EventId | None, cookie: str) -> bytes:
-        keys, first, digest = self._keys, use.kind is Kind.FIRST, _digest(use.ticket)
+        keys, first, digest = self._keys, use.kind is Kind.FIRST, hashed(use.ticket)
         names = [keys.ticket(digest), keys.spent_ticket(digest), keys.ticket_use(digest), keys.ticket_proof(digest)]
-        proven = "" if use.proof is None else _digest(use.proof)
+        proven = "" if use.proof is None else hashed(use.proof)
         earlier: bytes | list[bytes] | None = [b""]
         while isinstance(earlier, list):  # the ticket has another proof than this one
             before = earlier[0].decode()
@@ -250,20 +183,20 @@ class Tickets:
         keys = self._keys
         renewals: list[Command] = [("EXPIRE", keys.spent_ticket(digest), SESSION_SECONDS)]
         if use.proof is not None and use.brought:
-            held = keys.ticket_proof(digest), keys.proof(_digest(use.proof))
+            held = keys.ticket_proof(digest), keys.proof(hashed(use.proof))
             renewals += [("EXPIRE", each, SESSION_SECONDS) for each in held]
         elif use.proof is not None:
             earlier = self._store.execute_one(("GET", keys.ticket_proof(digest)))
             if earlier is not None:
                 renewals.append(("DEL", keys.proof(earlier.decode())))
-            proven = _digest(use.proof)
+            proven = hashed(use.proof)
             renewals.append(("SET", keys.ticket_proof(digest), proven, "EX", SESSION_SECONDS))
             renewals.append(("SET", keys.proof(proven), digest, "EX", SESSION_SECONDS))
         return renewals
 
     def user_of(self, proof: str) -> str | None:
         """The user whose ticket's stream has this proof in its ids. None: it is nobody's."""
-        digest = self._store.execute_one(("GET", self._keys.proof(_digest(proof))))
+        digest = self._store.execute_one(("GET", self._keys.proof(hashed(proof))))
         if digest is None:
             return None
         # The client has sent the proof, so the stream can no longer be taken over.
@@ -276,40 +209,43 @@ class Tickets:
 
     def revoke(self, proofs: Sequence[str]) -> None:
         """Delete proofs that others may have seen."""
-        self._store.execute_one(("DEL", *(self._keys.proof(_digest(proof)) for proof in proofs)))
+        self._store.execute_one(("DEL", *(self._keys.proof(hashed(proof)) for proof in proofs)))
 
     def reading(self, generation_id: str) -> str:
         """Make a ticket for a URL that lets anybody read one answer, any number of times. Nothing is stored."""
-        return _reading(generation_id, self._key)
+        return reading_ticket(generation_id, self._key)
 
     def opens(self, ticket: str, generation_id: str) -> bool:
         """Whether `reading` made the ticket for this generation."""
         given = ticket.encode("utf-8", "surrogateescape")
-        return any(hmac.compare_digest(given, _reading(generation_id, key).encode()) for key in self._every_key)
+        return any(hmac.compare_digest(given, reading_ticket(generation_id, key).encode()) for key in self._every_key)
 
     def _drawn(self) -> str:
         """A random secret that maps to this partition."""
         return self._keys.draw(lambda: secrets.token_urlsafe(24))
 
 
-def _cookie_name(user: str, key: str) -> str:
-    return _COOKIE_PREFIX + _mark(user, key)[:16]
+def cookie_name(user: str, key: str) -> str:
+    """The name of the cookie that a user's tickets give a browser. `key`: the one that signs it."""
+    return _COOKIE_PREFIX + mark(user, key)[:16]
 
 
-def _short(user: str, key: str) -> str:
+def short_name(user: str, key: str) -> str:
     """A short name for the user: a name of 255 characters makes a cookie that exceeds nginx's buffer for a response's
     head."""
-    return user if len(user.encode()) <= _LONGEST_IN_COOKIE else _mark(user, key)
+    return user if len(user.encode()) <= _LONGEST_IN_COOKIE else mark(user, key)
 
 
-def _mark(user: str, key: str) -> str:
+def mark(user: str, key: str) -> str:
+    """A name for the user which only who has the key can make."""
     return hmac.digest(key.encode(), user.encode(), "sha256").hex()
 
 
-def _reading(generation_id: str, key: str) -> str:
+def reading_ticket(generation_id: str, key: str) -> str:
+    """The ticket in the URL of an answer."""
     return hmac.digest(key.encode(), f"reading:{generation_id}".encode(), "sha256").hex()[:48]
 
 
-def _digest(secret: str) -> str:
+def hashed(secret: str) -> str:
     """The hash under which Redis keeps a secret, so that stolen data cannot be used."""
     return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).hexdigest()

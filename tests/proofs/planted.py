@@ -119,7 +119,7 @@ MUTANTS: Final = [
     ),
     Mutant(
         "takes a proof that stood in a URL", "storage/tickets.py",
-        "self._keys.proof(_digest(proof)) for proof in proofs", '"" for proof in proofs',
+        "self._keys.proof(hashed(proof)) for proof in proofs", '"" for proof in proofs',
         "behaviour/access/test_tickets.py::test_a_proof_that_stood_in_a_url_is_dead",
     ),
     Mutant(

@@ -149,12 +149,14 @@ def body_of(connection: Connection, head: Head) -> Body | None:
 class _Raw(io.RawIOBase):
     def __init__(self, body: Body) -> None:
         self._body = body
+        self._turn = TimeSlice()
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         piece = self._body.receive(len(buffer))
+        self._turn.yield_if_over()  # a client that sends fast would never let others in
         buffer[: len(piece)] = piece
         return len(piece)
 

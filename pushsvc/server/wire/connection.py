@@ -17,6 +17,7 @@ from pushsvc.server.wire.head import END
 from pushsvc.server.wire.unreadable import BrokenBody, HeadTooLarge, LineTooLong, SlowHead, Unreadable
 
 PIECE_BYTES: Final = 65536  # received at a time
+MOST_BLANK_BYTES: Final = 1024  # of line ends before a request
 _READABLE: Final = 1  # libev's EV_READ
 _poll: Final = get_original("select", "poll")  # the original does not switch to other greenlets
 
@@ -57,9 +58,11 @@ class Connection:
         rest = self._rest[self._at :].lstrip(b"\r\n")  # before a request line: RFC 9112 section 2.2
         if not rest and self._readable is not None:
             gevent.get_hub().wait(self._readable)  # after a response there is rarely something to receive at once
+        blank = 0
         while not rest:
             piece: bytes = self.client.recv(PIECE_BYTES)
-            if not piece:
+            blank += len(piece)
+            if not piece or blank > MOST_BLANK_BYTES + PIECE_BYTES:
                 raise Idle
             rest = piece.lstrip(b"\r\n")
         self._rest, self._at, self.heard = rest, 0, True

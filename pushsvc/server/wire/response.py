@@ -41,7 +41,7 @@ class WireResponse(Response):
             return
         lines = [*self.default_headers(), *(f"{name}: {value}\r\n" for name, value in self.headers), "\r\n"]
         self._unsent = "".join(lines).encode("latin-1")
-        self.headers_sent = self._connection.answered = True
+        self.headers_sent = True
 
     def _emit_body(self, data: bytes) -> None:
         """Send bytes of the body; gunicorn's hook."""
@@ -51,6 +51,7 @@ class WireResponse(Response):
 
     def _flush(self, data: bytes = b"") -> None:
         unsent, self._unsent = self._unsent, b""
+        self._connection.answered = True
         if unsent and len(data) > _JOINED_BYTES:
             self._connection.send(unsent)
             unsent = b""

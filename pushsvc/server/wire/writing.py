@@ -50,8 +50,8 @@ def write_stream(connection: Connection, request: Request, stream: Stream) -> No
     else:
         fields = stream.headers
         request.force_close()  # which is how the client knows the end
-    unsent = _head(request, stream.status, fields)
     try:
+        unsent = _head(request, stream.status, fields)
         for piece in stream.pieces:
             if piece:
                 connection.answered = True

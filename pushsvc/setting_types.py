@@ -1,0 +1,74 @@
+"""The types of settings, and how each is read."""
+
+from __future__ import annotations
+
+import re
+import select
+import sys
+from pathlib import Path
+from typing import Annotated, Final
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from pushsvc.addresses import hosts
+from pushsvc.concurrency.memory import usable_memory
+from pushsvc.rate import Rate, parse_rates
+
+LEAST_MEMORY: Final = 16 * 2**20  # for data, in bytes
+OTHER_MEMORY: Final = 2 * 2**30  # of a machine that does not say how much it has
+
+
+def listed(value: str) -> list[str]:
+    """Split a comma separated setting into words."""
+    return [each.strip() for each in value.split(",") if each.strip()]
+
+
+def has_epoll() -> bool:
+    """Whether the system has epoll. When gevent patches the standard library, it removes `select.epoll` and saves it in
+    `gevent.monkey.saved`."""
+    monkey = sys.modules.get("gevent.monkey")
+    return hasattr(select, "epoll") or (monkey is not None and "epoll" in monkey.saved.get("select", {}))
+
+
+def one_line_only(value: str | Path) -> str | Path:
+    """Refuse white space at the ends of a value, and control characters in it. A file with Windows line ends, `echo |
+    base64` or a secret store often adds a line end that nobody sees; such a key would not match other services'."""
+    text = str(value)
+    if text != text.strip() or re.search(r"[\x00-\x1f\x7f]", text):
+        raise ValueError("should have no blank at its ends, and no line end, tab or other control character")
+    return value
+
+
+def _name(value: str) -> str:
+    """Check the prefix of all names in Redis. A brace in it would be taken for a hash tag, and so move keys to other
+    slots of a cluster."""
+    if not re.fullmatch(r"[A-Za-z0-9._\-]{1,64}", value):
+        raise ValueError("should be 1 to 64 letters (A to Z), digits and . _ -")
+    return value
+
+
+def _bytes(value: object) -> object:
+    """Read a size as Redis writes it: bytes, or with kb, mb or gb (of 1024) after the number."""
+    if not isinstance(value, str):
+        return value
+    match = re.fullmatch(r"([0-9]{1,18}) ?(|kb|mb|gb)", value.strip().lower())
+    size = int(match[1]) << {"": 0, "kb": 10, "mb": 20, "gb": 30}[match[2]] if match else 0
+    if not LEAST_MEMORY <= size <= 2**50:
+        raise ValueError("should be a size such as 512mb or 4gb, at least 16mb")
+    return size
+
+
+def default_memory() -> int:
+    """Half of the memory that this process may use, in bytes."""
+    return max(LEAST_MEMORY, (usable_memory() or OTHER_MEMORY) // 2)
+
+
+HostPort = Annotated[str, AfterValidator(hosts.host_port)]
+Address = Annotated[str, AfterValidator(hosts.address)]
+Line = Annotated[str, AfterValidator(one_line_only)]
+Name = Annotated[str, AfterValidator(_name)]
+FilePath = Annotated[Path, AfterValidator(one_line_only)]
+RateWords = Annotated[tuple[Rate, ...], BeforeValidator(parse_rates)]
+MemorySize = Annotated[int, BeforeValidator(_bytes)]
+Count = Annotated[int, Field(ge=1, le=10**9)]
+Seconds = Annotated[float, Field(gt=0, le=86400, allow_inf_nan=False)]
