@@ -69,7 +69,7 @@ def names(keys: Keys) -> list[str]:
     """One name for each kind of key."""
     user, channels = NOBODY, (f"user:{NOBODY}", answers_channel(NOBODY), answer_channel(NOBODY))
     each = [keys.clock, keys.epoch, keys.server, keys.producers, keys.own_count]
-    each += [keys.position(user), keys.ticket(user)]
+    each += [keys.position(user), keys.ticket(user), keys.unspent(user), keys.rate("rate_connect", user)]
     each += [
         keys.spent_ticket(user),
         keys.ticket_use(user),

@@ -63,7 +63,8 @@ def test_every_kind_of_key_is_tried() -> None:
     no_keys = {"all", "hold", "own", "draw", "channel_of", "control"}
     for name, method in inspect.getmembers(Keys(), inspect.ismethod):
         if not name.startswith("_") and name not in no_keys:
-            made = method(*("user:x" for _ in inspect.signature(method).parameters))
+            words = ["rate_connect"] if name == "rate" else []
+            made = method(*words, *["user:x"] * (len(inspect.signature(method).parameters) - len(words)))
             assert made.removeprefix("pushsvc{0}:").partition(":")[0] in mine, f"Keys.{name} is not tried"
 
 

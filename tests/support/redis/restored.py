@@ -46,6 +46,8 @@ def restart(stack: Stack) -> None:
 
 
 def backup(stack: Stack, folder: Path) -> None:
+    # While an fsync is under way (everysec), the server answers before it writes, for up to two seconds.
+    until(lambda: stack.redis.info("persistence")["aof_buffer_length"] == 0, "the file to have what was answered")
     shutil.copytree(stack.data_dir / "valkey", folder)
 
 
