@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import itertools
 import signal
 import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 import redis
 from hypothesis import settings as hypothesis_settings
@@ -45,6 +47,12 @@ def _certificates_are_loaded_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ssl, "create_default_context", functools.cache(ssl.create_default_context))
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _answers_may_take_a_minute() -> None:
+    """A busy machine is no failure: httpx gives up after five seconds where a test says nothing else."""
+    inspect.signature(httpx.request).parameters["timeout"].default.read = 60.0
 
 
 @pytest.fixture(scope="session")
