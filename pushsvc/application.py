@@ -37,6 +37,7 @@ from pushsvc.web import (
     generations,
     health,
     history,
+    metrics,
     models,
     pages,
     publish,
@@ -46,7 +47,7 @@ from pushsvc.web import (
 from pushsvc.web.http import before_request, problems
 
 _RESOURCES: Final = (
-    publish, events, connections, history, tickets, unread, health, completions, generations, models, pages
+    publish, events, connections, history, tickets, unread, health, metrics, completions, generations, models, pages
 )  # fmt: skip
 
 
@@ -90,19 +91,7 @@ def create_app(settings: Settings) -> Flask:
     )
     problems.install(app)
     before_request.install(app, service)
-    for each in (
-        publish,
-        events,
-        connections,
-        history,
-        tickets,
-        unread,
-        health,
-        completions,
-        generations,
-        models,
-        pages,
-    ):
+    for each in _RESOURCES:
         app.register_blueprint(each.blueprint)
     if settings.allowed_origins:
         # Given as patterns, because Flask-CORS takes a string with a bracket, such as an IPv6 address, for a pattern.

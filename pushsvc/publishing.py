@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, Final
 
+from pushsvc import metrics
 from pushsvc.auth import Identity
 from pushsvc.errors import Invalid, PushError, TooLarge, Unavailable
 from pushsvc.events.event import Event
@@ -15,6 +16,8 @@ from pushsvc.storage.partitioned_log import Appender, JoinedReceipt
 from pushsvc.storage.rates import Rates
 
 Answer = dict[str, Any]
+
+_RESULTS: Final = [metrics.PUBLISHED.labels(result) for result in ("new", "duplicate", "refused")]
 
 
 class Publisher:
@@ -76,10 +79,19 @@ class Publisher:
 
     def _append(self, events: Sequence[Event]) -> Sequence[Receipt | JoinedReceipt | PushError]:
         answers = self._log.append(events) if events else []
+        _count(answers)
         for error in answers[:1]:
             if isinstance(error, Unavailable) and all(isinstance(answer, Unavailable) for answer in answers):
                 raise error
         return answers
+
+
+def _count(answers: Sequence[Receipt | JoinedReceipt | PushError]) -> None:
+    refused = sum(isinstance(answer, PushError) for answer in answers)
+    repeated = sum(not isinstance(answer, PushError) and answer.duplicate for answer in answers)
+    for counter, number in zip(_RESULTS, (len(answers) - refused - repeated, repeated, refused), strict=True):
+        if number:
+            counter.inc(number)
 
 
 def count_events(checked: Sequence[Publication | PushError]) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import NamedTuple
 
+from pushsvc import metrics
 from pushsvc.auth import Identity
 from pushsvc.calls.answers import Answer, Stream
 from pushsvc.calls.arguments import stream_cursor, stream_heartbeat, stream_parameters
@@ -111,6 +112,7 @@ def _retell(call: Call, partition: Partition, reader: _Reader, cursor: Cursor) -
     said, told = partition.generations.records.said(record.id), b""
     if cursor.id is not None and resume(cursor.id, clock := partition.log.clock()).is_reset:
         told = sse.gap(cursor.id, said[0].id if said else None, "reset", clock.birth)
+        metrics.GAPS.labels("reset").inc()
     if not cursor.stands or told:
         endings = 1 if record.ending is None or record.ending.error is None else 2
         told += _snapshot(said[:-endings])
@@ -132,6 +134,7 @@ def _opening(partition: Partition, cursor: Cursor, oldest: EventId) -> bytes:
     if cursor.ours:
         return sse.cursor(cursor.id or BEGINNING, retry_ms)
     birth = partition.log.clock().birth  # before every event
+    metrics.GAPS.labels("reset").inc()
     return sse.retry(retry_ms) + sse.gap(None, oldest if oldest != BEGINNING else None, "reset", birth)
 
 

@@ -54,7 +54,7 @@ class StreamKind:
     refused. `finite`: the stream has one channel, and ends with it. `reads_cursor`: the client knows the event
     `cursor`. `returns`: the client reconnects and resumes; a client that does not is kept as long as possible.
     `patience_seconds`: how long a client may read nothing while bytes wait for it. `farewell(refusal, retry_ms)`: the
-    last bytes for a client whose stream the service ends.
+    last bytes for a client whose stream the service ends. `transport`: its name in metrics.
     """
 
     farewell: Callable[[PushError, int], bytes]
@@ -63,6 +63,7 @@ class StreamKind:
     reads_cursor: bool = True
     returns: bool = True
     patience_seconds: float = SLOW_SECONDS
+    transport: str = "sse"
 
     def refusal(self, reason: Reason) -> PushError | None:
         """The error that the client is told when its stream ends for this reason. None: it is told nothing, and finds
@@ -76,4 +77,4 @@ def refused_event(refusal: PushError, retry_ms: int) -> bytes:
 
 
 EVENTS: Final = StreamKind(refused_event, ousts=True)
-LONG_POLL: Final = StreamKind(refused_event)
+LONG_POLL: Final = StreamKind(refused_event, transport="long_poll")

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Iterable, Sequence
 
+from pushsvc import metrics
 from pushsvc.concurrency.loops import TimeSlice
 from pushsvc.delivery.catch_up import CatchUp, channel_end
 from pushsvc.delivery.channels import Channel, Channels
@@ -105,6 +106,8 @@ class Broadcaster:
         found, torn = runs(batch, self._channels)
         for name, _ in batch:
             self._catch_up.read_cache.invalidate(name)
+        if torn:
+            metrics.HEALS.inc(len(torn))
         turn = TimeSlice()
         for name, known in torn.items():
             for subscriber in self._channels[name].followers():
@@ -118,14 +121,18 @@ class Broadcaster:
 
     def _send(self, found: Sequence[Run]) -> None:
         turn, now = TimeSlice(), time.monotonic()
-        sends = plan(found)
+        sends, delivered = plan(found), 0
         version = self._channels.version
         for run in found:  # before other greenlets run: a subscriber that joins later reads these events, or holds them
             run.channel.sent_at = now
             if run.channel.slow:
+                delivered += len(run.events) * len(run.channel.slow)
                 self._offer(EncodedBatch.of(run.events), run.channel, now)
         for batch, fds in sends:
             self.write(batch, fds, turn, version)
+            delivered += len(batch.events) * len(fds)
+        metrics.DELIVERED.inc(delivered)
+        metrics.DELIVERY.observe(max(0.0, time.time() - found[0].events[0].id.ms / 1000))
         self._channels.through = max(self._channels.through, *(run.events[-1].id for run in found))
         for run in found:
             if not run.channel.finite:

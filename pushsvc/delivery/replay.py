@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple, Protocol
 
+from pushsvc import metrics
 from pushsvc.events import sse
 from pushsvc.events.event import BEGINNING, EventId
 from pushsvc.storage.entries import Entry, Slice
@@ -136,6 +137,7 @@ class Replay:
             entries += here
             lost += missing
         entries.sort(key=lambda entry: entry.id)
+        metrics.REPLAYED.inc(len(entries))
         if reset or lost:
             yield _gap(self._requested, entries, lost, clock, bound, reset)
         yield from _pages(entry for entry in entries if entry.alive(clock.now))
@@ -177,6 +179,9 @@ def _gap(
     cursor = newest.lost if newest is not None and passes else None
     if reset or newest is None:
         cursor = cursor or reset
+        metrics.GAPS.labels("reset").inc()
         return Page(sse.gap(requested, entries[0].id if entries else None, "reset", cursor), cursor)
     oldest = max((loss.oldest for loss in lost if loss.oldest is not None), default=None)
-    return Page(sse.gap(requested, oldest, newest.reason(clock), cursor), cursor)
+    reason = newest.reason(clock)
+    metrics.GAPS.labels(reason).inc()
+    return Page(sse.gap(requested, oldest, reason, cursor), cursor)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from pushsvc import metrics
 from pushsvc.concurrency.timer_wheel import TimerWheel
 from pushsvc.delivery.channels import Channels
 from pushsvc.delivery.endings import Reason
@@ -48,6 +49,8 @@ class Subscribers:
         """Register a subscriber, and have it follow its channels."""
         subscriber.sent_at = time.monotonic()
         self._all[subscriber] = self._slow[subscriber] = None
+        metrics.JOINS.labels(subscriber.kind.transport).inc()
+        metrics.CONNECTIONS.labels(subscriber.kind.transport).inc()
         self.channels.follow(subscriber)
 
     def remove(self, subscriber: Subscriber) -> None:
@@ -70,6 +73,9 @@ class Subscribers:
             self._presence.count_out(subscriber)
             if subscriber.on_leave is not None:
                 subscriber.on_leave(subscriber)
+        if subscriber in self._all:
+            metrics.CONNECTIONS.labels(subscriber.kind.transport).dec()
+            metrics.ENDS.labels((subscriber.reason or Reason.GONE).name.lower()).inc()
         for known in (self._slow, self._all, self._leaving):
             known.pop(subscriber, None)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import gevent.event
 
+from pushsvc import metrics
 from pushsvc.events import exact_json
 from pushsvc.events.sse_parser import TooLong
 from pushsvc.llm import sizes, states
@@ -276,6 +277,8 @@ class Generation:
     def _over(self, state: str) -> None:
         self._life = states.OVER
         self._ending = self._ending or Ending(state)
+        metrics.GENERATIONS.labels(self._ending.state).inc()
+        metrics.UPSTREAM.observe(time.monotonic() - self._progress.asked_at)
         self._hang_up(kindly=False)
         self._wake()
         self._owner.on_over(self)

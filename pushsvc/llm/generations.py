@@ -14,6 +14,7 @@ from typing import Final
 import gevent
 import gevent.event
 
+from pushsvc import metrics
 from pushsvc.concurrency.loops import LONGEST_PAUSE, Loop
 from pushsvc.delivery.subscriber import Subscriber
 from pushsvc.errors import TooLarge, TooManyGenerations, Unavailable, Unwritable
@@ -94,6 +95,7 @@ class Generations:
         if not new:
             return found, None
         generation = self._running[found] = Generation(found, user, self, question)
+        metrics.GENERATING.inc()
         if question.cancels:
             self._unheard[found] = float("inf")  # not cancelled before somebody has listened
         try:
@@ -113,6 +115,7 @@ class Generations:
         """Remove a generation whose ending is written. Store its answer in one piece, and later pack its events."""
         self._unheard.pop(generation.id, None)
         if self._running.pop(generation.id, None) is not None:
+            metrics.GENERATING.dec()
             gevent.spawn(self._keep_answer, generation.id)
             gevent.spawn_later(PACK_SECONDS, self._pack, generation.id)
 

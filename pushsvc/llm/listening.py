@@ -24,7 +24,7 @@ def _error_event(refusal: PushError, retry_ms: int) -> bytes:  # noqa: ARG001  #
 ANSWER: Final = StreamKind(refused_event, finite=True)
 # The client that asked reads every event as JSON, as OpenAI's API has it, and cannot ask for the rest of an answer.
 ANSWER_TO_REQUESTER: Final = StreamKind(
-    _error_event, finite=True, reads_cursor=False, returns=False, patience_seconds=600.0
+    _error_event, finite=True, reads_cursor=False, returns=False, patience_seconds=600.0, transport="answer"
 )
 
 

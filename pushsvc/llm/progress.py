@@ -1,9 +1,10 @@
-"""The progress of an answer: whether a token has come, whether it is complete, and whether it takes too long. Pure."""
+"""The progress of an answer: whether a token has come, whether it is complete, and whether it takes too long."""
 
 from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+from pushsvc import metrics
 from pushsvc.llm.formats import openai
 from pushsvc.llm.formats.joining import Json, index_of
 from pushsvc.llm.outcome import COMPLETED, Ending, timeout
@@ -27,13 +28,13 @@ class Progress:
     """Follows an answer, and tells when it is complete, or too slow. `now`: always a monotonic time."""
 
     __slots__ = (
-        "_asked_at", "_choices", "_done_at", "_finished_at", "_given", "_reasons", "heard_at", "spoke",
+        "_choices", "_done_at", "_finished_at", "_given", "_reasons", "asked_at", "heard_at", "spoke",
     )  # fmt: skip
 
     def __init__(self, choices: int, now: float) -> None:
         """`choices`: the number of choices that were asked for."""
         self._choices = choices
-        self._asked_at = now
+        self.asked_at = now
         self.heard_at = now  # when any byte came last, even of a comment
         self.spoke = False  # whether a token came
         self._given: Numbers = frozenset()  # indexes of choices that came
@@ -49,6 +50,8 @@ class Progress:
                 self._note(choice)
         if not self.spoke or self._finished_at is not None:
             speaks = any(map(openai.says, choices))
+            if speaks and not self.spoke:
+                metrics.FIRST_TOKEN.observe(self.heard_at - self.asked_at)
             self.spoke = self.spoke or speaks
             if self.finished and (speaks or self._finished_at is None):
                 self._finished_at = self.heard_at
@@ -84,7 +87,7 @@ class Progress:
         for since in (self._finished_at, self._done_at):
             if since is not None and now - since > MOMENT_SECONDS:
                 return Ending(COMPLETED)
-        if now - self._asked_at > limits.total:
+        if now - self.asked_at > limits.total:
             return timeout("The whole answer took too long.", "total_timeout")
         silent = 0.0 if paused else now - self.heard_at
         if self.spoke:

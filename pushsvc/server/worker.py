@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import gevent
@@ -18,6 +19,9 @@ import gevent.event
 from gevent.server import StreamServer
 
 from pushsvc.checks.remarks import MARK
+from pushsvc.config import Settings
+from pushsvc.errors import ConfigError
+from pushsvc.server import metrics_folder
 from pushsvc.server.httpworker import HttpWorker, speaks_otherwise
 from pushsvc.server.reload import SHIFTS
 from pushsvc.server.rlimit import most_connections, raise_descriptor_limit
@@ -44,7 +48,9 @@ class PushWorker(HttpWorker):
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+        super().__init__(*args, **kwargs)  # in gunicorn's master
+        with suppress(ConfigError):  # the application says it better
+            metrics_folder.choose(Settings.from_env(os.environ).data_dir)
         self._shift = SHIFTS.call(self.cfg)
         self._servers: list[StreamServer] = []
         self._over = False

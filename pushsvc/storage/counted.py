@@ -12,6 +12,11 @@ def counted_name(user: str) -> str:
     return f"user:{user}" if ":" in user else user
 
 
+def is_user(name: str) -> bool:
+    """Whether the name under which a connection counts is a user's, and not that of a finite channel."""
+    return ":" not in name or name.startswith("user:")
+
+
 class Counted(Protocol):
     """A connection as presence counts it."""
 

@@ -19,9 +19,10 @@ from typing import Any, Final
 
 import gevent
 
+from pushsvc import metrics
 from pushsvc.concurrency.loops import Loop
 from pushsvc.errors import PushError, TooManyConnections, Unavailable, Unwritable, WrongType
-from pushsvc.storage.counted import Counted, Stream, StreamsHere, counted_name
+from pushsvc.storage.counted import Counted, Stream, StreamsHere, counted_name, is_user
 from pushsvc.storage.redis.client import RedisClient
 from pushsvc.storage.redis.scripts import Command, Script
 
@@ -74,6 +75,8 @@ class Presence:
         user = connection.counted_as
         streams = self._known(user)
         self._here[user], connection.counted = self._here[user] + 1, True
+        if self._here[user] == 1 and is_user(user):
+            metrics.USERS.inc()
         entry = self._store.begin(self._entry(connection, streams))
         return partial(self._counted_in, connection, streams, self._here[user], entry)
 
@@ -207,6 +210,8 @@ class Presence:
             self._here[user], connection.counted = self._here[user] - 1, False
             if not self._here[user]:
                 del self._here[user]
+                if is_user(user):
+                    metrics.USERS.dec()
 
     def _beat(self, loop: Loop) -> None:
         while True:

@@ -23,6 +23,7 @@ from gevent.monkey import is_module_patched
 from redis.connection import ConnectionInterface
 from redis.exceptions import ResponseError
 
+from pushsvc import metrics
 from pushsvc.concurrency.loops import TimeSlice
 from pushsvc.storage.redis.demoted import is_demoted
 from pushsvc.storage.redis.fencing import Fence, Fenced
@@ -172,6 +173,7 @@ class AutoPipeline:
             at += request.commands
 
     def _exchange(self, packed: list[bytes], count: int) -> list[Any]:
+        began = time.monotonic()
         connection = self._sent(b"".join(packed + self._last))
         answers, turn, useless = [], TimeSlice(), False
         for _ in range(count + len(self._last)):
@@ -184,6 +186,7 @@ class AutoPipeline:
                 useless = useless or is_demoted(error) or isinstance(error, redis.ConnectionError)  # or LOADING, NOAUTH
             turn.yield_if_over()  # reading what is there already never yields by itself
         self._used = time.monotonic()
+        metrics.REDIS.observe(self._used - began)
         if useless:
             self._drop()
         if self._outlived():

@@ -23,6 +23,7 @@ import hiredis
 import redis
 from redis.connection import ConnectionInterface
 
+from pushsvc import metrics
 from pushsvc.concurrency.loops import SAME_SECONDS, Loop, TimeSlice, is_news
 from pushsvc.errors import NoRights, Unavailable
 from pushsvc.storage.redis.client import RedisClient
@@ -67,6 +68,7 @@ class PubSub:
         self._unproven = gevent.event.Event()  # set while the subscription is new and unproven
         self._connection: ConnectionInterface | None = None
         self._heard = 0.0  # time of the last canary that came back
+        self._said = 0.0  # time of the last canary that was sent
         world = (redis.RedisError, Unavailable, OSError)
         self._reader = Loop("bus reader", self._read, expected=world)
         self._writer = Loop("bus writer", self._write, expected=world)
@@ -195,6 +197,8 @@ class PubSub:
             loop.report_healthy()
             if payload:
                 self._control.on_control(payload.decode())
+            else:
+                metrics.BUS_LAG.observe(self._heard - self._said)
 
     def _confirmed(self, key: str) -> None:
         self._unanswered[key] -= 1
@@ -277,6 +281,7 @@ class PubSub:
 
     def _send_canaries(self, loop: Loop) -> None:
         while True:
+            self._said = time.monotonic()
             _, *said = self._store.execute([("SPUBLISH", self._own, ""), *INTRODUCE])
             self._store.fence.check_role(introduction(*said))  # publishers may use another Redis than this subscription
             loop.report_healthy()
