@@ -13,6 +13,7 @@ from flask_cors import CORS
 from pushsvc import auth
 from pushsvc.addresses.origins import EXPOSED
 from pushsvc.addresses.redis_address import CLUSTER_SCHEMES
+from pushsvc.attendance.roll_call import RollCall
 from pushsvc.calls.call import MAX_BODY_BYTES
 from pushsvc.concurrency.poll import POLLS
 from pushsvc.config import Settings, redis_url
@@ -40,6 +41,7 @@ from pushsvc.web import (
     metrics,
     models,
     pages,
+    presence,
     publish,
     tickets,
     unread,
@@ -47,7 +49,8 @@ from pushsvc.web import (
 from pushsvc.web.http import before_request, problems
 
 _RESOURCES: Final = (
-    publish, events, connections, history, tickets, unread, health, metrics, completions, generations, models, pages
+    publish, events, connections, history, tickets, unread, health, metrics, presence, completions, generations, models,
+    pages,
 )  # fmt: skip
 
 
@@ -57,15 +60,17 @@ def create_app(settings: Settings) -> Flask:
     own = auth.load_secrets(settings.secret, settings.data_dir)
     provider = ProviderKeys(settings.jwks) if settings.jwks else None
     partitions: list[Partition] = []
+    worker_id = secrets.token_hex(6)
     shared = Shared(
         settings,
         own,
-        secrets.token_hex(6),
+        worker_id,
         Capacity(settings.max_connections, lambda: sum(len(each.hub.subscribers) for each in partitions)),
         Upstream(settings.llm_base_url, settings.llm_api_key, settings.llm_connect_seconds, POLLS[settings.poller])
         if settings.llm_base_url
         else Mock(),
         lambda: sum(len(each.generations) for each in partitions) >= settings.llm_max_generations,
+        RollCall(worker_id),
     )
     count = settings.partitions if url.startswith(CLUSTER_SCHEMES) else 1
     keys = Keys(0, count, settings.redis_prefix)
@@ -88,6 +93,7 @@ def create_app(settings: Settings) -> Flask:
         model=shared.model,
         log=partitions[0].log if count == 1 else PartitionedLog([each.log for each in partitions]),
         health=Health(partitions, coverage),
+        roll=shared.roll,
     )
     problems.install(app)
     before_request.install(app, service)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from pushsvc.attendance.roll_call import RollCall
 from pushsvc.checks.checkup import Checkup
 from pushsvc.concurrency.loops import Loop
 from pushsvc.config import Settings
@@ -48,6 +49,7 @@ class Shared:
     capacity: Capacity
     model: Model
     full: Callable[[], bool]
+    roll: RollCall
 
 
 @dataclass
@@ -67,6 +69,7 @@ class Partition:
     publishes: Rates
     connects: Rates
     asks: Rates
+    roll: RollCall
 
     def start(self) -> None:
         """Start the background loops. Harmless when repeated."""
@@ -77,8 +80,12 @@ class Partition:
 
     def on_control(self, word: str) -> None:
         """Take a message of another worker, see ControlListener."""
-        if not (self.streams.on_control(word) or self.presence.on_control(word)):
+        takers = (self.streams.on_control, self.presence.on_control, self._called)
+        if not any(take(word) for take in takers):
             self.generations.check(word)
+
+    def _called(self, word: str) -> bool:
+        return self.roll.on_control(word, self.hub.bus)
 
     def retry_ms(self) -> int:
         """Draw a reconnection time for a client, see Lifetimes."""
@@ -94,6 +101,7 @@ class Partition:
         try:
             if not self.lost:
                 self.presence.write()
+                self.presence.living.leave()
         except Unavailable:
             logger.warning("the end of this worker's connections could not be written; they run out by themselves")
 
@@ -167,6 +175,7 @@ def make_partition(url: str, keys: Keys, shared: Shared) -> Partition:
     presence = Presence(store, worker_id, settings.max_connections_per_user)
     records = Records(store, log, worker_id, retention, most_per_user=settings.llm_max_generations_per_user)
     hub = Hub(log, presence, PubSub(client, store, worker_id), shared.capacity, settings)
+    shared.roll.cover(hub, presence)
     return Partition(
         keys,
         store,
@@ -181,4 +190,5 @@ def make_partition(url: str, keys: Keys, shared: Shared) -> Partition:
         Rates(store, "RATE_PUBLISH", settings.rate_publish),
         Rates(store, "RATE_CONNECT", settings.rate_connect),
         Rates(store, "RATE_ASK", settings.rate_ask),
+        shared.roll,
     )

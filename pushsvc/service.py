@@ -9,6 +9,7 @@ from typing import Final
 import gevent
 from gevent.monkey import is_module_patched
 
+from pushsvc.attendance.roll_call import RollCall
 from pushsvc.checks.by_hand import look_aside
 from pushsvc.config import Settings
 from pushsvc.delivery.capacity import Capacity
@@ -38,6 +39,7 @@ class Service:
     model: Model
     log: Appender
     health: Health
+    roll: RollCall
 
     def partition_of(self, name: str) -> Partition:
         """The partition that has the data of a user. `name`: the user, or one of the user's tickets, proofs or
@@ -48,6 +50,10 @@ class Service:
         """The partition from which `user` reads a channel. Topics and `all` are in every partition, so they are read
         from the reader's own."""
         return self.partition_of(user_of(channel) or user or "")
+
+    def reachable(self) -> Partition:
+        """A partition whose data can be reached, if there is one."""
+        return next((each for each in self.partitions if not each.lost), self.partitions[0])
 
     def start(self) -> None:
         """Start the background loops. Harmless when repeated. Must be called in the process that will serve. Does

@@ -80,7 +80,7 @@ class Checkup:
         if not self._settings.wait_replicas or time.monotonic() - self._waited_at < pause:
             return
         try:
-            [answer] = self._store.execute_replicated([self._presence.sign_of_life()])
+            [answer] = self._store.execute_replicated([self._presence.living.sign()])
             self._unconfirmed = None
             if isinstance(answer, Exception):
                 raise self._store.refusal(answer)

@@ -53,7 +53,7 @@ def by_themselves(keys: Keys, wait: bool) -> list[Command]:
         ("HGET", hashed, "field"), ("HGETALL", hashed), ("HMGET", hashed, "field"), ("HSTRLEN", hashed, "field"),
         ("HSET", hashed, "field", ""), ("EXPIRE", hashed, 60), ("HDEL", hashed, "field"),
         ("SMEMBERS", members), ("SREM", members, ""),
-        ("ZREM", ranked, ""), ("ZREVRANGE", ranked, 0, 0), ("ZREVRANK", ranked, ""),
+        ("ZADD", ranked, "XX", 0, ""), ("ZREM", ranked, ""), ("ZREVRANGE", ranked, 0, 0), ("ZREVRANK", ranked, ""),
         ("LPOP", listed, 1), ("XRANGE", stream, "-", "+", "COUNT", 1), ("XREVRANGE", stream, "+", "-", "COUNT", 1),
         ("DEL", text, hashed), ("UNLINK", text), ("SPUBLISH", channel, ""),
     ]  # fmt: skip
@@ -68,7 +68,7 @@ def _own(keys: Keys) -> list[str]:
 def names(keys: Keys) -> list[str]:
     """One name for each kind of key."""
     user, channels = NOBODY, (f"user:{NOBODY}", answers_channel(NOBODY), answer_channel(NOBODY))
-    each = [keys.clock, keys.epoch, keys.server, keys.producers, keys.own_count]
+    each = [keys.clock, keys.epoch, keys.server, keys.producers, keys.workers, keys.own_count]
     each += [keys.position(user), keys.ticket(user), keys.unspent(user), keys.rate("rate_connect", user)]
     each += [
         keys.spent_ticket(user),

@@ -117,6 +117,10 @@ class Channels:
         """The channel of this name. None: nobody follows it."""
         return self._channels.get(name)
 
+    def followed(self) -> Iterator[str]:
+        """The names of the channels that somebody follows now."""
+        return (name for name, channel in self._channels.items() if len(channel))
+
     def of(self, subscriber: Subscriber) -> Iterator[Channel]:
         """The channels that a subscriber follows."""
         return map(self._channels.__getitem__, subscriber.channels)

@@ -24,6 +24,7 @@ from pushsvc.concurrency.loops import Loop
 from pushsvc.errors import PushError, TooManyConnections, Unavailable, Unwritable, WrongType
 from pushsvc.storage.counted import Counted, Stream, StreamsHere, counted_name, is_user
 from pushsvc.storage.redis.client import RedisClient
+from pushsvc.storage.redis.living import LEASE_SECONDS, Living
 from pushsvc.storage.redis.scripts import Command, Script
 
 _ENTER: Final = Script("enter")
@@ -31,7 +32,6 @@ _NOTE: Final = Script("note")
 _STAND: Final = Script("stand")
 
 BEAT_SECONDS: Final = 1.0  # how often changed counts and the lease are written
-LEASE_SECONDS: Final = 3  # a worker that was silent for so long counts as dead
 EVERYTHING_SECONDS: Final = 60.0  # how often all counts are written, in case other workers counted this one as dead
 MOST_TIMES: Final = 1000  # most streams per user and worker whose times are stored: the oldest ones
 BATCH: Final = 200  # users in one round trip, so that no request waits for a large batch
@@ -51,6 +51,7 @@ class Presence:
         self._last = 0  # the last time that was given: each stream has one of its own
         self._keys = store.keys
         self._worker_id = worker_id
+        self.living = Living(store, worker_id)
         self._max_per_user = max_per_user
         self._here: Counter[str] = Counter()
         self._changed: set[str] = set()
@@ -232,7 +233,7 @@ class Presence:
     def write(self) -> None:
         """Write the lease and the changed counts. Streams that have to give way end first, because one that does not
         know that yet would be counted again. Raises Unavailable; then the next call writes them."""
-        self._store.execute_one(self.sign_of_life())
+        self.living.write(self.now() // 1000)
         self.give_way()
         self._check_notes()
         changed = list(self._changed)
@@ -247,10 +248,6 @@ class Presence:
                 answer()
             except PushError:
                 self._changed.add(user)
-
-    def sign_of_life(self) -> Command:
-        """The command that renews this worker's lease."""
-        return ("SET", self._keys.worker(self._worker_id), "", "EX", LEASE_SECONDS)
 
     def _write_counts(self, users: Sequence[str]) -> None:
         self._changed.difference_update(users)

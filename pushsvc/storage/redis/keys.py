@@ -56,6 +56,7 @@ class Keys:
         self.epoch = f"{self._prefix}epoch"  # string; the clock's first id, and the later epochs: see epochs.py
         self.loss = f"{self._prefix}loss"  # string; first id after the last known loss, as long as it matters
         self.server = f"{self._prefix}server"  # string; the process of Redis that had the data last
+        self.workers = f"{self._prefix}workers"  # sorted set: ids of workers, by the ms of their last sign of life
         self.producers = f"{self._prefix}generating"  # set: ids of workers that run generations, or died while they did
 
     def all(self) -> Iterator[Keys]:
