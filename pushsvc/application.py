@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections.abc import Sequence
 from typing import Final
 
 from flask import Flask
@@ -13,6 +14,9 @@ from flask_cors import CORS
 from pushsvc import auth
 from pushsvc.addresses.origins import EXPOSED
 from pushsvc.addresses.redis_address import CLUSTER_SCHEMES
+from pushsvc.attendance.hooks import Hooks, HookSender
+from pushsvc.attendance.receiver import Receiver
+from pushsvc.attendance.register import Register
 from pushsvc.attendance.roll_call import RollCall
 from pushsvc.calls.call import MAX_BODY_BYTES
 from pushsvc.concurrency.poll import POLLS
@@ -71,6 +75,7 @@ def create_app(settings: Settings) -> Flask:
         else Mock(),
         lambda: sum(len(each.generations) for each in partitions) >= settings.llm_max_generations,
         RollCall(worker_id),
+        Register(worker_id, settings.retry_seconds),
     )
     count = settings.partitions if url.startswith(CLUSTER_SCHEMES) else 1
     keys = Keys(0, count, settings.redis_prefix)
@@ -94,6 +99,7 @@ def create_app(settings: Settings) -> Flask:
         log=partitions[0].log if count == 1 else PartitionedLog([each.log for each in partitions]),
         health=Health(partitions, coverage),
         roll=shared.roll,
+        hooks=_hooks(shared, partitions) if settings.hook_url else None,
     )
     problems.install(app)
     before_request.install(app, service)
@@ -105,3 +111,9 @@ def create_app(settings: Settings) -> Flask:
         CORS(app, origins=allowed, supports_credentials=True, expose_headers=list(EXPOSED))
     app.wsgi_app = Forwarding(app.wsgi_app, settings, [rule.rule for rule in app.url_map.iter_rules()])  # type: ignore[method-assign]
     return app
+
+
+def _hooks(shared: Shared, partitions: Sequence[Partition]) -> Hooks:
+    settings = shared.settings
+    receiver = Receiver(settings.hook_url, settings.hook_secret, private=settings.hook_private)
+    return Hooks(shared.register, [HookSender(each.store, shared.worker_id, receiver) for each in partitions])

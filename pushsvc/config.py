@@ -10,14 +10,7 @@ from pathlib import Path
 from typing import Annotated, Final, Literal
 from urllib.parse import SplitResult, urlsplit
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from pushsvc.addresses import embedded, hosts, origins, redis_address
 from pushsvc.concurrency.cores import usable_cores
@@ -27,6 +20,7 @@ from pushsvc.setting_types import (
     Address,
     Count,
     FilePath,
+    HookUrl,
     HostPort,
     Line,
     MemorySize,
@@ -37,7 +31,7 @@ from pushsvc.setting_types import (
     has_epoll,
     listed,
     one_line_only,
-)
+)  # fmt: skip
 
 PREFIX: Final = "PUSHSVC_"
 DEFAULT_PREFIX: Final = "pushsvc"  # of all names in Redis
@@ -90,6 +84,9 @@ class Settings(BaseModel):
     allowed_origins: tuple[str, ...] = ()
     public_url: str = ""  # without a slash at its end
     trusted_proxies: tuple[str, ...] = ()  # networks; a single address is a network of one
+    hook_url: HookUrl = Field("", repr=False)  # its path or query may hold a key
+    hook_secret: Annotated[str, Field(validate_default=True, repr=False)] = ""  # signs hooks
+    hook_private: bool = False  # whether the name in hook_url may lead to a private address
     llm_base_url: str = Field("", repr=False)  # its query may hold a key
     llm_api_key: str = Field("", repr=False)
     llm_model: Line = ""  # the model for questions that name none
@@ -161,6 +158,14 @@ class Settings(BaseModel):
             parts = urlsplit(value)
             if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
                 raise ValueError("should be a file, or a URL such as https://id.example.com/.well-known/jwks.json")
+        return value
+
+    @field_validator("hook_secret")
+    @classmethod
+    def _of_hooks(cls, value: str, info: ValidationInfo) -> str:
+        one_line_only(value)
+        if bool(value) != bool(info.data.get("hook_url", value)):
+            raise ValueError("should be set together with PUSHSVC_HOOK_URL: it signs what is sent there")
         return value
 
     @field_validator("allowed_origins", mode="before")
@@ -257,7 +262,7 @@ def _one_line(error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
     field = str(first["loc"][0])
     given = str(first["input"])
-    private = field in ("secret", "redis_url", "llm_api_key")
+    private = field in ("secret", "redis_url", "llm_api_key", "hook_url", "hook_secret")
     if field == "llm_base_url":  # the URL may hold a password or a key
         private = "@" in given or "?" in given
     value = "" if private else f" is {given!r}:"

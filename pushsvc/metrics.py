@@ -46,6 +46,10 @@ BUS_LAG: Final = Histogram(
     "pushsvc_bus_lag_seconds", "From sending an announcement to oneself to hearing it.", buckets=_MOMENTS
 )
 REDIS: Final = Histogram("pushsvc_redis_seconds", "Round trips to Redis.", buckets=_MOMENTS)
+HOOKS: Final = Counter("pushsvc_hooks", "Hooks that were sent, by the result.", ["result"])
+HOOKS_WAITING: Final = Gauge(
+    "pushsvc_hooks_waiting", "Hooks that no receiver has taken yet.", ["partition"], multiprocess_mode="livesum"
+)
 GENERATIONS: Final = Counter("pushsvc_generations", "Answers of the model that ended, by the state.", ["state"])
 GENERATING: Final = Gauge(
     "pushsvc_generating", "Answers that are being made.", multiprocess_mode="livesum"

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from pushsvc.attendance.register import Register
 from pushsvc.attendance.roll_call import RollCall
 from pushsvc.checks.checkup import Checkup
 from pushsvc.concurrency.loops import Loop
@@ -50,6 +51,7 @@ class Shared:
     model: Model
     full: Callable[[], bool]
     roll: RollCall
+    register: Register
 
 
 @dataclass
@@ -176,6 +178,7 @@ def make_partition(url: str, keys: Keys, shared: Shared) -> Partition:
     records = Records(store, log, worker_id, retention, most_per_user=settings.llm_max_generations_per_user)
     hub = Hub(log, presence, PubSub(client, store, worker_id), shared.capacity, settings)
     shared.roll.cover(hub, presence)
+    shared.register.cover(hub, store)
     return Partition(
         keys,
         store,

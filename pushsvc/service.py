@@ -9,6 +9,7 @@ from typing import Final
 import gevent
 from gevent.monkey import is_module_patched
 
+from pushsvc.attendance.hooks import Hooks
 from pushsvc.attendance.roll_call import RollCall
 from pushsvc.checks.by_hand import look_aside
 from pushsvc.config import Settings
@@ -40,6 +41,7 @@ class Service:
     log: Appender
     health: Health
     roll: RollCall
+    hooks: Hooks | None  # None: nobody is to be told
 
     def partition_of(self, name: str) -> Partition:
         """The partition that has the data of a user. `name`: the user, or one of the user's tickets, proofs or
@@ -63,6 +65,8 @@ class Service:
         for partition in self.partitions:
             partition.start()
         self.health.loop.start()
+        if self.hooks is not None:
+            self.hooks.start()
 
     def look_aside(self) -> None:
         """Log the warnings about Redis that `up` and `serve` print before they start."""
@@ -72,6 +76,8 @@ class Service:
         """Write to Redis what only this worker knows, then end the loops."""
         self.health.loop.stop()
         self.end_answers()
+        if self.hooks is not None:
+            self.hooks.stop()
         self._with_each(Partition.stop)
 
     def end_answers(self) -> None:

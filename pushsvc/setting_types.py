@@ -7,6 +7,7 @@ import select
 import sys
 from pathlib import Path
 from typing import Annotated, Final
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
@@ -72,3 +73,19 @@ RateWords = Annotated[tuple[Rate, ...], BeforeValidator(parse_rates)]
 MemorySize = Annotated[int, BeforeValidator(_bytes)]
 Count = Annotated[int, Field(ge=1, le=10**9)]
 Seconds = Annotated[float, Field(gt=0, le=86400, allow_inf_nan=False)]
+
+
+def _hook_url(value: str) -> str:
+    """Check the address to which hooks are posted."""
+    one_line_only(value)
+    try:
+        parts = urlsplit(value)
+        known = parts.scheme in ("http", "https") and bool(parts.hostname) and hosts.port(parts) is not None
+    except ValueError:  # half a bracket
+        known = False
+    if value and (not known or "@" in parts.netloc or parts.fragment):
+        raise ValueError("should be an address such as https://app.example.com/hooks, without a user")
+    return value
+
+
+HookUrl = Annotated[str, AfterValidator(_hook_url)]

@@ -201,6 +201,11 @@ class Stack:
         assert answer.status_code == 200, answer.text
         return [result["id"] for result in answer.json()["results"]]
 
+    def kept(self, user: str) -> list[dict[str, Any]]:
+        """The first hundred events of the user's own channel: other tests publish to all."""
+        events: list[dict[str, Any]] = self.get("/history", self.bearer(user), channel=f"user:{user}").json()["events"]
+        return events
+
     def listen(self, user: str, query: str = "", *, base: str | None = None, **options: Any) -> EventSource:
         """Connected when this returns, unless refused."""
         headers = self.bearer(user, subscribe=["topic:*"]) | options.pop("headers", {})

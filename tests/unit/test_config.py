@@ -36,6 +36,8 @@ from tests.support.settings import GOOD_SECRET, refusal, settings
         ("DURABILITY", "everysec"),
         ("LEEWAY_SECONDS", 30),
         ("ALLOWED_ORIGINS", ()),
+        ("HOOK_URL", ""),
+        ("HOOK_SECRET", ""),
         ("LLM_BASE_URL", ""),
         ("LLM_API_KEY", ""),
     ],
@@ -231,3 +233,19 @@ def test_settings_are_frozen_and_take_no_other_environment() -> None:
     assert found.workers == 2
     with pytest.raises(ValidationError):
         found.workers = 3  # type: ignore[misc]
+
+
+def test_hooks_are_signed() -> None:
+    told = settings(HOOK_URL="https://app.example.com/hooks?a=b", HOOK_SECRET="key")
+    assert (told.hook_url, told.hook_secret) == ("https://app.example.com/hooks?a=b", "key")
+    assert "together with PUSHSVC_HOOK_URL" in refusal(HOOK_URL="https://app.example.com/hooks")
+    assert "together with PUSHSVC_HOOK_URL" in refusal(HOOK_SECRET="key")
+    for value in (
+        "ftp://app.example.com/key",
+        "https://me:word@app.example.com/",
+        "https://[::1",
+        "http://:80/",
+        "word",
+    ):
+        assert "should be an address such as" in (line := refusal(HOOK_URL=value, HOOK_SECRET="key"))
+        assert value not in line  # its path or query may hold a key

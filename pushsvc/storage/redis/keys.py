@@ -57,6 +57,12 @@ class Keys:
         self.loss = f"{self._prefix}loss"  # string; first id after the last known loss, as long as it matters
         self.server = f"{self._prefix}server"  # string; the process of Redis that had the data last
         self.workers = f"{self._prefix}workers"  # sorted set: ids of workers, by the ms of their last sign of life
+        self.who = f"{self._prefix}who"  # hash: user or topic -> number of workers with it; see lua/turnout.lua
+        self.away = f"{self._prefix}away"  # sorted set: users and topics, by the ms at which to tell that they went
+        self.attending = f"{self._prefix}attending"  # set: ids of workers with a key `here`
+        self.hooks = f"{self._prefix}hooks"  # sorted set: hooks yet to be taken, in their order
+        self.hook_ids = f"{self._prefix}hook-ids"  # stream of one entry, whose last id is that of the newest hook
+        self.hook_sender = f"{self._prefix}hook-sender"  # string that expires: id of the worker that sends hooks
         self.producers = f"{self._prefix}generating"  # set: ids of workers that run generations, or died while they did
 
     def all(self) -> Iterator[Keys]:
@@ -145,6 +151,10 @@ class Keys:
     def worker(self, worker_id: str) -> str:
         """String with a short expiry: the worker's lease."""
         return f"{self._prefix}worker:{worker_id}"
+
+    def here(self, worker_id: str) -> str:
+        """Sorted set: the users and topics that a worker has connections of."""
+        return f"{self._prefix}here:{worker_id}"
 
     def control(self, worker_id: str) -> str:
         """Pub/sub channel on which a worker receives its own canary, and the messages of other workers."""

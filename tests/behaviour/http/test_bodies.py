@@ -141,8 +141,7 @@ def test_chunks_that_break_off_publish_nothing(stack: Stack, user: str, tail: by
         client.end()
         assert all(answer.is_problem for answer in client.answers())
     stack.publish(user=user, data="after")
-    kept = stack.get("/history", stack.bearer(user), channel=f"user:{user}").json()["events"]
-    assert [event["data"] for event in kept] == ["after"]
+    assert [event["data"] for event in stack.kept(user)] == ["after"]
 
 
 def test_an_extension_without_end_is_no_chunk(stack: Stack) -> None:
