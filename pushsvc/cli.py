@@ -22,6 +22,8 @@ from pushsvc.events import exact_json
 from pushsvc.events.exact_json import NotJson
 from pushsvc.events.tail import events
 from pushsvc.provider_keys import ProviderKeys
+from pushsvc.setting_types import SELF_SIGNED
+from pushsvc.stack.certificate import find_certificate
 from pushsvc.terminal import say
 from pushsvc.verifier import Verifier
 
@@ -86,13 +88,15 @@ def up() -> None:
 def _announce(settings: Settings) -> None:
     [secret, *_] = auth.load_secrets(settings.secret, settings.data_dir)
     token = auth.encode(auth.DEMO_CLAIMS | settings.own_claims, secret, ttl=_DEMO_TOKEN_SECONDS)
-    url = f"http://{settings.http}"
+    url = settings.http_url
+    made = settings.data_dir / "tls" / "certificate.pem"
+    trusting = f" --cacert {made}" if settings.tls == SELF_SIGNED else ""
     click.echo(f"""
 pushsvc is up
 
   open     {url}/{f"?demo={settings.demo_key}" if settings.demo_key else ""}
   token    {token}
-  publish  curl -X POST {url}/publish -H 'Authorization: Bearer {token}' \\
+  publish  curl{trusting} -X POST {url}/publish -H 'Authorization: Bearer {token}' \\
              -H 'Content-Type: application/json' -d '{{"user": "alice", "data": "hello"}}'
 
 Ctrl-C ends it.""")
@@ -269,8 +273,9 @@ def _client(claims: dict[str, Any]) -> httpx.Client:
     secret = _secret(settings)
     bearer = auth.encode(claims | settings.own_claims, secret, ttl=86400)
     headers = {"Authorization": f"Bearer {bearer}"}
-    plain = httpx.HTTPTransport(verify=False)  # no TLS, so no certificates to load
-    return httpx.Client(base_url=f"http://{settings.http}", headers=headers, transport=plain, trust_env=False)
+    certificate = find_certificate(settings)
+    transport = httpx.HTTPTransport(verify=False if certificate is None else certificate.trust())
+    return httpx.Client(base_url=settings.http_url, headers=headers, transport=transport, trust_env=False)
 
 
 def _check(answer: httpx.Response, media_type: str) -> None:

@@ -27,6 +27,7 @@ from pushsvc.setting_types import (
     Name,
     RateWords,
     Seconds,
+    Tls,
     default_memory,
     has_epoll,
     listed,
@@ -58,6 +59,7 @@ class Settings(BaseModel):
     audience: Line = ""
     http: HostPort = "127.0.0.1:8080"
     app: Address = "127.0.0.1:8000"
+    tls: Tls = ""  # of `http`
     workers: Annotated[int, Field(ge=1, le=MOST_WORKERS)] = Field(
         default_factory=lambda: min(usable_cores(), MOST_WORKERS)
     )
@@ -231,6 +233,11 @@ class Settings(BaseModel):
         return self.public_url.removesuffix(self.public_path) or None
 
     @property
+    def http_url(self) -> str:
+        """Where nginx listens."""
+        return f"{'https' if self.tls else 'http'}://{self.http}"
+
+    @property
     def own_claims(self) -> dict[str, str]:
         """The claims by which our own tokens say who made them, and for whom."""
         return {name: value for name, value in (("iss", self.issuer), ("aud", self.audience)) if value}
@@ -243,6 +250,8 @@ class Settings(BaseModel):
         held = {"data_dir": self.data_dir.resolve(), "redis_url": url, "redis_password_file": file and file.absolute()}
         if self.jwks and "://" not in self.jwks:
             held["jwks"] = str(Path(self.jwks).absolute())
+        if "," in self.tls:
+            held["tls"] = ",".join(str(Path(each).absolute()) for each in self.tls.split(","))
         return self.model_copy(update=held)
 
     @classmethod

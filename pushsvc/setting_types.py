@@ -15,6 +15,7 @@ from pushsvc.addresses import hosts
 from pushsvc.concurrency.memory import usable_memory
 from pushsvc.rate import Rate, parse_rates
 
+SELF_SIGNED: Final = "self-signed"
 LEAST_MEMORY: Final = 16 * 2**20  # for data, in bytes
 OTHER_MEMORY: Final = 2 * 2**30  # of a machine that does not say how much it has
 
@@ -73,6 +74,20 @@ RateWords = Annotated[tuple[Rate, ...], BeforeValidator(parse_rates)]
 MemorySize = Annotated[int, BeforeValidator(_bytes)]
 Count = Annotated[int, Field(ge=1, le=10**9)]
 Seconds = Annotated[float, Field(gt=0, le=86400, allow_inf_nan=False)]
+
+
+def _tls(value: str) -> str:
+    """Check how nginx is to serve HTTPS: not at all, with a certificate made here, or with two files."""
+    one_line_only(value)
+    files = [each.strip() for each in value.split(",")]
+    if value in ("", SELF_SIGNED):
+        return value
+    if len(files) != 2 or not all(files):
+        raise ValueError(f"should be {SELF_SIGNED}, or two files with a comma between: certificate.pem,key.pem")
+    return ",".join(files)
+
+
+Tls = Annotated[str, AfterValidator(_tls)]
 
 
 def _hook_url(value: str) -> str:

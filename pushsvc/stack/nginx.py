@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from pushsvc.concurrency.cores import usable_cores
 from pushsvc.config import Settings
 from pushsvc.errors import ConfigError
+from pushsvc.stack.certificate import Certificate
 from pushsvc.stack.wheels import how_to_get, the_systems_own
 
 _FILES: Final = Path(__file__).resolve().parent.parent.parent / "nginx"
@@ -21,6 +22,22 @@ _INCLUDED: Final = ("http.conf", "locations.conf")
 _STDERR: Final = "/dev/stderr"
 _BUSY_SECONDS: Final = 5.0  # mean reconnection time for an address with too many connections; see http.conf
 _HEX_DIGITS: Final = "0123456789abcdef"
+
+
+_TLS: Final = """        ssl_certificate "{file}";
+        ssl_certificate_key "{key}";
+        ssl_protocols TLSv1.2 TLSv1.3;
+        ssl_ciphers ECDHE+AESGCM:ECDHE+CHACHA20;
+        ssl_prefer_server_ciphers off;
+        ssl_session_cache shared:pushsvc:10m;
+        ssl_session_timeout 1d;
+        ssl_session_tickets off;  # their key would have to change often
+        ssl_buffer_size 4k;  # events are small, and each stream holds one
+"""
+_STAPLED: Final = """        ssl_stapling on;
+        ssl_stapling_verify on;
+"""
+_HSTS: Final = 'add_header Strict-Transport-Security "max-age=31536000" always;'
 
 
 def write_site(settings: Settings, folder: Path) -> None:
@@ -38,7 +55,7 @@ def write_site(settings: Settings, folder: Path) -> None:
         raise ConfigError(f"cannot write to {folder}: {error.strerror}") from error
 
 
-def nginx_command(settings: Settings) -> list[str]:
+def nginx_command(settings: Settings, certificate: Certificate | None = None) -> list[str]:
     """Give the command that starts the nginx of `up`; its files are under the data directory. Raises ConfigError if
     there is no nginx."""
     folder = settings.data_dir.resolve() / "nginx"
@@ -46,7 +63,9 @@ def nginx_command(settings: Settings) -> list[str]:
     nginx = _find_nginx()
     words = _words(settings, folder) | {
         "USER": "user root;" if os.geteuid() == 0 else "",
-        "LISTEN": settings.http,
+        "LISTEN": settings.http + (" ssl" if certificate else ""),
+        "TLS": "" if certificate is None else _tls(certificate, nginx),
+        "HSTS": _HSTS if certificate and not certificate.own else "",
         "CORES": str(usable_cores()),  # nginx's own `auto` counts those of the machine
         "LOG": _log(folder),
         "TEMPORARY": _temporary(nginx),
@@ -63,8 +82,7 @@ def _fill(template: str, target: Path, words: Mapping[str, str]) -> None:
 
 
 def _words(settings: Settings, folder: Path) -> dict[str, str]:
-    if re.search(r'["\n\\$]', str(folder)):
-        raise ConfigError(f"nginx cannot be told a path with a quote, line break, backslash or dollar: {str(folder)!r}")
+    _check_path(folder)
     path = re.escape(settings.public_path)
     return {
         "APP": settings.app,
@@ -78,7 +96,28 @@ def _words(settings: Settings, folder: Path) -> dict[str, str]:
         "REAL_IP": _real_ip(settings),
         "SCHEME": _scheme(settings),
         "RETRIES": _retries(settings),
+        "HSTS": _HSTS if settings.public_url.startswith("https:") else "",
     }
+
+
+def _tls(certificate: Certificate, nginx: str) -> str:
+    """The lines of a server that serves HTTPS, and HTTP/2, over which a browser holds more than six streams."""
+    for path in (certificate.file, certificate.key):
+        _check_path(path)
+    version = re.search(r"nginx version: nginx/(\d+)\.(\d+)", _told(nginx))
+    http2 = "        http2 on;\n" if version and (int(version[1]), int(version[2])) >= (1, 25) else ""
+    lines = _TLS.format(file=certificate.file, key=certificate.key)
+    return http2 + lines + (_STAPLED if certificate.stapled else "")
+
+
+def _check_path(path: Path) -> None:
+    if re.search(r'["\n\\$]', str(path)):
+        raise ConfigError(f"nginx cannot be told a path with a quote, line break, backslash or dollar: {str(path)!r}")
+
+
+def _told(nginx: str) -> str:
+    """What nginx says of its version and how it was built."""
+    return subprocess.run([nginx, "-V"], capture_output=True, text=True, check=False).stderr
 
 
 def _origins(settings: Settings) -> str:
@@ -134,8 +173,7 @@ def _log(folder: Path) -> str:
 def _temporary(nginx: str) -> str:
     """The lines that put nginx's temporary files under the data directory. The folders built into a system's nginx
     belong to another user."""
-    built = subprocess.run([nginx, "-V"], capture_output=True, text=True, check=False).stderr
-    kinds = re.findall(r"--http-([a-z-]+)-temp-path=/", built)
+    kinds = re.findall(r"--http-([a-z-]+)-temp-path=/", _told(nginx))
     return "\n".join(f"    {kind.replace('-', '_')}_temp_path {kind};" for kind in kinds)
 
 

@@ -82,6 +82,11 @@ class ManagedProcess:
         if self.process is not None:
             self.process.send_signal(self.gently if gently else self.at_once)
 
+    def reload(self) -> None:
+        """Have the process read its files again, if it runs."""
+        if self.process is not None and self.alive:
+            self.process.send_signal(signal.SIGHUP)
+
     def end(self) -> None:
         """End the process and its children, by SIGKILL where they still run."""
         if self.process is None:

@@ -19,6 +19,7 @@ from pushsvc.config import PREFIX, Settings
 from pushsvc.errors import ConfigError
 from pushsvc.server.rlimit import raise_descriptor_limit
 from pushsvc.server.stopping import patience
+from pushsvc.stack.certificate import CertificateWatch
 from pushsvc.stack.gunicorn import COMMAND, FOLDER
 from pushsvc.stack.nginx import nginx_command
 from pushsvc.stack.probes import answers, check_addresses, is_loopback, valkey_ready
@@ -43,6 +44,7 @@ class Supervisor:
         self._wake: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._signals: list[int] = []
         self._parts: list[ManagedProcess] = []
+        self._certificate = CertificateWatch(settings)
         self._server_log = ServerLog(log_path(settings.data_dir))
 
     def run(self, announce: Callable[[Settings], None]) -> None:
@@ -55,6 +57,7 @@ class Supervisor:
             signal.signal(number, self._signalled)
         try:
             check_addresses(self._settings)
+            self._certificate.find()
             for part in self._make_parts(lock.fileno()):
                 self._parts.append(part)
                 self._bring_up(part)
@@ -65,6 +68,8 @@ class Supervisor:
                 self._wait(0.5)
                 for part in self._parts:
                     part.mend()
+                if self._certificate.has_changed():
+                    self._parts[-1].reload()  # nginx
                 self._tell()
         finally:
             self._stop()
@@ -76,7 +81,7 @@ class Supervisor:
         environ = dict(self._environ)
         environ[f"{PREFIX}DATA_DIR"] = str(settings.data_dir)
         environ[f"{PREFIX}DEMO_KEY"] = settings.demo_key
-        proxy = nginx_command(settings)
+        proxy = nginx_command(settings, self._certificate.found)
         url = settings.redis_url
         if not url:
             zeros = cut_zeros(settings.data_dir)
@@ -92,7 +97,7 @@ class Supervisor:
         environ[f"{PREFIX}JWKS"] = settings.jwks
         ready = partial(answers, settings.app, f"http://{settings.app}/readyz")
         yield ManagedProcess("gunicorn", COMMAND, ready, environ, lock, at_once=signal.SIGINT, folder=FOLDER)
-        healthy = partial(answers, settings.http, f"http://{settings.http}/healthz")
+        healthy = partial(answers, settings.http, f"{settings.http_url}/healthz")
         yield ManagedProcess("nginx", proxy, healthy, environ, lock)
 
     def _bring_up(self, part: ManagedProcess) -> None:

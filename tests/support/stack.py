@@ -119,7 +119,7 @@ class Stack:
 
     @property
     def url(self) -> str:
-        return f"http://{self.settings['http']}"
+        return f"{'https' if self.settings.get('tls') else 'http'}://{self.settings['http']}"
 
     def page(self, path: str = "/") -> str:
         """A page's address, with the word that `up` prints: who brings it gets a token."""
