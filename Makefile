@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test coverage clients servers lint bench chaos fuzz clean
+.PHONY: help run test coverage clients servers lint bench chaos fuzz attack clean
 
 help:  ## What can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -51,6 +51,9 @@ chaos: $(VENV)/.test  ## Break everything under traffic; see that nobody misses 
 
 fuzz: $(VENV)/.test  ## Send mutated requests to nginx and to a worker (make fuzz ARGS="--seconds 600 --seed 7")
 	@$(BIN)/python -m tests.proofs.fuzz $(ARGS)
+
+attack: $(VENV)/.test  ## Measure what cheap requests cost others (make attack ARGS="--seconds 6 bodies")
+	@$(BIN)/python -m tests.proofs.cost $(ARGS)
 
 clean:  ## Remove what was made, except data
 	rm -rf $(VENV) clients/.venv clients/node_modules bench/subjects/better_sse/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*

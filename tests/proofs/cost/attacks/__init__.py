@@ -1,0 +1,1 @@
+"""The attacks: a module for each kind, with a dict `ATTACKS` by name."""
