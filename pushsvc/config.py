@@ -74,6 +74,7 @@ class Settings(BaseModel):
     max_connections: Count = 20000
     max_connections_per_user: Count = 20
     max_tickets_per_user: Count = 1000  # unspent ones
+    compress_streams: bool = False
     send_buffer_bytes: Count = 262144
     rate_publish: RateWords = ()  # events, by token
     rate_connect: RateWords = (Rate(120, 60, "120 per minute"),)  # streams of GET /events, by user

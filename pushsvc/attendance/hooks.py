@@ -22,7 +22,7 @@ from pushsvc.attendance.register import Register
 from pushsvc.concurrency.loops import Loop
 from pushsvc.errors import Unavailable
 from pushsvc.storage.redis.client import RedisClient
-from pushsvc.storage.redis.scripts import Script
+from pushsvc.storage.redis.scripts import Command, Script
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +66,11 @@ def read_hook(member: bytes, partition: str) -> Hook:
     return Hook(member, f"{event_id}.{partition}" if partition else event_id, int(at), kind, name)
 
 
+def hold(place: str, worker: str, *, leave: bool) -> Command:
+    """The command by which a worker takes, keeps or leaves the place of the one that sends."""
+    return _HOLD.call([place], worker, HELD_MS, "1" if leave else "0")
+
+
 class HookSender:
     """Sends the hooks of one partition, those of one name in order."""
 
@@ -92,8 +97,7 @@ class HookSender:
 
     def _hold(self, *, leave: bool = False) -> bool:
         """Be the one that sends, if nobody else is."""
-        call = _HOLD.call([self._store.keys.hook_sender], self._worker_id, HELD_MS, "1" if leave else "0")
-        held = bool(self._store.execute_one(call))
+        held = bool(self._store.execute_one(hold(self._store.keys.hook_sender, self._worker_id, leave=leave)))
         if not held:
             self._failed.clear()
             self._waiting.set(0)

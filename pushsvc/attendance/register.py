@@ -18,9 +18,9 @@ from pushsvc.concurrency.loops import Loop
 from pushsvc.delivery.hub import Hub
 from pushsvc.errors import Unavailable
 from pushsvc.storage.redis.client import RedisClient
-from pushsvc.storage.redis.keys import place
+from pushsvc.storage.redis.keys import Keys, place
 from pushsvc.storage.redis.living import LEASE_SECONDS
-from pushsvc.storage.redis.scripts import Script
+from pushsvc.storage.redis.scripts import Command, Script
 
 _ATTEND: Final = Script("attend", after="turnout")
 _BURY: Final = Script("bury", after="turnout")
@@ -31,6 +31,17 @@ AWAY_SECONDS: Final = 3.0  # beside the time in which clients reconnect
 BATCH: Final = 200  # names in one script, so that no request waits for many
 # Redis must have answered for so long before a worker counts as dead: while it hangs, nobody can renew a lease.
 STEADY_SECONDS: Final = LEASE_SECONDS + 3.0
+
+
+def trial(keys: Keys, worker: str) -> list[Command]:
+    """Each script once, on names of its own: what they would tell is told to nobody."""
+    here, who, away, hooks, ids, attending = (keys.here(f"{worker} {number}") for number in range(6))
+    return [
+        _ATTEND.call([here, who, away, hooks, ids, attending], worker, 0, 1, "user:came"),
+        _ATTEND.call([here, who, away, hooks, ids, attending], worker, 0, 0, "user:came"),
+        _BURY.call([here, who, away, attending, keys.worker(worker)], worker, 0, BATCH),
+        _DEPART.call([who, away, hooks, ids], BATCH),
+    ]
 
 
 class Register:

@@ -1,4 +1,5 @@
-"""Decodes compressed bodies (RFC 9110 section 8.4) up to a bound, so that a small body cannot become gigabytes."""
+"""Content codings (RFC 9110 section 8.4): chooses those of streams, and decodes bodies up to a bound, so that a small
+one cannot become gigabytes."""
 
 from __future__ import annotations
 
@@ -6,8 +7,14 @@ import zlib
 from collections.abc import Iterator
 from typing import Final
 
+from werkzeug.datastructures import Accept
+from werkzeug.http import parse_accept_header
+
+from pushsvc.calls.call import Call
 from pushsvc.concurrency.loops import TimeSlice
+from pushsvc.delivery.transports.coding import CODINGS, make_coder
 from pushsvc.errors import Invalid, TooLarge, UnsupportedMedia
+from pushsvc.events.encoded import EncodedBatch
 
 MOST_BYTES: Final = 8 * 2**20  # of a decoded body: 64 KB could become 64 MB, which costs us far more than its sender
 MOST_CODINGS: Final = 3  # on top of each other
@@ -16,6 +23,33 @@ _PIECE: Final = 65536  # bytes read or written between two looks at the time
 
 _GZIP: Final = 16 + zlib.MAX_WBITS
 _WINDOWS: Final = {"gzip": _GZIP, "x-gzip": _GZIP, "deflate": zlib.MAX_WBITS}
+
+
+def stream_coding(call: Call) -> str | None:
+    """The coding in which the client of a stream wants it, if streams are compressed here at all."""
+    if not call.service.settings.compress_streams:
+        return None
+    accepted = parse_accept_header(call.header("accept-encoding"), Accept)
+    best = max(CODINGS, key=accepted.quality)  # the first of equal ones
+    quality, plain = accepted.quality(best), dict(accepted).get("identity", 0)
+    return best if quality > 0 and quality >= plain else None
+
+
+def coding_headers(call: Call) -> list[tuple[str, str]]:
+    """The headers that say in which coding a stream comes, and that others get another."""
+    if not call.service.settings.compress_streams:
+        return []
+    coding = stream_coding(call)
+    return [("Vary", "Accept-Encoding"), *([] if coding is None else [("Content-Encoding", coding)])]
+
+
+def coded_stream(call: Call, wire: bytes) -> bytes:
+    """A stream that is whole already, in the coding that `coding_headers` says."""
+    coding = stream_coding(call)
+    if coding is None:
+        return wire
+    coder = make_coder(coding, history=False)
+    return coder.encode(EncodedBatch(wire)) + coder.end()
 
 
 def decoded(body: bytes, codings: str, most: int) -> bytes:

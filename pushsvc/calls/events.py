@@ -9,6 +9,7 @@ from typing import NamedTuple
 from pushsvc.calls.answers import Answer, Stream
 from pushsvc.calls.arguments import choice, stream_cursor, stream_heartbeat, stream_parameters
 from pushsvc.calls.call import Call
+from pushsvc.calls.content_coding import coding_headers
 from pushsvc.calls.credentials import admit, identify
 from pushsvc.calls.refusing import STREAM_HEADERS, resumable
 from pushsvc.calls.streams import Connection, make_transport, opening, start_after, stream
@@ -36,7 +37,7 @@ def events(call: Call) -> Answer | Stream:
 def _events(call: Call) -> Answer | Stream:
     if call.method == "HEAD":
         identify(call)
-        return Answer(200, list(STREAM_HEADERS.items()))
+        return Answer(200, [*STREAM_HEADERS.items(), *coding_headers(call)])
     admission = admit(call)
     user = admission.identity.need_user()
     partition = call.service.partition_of(user)

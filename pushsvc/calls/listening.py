@@ -10,6 +10,7 @@ from pushsvc.auth import Identity
 from pushsvc.calls.answers import Answer, Stream
 from pushsvc.calls.arguments import stream_cursor, stream_heartbeat, stream_parameters
 from pushsvc.calls.call import Call
+from pushsvc.calls.content_coding import coded_stream, coding_headers
 from pushsvc.calls.credentials import admit, bears_token, identify, same_site
 from pushsvc.calls.refusing import STREAM_HEADERS, resumable
 from pushsvc.calls.streams import Connection, begin, make_transport, opening, start_after, stream
@@ -47,7 +48,7 @@ def _listen(call: Call, generation_id: str) -> Answer | Stream:
     cursor, heartbeat = stream_cursor(call, partition.keys), stream_heartbeat(call)
     reader = _reader(call, partition, generation_id)
     if call.method == "HEAD":
-        return Answer(200, list(STREAM_HEADERS.items()))
+        return Answer(200, [*STREAM_HEADERS.items(), *coding_headers(call)])
     over = reader.record.ending is not None
     return _retell(call, partition, reader, cursor) if over else _follow(call, partition, reader, cursor, heartbeat)
 
@@ -91,7 +92,7 @@ def _follow(
         head = _snapshot(said)
         after = said[-1].id if said else BEGINNING
     head = _opening(partition, cursor, after) + head
-    transport = make_transport(call)
+    transport = make_transport(call, alone=True)
     subscriber = answer_subscriber(
         record.id,
         after,
@@ -123,8 +124,8 @@ def _retell(call: Call, partition: Partition, reader: _Reader, cursor: Cursor) -
         return Answer(204, [])  # an EventSource does not come back after this (WHATWG HTML section 9.2.3)
     told += b"".join([event.wire for event in said])
     told = _opening(partition, cursor, said[0].id) + told
-    headers = [*STREAM_HEADERS.items(), *begin(call, reader.admission)]
-    return Answer(200, headers, with_proof(told, reader.proof))
+    headers = [*STREAM_HEADERS.items(), *coding_headers(call), *begin(call, reader.admission)]
+    return Answer(200, headers, coded_stream(call, with_proof(told, reader.proof)))
 
 
 def _opening(partition: Partition, cursor: Cursor, oldest: EventId) -> bytes:
@@ -163,7 +164,7 @@ def _news(call: Call) -> Answer | Stream:
     stream_parameters(call)
     cursor, heartbeat = stream_cursor(call, partition.keys), stream_heartbeat(call)
     if call.method == "HEAD":
-        return Answer(200, list(STREAM_HEADERS.items()))
+        return Answer(200, [*STREAM_HEADERS.items(), *coding_headers(call)])
     channels = [answers_channel(user)]
     known = cursor.stands or not cursor.ours
     start = start_after(cursor, channels) if known else Start(partition.log.clock().last)

@@ -7,16 +7,19 @@ from typing import Any, Self
 
 from pushsvc.calls.answers import Headers, Stream
 from pushsvc.calls.call import Call
+from pushsvc.calls.content_coding import coding_headers, stream_coding
 from pushsvc.calls.cookies import set_cookie
 from pushsvc.calls.refusing import CHUNKED, STREAM_HEADERS
 from pushsvc.delivery.endings import Reason
 from pushsvc.delivery.hub import Hub
 from pushsvc.delivery.starts import Start
 from pushsvc.delivery.subscriber import Subscriber
+from pushsvc.delivery.transports.coding import make_coder
 from pushsvc.delivery.transports.handover import HandOver
 from pushsvc.delivery.transports.hangup import HangUp, discard
 from pushsvc.delivery.transports.queued import QueuedTransport
 from pushsvc.events import sse
+from pushsvc.events.encoded import EncodedBatch
 from pushsvc.events.event import BEGINNING, EventId
 from pushsvc.events.proof import with_proof
 from pushsvc.partition import Partition
@@ -25,9 +28,11 @@ from pushsvc.storage.cursor import Cursor
 from pushsvc.storage.tickets import SESSION_SECONDS
 
 
-def make_transport(call: Call) -> QueuedTransport:
-    """Make the transport of a stream that answers this call."""
-    return QueuedTransport(call.service.settings.send_buffer_bytes, call.client)
+def make_transport(call: Call, *, alone: bool = False) -> QueuedTransport:
+    """Make the transport of a stream that answers this call. `alone`: hardly any other has the same bytes."""
+    coding = stream_coding(call)
+    coder = None if coding is None else make_coder(coding, history=alone)
+    return QueuedTransport(call.service.settings.send_buffer_bytes, call.client, coder)
 
 
 class Connection:
@@ -113,18 +118,26 @@ def stream(
     if connection.detachable and call.closes is not None:
         call.closes()  # or a proxy would send its next request on a connection that the Hub will close
     head = with_proof(head, connection.subscriber.proof)
-    headers = [*STREAM_HEADERS.items(), *begin(call, admission, connection.subscriber, cursor)]
+    headers = [*STREAM_HEADERS.items(), *coding_headers(call), *begin(call, admission, connection.subscriber, cursor)]
     connection.stand()
     return Stream(headers, _stream(hub, connection, transport, head), connection.leave)
 
 
 def _stream(hub: Hub, connection: Connection, transport: QueuedTransport, head: bytes) -> Iterator[bytes]:
-    yield head
-    yield from hub.listen(connection.subscriber, transport, detach=connection.detachable)
+    coder, listened = transport.coder, hub.listen(connection.subscriber, transport, detach=connection.detachable)
+    if coder is None:
+        yield head
+        yield from listened
+    else:
+        yield coder.encode(EncodedBatch(head))
+        for piece in listened:
+            yield coder.encode(EncodedBatch(piece))
     if connection.detachable and not transport.ended:
         raise connection.hand_over()
     if not transport.whole:
         transport.abort()
+    elif coder is not None:
+        yield coder.end()
 
 
 def begin(

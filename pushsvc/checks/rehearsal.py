@@ -14,6 +14,7 @@ import redis
 from redis.connection import ConnectionInterface
 from redis.exceptions import NoScriptError, ResponseError
 
+from pushsvc.attendance import hooks, register
 from pushsvc.checks.rights import NOBODY
 from pushsvc.config import Settings
 from pushsvc.errors import PushError
@@ -34,7 +35,7 @@ from pushsvc.storage.redis.subscription import batches, subscription
 from pushsvc.storage.retention import Retention
 from pushsvc.storage.tickets import Tickets
 
-_SHARED: Final = ("clock", "epoch", "loss", "server", "producers")  # keys that belong to no single user or worker
+_SHARED: Final = ("clock", "epoch", "loss", "server", "producers", "workers")  # keys of no single user or worker
 
 
 class Refused(Exception):
@@ -237,6 +238,10 @@ def _work(store: RedisClient, log: EventLog, settings: Settings, user: str, list
         presence.count_out(visitor)
     presence.write()
     presence.give_way()
+    presence.living.workers(presence.now() // 1000)
+    presence.living.leave()
+    for command in (*register.trial(store.keys, worker), hooks.hold(store.keys.here(worker), worker, leave=False)):
+        store.execute_one(command)
     store.execute_one(Rates(store, "RATE_CHECK", [Rate(1, 1, "")]).command(user, 1))
     _answer(store, log, user, worker, settings)
     _ticket(store, user, settings)

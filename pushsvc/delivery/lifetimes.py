@@ -16,7 +16,7 @@ from pushsvc.delivery.endings import FINAL, Reason
 from pushsvc.delivery.positions import Positions
 from pushsvc.delivery.subscriber import Subscriber
 from pushsvc.delivery.subscribers import LOOK, Subscribers
-from pushsvc.delivery.transports.detached import DetachedSocket, Sockets
+from pushsvc.delivery.transports.detached import CodedSocket, DetachedSocket, Sockets
 from pushsvc.delivery.transports.queued import QueuedTransport
 from pushsvc.events.encoded import EncodedBatch
 from pushsvc.events.event import EventId
@@ -44,8 +44,13 @@ class Lifetimes:
         """Write to the client's socket directly from now on, first what waits in the queue. If this fails, the
         subscriber is removed. The `client` object owns the descriptor until `client.detach()`, then the transport does;
         so it is closed exactly once."""
-        queue, transport = subscriber.transport, DetachedSocket(client.fileno(), self.sockets, subscriber, chunked)
+        queue = subscriber.transport
         assert isinstance(queue, QueuedTransport)
+        fd, coder = client.fileno(), queue.coder
+        if coder is None:
+            transport = DetachedSocket(fd, self.sockets, subscriber, chunked)
+        else:
+            transport = CodedSocket(fd, self.sockets, subscriber, chunked, coder)
         try:
             self.sockets.add(transport)
             subscriber.transport = transport

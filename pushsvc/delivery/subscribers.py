@@ -107,6 +107,7 @@ class Subscribers:
         if (
             isinstance(transport, DetachedSocket)
             and transport.chunked
+            and transport.uniform
             and transport.drained
             and subscriber.catching is None
             and subscriber.reason is None

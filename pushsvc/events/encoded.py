@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from pushsvc.events.event import EventId
@@ -19,14 +19,15 @@ class EncodedEvent(NamedTuple):
 class EncodedBatch:
     """The bytes of one send. `last`: its newest event, None if it holds only a comment or a field."""
 
-    __slots__ = ("_pieces", "chunk", "events", "last", "wire")
+    __slots__ = ("_coded", "_pieces", "chunk", "events", "last", "wire")
 
     def __init__(self, wire: bytes, last: EventId | None = None, events: Sequence[EncodedEvent] = ()) -> None:
         self.wire = wire
-        self.chunk = b"%x\r\n%b\r\n" % (len(wire), wire) if wire else b""  # RFC 9112 section 7.1; empty: the end
+        self.chunk = chunked(wire)
         self.last = last
         self.events = events
         self._pieces: Sequence[bytes] = ()
+        self._coded: dict[str, bytes] | None = None
 
     @classmethod
     def of(cls, events: Sequence[EncodedEvent]) -> EncodedBatch:
@@ -47,6 +48,19 @@ class EncodedBatch:
             return self
         self._pieces = self._pieces or around_proofs(self.wire)  # split once, for all streams with a proof
         return EncodedBatch(joined(self._pieces, proof), self.last)
+
+    def coded(self, coding: str, encode: Callable[[bytes], bytes]) -> bytes:
+        """The bytes in a coding, made once for all streams that share them."""
+        if self._coded is None:
+            self._coded = {}
+        if coding not in self._coded:
+            self._coded[coding] = encode(self.wire)
+        return self._coded[coding]
+
+
+def chunked(wire: bytes) -> bytes:
+    """The bytes as one chunk (RFC 9112 section 7.1). No bytes make no chunk, because an empty one is the last."""
+    return b"%x\r\n%b\r\n" % (len(wire), wire) if wire else b""
 
 
 LAST_CHUNK: Final = b"0\r\n\r\n"  # the proper end of a chunked response (RFC 9112 section 7.1)

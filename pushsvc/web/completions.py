@@ -11,6 +11,7 @@ from flask import Blueprint, Response, request
 from flask.typing import ResponseReturnValue
 
 from pushsvc.calls.arguments import json_body
+from pushsvc.calls.content_coding import coded_stream, coding_headers
 from pushsvc.calls.credentials import identify
 from pushsvc.calls.refusing import STREAM_HEADERS
 from pushsvc.calls.streams import Connection, make_transport, stream
@@ -116,12 +117,13 @@ def _repeated(partition: Partition, record: Record, *, stream: bool) -> Response
     if refusal is not None:
         return refusal
     said = partition.generations.records.said(record.id)
-    return Response(b"".join([event.wire for event in said]), headers=record.ending.headers | STREAM_HEADERS)
+    headers = record.ending.headers | STREAM_HEADERS | dict(coding_headers(call()))
+    return Response(coded_stream(call(), b"".join([event.wire for event in said])), headers=headers)
 
 
 def _streamed(partition: Partition, begun: _Begun) -> Response:
     """Stream the answer as it is made; if the model refuses, give its refusal."""
-    transport = make_transport(call())
+    transport = make_transport(call(), alone=True)
     generation, known = begun.generation, gevent.event.Event()
     with _joined(partition, begun, transport, known.set) as connection:
         if generation is not None:

@@ -184,7 +184,8 @@ class Stack:
             with suppress(httpx.RemoteProtocolError):
                 for piece in response.iter_bytes():
                     came += piece
-        return httpx.Response(response.status_code, headers=response.headers, content=came, request=response.request)
+        headers_of_text = [each for each in response.headers.items() if each[0] != "content-encoding"]  # it is decoded
+        return httpx.Response(response.status_code, headers=headers_of_text, content=came, request=response.request)
 
     def get(self, path: str, headers: dict[str, str], **params: Any) -> httpx.Response:
         return httpx.get(f"{self.url}{path}", params=params or None, headers=headers, trust_env=False, timeout=30)

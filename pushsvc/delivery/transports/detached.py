@@ -9,14 +9,15 @@ import struct
 import time
 from collections.abc import Sequence
 from itertools import repeat
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, ClassVar, Final, Protocol
 
 import gevent.event
 from gevent.monkey import get_original
 
 from pushsvc.concurrency.poll import MakePoll
+from pushsvc.delivery.transports.coding import Coder
 from pushsvc.delivery.transports.hangup import MOST_SAID_BYTES, SAID_BYTES
-from pushsvc.events.encoded import LAST_CHUNK, EncodedBatch
+from pushsvc.events.encoded import LAST_CHUNK, EncodedBatch, chunked
 
 if TYPE_CHECKING:  # a transport only passes its subscriber back to the owner
     from pushsvc.delivery.subscriber import Subscriber
@@ -126,6 +127,7 @@ class DetachedSocket:
     __slots__ = ("_backlog", "_sockets", "chunked", "fd", "subscriber")
 
     detached = True
+    uniform: ClassVar[bool] = True  # it takes the same bytes as others
 
     def __init__(self, fd: int, sockets: Sockets, subscriber: Subscriber, chunked: bool) -> None:
         """`chunked`: the response has the chunked coding; a client of HTTP/1.0 gets the bytes without it."""
@@ -142,11 +144,17 @@ class DetachedSocket:
 
     def send(self, batch: EncodedBatch) -> bool:
         """Write a batch, and keep what the kernel does not take. False: there is no room to keep it."""
-        wire = batch.chunk if self.chunked else batch.wire
-        if self._backlog is not None and len(self._backlog.data) + len(wire) > self._sockets.buffer_bytes:
+        if self._backlog is not None and len(self._backlog.data) + len(batch.chunk) > self._sockets.buffer_bytes:
             return False
-        self._write(wire)
+        self._write(self._framed(batch))
         return True
+
+    def _framed(self, batch: EncodedBatch) -> bytes:
+        return batch.chunk if self.chunked else batch.wire
+
+    def _ending(self) -> bytes:
+        """What ends the response properly."""
+        return LAST_CHUNK if self.chunked else b""
 
     def _write(self, wire: bytes) -> None:
         if self._backlog is not None:
@@ -205,9 +213,8 @@ class DetachedSocket:
 
     def finish(self, farewell: bytes, *, whole: bool) -> bool:
         """Write these bytes after all others, and then no more; see Transport."""
-        if self.chunked:
-            farewell = EncodedBatch(farewell).chunk + (LAST_CHUNK if whole else b"")
-        self._write(farewell)
+        last = self._framed(EncodedBatch(farewell)) if farewell else b""
+        self._write(last + self._ending() if whole else last)
         if self._backlog is not None:
             self._backlog.ending_since = time.monotonic()
         return self._backlog is None
@@ -235,3 +242,23 @@ class DetachedSocket:
         no room (`send`)."""
         backlog = self._backlog
         return backlog is not None and backlog.ending_since is not None and now - backlog.ending_since > patience
+
+
+class CodedSocket(DetachedSocket):
+    """A detached socket of a stream with a content coding."""
+
+    __slots__ = ("_coder",)
+
+    uniform = False
+
+    def __init__(self, fd: int, sockets: Sockets, subscriber: Subscriber, chunked: bool, coder: Coder) -> None:
+        super().__init__(fd, sockets, subscriber, chunked)
+        self._coder = coder
+
+    def _framed(self, batch: EncodedBatch) -> bytes:
+        wire = self._coder.encode(batch)
+        return chunked(wire) if self.chunked else wire
+
+    def _ending(self) -> bytes:
+        end = self._coder.end()
+        return (chunked(end) if self.chunked else end) + super()._ending()
