@@ -14,6 +14,7 @@ from pushsvc.checks.checkup import Checkup
 from pushsvc.concurrency.loops import Loop
 from pushsvc.config import Settings
 from pushsvc.delivery.capacity import Capacity
+from pushsvc.delivery.history import Unread
 from pushsvc.delivery.hub import Hub
 from pushsvc.delivery.streams import Streams
 from pushsvc.errors import Unavailable
@@ -72,6 +73,7 @@ class Partition:
     connects: Rates
     asks: Rates
     roll: RollCall
+    unread: Unread
 
     def start(self) -> None:
         """Start the background loops. Harmless when repeated."""
@@ -194,4 +196,5 @@ def make_partition(url: str, keys: Keys, shared: Shared) -> Partition:
         Rates(store, "RATE_CONNECT", settings.rate_connect),
         Rates(store, "RATE_ASK", settings.rate_ask),
         shared.roll,
+        Unread(log),
     )

@@ -221,7 +221,7 @@ def _work(store: RedisClient, log: EventLog, settings: Settings, user: str, list
     listener.hear("SPUBLISH in scripts")
     log.read([channel], clock.last, clock, 1)
     log.read_back(channel, receipt.id, clock, 1)
-    log.count_after([channel], clock.last, clock)
+    log.count_after({channel: clock.last}, clock)
     log.advance({user: receipt.id})
     log.standing(user)
     log.record_loss((clock.last, clock.last))

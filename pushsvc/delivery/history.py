@@ -4,20 +4,26 @@ poll). For GET /unread: the number of unread events."""
 from __future__ import annotations
 
 import time
-from typing import Any, Final
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple
 
 from pushsvc.delivery.subscriber import Subscriber
 from pushsvc.delivery.transports.wakeup import Wakeup
 from pushsvc.events import sse
 from pushsvc.events.event import BEGINNING, EventId
 from pushsvc.events.names import ALL, user_channel
-from pushsvc.storage.entries import Entry
+from pushsvc.storage.entries import Entry, Slice
 from pushsvc.storage.gaps import losses, newest_loss, resume
-from pushsvc.storage.log import Clock, EventLog
+from pushsvc.storage.log import Clock, Count, EventLog
 
 DEFAULT_LIMIT: Final = 100
 MAX_LIMIT: Final = 1000
 MAX_WAIT: Final = 60  # seconds; proxies cut longer silences
+MOST_BYTES: Final = 2**20  # of events in an answer; the event that reaches it is the last
+_FIRST: Final = 4  # events read at first; then, as far as their size allows, four times as many each time
+COUNTED_SECONDS: Final = 30.0  # for which a count is added to, before all is counted anew
+MOST_COUNTED: Final = 1000  # users whose counts are remembered
 
 Answer = dict[str, Any]
 
@@ -26,7 +32,8 @@ def newest_before(log: EventLog, channel: str, before: EventId, limit: int) -> A
     """The last `limit` events before an id, in rising order. `next` is the `before` for the next older page. Raises
     Unavailable."""
     clock = log.clock()
-    entries = log.read_back(channel, before, clock, limit + 1).entries
+    piece, limit = _read(lambda at, count: log.read_back(channel, at, clock, count), before, limit)
+    entries = piece.entries
     shown = entries[:limit][::-1]
     return _answer(shown, clock, following=shown[0].id if len(entries) > limit else None)
 
@@ -49,7 +56,7 @@ def page_after(
     """
     clock = log.clock()
     at = resume(after or BEGINNING, clock)
-    piece = log.read([channel], at.start, clock, limit + 1)[0]
+    piece, limit = _read(lambda at, count: log.read([channel], at, clock, count)[0], at.start, limit)
     entries = [entry for entry in piece.entries if before is None or entry.id < before]
     more = len(entries) > limit
     answer = _answer(entries[:limit], clock, following=entries[limit - 1].id if more else None)
@@ -66,6 +73,24 @@ def page_after(
     return answer
 
 
+def _read(read: Callable[[EventId, int], Slice], start: EventId, limit: int) -> tuple[Slice, int]:
+    """Read up to `limit` entries and one more, or fewer if they are large, a few at a time. Gives also how many of them
+    are to be shown: all but the last, if there are more."""
+    entries: list[Entry] = []
+    size, at, count = 0, start, _FIRST
+    while True:
+        count = min(count, limit + 1 - len(entries))
+        piece = read(at, count)
+        entries += piece.entries
+        size += sum(len(entry.wire) for entry in piece.entries)
+        if len(piece.entries) < count:
+            return Slice(entries, piece.tail), limit
+        if len(entries) > limit or size >= MOST_BYTES:
+            return Slice(entries, piece.tail), len(entries) - 1
+        at = entries[-1].id
+        count = max(1, min(4 * count, (MOST_BYTES - size) * len(entries) // size))
+
+
 def gap(requested: EventId | None, oldest: EventId | None, reason: str) -> Answer:
     """The member `gap` of an answer, with the same fields as the event `gap`."""
     return {
@@ -75,19 +100,58 @@ def gap(requested: EventId | None, oldest: EventId | None, reason: str) -> Answe
     }
 
 
-def unread(log: EventLog, user: str) -> Answer:
-    """The number of events that the user has not read, and the user's position. `gap`: some of these events are gone.
-    Raises Unavailable."""
-    channels = [user_channel(user), ALL]
-    standing, clock = log.standing(user), log.clock()
-    position = standing.position
-    count = log.count_after(channels, position, clock)
-    answer: Answer = {"unread": count, "id": None if position is None else str(position)}
-    at = None if position is None else resume(position, clock)
-    if standing.is_lost or (at is not None and (at.is_reset or at.loss is not None)):
-        kept = [entry.id for piece in log.read(channels, position or BEGINNING, clock, 1) for entry in piece.entries]
-        answer["gap"] = gap(position, min(kept, default=None), "reset")
-    return answer
+class Unread:
+    """Counts what users have not read. To count, Redis reads all of it: so a count is remembered, and what has come
+    since is added."""
+
+    def __init__(self, log: EventLog) -> None:
+        self._log = log
+        self._known: OrderedDict[str, _Known] = OrderedDict()  # the user that asked longest ago is the first
+
+    def answer(self, user: str) -> Answer:
+        """The number of events that the user has not read, and the user's position. `gap`: some of these events are
+        gone. Raises Unavailable."""
+        channels = [user_channel(user), ALL]
+        standing, clock = self._log.standing(user), self._log.clock()
+        position = standing.position
+        answer: Answer = {
+            "unread": self._count(user, channels, position, clock),
+            "id": None if position is None else str(position),
+        }
+        at = None if position is None else resume(position, clock)
+        if standing.is_lost or (at is not None and (at.is_reset or at.loss is not None)):
+            pieces = self._log.read(channels, position or BEGINNING, clock, 1)
+            kept = [entry.id for piece in pieces for entry in piece.entries]
+            answer["gap"] = gap(position, min(kept, default=None), "reset")
+        return answer
+
+    def _count(self, user: str, channels: Sequence[str], position: EventId | None, clock: Clock) -> int:
+        known = self._known.pop(user, None)
+        if known is None or (known.position, known.epoch) != (position, clock.epochs.current) or known.is_old:
+            known = _Known(position, clock.epochs.current, time.monotonic(), [Count(0, position, 0, False)] * 2)
+        after = dict(zip(channels, (count.last for count in known.counts), strict=True))
+        counts = [
+            Count(min(old.events + new.events, new.kept), new.last or old.last, new.kept, new.timed)
+            for old, new in zip(known.counts, self._log.count_after(after, clock), strict=True)
+        ]
+        if not any(count.timed for count in counts):
+            self._known[user] = known._replace(counts=counts)
+            if len(self._known) > MOST_COUNTED:
+                self._known.popitem(last=False)
+        return sum(count.events for count in counts)
+
+
+class _Known(NamedTuple):
+    """What was counted, at a monotonic time, after a position in an epoch of the data: of each channel."""
+
+    position: EventId | None
+    epoch: bytes
+    since: float
+    counts: list[Count]
+
+    @property
+    def is_old(self) -> bool:
+        return time.monotonic() - self.since > COUNTED_SECONDS
 
 
 def _answer(entries: list[Entry], clock: Clock, following: EventId | None) -> Answer:

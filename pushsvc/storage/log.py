@@ -83,6 +83,16 @@ class Standing(NamedTuple):
         return self.position is None and self.loss
 
 
+class Count(NamedTuple):
+    """Events after an id: how many, and the id of the last. `kept`: how many the channel has in all. `timed`: one of
+    them has a ttl, so there will be fewer."""
+
+    events: int
+    last: EventId | None
+    kept: int
+    timed: bool
+
+
 class EventLog:
     """Delivery contract: an event for which `append` returned a receipt is in the log, and each read after an earlier
     cursor returns it, until it is trimmed, expires or its ttl ends."""
@@ -245,11 +255,16 @@ class EventLog:
             for tail, entries in zip(answers[: len(ranges)], answers[len(ranges) :], strict=True)
         ]
 
-    def count_after(self, channels: Sequence[str], after: EventId | None, clock: Clock) -> int:
-        """The number of events that the channels keep after a position (None: from the beginning)."""
-        names = [self._keys.log(channel) for channel in channels]
-        start = "-" if after is None else f"({after}"
-        return int(self._store.execute_one(_COUNT.call(names, start, clock.cutoff, clock.now)))
+    def count_after(self, after: Mapping[str, EventId | None], clock: Clock) -> list[Count]:
+        """Count the events that each channel keeps after an id (None: from the beginning). Redis reads them all for
+        that. Raises Unavailable."""
+        names = [self._keys.log(channel) for channel in after]
+        starts = ["-" if each is None else f"({each}" for each in after.values()]
+        answers = self._store.execute_one(_COUNT.call(names, *starts, clock.cutoff, clock.now))
+        return [
+            Count(count, EventId.from_redis(last) if last else None, kept, bool(timed))
+            for count, last, kept, timed in answers
+        ]
 
     def standing(self, user: str) -> Standing:
         """The user's position, and whether it may be lost. Raises Unavailable."""

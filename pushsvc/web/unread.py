@@ -7,7 +7,6 @@ from flask.typing import ResponseReturnValue
 
 from pushsvc.calls.arguments import json_object
 from pushsvc.calls.credentials import identify, prover
-from pushsvc.delivery import history
 from pushsvc.errors import Invalid, PushError
 from pushsvc.events.event import EventId
 from pushsvc.web.http.current import call, service
@@ -52,4 +51,4 @@ def unread() -> ResponseReturnValue:
 
 
 def _unread(user: str) -> ResponseReturnValue:
-    return history.unread(service().partition_of(user).log, user)
+    return service().partition_of(user).unread.answer(user)

@@ -150,3 +150,54 @@ def test_bad_acks_name_the_field(stack: Stack, user: str, body: dict[str, Any]) 
 def test_health(stack: Stack, base: str) -> None:
     assert httpx.get(f"{base}/healthz", trust_env=False).json() == {"status": "alive"}
     until(lambda: httpx.get(f"{base}/readyz", trust_env=False).json() == {"status": "ready"}, "it to be ready")
+
+
+def test_large_events_come_in_small_pages(stack: Stack, user: str) -> None:
+    """A page of a thousand large events would be 64 MB, which a client that does not read has somebody hold."""
+    data = "x" * 60_000
+    ids = [id for _ in range(3) for id in stack.publish_many([{"user": user, "data": data}] * 15)]
+    forward: list[str] = []
+    after: dict[str, str] = {}
+    pages = 0
+    while True:
+        page = history(stack, user, limit=1000, **after)
+        assert len(page["events"]) * len(data) < 2 * 2**20
+        forward += [event["id"] for event in page["events"]]
+        pages += 1
+        if page["next"] is None:
+            break
+        after = {"after": page["next"]}
+    assert forward == ids
+    assert pages > 2
+    backward: list[str] = []
+    before: str | None = f"{int(ids[-1].split('-')[0]) + 1}-0"
+    while before is not None:
+        page = history(stack, user, limit=1000, before=before)
+        assert len(page["events"]) * len(data) < 2 * 2**20
+        backward = [event["id"] for event in page["events"]] + backward
+        before = page["next"]
+    assert backward == ids
+
+
+def test_what_was_counted_is_not_read_again(start: Start, user: str) -> None:
+    stack = start(workers=1, keep_events=1000)
+    fill(stack, user, 1000)
+    headers = stack.bearer(user)
+
+    def reads() -> int:
+        return int(stack.redis.info("commandstats")["cmdstat_xrange"]["calls"])
+
+    before = reads()
+    assert stack.get("/unread", headers).json()["unread"] == 1000
+    once = reads() - before
+    assert once >= 10
+    fill(stack, user, 3)  # three old ones are trimmed
+    assert stack.get("/unread", headers).json()["unread"] == 1000
+    assert reads() - before - once < 10
+    ids = fill(stack, user, 2)
+    assert stack.post("/ack", {"id": ids[0]}, headers).json() == {"unread": 1, "id": ids[0]}
+    stack.publish(user=user, data="short", ttl=1)
+    assert stack.get("/unread", headers).json()["unread"] == 2
+    until(lambda: stack.get("/unread", headers).json()["unread"] == 1, "the short one to end")
+    stack.redis.flushall()
+    assert stack.get("/unread", headers).json()["unread"] == 0
