@@ -1,7 +1,11 @@
 """`python -m pushsvc`: see cli.py."""
 
+import signal
 import sys
 
+_handler = signal.getsignal(signal.SIGINT)
+if _handler is signal.default_int_handler:  # else it is ignored, as with nohup
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while modules are loaded ends this without a traceback
 try:
     from pushsvc.cli import main
 except ModuleNotFoundError as error:
@@ -11,5 +15,6 @@ except ModuleNotFoundError as error:
         f"pushsvc: {error.name} is not installed for {sys.executable}; "
         "`make run` makes .venv, whose .venv/bin/python has all that is needed"
     )
+signal.signal(signal.SIGINT, _handler)
 
 main()

@@ -28,6 +28,7 @@ class Checkup:
         self._store = store
         self._settings = settings
         self._presence = presence
+        self._had_folder = settings.data_dir.is_dir()
         self._policy_at = self._waited_at = float("-inf")  # monotonic times
         self._unconfirmed: str | None = None
         self.lacking: str | None = "This worker has not read from Redis yet."  # other workers may have it
@@ -42,6 +43,8 @@ class Checkup:
             found["replicas"] = f"Publishes are refused: {self._unconfirmed}"
         if self._presence.refused:
             found["writes"] = f"Publishes are refused: {_without_advice(self._presence.refused)}"
+        if self._had_folder and not self._settings.data_dir.is_dir():
+            found["data_dir"] = "The data directory was deleted; what an embedded Redis keeps now ends with it."
         return found
 
     def _run(self, loop: Loop) -> None:

@@ -3,9 +3,13 @@
 (SIGHUP), and reads the names below (gunicorn's documentation, "Settings")."""
 
 import os
+import signal
 import sys
 from contextlib import suppress
 from typing import Any
+
+if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until gunicorn takes it: no traceback from the middle of an import
 
 # Workers inherit the modules that the master has loaded. So a reload must load them again, or new workers would run old
 # code. The exception is the shared memory by which old workers see that the new ones are ready.

@@ -45,6 +45,7 @@ class Supervisor:
         self._signals: list[int] = []
         self._parts: list[ManagedProcess] = []
         self._certificate = CertificateWatch(settings)
+        self._data_is_there = True
         self._server_log = ServerLog(log_path(settings.data_dir))
 
     def run(self, announce: Callable[[Settings], None]) -> None:
@@ -71,6 +72,9 @@ class Supervisor:
                 if self._certificate.has_changed():
                     self._parts[-1].reload()  # nginx
                 self._tell()
+                self._look_for_data(lock)
+        except OSError as error:  # a file where a folder should be, a full disk
+            raise ConfigError(f"{PREFIX}DATA_DIR: cannot write to {error.filename}: {error.strerror}") from error
         finally:
             self._stop()
             lock.close()
@@ -117,6 +121,13 @@ class Supervisor:
             if self._signals:
                 return
             time.sleep(0.05)
+
+    def _look_for_data(self, lock: IO[str]) -> None:
+        """Say that somebody has deleted the data directory: what Redis keeps is in memory alone then."""
+        there = os.fstat(lock.fileno()).st_nlink > 0
+        if self._data_is_there and not there:
+            say(f"{PREFIX}DATA_DIR: {self._settings.data_dir} was deleted; what is kept now ends with this process")
+        self._data_is_there = there
 
     def _tell(self) -> None:
         for line in self._server_log.news():

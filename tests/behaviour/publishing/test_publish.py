@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.conftest import Start
 from tests.support.clients.eventsource import until
 from tests.support.stack import Stack
 
@@ -241,3 +242,19 @@ def test_a_user_with_one_waiting_event_takes_less_than_a_kilobyte(stack: Stack, 
     for page in range(5):
         stack.publish_many([{"user": f"{user}-{page}-{n}", "data": "x" * 100} for n in range(1000)])
     assert (used() - before) / 5000 < 1024
+
+
+def test_a_ttl_counts_from_now_also_after_the_clock_was_set_back(start: Start, user: str) -> None:
+    """Ids never fall: after a step back they are ahead of the clock, here by an hour."""
+    stack = start(workers=1)
+    stack.publish(user=user, data="before")
+    ahead = int(stack.redis.time()[0] + 3600) * 1000
+    stack.redis.xadd(stack.keys_of(user).clock, {"": ""}, id=f"{ahead}-0", maxlen=1)
+    event_id = stack.publish(user=user, data="short", ttl=1)
+    assert event_id.startswith(str(ahead))
+
+    def kept() -> list[str]:
+        return [event["data"] for event in stack.kept(user)]
+
+    assert kept() == ["before", "short"]
+    until(lambda: kept() == ["before"], "the event to be over")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -266,3 +267,36 @@ def test_a_long_path_works_and_a_second_signal_ends_the_draining(tmp_path: Path,
         until_gone(pids)
     finally:
         stack.stop()
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.1, 0.2, 0.4, 0.7])
+def test_ctrl_c_while_it_starts(tmp_path: Path, seconds: float) -> None:
+    words, environ = command("up", data_dir=tmp_path, http=f"127.0.0.1:{free_port()}", app=f"127.0.0.1:{free_port()}")
+    process = subprocess.Popen(
+        words, cwd=ROOT, env=environ, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert "Traceback" not in output, output
+
+
+@pytest.mark.parametrize("name", ["nginx", "valkey", "tls"])
+def test_a_file_where_a_folder_should_be(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).touch()
+    address = {"http": f"127.0.0.1:{free_port()}", "app": f"127.0.0.1:{free_port()}"}
+    words, environ = command("up", data_dir=tmp_path, tls="self-signed", **address)
+    ended = subprocess.run(words, cwd=ROOT, env=environ, text=True, capture_output=True, check=False)
+    assert ended.returncode == 1
+    assert [line for line in ended.stderr.splitlines() if line.startswith("pushsvc: PUSHSVC_DATA_DIR: cannot write to")]
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_deleted_data_directory_is_noticed(start: Start, user: str) -> None:
+    own = start(workers=1)
+    shutil.rmtree(own.data_dir)
+    until(lambda: "was deleted" in own.output, "the supervisor to say so")
+    until(lambda: "deleted" in str(own.get("/readyz", {}).json().get("problems")), "the workers to say so")
+    own.publish(user=user, data="goes on")

@@ -35,15 +35,17 @@ local function append(id, epoch, log, tail, frame, kept, seconds, tail_seconds, 
   if redis.acl_check_cmd and not redis.acl_check_cmd('SPUBLISH', log, '') then
     error({err = 'NOPERM the account may not SPUBLISH on the channels of the logs'})
   end
-  local ms = tonumber(string.match(id, '^%d+'))
   if ttl == '0' then
     redis.call('XADD', log, id, 'f', frame, 'p', before)
-  else
-    redis.call('XADD', log, id, 'f', frame, 'p', before, 'x', string.format('%.0f', ms + ttl * 1000))
+  else -- by the clock: after it was set back, ids are ahead of it
+    local time = redis.call('TIME')
+    local deadline = time[1] * 1000 + math.floor(time[2] / 1000) + ttl * 1000
+    redis.call('XADD', log, id, 'f', frame, 'p', before, 'x', string.format('%.0f', deadline))
   end
   try('SET', tail, id, 'EX', tail_seconds)
   if kept then
     try('XTRIM', log, 'MAXLEN', kept)
+    local ms = tonumber(string.match(id, '^%d+'))
     try('XTRIM', log, 'MINID', string.format('%.0f', math.max(0, ms - seconds * 1000)))
   end
   if seconds then try('EXPIRE', log, seconds) end
