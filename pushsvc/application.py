@@ -18,8 +18,8 @@ from pushsvc.attendance.hooks import Hooks, HookSender
 from pushsvc.attendance.receiver import Receiver
 from pushsvc.attendance.register import Register
 from pushsvc.attendance.roll_call import RollCall
-from pushsvc.calls.call import MAX_BODY_BYTES
 from pushsvc.concurrency.poll import POLLS
+from pushsvc.concurrency.room import Room
 from pushsvc.config import Settings, redis_url
 from pushsvc.delivery.capacity import Capacity
 from pushsvc.events.publication import Limits
@@ -82,8 +82,8 @@ def create_app(settings: Settings) -> Flask:
     partitions += [make_partition(url, each, shared) for each in keys.all()]
     coverage = Coverage(nodes_of(url, settings.redis_password_file), keys) if url.startswith(CLUSTER_SCHEMES) else None
 
+    limits = Limits(settings.max_event_bytes, settings.max_batch)
     app = Flask("pushsvc", template_folder="../templates", static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.json = json = DefaultJSONProvider(app)
     json.sort_keys = False
     app.extensions[EXTENSION] = service = Service(
@@ -92,7 +92,8 @@ def create_app(settings: Settings) -> Flask:
         verifier=Verifier(
             own, settings.leeway_seconds, provider=provider, issuer=settings.issuer, audience=settings.audience
         ),
-        limits=Limits(settings.max_event_bytes, settings.max_batch),
+        limits=limits,
+        room=Room(2 * limits.body_bytes, limits.body_bytes),
         capacity=shared.capacity,
         partitions=tuple(partitions),
         model=shared.model,

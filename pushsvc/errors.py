@@ -105,6 +105,13 @@ class UnsupportedMedia(PushError):
         return self._accepts
 
 
+class ClientLeft(PushError):
+    """The client has closed the connection, so nobody reads what is said of this."""
+
+    status = 499
+    title = "Client left"
+
+
 class Later(PushError):
     """The service cannot do now what was asked. `retry_after`: seconds after which the client may try again."""
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import Any, Final
 
 from pushsvc import metrics
 from pushsvc.auth import Identity
+from pushsvc.concurrency.loops import TimeSlice
 from pushsvc.errors import Invalid, PushError, TooLarge, Unavailable
 from pushsvc.events.event import Event
 from pushsvc.events.publication import Limits, Publication, parse_publication
@@ -38,13 +39,17 @@ class Publisher:
             raise receipts[0]
         return _answer(publication, receipts)
 
-    def publish_batch(self, items: Sequence[Any]) -> list[Answer]:
+    def publish_batch(self, items: Iterable[Any]) -> list[Answer]:
         """Publish many events in one round trip, and answer each in order; a bad one harms no other. Raises TooLarge,
         or Unavailable if Redis takes none now: the same can be sent again."""
-        checked = [self.check(item) for item in items]
-        count = count_events(checked)
-        if count > self.limits.batch:  # lists of users multiply: a small request could be a million events
-            raise TooLarge(f"The batch makes {count} events, at most {self.limits.batch} are taken at once.")
+        checked: list[Publication | PushError] = []
+        count, most, turn = 0, self.limits.batch, TimeSlice()
+        for item in items:
+            checked.append(each := self.check(item))
+            count += count_events([each])
+            if max(count, len(checked)) > most:  # lists of users multiply: a small request could be a million events
+                raise TooLarge(f"The batch makes more than {most} events, which are taken at once at most.")
+            turn.yield_if_over()
         return self.publish_checked(checked)
 
     def check(self, item: Any) -> Publication | PushError:

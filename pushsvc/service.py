@@ -12,6 +12,7 @@ from gevent.monkey import is_module_patched
 from pushsvc.attendance.hooks import Hooks
 from pushsvc.attendance.roll_call import RollCall
 from pushsvc.checks.by_hand import look_aside
+from pushsvc.concurrency.room import Room
 from pushsvc.config import Settings
 from pushsvc.delivery.capacity import Capacity
 from pushsvc.delivery.endings import Reason
@@ -29,12 +30,14 @@ EXTENSION: Final = "pushsvc"  # where Flask's `extensions` has the Service
 
 @dataclass(frozen=True)
 class Service:
-    """All parts of one worker. `log` appends events to the logs of all partitions."""
+    """All parts of one worker. `log` appends events to the logs of all partitions. `room`: for long bodies of
+    requests."""
 
     settings: Settings
     secrets: tuple[str, ...]  # the first signs
     verifier: Verifier
     limits: Limits
+    room: Room
     capacity: Capacity
     partitions: tuple[Partition, ...]
     model: Model

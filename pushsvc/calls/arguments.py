@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
-import gevent
 from gunicorn.http.errors import ParseException
 
-from pushsvc.calls.call import CUT_OFF, MAX_BODY_BYTES, Call
+from pushsvc.calls.call import CUT_OFF, Call, too_large
 from pushsvc.calls.content_coding import decoded
 from pushsvc.delivery.subscriber import COMMENT, HEARTBEAT_EVENT
-from pushsvc.errors import Invalid, UnsupportedMedia
-from pushsvc.events import exact_json
+from pushsvc.errors import Invalid, TooLarge, UnsupportedMedia
+from pushsvc.events import exact_json, structure
 from pushsvc.events.encoded import EncodedBatch
 from pushsvc.events.event import EventId
 from pushsvc.events.exact_json import NotJson
@@ -24,46 +24,56 @@ from pushsvc.storage import cursor
 from pushsvc.storage.cursor import Cursor
 from pushsvc.storage.redis.keys import Keys
 
-SMALL_BODY_BYTES: Final = 320_000  # fits the largest number of topics, each in its longest form in JSON
+LONG_BYTES: Final = 65536  # of a body for which a request waits until there is room
+MOST_VALUES: Final = 2000  # in a JSON object with a few fields
 
-LONG_BYTES: Final = 262144  # of a body that is parsed in a thread
 
-
-def json_body(call: Call, most: int = MAX_BODY_BYTES) -> bytes:
-    """Read the body of a request, of at most so many bytes. The media type must be JSON's, because a form on another
-    site's page cannot send that (CSRF). Raises UnsupportedMedia, TooLarge or Invalid."""
+@contextlib.contextmanager
+def json_body(call: Call, most: int, owner: str) -> Iterator[bytes]:
+    """Read the body of a request, of at most so many bytes. A long one has room in the worker, as its owner's, while
+    the block runs. The media type must be JSON's, because a form on another site's page cannot send that (CSRF).
+    Raises UnsupportedMedia, TooLarge, Invalid, or Unavailable if there is no room."""
     if call.media_type != "application/json":
         raise UnsupportedMedia("Content-Type: must be application/json.")
+    codings, length, begun = call.header("content-encoding"), call.content_length, b""
+    if length is not None and length > most:
+        raise too_large(most)
+    with _cut_off_is_invalid():
+        if length is None and codings is None:
+            begun = call.body.read(LONG_BYTES + 1)  # most bodies in chunks are short
+            length = len(begun) if len(begun) <= LONG_BYTES else None
+    size = most if codings or length is None else length
+    with call.service.room.holding(size, owner) if size > LONG_BYTES else contextlib.nullcontext():
+        with _cut_off_is_invalid():
+            body = call.read(most, begun)
+        yield body if codings is None else decoded(body, codings, most)
+
+
+@contextlib.contextmanager
+def _cut_off_is_invalid() -> Iterator[None]:
     try:
-        body = call.read(most)
+        yield
     except (OSError, ParseException) as error:
         raise Invalid(CUT_OFF) from error
-    codings = call.header("content-encoding")
-    return body if codings is None else decoded(body, codings, most)
 
 
-def read_json(load: Callable[[bytes], Any], body: bytes, what: str = "body") -> Any:
-    """Parse a body, or `what` else it is, with one of `exact_json`'s readers. A long body is parsed in a thread, so
-    that other requests do not wait. Raises Invalid, which tells the place of the error."""
-    work = partial(_tried, load, body)
-    value, error = work() if len(body) < LONG_BYTES else gevent.get_hub().threadpool.apply(work)
-    if error is not None:
-        raise Invalid(f"The {what} is not valid JSON: {error}") from error
-    return value
-
-
-def _tried(load: Callable[[bytes], Any], body: bytes) -> tuple[Any, NotJson | None]:
-    """The value, or the error: gevent prints a traceback of what is raised in a thread."""
+def read_json(load: Callable[[bytes], Any], body: bytes, values: int, what: str = "body") -> Any:
+    """Parse a body, or `what` else it is, of at most so many values, with one of `exact_json`'s readers. Raises
+    TooLarge, or Invalid, which tells the place of the error."""
     try:
-        return load(body), None
+        if len(body) > 2 * values:  # each takes two bytes
+            structure.check(body, depth=len(body), values=values)
+        return load(body)
+    except structure.TooMany as error:
+        raise TooLarge(f"The {what} holds more than {values} values.") from error
     except NotJson as error:
-        return None, error
+        raise Invalid(f"The {what} is not valid JSON: {error}") from error
 
 
-def json_object(call: Call, fields: set[str]) -> dict[str, Any]:
+def json_object(call: Call, fields: set[str], most: int, owner: str) -> dict[str, Any]:
     """Read a small JSON object that has no other fields than these. Raises as `json_body` does."""
-    # Small, because any user may send one, and parsing takes many times its size.
-    body = read_json(partial(exact_json.loads, unique=True), json_body(call, SMALL_BODY_BYTES))
+    with json_body(call, most, owner) as raw:
+        body = read_json(partial(exact_json.loads, unique=True), raw, MOST_VALUES)
     if not isinstance(body, dict):
         raise Invalid("The body must be a JSON object.")
     for field in body:

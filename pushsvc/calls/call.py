@@ -15,8 +15,6 @@ from pushsvc.delivery.transports.handover import CLOSES, HELD, UNREAD
 from pushsvc.errors import Invalid, TooLarge
 from pushsvc.service import Service
 
-MAX_BODY_BYTES: Final = 64 * 2**20  # of any request; a usual batch is far smaller
-
 
 @dataclass(slots=True)
 class Call:
@@ -94,19 +92,24 @@ class Call:
         value = self.header("content-type") or ""
         return value if value == "application/json" else value.partition(";")[0].strip().lower()
 
-    def read(self, most: int = MAX_BODY_BYTES) -> bytes:
-        """Read the whole body. Raises TooLarge if it is longer than `most` bytes, or OSError if it is cut off; a server
-        raises other errors where chunks are malformed."""
+    def read(self, most: int, begun: bytes = b"") -> bytes:
+        """Read the whole body, of which `begun` was read before. Raises TooLarge if it is longer than `most` bytes, or
+        OSError if it is cut off; a server raises other errors where chunks are malformed."""
         length = self.content_length
         if length is not None and length > most:
-            raise TooLarge(TOO_LARGE)
-        body: bytes = self.body.read(most + 1 if length is None else length) if length != 0 else b""
+            raise too_large(most)
+        left = (most + 1 if length is None else length) - len(begun)
+        body: bytes = begun + self.body.read(left) if left > 0 else begun
         if length is not None and len(body) < length:
             raise Invalid(CUT_OFF)
         if len(body) > most:
-            raise TooLarge(TOO_LARGE)
+            raise too_large(most)
         return body
 
 
-TOO_LARGE: Final = "The body is larger than this path takes."
+def too_large(most: int) -> TooLarge:
+    """The error for a body of more than `most` bytes."""
+    return TooLarge(f"The body is larger than {most} bytes, the most that this path takes.")
+
+
 CUT_OFF: Final = "The body is cut off, or not the chunks it says it is."

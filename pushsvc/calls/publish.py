@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any, Final
+
 from pushsvc.calls.answers import Answer, json_answer
 from pushsvc.calls.arguments import json_body, read_json
 from pushsvc.calls.call import Call
 from pushsvc.calls.credentials import identify
-from pushsvc.errors import TooLarge
-from pushsvc.events import exact_json
+from pushsvc.calls.turn import ClientTurn
+from pushsvc.errors import Forbidden, Invalid, TooLarge
+from pushsvc.events import exact_json, structure
+from pushsvc.events.exact_json import NotJson
+from pushsvc.events.items import ItemTooLong, is_array, items_of
+from pushsvc.events.publication import Limits
 from pushsvc.publishing import Publisher, need_no_key
+
+_AT_ONCE_BYTES: Final = 2**18  # of a batch that is parsed in one go, which takes ten milliseconds at most
 
 
 def publish(call: Call) -> Answer:
@@ -21,19 +30,36 @@ def publish(call: Call) -> Answer:
     RATE_PUBLISH, 503 while Redis takes none (the same request can be repeated), 507 where it has no space.
     """
     publisher = publisher_of(call)
-    header_key = call.header("idempotency-key")
-    item = read_json(exact_json.loads_items, json_body(call))
-    if not isinstance(item, list):
+    limits, header_key = publisher.limits, call.header("idempotency-key")
+    with json_body(call, limits.body_bytes, publisher.identity.mark) as body:
+        if is_array(body):
+            need_no_key(header_key)
+            short = len(body) <= _AT_ONCE_BYTES
+            items = read_json(exact_json.loads_items, body, len(body)) if short else _long_batch(call, body, limits)
+            return json_answer({"results": publisher.publish_batch(items)})
+        if len(body) > limits.item_bytes:
+            raise TooLarge(f"The event is {len(body)} bytes of JSON, at most {limits.item_bytes} are taken.")
+        item = read_json(exact_json.loads_items, body, limits.item_values)
         return json_answer(publisher.publish(item, header_key))
-    need_no_key(header_key)
-    most = publisher.limits.batch
-    if len(item) > most:
-        raise TooLarge(f"The batch holds {len(item)} events, at most {most} are taken at once.")
-    return json_answer({"results": publisher.publish_batch(item)})
+
+
+def _long_batch(call: Call, body: bytes, limits: Limits) -> Iterator[Any]:
+    """Read a batch event by event, for as long as its client is there."""
+    turn = ClientTurn(call)
+    try:
+        yield from items_of(body, longest=limits.item_bytes, values=limits.item_values, pause=turn.yield_if_over)
+    except NotJson as error:
+        raise Invalid(f"The body is not valid JSON: {error}") from error
+    except (structure.TooMany, ItemTooLong) as error:
+        raise TooLarge(
+            f"An event of the batch is over {limits.item_bytes} bytes of JSON, or {limits.item_values} values."
+        ) from error
 
 
 def publisher_of(call: Call) -> Publisher:
-    """Make the Publisher of the caller. Raises Unauthorized."""
+    """Make the Publisher of the caller. Raises Unauthorized, or Forbidden if it may publish nothing."""
     identity, service = identify(call), call.service
+    if not identity.publish:  # before anything is read
+        raise Forbidden("This token may publish nothing (claim publish).")
     rates = service.partition_of(identity.mark).publishes if service.settings.rate_publish else None
     return Publisher(identity, service.log, service.limits, rates)

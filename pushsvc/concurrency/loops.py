@@ -106,8 +106,10 @@ class TimeSlice:
         """Begin anew, because the work is about to wait."""
         self._began = time.monotonic()
 
-    def yield_if_over(self) -> None:
-        """Yield to the other greenlets if the time is over. They may change shared state meanwhile."""
-        if time.monotonic() - self._began > TURN_SECONDS:
-            give_turn()
-            self._began = time.monotonic()
+    def yield_if_over(self) -> bool:
+        """Yield to the other greenlets if the time is over: True. They may change shared state meanwhile."""
+        if time.monotonic() - self._began <= TURN_SECONDS:
+            return False
+        give_turn()
+        self._began = time.monotonic()
+        return True

@@ -70,6 +70,15 @@ def loads_items(raw: bytes) -> Any:
     return _loads(raw, _ITEMS)
 
 
+def read_item(text: str) -> tuple[Any, int]:
+    """Read the value with which a text begins, as `loads_items` does, and give its length. Raises NotJson for what is
+    nested too deeply, or json.JSONDecodeError."""
+    try:
+        return _ITEMS.raw_decode(text)
+    except RecursionError as error:
+        raise NotJson(_DEEP) from error
+
+
 def loads_leniently(raw: bytes) -> Any:
     """Parse like `loads`, and read NaN and the infinities, which Python writes though JSON has none, as null.
     Raises NotJson."""

@@ -17,6 +17,9 @@ _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
 _HALF: Final = "holds half of a surrogate pair, which is no character."
 MAX_EVENT_NAME: Final = 128  # characters
+_OTHER_MEMBERS: Final = 16384  # bytes in JSON
+_OTHER_VALUES: Final = 100
+_BODY_BYTES: Final = 8 * 2**20  # what a worker holds; more is sent in several batches, or as a stream of lines
 MAX_KEY: Final = 256  # characters
 MAX_TTL: Final = 10 * 365 * 86400  # seconds; keeps deadlines well within the range of Redis's numbers
 
@@ -38,6 +41,21 @@ class Limits:
 
     event_bytes: int
     batch: int
+
+    @property
+    def item_bytes(self) -> int:
+        """The most that one event may take in JSON, which can write a byte in six; its list of users may be long."""
+        return 6 * self.event_bytes + 1024 * self.batch + _OTHER_MEMBERS
+
+    @property
+    def item_values(self) -> int:
+        """The most values that one event may have in JSON."""
+        return self.event_bytes + self.batch + _OTHER_VALUES
+
+    @property
+    def body_bytes(self) -> int:
+        """The most that one request may have."""
+        return max(_BODY_BYTES, self.item_bytes)
 
 
 def parse_publication(item: object, limits: Limits, header_key: str | None = None) -> Publication:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
 from pushsvc.errors import Invalid, TooLarge
-from pushsvc.events import exact_json
-from pushsvc.llm.formats import members, openai, structure
+from pushsvc.events import exact_json, structure
+from pushsvc.llm.formats import members, openai
 from pushsvc.llm.formats.members import Member
 
 MOST_VALUES: Final = 100_000  # a question of 8 MB could hold four million, and keep its worker busy for many seconds
@@ -24,14 +25,14 @@ class Question:
     choices: int = 1
 
 
-def parse(raw: bytes, *, model: str, stream: bool | None = None) -> Question:
+def parse(raw: bytes, *, model: str, stream: bool | None = None, pause: Callable[[], None] = lambda: None) -> Question:
     """Check a request in OpenAI's schema, with our own member `on_disconnect`. `model`: for a request that names none;
     `stream`: replaces the request's own, if not None. The body is passed on as it came; if a member must change, the
-    text of the others stays the same.
+    text of the others stays the same. `pause`: called between pieces of the work.
 
     Raises Invalid, which names the field, or TooLarge.
     """
-    said = _read(raw)
+    said = _read(raw, pause)
     body = {name: member.value for name, member in said.items()}
     _check_messages(body.get("messages"))
     if not isinstance(body.get("model", ""), str):
@@ -52,8 +53,8 @@ def parse(raw: bytes, *, model: str, stream: bool | None = None) -> Question:
     return Question(raw, streams, body.get("on_disconnect") == "cancel", _choices(body.get("n")))
 
 
-def _read(raw: bytes) -> dict[str, Member]:
-    _check_size(raw)
+def _read(raw: bytes, pause: Callable[[], None]) -> dict[str, Member]:
+    _check_size(raw, pause)
     try:
         said = members.read(raw)
     except exact_json.NotJson as error:
@@ -66,14 +67,14 @@ def _read(raw: bytes) -> dict[str, Member]:
     return said
 
 
-def _check_size(raw: bytes) -> None:
+def _check_size(raw: bytes, pause: Callable[[], None]) -> None:
     """Refuse a body with too many values, or nested too deeply, before it is parsed. Raises TooLarge, or Invalid."""
     try:
-        found = structure.marks(raw, MOST_VALUES)
+        structure.check(raw, depth=openai.MOST_DEPTH, values=MOST_VALUES, pause=pause)
     except structure.TooMany as error:
         raise TooLarge(f"The body holds more than {MOST_VALUES} values.") from error
-    if structure.is_deeper(found, openai.MOST_DEPTH):
-        raise Invalid("The body is nested too deeply.")
+    except structure.TooDeep as error:
+        raise Invalid("The body is nested too deeply.") from error
 
 
 def _choices(n: object) -> int:

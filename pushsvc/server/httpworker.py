@@ -23,7 +23,7 @@ from pushsvc.concurrency.loops import TimeSlice
 from pushsvc.concurrency.throttle import TickThrottle
 from pushsvc.delivery.transports.handover import CLOSES, HELD, UNREAD, HandOver
 from pushsvc.server.begun import opens_stream
-from pushsvc.server.limits import HEAD_SECONDS
+from pushsvc.server.limits import HEAD_SECONDS, MOST_SKIPPED_BYTES
 from pushsvc.server.unanswered import answer_to, is_bug
 from pushsvc.server.wire.connection import PIECE_BYTES, Connection, Idle
 from pushsvc.server.wire.head import read_head
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 NEWCOMERS: Final = 5  # connections accepted, and streams begun, in one turn of the event loop
 LINGER_SECONDS: Final = 0.5  # for a client that still sends when its request is refused
 SKIP_SECONDS: Final = 5.0  # for the rest of a body that the application did not read
-MOST_SKIPPED_BYTES: Final = 2**20  # of a body that the application did not read
+DRAIN_SECONDS: Final = 0.02  # between two pieces of what such a client sends
 
 
 class HttpWorker(GeventWorker):
@@ -204,6 +204,8 @@ class HttpWorker(GeventWorker):
         body, skipped, turn = request.incoming, 0, TimeSlice()
         if body is None or request.waits:
             return not request.waits
+        if body.left > MOST_SKIPPED_BYTES:
+            return _linger(connection)
         with gevent.Timeout(seconds, False):
             while piece := body.receive(PIECE_BYTES):
                 skipped += len(piece)
@@ -257,11 +259,16 @@ def speaks_otherwise(settings: Any) -> bool:
 
 def _linger(connection: Connection) -> bool:
     """Send the end, and discard what the client still sends for a moment: closed with unread bytes, the connection
-    would be reset, and the client lose the answer."""
+    would be reset, and the client lose the answer. That is read slowly, because a client that can go on sending may not
+    look for an answer; nginx does not."""
     left = MOST_SKIPPED_BYTES  # while bytes are there, receiving them does not let the time-out happen
     with contextlib.suppress(OSError), gevent.Timeout(LINGER_SECONDS, False):
         connection.client.shutdown(socket.SHUT_WR)
-        while left > 0 and (piece := connection.client.recv(PIECE_BYTES)):
+        while left > 0:
+            gevent.sleep(DRAIN_SECONDS)
+            piece = connection.client.recv(PIECE_BYTES)
+            if not piece:
+                break
             left -= len(piece)
     return False
 

@@ -1,4 +1,4 @@
-"""The bounds on a request's head. nginx has the same (nginx/locations.conf)."""
+"""The bounds on a request. Those on its head are nginx's, too (nginx/locations.conf)."""
 
 from __future__ import annotations
 
@@ -9,3 +9,4 @@ LONGEST_LINE: Final = 128 * 1024  # bytes, of the request line, and of a header 
 LONGEST_HEAD: Final = 4 * LONGEST_LINE
 MOST_FIELDS: Final = 256
 HEAD_SECONDS: Final = 30  # from a request's first byte to the end of its head
+MOST_SKIPPED_BYTES: Final = 2**20  # of a body that the application did not read

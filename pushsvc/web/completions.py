@@ -15,6 +15,7 @@ from pushsvc.calls.content_coding import coded_stream, coding_headers
 from pushsvc.calls.credentials import identify
 from pushsvc.calls.refusing import STREAM_HEADERS
 from pushsvc.calls.streams import Connection, make_transport, stream
+from pushsvc.calls.turn import ClientTurn
 from pushsvc.delivery.endings import Reason
 from pushsvc.delivery.transports.base import Transport
 from pushsvc.delivery.transports.wakeup import Wakeup
@@ -49,9 +50,8 @@ def completions() -> ResponseReturnValue:
     RATE_ASK, 499 if the answer was cancelled, 502 if the model fails, 503 if this worker is full or stopping, or Redis
     is away, 504 if the model takes too long.
     """
-    asked, user, key = _asked()
-    partition = _at(user)
-    generation_id, generation = _begin(partition, asked, user, key)
+    partition, user = _asker()
+    asked, key, (generation_id, generation) = _begin(partition, user)
     if generation is not None:
         begun = _Begun(generation_id, generation, asked.cancels, again=key is not None)
         response = _streamed(partition, begun) if asked.stream else _at_once(partition, begun)
@@ -68,32 +68,33 @@ def generations() -> ResponseReturnValue:
     Answers 202 with the `id`, and a `url` at which an EventSource hears the answer. Refuses as POST
     /v1/chat/completions does, except for failures of the model: those are told to the listeners.
     """
-    asked, user, key = _asked(stream=True)
-    partition = _at(user)
-    generation_id, _ = _begin(partition, asked, user, key)
+    partition, user = _asker()
+    _, _, (generation_id, _) = _begin(partition, user, stream=True)
     url = answer_url(partition, generation_id)
     return {"id": generation_id, "url": url}, 202, {"X-Generation-Id": generation_id}
 
 
-def _at(user: str) -> Partition:
-    """Find the user's partition. Raises Unavailable if this worker takes no more connections."""
+def _asker() -> tuple[Partition, str]:
+    """Find who asks, and the partition that has the answers. Raises Unavailable if this worker takes no more
+    connections."""
     svc = service()
-    svc.capacity.check()
-    return svc.partition_of(user)
-
-
-def _asked(*, stream: bool | None = None) -> tuple[Question, str, str | None]:
     user = identify(call()).need_user()
-    body = json_body(call(), MOST_BODY_BYTES)
-    asked = question.parse(body, model=service().settings.llm_model, stream=stream)
-    return asked, user, checked_key(request.headers.get("Idempotency-Key"), "Idempotency-Key")
+    svc.capacity.check()
+    return svc.partition_of(user), user
 
 
-def _begin(partition: Partition, asked: Question, user: str, key: str | None) -> tuple[str, Generation | None]:
-    """Begin the generation, within the user's rate. Raises TooManyRequests, or as Generations.begin does."""
+def _begin(
+    partition: Partition, user: str, *, stream: bool | None = None
+) -> tuple[Question, str | None, tuple[str, Generation | None]]:
+    """Read the question, within the user's rate, and begin the generation. Raises TooManyRequests before the question
+    is read, what is wrong with the question, or as Generations.begin does."""
+    key = checked_key(request.headers.get("Idempotency-Key"), "Idempotency-Key")
+    model, pause = service().settings.llm_model, ClientTurn(call()).yield_if_over
     with partition.asks.counting(user) as counted:
         counted()
-        return partition.generations.begin(asked, user, key)
+        with json_body(call(), MOST_BODY_BYTES, user) as body:
+            asked = question.parse(body, model=model, stream=stream, pause=pause)
+            return asked, key, partition.generations.begin(asked, user, key)
 
 
 class _Begun(NamedTuple):

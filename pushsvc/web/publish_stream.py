@@ -29,8 +29,6 @@ from pushsvc.publishing import Answer, Publisher, count_events, refused
 from pushsvc.web.http.arriving import ArrivingBody
 
 NDJSON: Final = "application/x-ndjson"
-LONGEST_LINE: Final = 2**20  # bytes; or longer, where events may be
-ESCAPED: Final = 8  # JSON may write a byte in six, and an event has other members
 LOOK_SECONDS: Final = 0.5  # between two looks whether the worker is stopping, while nothing comes
 PAUSE_SECONDS: Final = 0.02  # in which nothing comes: then the client waits for answers
 MOST_HELD_BYTES: Final = 8 * 2**20  # of answers
@@ -68,7 +66,7 @@ class _Stream:
         self._capacity = call.service.capacity
         self._client = call.client
         self._holds = call.header(HOLDS) is not None
-        self._lines = Lines(max(LONGEST_LINE, ESCAPED * publisher.limits.event_bytes))
+        self._lines = Lines(publisher.limits.item_bytes)
 
     def answers(self, body: ArrivingBody) -> Iterator[bytes]:
         """Publish line by line, and give the answer lines. Ends with the body, or when the worker stops: what was not
@@ -165,8 +163,8 @@ class _Stream:
         if line is None:
             return TooLarge(f"The line is longer than {self._lines.most} bytes.")
         try:
-            item = read_json(exact_json.loads_items, line, "line")
-        except Invalid as error:
+            item = read_json(exact_json.loads_items, line, self._publisher.limits.item_values, "line")
+        except (Invalid, TooLarge) as error:
             return error
         return self._publisher.check(item)
 

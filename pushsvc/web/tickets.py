@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Final
 
 from flask import Blueprint
 from flask.typing import ResponseReturnValue
@@ -14,6 +15,8 @@ from pushsvc.events.names import checked_name, checked_topics, user_channel
 from pushsvc.storage.tickets import DEFAULT_TTL, MAX_TTL
 from pushsvc.web.http.current import call, service
 from pushsvc.web.http.links import link
+
+MOST_BODY_BYTES: Final = 320_000  # fits the largest number of topics, each in its longest form in JSON
 
 blueprint = Blueprint("tickets", __name__)
 
@@ -29,7 +32,7 @@ def tickets() -> ResponseReturnValue:
     """
     identity = identify(call())
     svc = service()
-    body = json_object(call(), {"user", "topics", "ttl"})
+    body = json_object(call(), {"user", "topics", "ttl"}, MOST_BODY_BYTES, identity.mark)
     user = checked_name(body.get("user", identity.user), "user")
     topics = checked_topics(body.get("topics", []))
     ttl = body.get("ttl", DEFAULT_TTL)

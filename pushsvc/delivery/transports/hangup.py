@@ -39,7 +39,7 @@ class HangUp:
         """Call `left()` once, when the client hangs up, or sends too much."""
 
         def readable() -> None:
-            if self._said is None and not _has_ended(self._client):
+            if self._said is None and not has_ended(self._client):
                 self.unwatch()
             elif self._said is None or not self._take(self._said):
                 self.unwatch()  # the socket stays readable, and would be reported again and again
@@ -68,13 +68,15 @@ class HangUp:
             self._watcher = None
 
 
-def _has_ended(client: Any) -> bool:
+def has_ended(client: Any) -> bool:
     """Whether the client has hung up. Over TLS that cannot be told without reading, so the answer is True."""
     if isinstance(client, ssl.SSLSocket):
         return True
     try:
         with _Socket(fileno=os.dup(client.fileno())) as plain:
             return not plain.recv(1, socket.MSG_PEEK)
+    except BlockingIOError:
+        return False
     except OSError:
         return True
 

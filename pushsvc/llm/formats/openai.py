@@ -9,8 +9,7 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from pushsvc.events import exact_json, sse
-from pushsvc.llm.formats import structure
+from pushsvc.events import exact_json, sse, structure
 from pushsvc.llm.formats.joining import GROWING, SAYING, Json
 
 _CHARACTERS_PER_TOKEN: Final = 4  # a rule of thumb for English
@@ -73,7 +72,7 @@ def _is_choice(choice: Any) -> bool:
 def is_deep(raw: bytes) -> bool:
     """Whether JSON is nested too deeply to be worked with."""
     brackets = raw.count(b"[") + raw.count(b"{")
-    return brackets > MOST_DEPTH and structure.is_deeper(structure.marks(raw), MOST_DEPTH)
+    return brackets > MOST_DEPTH and structure.is_deeper(raw, MOST_DEPTH)
 
 
 def error_of(value: Json) -> Json | None:

@@ -27,6 +27,10 @@ class Body(Protocol):
     def broken(self) -> bool:
         """Whether nobody knows where the body ends."""
 
+    @property
+    def left(self) -> int:
+        """The bytes that are still to come, as far as that is known."""
+
     def receive(self, most: int) -> bytes:
         """Give the next bytes, at most so many; b'' at the end. Raises BrokenBody."""
 
@@ -68,6 +72,11 @@ class ChunkedBody:
     def broken(self) -> bool:
         """See Body."""
         return self._broken is not None
+
+    @property
+    def left(self) -> int:
+        """See Body."""
+        return self._left
 
     def receive(self, most: int) -> bytes:
         """See Body. A broken body stays broken: what follows the place of the error could pass for another request."""
@@ -128,6 +137,11 @@ class Expected:
     def broken(self) -> bool:
         """See Body."""
         return self._body.broken
+
+    @property
+    def left(self) -> int:
+        """See Body."""
+        return self._body.left
 
     def receive(self, most: int) -> bytes:
         """See Body."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from pushsvc.server.limits import MOST_SKIPPED_BYTES
 from pushsvc.server.wire.body import Body, Expected, as_input, body_of
 from pushsvc.server.wire.connection import Connection
 from pushsvc.server.wire.head import Head
@@ -88,4 +89,5 @@ class Request:
         """Whether the connection ends with the response."""
         if self.must_close or not self.head.keeps_alive or self.method == "CONNECT":
             return True
-        return self.incoming is not None and (self.waits or self.incoming.broken)
+        body = self.incoming  # if much of it was not read, the connection ends: the next request is too far away
+        return body is not None and (self.waits or body.broken or body.left > MOST_SKIPPED_BYTES)

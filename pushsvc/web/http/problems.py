@@ -8,7 +8,6 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
 from pushsvc.calls.answers import bug, is_openai, problem_answer, refusal
-from pushsvc.calls.call import TOO_LARGE
 from pushsvc.errors import PushError, TooLarge
 from pushsvc.web.http.current import respond
 
@@ -31,7 +30,7 @@ def _http(error: HTTPException) -> Response:
     details = {
         404: _NO_SUCH_CALL if is_openai(request.path) else "There is nothing at this path.",
         405: f"{request.method} is not allowed here.",
-        413: TOO_LARGE,
+        413: "The body is larger than this path takes.",
     }
     detail = details.get(status, error.description or "")
     kept = {name: value for name, value in response.headers.items() if name in ("Allow", "Retry-After", "Location")}

@@ -71,10 +71,11 @@ def test_a_descriptor_that_changed_hands_hears_nothing(
     stranger, heard = pairs[4]
 
     class Theft(TimeSlice):
-        def yield_if_over(self) -> None:
+        def yield_if_over(self) -> bool:
             if leaver.reason is None:
                 hub.lifetimes.end(leaver, Reason.GONE)
                 os.dup2(stranger.fileno(), fd)
+            return True
 
     channels = hub.subscribers.channels
     hub.broadcaster.write(EncodedBatch.of(live(1)), channels["a"].fast_fds(), Theft(), channels.version)

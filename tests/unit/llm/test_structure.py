@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pushsvc.errors import Invalid, TooLarge
+from pushsvc.events import structure
 from pushsvc.llm import request
-from pushsvc.llm.formats import members, structure
+from pushsvc.llm.formats import members
 
 MESSAGES = b'"messages":[{"role":"user","content":"q"}]'
 TEXTS = st.text(alphabet='[]{},"\\:a\n', max_size=5)
@@ -37,18 +38,28 @@ def count(value: Any) -> int:
 @given(VALUES)
 def test_depth_and_number_of_values(value: Any) -> None:
     raw = json.dumps(value).encode()
-    found, deep, many = structure.marks(raw), depth(value), count(value)
-    assert not structure.is_deeper(found, deep)
-    assert deep == 0 or structure.is_deeper(found, deep - 1)
-    assert structure.marks(raw, 2 * many) == found
+    deep, many = depth(value), count(value)
+    assert not structure.is_deeper(raw, deep)
+    assert deep == 0 or structure.is_deeper(raw, deep - 1)
+    structure.check(raw, depth=deep, values=2 * many)
     if many > 1:
         with pytest.raises(structure.TooMany):
-            structure.marks(raw, many - 1)
+            structure.check(raw, depth=deep, values=many - 1)
+
+
+@given(VALUES, st.integers(0, 7), st.integers(0, 3))
+def test_pieces_do_not_change_what_is_found(value: Any, shift: int, slashes: int) -> None:
+    """Strings, and backslashes in them, lie across the places where a long text is cut."""
+    whole = [" " * shift + "\\" * slashes + "x" * 65520, value, "\\" * 40_000, value, '"[' * 50_000, value]
+    raw, deep = json.dumps(whole).encode(), 1 + depth(value)
+    structure.check(raw, depth=deep, values=2 * count(whole))
+    assert structure.is_deeper(raw, deep - 1)
 
 
 @pytest.mark.parametrize("raw", [b"[" * 200, b"[{},{}," * 200, b"]" * 300, b'["' + b"[" * 300, b"[}" * 200])
 def test_what_is_no_json_is_left_to_its_reader(raw: bytes) -> None:
-    assert not structure.is_deeper(structure.marks(raw), 100)
+    structure.is_deeper(raw, 100)
+    structure.end_of(raw, 0, 1000, lambda: None)
 
 
 @pytest.mark.parametrize("item", [b"1", b"[]", b'""', b'{"a":1}', b"[" * 90 + b"]" * 90, b'{"":{}}'])
