@@ -49,12 +49,13 @@ from pushsvc.web import (
     publish,
     tickets,
     unread,
+    websocket,
 )
 from pushsvc.web.http import before_request, problems
 
 _RESOURCES: Final = (
     publish, events, connections, history, tickets, unread, health, metrics, presence, completions, generations, models,
-    pages,
+    pages, websocket,
 )  # fmt: skip
 
 

@@ -146,6 +146,25 @@ class TooManyGenerations(Later):
     title = "Too many answers at a time"
 
 
+class UpgradeRequired(PushError):
+    """The path is for WebSockets, and the request opens none that this service speaks."""
+
+    status = 426
+    title = "Upgrade required"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """`Upgrade` (RFC 9110 section 15.5.22), and the version that is spoken (RFC 6455 section 4.2.2)."""
+        return {"Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
+
+
+class NoWebSockets(PushError):
+    """The server gives no socket to the application."""
+
+    status = 501
+    title = "Not implemented"
+
+
 class NotFound(PushError):
     """There is nothing of this name, or the caller may not know that there is."""
 

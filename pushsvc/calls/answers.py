@@ -34,6 +34,14 @@ class Stream(NamedTuple):
     status: int = 200
 
 
+class Upgrade(NamedTuple):
+    """A response after which the connection is a WebSocket. `pieces`, `close`: see Stream; the pieces are frames."""
+
+    headers: Headers
+    pieces: Iterator[bytes]
+    close: Callable[[], None]
+
+
 def json_answer(value: Any) -> Answer:
     """An answer in JSON, which ends with a line break."""
     return Answer(200, [("Content-Type", "application/json")], orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE))

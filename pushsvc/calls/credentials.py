@@ -19,6 +19,7 @@ from pushsvc.calls.call import Call
 from pushsvc.errors import Forbidden, PushError, Unauthorized, Unavailable
 from pushsvc.events.proof import proof_in, proofs_in
 from pushsvc.storage.admission import Admission, Evidence, Kind, SpentTicket
+from pushsvc.storage.cursor import PARAMETERS
 
 MOST_SHOWN: Final = 20  # proofs in one URL that are looked up; a stream's URL has one
 
@@ -29,10 +30,10 @@ def identify(call: Call) -> Identity:
     return _first_good(call, opens=False).identity
 
 
-def admit(call: Call) -> Admission:
+def admit(call: Call, *, clean: bool = False) -> Admission:
     """Find out who wants to listen. A ticket that was never used is accepted too; it is not spent yet (see
-    `streams.begin`). Raises as `identify` does."""
-    return _first_good(call, opens=True)
+    `streams.begin`). `clean`: the stream's ids carry no proof. Raises as `identify` does."""
+    return _first_good(call, opens=True, clean=clean)
 
 
 def bears_token(call: Call) -> bool:
@@ -43,8 +44,9 @@ def bears_token(call: Call) -> bool:
         return False
 
 
-def _first_good(call: Call, *, opens: bool) -> Admission:
-    """Find the first credential that is good. `opens`: the request asks for a stream, which a ticket may open."""
+def _first_good(call: Call, *, opens: bool, clean: bool = False) -> Admission:
+    """Find the first credential that is good. `opens`: the request asks for a stream, which a ticket may open; `clean`:
+    see `admit`."""
     of_token: PushError | None = None
     try:
         identity = _bearer(call)
@@ -54,7 +56,7 @@ def _first_good(call: Call, *, opens: bool) -> Admission:
         of_token = refusal
     of_ticket: PushError | None = None
     try:
-        admission = _ticket(call, opens=opens)
+        admission = _ticket(call, opens=opens, clean=clean)
         if admission is not None:
             return admission
     except (Unauthorized, Forbidden) as refusal:
@@ -78,16 +80,19 @@ def _bearer(call: Call) -> Identity | None:
     return _token(call, token.strip())
 
 
-def _ticket(call: Call, *, opens: bool) -> Admission | None:
+def _ticket(call: Call, *, opens: bool, clean: bool) -> Admission | None:
     ticket = call.args.get("ticket")
     if ticket is None:
         return None
     same_site(call)
+    heard = call.header("last-event-id") or ""
+    if clean and not heard:  # nobody but the page itself opens its WebSocket again, and its URL says what it has heard
+        heard = next((value for name in PARAMETERS for value in call.args.getlist(name) if value), "")
     evidence = Evidence(
         call.cookies,
-        call.header("last-event-id") or "",
-        call.header("sec-fetch-site") == "same-origin",
-        choice(call, "resume", ("", "id")) == "id",
+        heard,
+        clean or call.header("sec-fetch-site") == "same-origin",
+        choice(call, "resume", ("", "id")) == "id" and not clean,
     )
     admission = call.service.partition_of(ticket).tickets.admit(ticket, evidence)
     if not opens and admission.use is not None and admission.use.kind is Kind.FIRST:

@@ -6,22 +6,24 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from pushsvc.calls.answers import Answer, Stream, bug, refusal
+from pushsvc.calls.answers import Answer, Stream, Upgrade, bug, refusal
 from pushsvc.calls.arguments import check_query
 from pushsvc.calls.call import Call
 from pushsvc.calls.credentials import revoke_shown
 from pushsvc.calls.events import events
 from pushsvc.calls.listening import listen, news
 from pushsvc.calls.publish import publish
+from pushsvc.calls.websocket import websocket
 from pushsvc.errors import PushError
 
 _ANSWERS: Final = "/v1/generations/"
 _EVENTS: Final = "/events"
+_WEBSOCKET: Final = "/ws"
 
 
-def answer(call: Call) -> Answer | Stream | None:
-    """Answer a call as the Flask application would: POST /publish in JSON, and the streams of GET. None: it is another
-    call, or in some way unusual, and the application is to answer it."""
+def answer(call: Call) -> Answer | Stream | Upgrade | None:
+    """Answer a call as the Flask application would: POST /publish in JSON, the streams of GET, and WebSockets. None: it
+    is another call, or in some way unusual, and the application is to answer it."""
     work = _work_of(call)
     if work is None or (call.header("origin") is not None and call.service.settings.allowed_origins):
         return None  # what pages of other sites may read is told by Flask-CORS
@@ -35,7 +37,7 @@ def answer(call: Call) -> Answer | Stream | None:
         return bug(call.method, call.path)
 
 
-def _work_of(call: Call) -> Callable[[], Answer | Stream] | None:
+def _work_of(call: Call) -> Callable[[], Answer | Stream | Upgrade] | None:
     path = call.path
     if call.method == "POST":
         plain = path == "/publish" and call.media_type == "application/json"
@@ -44,6 +46,8 @@ def _work_of(call: Call) -> Callable[[], Answer | Stream] | None:
         return None
     if path == _EVENTS:
         return partial(events, call)
+    if path == _WEBSOCKET:
+        return partial(websocket, call)
     if not path.startswith(_ANSWERS) or not path.endswith("events"):
         return None
     name = path[len(_ANSWERS) : -len(_EVENTS)]

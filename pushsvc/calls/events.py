@@ -13,12 +13,15 @@ from pushsvc.calls.content_coding import coding_headers
 from pushsvc.calls.credentials import admit, identify
 from pushsvc.calls.refusing import STREAM_HEADERS, resumable
 from pushsvc.calls.streams import Connection, make_transport, opening, start_after, stream
+from pushsvc.delivery.endings import EVENTS, StreamKind
 from pushsvc.delivery.starts import Origin, Start
 from pushsvc.delivery.subscriber import Subscriber
+from pushsvc.delivery.transports.queued import QueuedTransport
 from pushsvc.events.encoded import EncodedBatch
 from pushsvc.events.event import BEGINNING
 from pushsvc.events.names import ALL, checked_topics, user_channel
 from pushsvc.partition import Partition
+from pushsvc.storage.admission import Admission
 from pushsvc.storage.cursor import Cursor
 from pushsvc.storage.log import Clock, Standing
 
@@ -38,7 +41,38 @@ def _events(call: Call) -> Answer | Stream:
     if call.method == "HEAD":
         identify(call)
         return Answer(200, [*STREAM_HEADERS.items(), *coding_headers(call)])
-    admission = admit(call)
+    wanted = prepare(call, admit(call), heartbeat=stream_heartbeat(call))
+    partition, subscriber = wanted.partition, wanted.subscriber
+    # The count and the join go to Redis together.
+    with (
+        partition.connects.counting(subscriber.user) as counted,
+        Connection(call, partition.hub, subscriber) as connection,
+    ):
+        counted()
+        start = wanted.start
+        return stream(
+            call, partition.hub, connection, wanted.transport, opening(partition, start), wanted.admission, start.after
+        )
+
+
+class Prepared(NamedTuple):
+    """A stream that is about to join the Hub."""
+
+    partition: Partition
+    admission: Admission
+    transport: QueuedTransport
+    subscriber: Subscriber
+    given: Start
+    origin: Origin | None
+
+    @property
+    def start(self) -> Start:
+        """Where the stream begins, once it has joined."""
+        return self.given if self.origin is None or self.origin.start is None else self.origin.start
+
+
+def prepare(call: Call, admission: Admission, *, heartbeat: EncodedBatch, kind: StreamKind = EVENTS) -> Prepared:
+    """Make the subscriber that a call asks for. Raises Invalid, or Forbidden."""
     user = admission.identity.need_user()
     partition = call.service.partition_of(user)
     wish = _wish(call, partition)
@@ -49,7 +83,7 @@ def _events(call: Call) -> Answer | Stream:
     start = _start(channels, wish)
     origin = Origin(user, partial(_chosen, channels, wish)) if start is None else None
     start = start or Start(BEGINNING)
-    transport = make_transport(call)
+    transport = make_transport(call, plain=kind.framed)
     subscriber = Subscriber(
         user,
         channels,
@@ -60,15 +94,11 @@ def _events(call: Call) -> Answer | Stream:
         origin=origin,
         tracks_position=wish.ack,
         expires=admission.identity.expires,
-        heartbeat=wish.heartbeat,
-        proof=admission.proof,
+        heartbeat=heartbeat,
+        proof=None if kind.framed else admission.proof,
+        kind=kind,
     )
-    # The count and the join go to Redis together.
-    with partition.connects.counting(user) as counted, Connection(call, partition.hub, subscriber) as connection:
-        counted()
-        if origin is not None and origin.start is not None:
-            start = origin.start
-        return stream(call, partition.hub, connection, transport, opening(partition, start), admission, start.after)
+    return Prepared(partition, admission, transport, subscriber, start, origin)
 
 
 class _Wish(NamedTuple):
@@ -78,7 +108,6 @@ class _Wish(NamedTuple):
     since: str
     ack: bool
     topics: tuple[str, ...] | None
-    heartbeat: EncodedBatch
 
 
 def _wish(call: Call, partition: Partition) -> _Wish:
@@ -91,7 +120,6 @@ def _wish(call: Call, partition: Partition) -> _Wish:
         choice(call, "since", ("unread", "now", "earliest")),
         choice(call, "ack", ("auto", "manual")) == "auto",
         checked_topics(names) if lists else None,
-        stream_heartbeat(call),
     )
 
 

@@ -38,7 +38,7 @@ def resumable(call: Call, stream: Callable[[], Answer | Stream]) -> Answer | Str
         except LostRace:  # another request used the same ticket at the same time: the last one gets the stream
             return stream()
     except Later as error:
-        _keep_ticket(call)
+        keep_ticket(call)
         if not _comes_back(call):
             raise
         return _refused(call, error)
@@ -51,7 +51,7 @@ def _comes_back(call: Call) -> bool:
     return call.method == "GET" and "text/event-stream" in map(str.lower, accepted.values())
 
 
-def _keep_ticket(call: Call) -> None:
+def keep_ticket(call: Call) -> None:
     """Keep the request's ticket alive for another minute, so that the refused client can come back with it."""
     ticket = call.args.get("ticket")
     if ticket:

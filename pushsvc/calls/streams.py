@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Self
 
@@ -10,6 +11,7 @@ from pushsvc.calls.call import Call
 from pushsvc.calls.content_coding import coding_headers, stream_coding
 from pushsvc.calls.cookies import set_cookie
 from pushsvc.calls.refusing import CHUNKED, STREAM_HEADERS
+from pushsvc.delivery.dialogue import Dialogue
 from pushsvc.delivery.endings import Reason
 from pushsvc.delivery.hub import Hub
 from pushsvc.delivery.starts import Start
@@ -28,9 +30,10 @@ from pushsvc.storage.cursor import Cursor
 from pushsvc.storage.tickets import SESSION_SECONDS
 
 
-def make_transport(call: Call, *, alone: bool = False) -> QueuedTransport:
-    """Make the transport of a stream that answers this call. `alone`: hardly any other has the same bytes."""
-    coding = stream_coding(call)
+def make_transport(call: Call, *, alone: bool = False, plain: bool = False) -> QueuedTransport:
+    """Make the transport of a stream that answers this call. `alone`: hardly any other has the same bytes; `plain`: it
+    has no content coding."""
+    coding = None if plain else stream_coding(call)
     coder = None if coding is None else make_coder(coding, history=alone)
     return QueuedTransport(call.service.settings.send_buffer_bytes, call.client, coder)
 
@@ -39,18 +42,31 @@ class Connection:
     """A subscriber that has joined the Hub, and the watch on its client's socket, while a request holds them. As a
     context manager it leaves the Hub after an exception."""
 
-    def __init__(self, call: Call, hub: Hub, subscriber: Subscriber, left: Callable[[], None] | None = None) -> None:
-        """Join the Hub. `left` is called when the client leaves. Raises Unavailable, or TooManyConnections."""
+    def __init__(
+        self,
+        call: Call,
+        hub: Hub,
+        subscriber: Subscriber,
+        left: Callable[[], None] | None = None,
+        dialogue: Dialogue | None = None,
+    ) -> None:
+        """Join the Hub. `left` is called when the client leaves; `dialogue`: of a WebSocket. Raises Unavailable, or
+        TooManyConnections."""
         self._hub = hub
         self.subscriber = subscriber
         self._client = call.client
-        self._chunked = CHUNKED.get(call.protocol)
+        self._chunked = CHUNKED.get(call.protocol) if dialogue is None else False
+        self._dialogue = dialogue
         self._held = True
         self._handed_over = False
         self._holders = call.held
         self._left = left
         streams = isinstance(subscriber.transport, QueuedTransport)  # else another request may follow on the connection
-        self._hang_up = HangUp(self._client, discard if streams else call.unread)
+        if dialogue is None:
+            self._hang_up = HangUp(self._client, discard if streams else call.unread)
+        else:
+            self._hang_up = HangUp(self._client, dialogue.hear, math.inf)
+            dialogue.before = self._hang_up.listen
         self._over = False
         self._holders[self.end] = None
         try:
@@ -88,6 +104,8 @@ class Connection:
         return HandOver(self._adopted)
 
     def _adopted(self, client: Any) -> None:
+        if self._dialogue is not None:
+            self._dialogue.before = None
         self._hub.adopt(self.subscriber, client, chunked=self._chunked is True)
         self._held = False
 
@@ -120,10 +138,11 @@ def stream(
     head = with_proof(head, connection.subscriber.proof)
     headers = [*STREAM_HEADERS.items(), *coding_headers(call), *begin(call, admission, connection.subscriber, cursor)]
     connection.stand()
-    return Stream(headers, _stream(hub, connection, transport, head), connection.leave)
+    return Stream(headers, pieces(hub, connection, transport, head), connection.leave)
 
 
-def _stream(hub: Hub, connection: Connection, transport: QueuedTransport, head: bytes) -> Iterator[bytes]:
+def pieces(hub: Hub, connection: Connection, transport: QueuedTransport, head: bytes) -> Iterator[bytes]:
+    """The bytes of a stream that begins with `head`, until it ends, or goes on without its greenlet."""
     coder, listened = transport.coder, hub.listen(connection.subscriber, transport, detach=connection.detachable)
     if coder is None:
         yield head

@@ -34,6 +34,9 @@ class Poll(Protocol):
     def await_room(self, fd: int, wanted: bool) -> None:
         """Report also when the descriptor is writable; `wanted` False: stop doing so."""
 
+    def listen(self, fd: int, wanted: bool) -> None:
+        """Stop reporting that the descriptor is readable, or that its peer has closed it; `wanted`: start again."""
+
     def remove(self, fd: int) -> None:
         """Stop watching, before the descriptor is closed. Harmless when repeated."""
 
@@ -46,6 +49,8 @@ class EpollPoll:
         self._ready = ready
         self._epoll: Any = None
         self._watcher: Any = None
+        self._full: set[int] = set()  # descriptors that await room
+        self._unheard: set[int] = set()
 
     def add(self, fd: int) -> None:
         """See `Poll.add`."""
@@ -57,10 +62,22 @@ class EpollPoll:
 
     def await_room(self, fd: int, wanted: bool) -> None:
         """See `Poll.await_room`."""
-        self._epoll.modify(fd, _SAYS | _ROOM if wanted else _SAYS)
+        (self._full.add if wanted else self._full.discard)(fd)
+        self._modify(fd)
+
+    def listen(self, fd: int, wanted: bool) -> None:
+        """See `Poll.listen`."""
+        (self._unheard.discard if wanted else self._unheard.add)(fd)
+        self._modify(fd)
+
+    def _modify(self, fd: int) -> None:
+        says, room = 0 if fd in self._unheard else _SAYS, _ROOM if fd in self._full else 0
+        self._epoll.modify(fd, says | room)
 
     def remove(self, fd: int) -> None:
         """See `Poll.remove`."""
+        self._full.discard(fd)
+        self._unheard.discard(fd)
         if self._epoll is not None:
             with contextlib.suppress(OSError):  # it was removed already, or never added
                 self._epoll.unregister(fd)
@@ -91,6 +108,14 @@ class GeventPoll:
             self._room[fd] = self._watch(fd, _WRITABLE, True)
         elif not wanted:
             _close(self._room.pop(fd, None))
+
+    def listen(self, fd: int, wanted: bool) -> None:
+        """See `Poll.listen`."""
+        watcher = self._says[fd]
+        if wanted:
+            watcher.start(self._tell, fd, False)
+        else:
+            watcher.stop()
 
     def remove(self, fd: int) -> None:
         """See `Poll.remove`."""

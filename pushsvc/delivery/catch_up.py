@@ -168,7 +168,9 @@ class CatchUp:
         """Yield the pages with all events after the subscriber's last. A page counts as written when the next is asked
         for. At the end the subscriber is live, or must catch up again. Raises Unavailable."""
         for page in self._pages(subscriber):
-            yield Page(with_proof(page.wire, subscriber.proof), page.cursor)
+            yield (
+                page.framed() if subscriber.kind.framed else Page(with_proof(page.wire, subscriber.proof), page.cursor)
+            )
 
     def _pages(self, subscriber: Subscriber) -> Iterator[Page]:
         catching = subscriber.catching

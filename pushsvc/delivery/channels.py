@@ -11,26 +11,29 @@ change here can be repeated, and `unfollow` repairs whatever an exception left h
 
 from __future__ import annotations
 
+import sys
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import ClassVar, Final
 
 from pushsvc.delivery.subscriber import Subscriber
 from pushsvc.events.event import BEGINNING, EventId
 
 _NOBODY: Final[dict[Subscriber, None]] = {}  # shared by the many channels without a slow subscriber, to save memory
+_NO_SOCKETS: Final[dict[int, Subscriber]] = {}  # the same for those without a WebSocket
 
 
 class Channel:
     """One channel and its followers. `last`: the newest known event, which the next announcement must follow; None: not
     known."""
 
-    __slots__ = ("_fds", "fast", "last", "left_at", "sent_at", "slow")
+    __slots__ = ("_fds", "fast", "framed", "last", "left_at", "sent_at", "slow")
 
     finite: ClassVar[bool] = False
 
     def __init__(self) -> None:
         self.fast: dict[int, Subscriber] = {}  # by descriptor
+        self.framed = _NO_SOCKETS  # the same for WebSockets, which get other bytes
         self.slow = _NOBODY
         self.last: EventId | None = None
         self.sent_at = 0.0  # monotonic time of the last event
@@ -38,11 +41,11 @@ class Channel:
         self._fds: array[int] | None = None
 
     def __len__(self) -> int:
-        return len(self.fast) + len(self.slow)
+        return len(self.fast) + len(self.framed) + len(self.slow)
 
     def followers(self) -> list[Subscriber]:
         """All subscribers of the channel."""
-        return [*self.fast.values(), *self.slow]
+        return [*self.fast.values(), *self.framed.values(), *self.slow]
 
     def note(self, event_id: EventId, prev: EventId) -> bool:
         """Note an event. `prev`: the channel's event before it. False: `prev` is not known here, so an announcement may
@@ -52,7 +55,7 @@ class Channel:
         return follows
 
     def fast_fds(self) -> array[int]:
-        """The descriptors on the fast path. The caller must not change the array."""
+        """The descriptors on the fast path, without those of WebSockets. The caller must not change the array."""
         if self._fds is None:
             self._fds = array("i", self.fast)
         return self._fds
@@ -65,8 +68,13 @@ class Channel:
 
     def to_fast_path(self, subscriber: Subscriber, fd: int) -> None:
         """Hold only the subscriber's descriptor from now on."""
-        self._fds = None
-        self.fast[fd] = subscriber
+        if subscriber.kind.framed:
+            if self.framed is _NO_SOCKETS:
+                self.framed = {}
+            self.framed[fd] = subscriber
+        else:
+            self._fds = None
+            self.fast[fd] = subscriber
         self._forget_slow(subscriber)
 
     def to_slow_path(self, subscriber: Subscriber, fd: int) -> None:
@@ -83,6 +91,10 @@ class Channel:
         if self.fast.get(fd) is subscriber:
             self._fds = None
             del self.fast[fd]
+        elif self.framed.get(fd) is subscriber:
+            del self.framed[fd]
+            if not self.framed:
+                self.framed = _NO_SOCKETS
 
     def _forget_slow(self, subscriber: Subscriber) -> None:
         self.slow.pop(subscriber, None)
@@ -128,10 +140,22 @@ class Channels:
     def follow(self, subscriber: Subscriber) -> None:
         """Add the subscriber to its channels."""
         for name in subscriber.channels:
-            channel = self._channels.get(name)
-            if channel is None:
-                channel = self._channels[name] = (FiniteChannel if subscriber.kind.finite else Channel)()
-            channel.add(subscriber)
+            self._follow(subscriber, name)
+
+    def _follow(self, subscriber: Subscriber, name: str) -> None:
+        channel = self._channels.get(name)
+        if channel is None:
+            channel = self._channels[name] = (FiniteChannel if subscriber.kind.finite else Channel)()
+        channel.add(subscriber)
+
+    def change(self, subscriber: Subscriber, channels: Sequence[str], now: float) -> None:
+        """Have a subscriber on the slow path follow these channels, and no others. `now`: monotonic time."""
+        for name in set(channels).difference(subscriber.channels):
+            self._follow(subscriber, name)
+        for name in set(subscriber.channels).difference(channels):
+            self._channels[name].left_at = now
+            self._channels[name].remove(subscriber, -1)
+        subscriber.channels = tuple(map(sys.intern, channels))
 
     def unfollow(self, subscriber: Subscriber, fd: int, now: float) -> None:
         """Remove the subscriber from its channels, in whatever state it is. Harmless when repeated. `fd`: its
@@ -159,10 +183,11 @@ class Channels:
     def positions_of(self, channel: Channel) -> Iterator[tuple[str, EventId]]:
         """Yield the channel's users, each with the newest event up to which everything was delivered, for the
         connections that the Hub writes to."""
-        fast, sent = channel.fast, self.sent(channel)
-        for fd, subscriber in list(fast.items()):
-            if subscriber.tracks_position and fast.get(fd) is subscriber:  # else it changed while the caller paused
-                yield subscriber.user, sent
+        sent = self.sent(channel)
+        for fast in (channel.fast, channel.framed):
+            for fd, subscriber in list(fast.items()):
+                if subscriber.tracks_position and fast.get(fd) is subscriber:  # else it changed while the caller paused
+                    yield subscriber.user, sent
         for subscriber in list(channel.slow):
             if subscriber.tracks_position and subscriber.transport.drained and subscriber.catching is None:
                 yield subscriber.user, subscriber.last

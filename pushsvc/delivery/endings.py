@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from pushsvc.errors import PushError, TooManyConnections, Unauthorized, Unavailable
-from pushsvc.events import sse
+from pushsvc.errors import Later, PushError, TooManyConnections, Unauthorized, Unavailable
+from pushsvc.events import sse, websocket
 
 SLOW_SECONDS: Final = 2.0  # how long a client may read nothing while bytes wait for it
 
@@ -24,6 +24,7 @@ class Reason(enum.Enum):
     BROKEN = "an error of the service"
     DRAINING = "the worker is stopping"
     OUSTED = "its user has too many, and newer ones"
+    MALFORMED = "the client broke the protocol"
     REPLACED = "a repeat of its request took its place"
     CUT = "an admin ended the connections of its user"
 
@@ -54,7 +55,8 @@ class StreamKind:
     refused. `finite`: the stream has one channel, and ends with it. `reads_cursor`: the client knows the event
     `cursor`. `returns`: the client reconnects and resumes; a client that does not is kept as long as possible.
     `patience_seconds`: how long a client may read nothing while bytes wait for it. `farewell(refusal, retry_ms)`: the
-    last bytes for a client whose stream the service ends. `transport`: its name in metrics.
+    last bytes for a client whose stream the service ends. `transport`: its name in metrics. `framed`: it is a
+    WebSocket, which gets all events as frames. `ending`: the last bytes of a stream that is complete.
     """
 
     farewell: Callable[[PushError, int], bytes]
@@ -64,6 +66,8 @@ class StreamKind:
     returns: bool = True
     patience_seconds: float = SLOW_SECONDS
     transport: str = "sse"
+    framed: bool = False
+    ending: bytes = b""
 
     def refusal(self, reason: Reason) -> PushError | None:
         """The error that the client is told when its stream ends for this reason. None: it is told nothing, and finds
@@ -76,5 +80,21 @@ def refused_event(refusal: PushError, retry_ms: int) -> bytes:
     return sse.refused(refusal.problem(), retry_ms)
 
 
+def close_frame(refusal: PushError, retry_ms: int) -> bytes:  # noqa: ARG001  # its clients know their own pauses
+    """The farewell to a WebSocket: why it is closed, and whether the client is to come back (docs/websocket.md)."""
+    if isinstance(refusal, Later):
+        return websocket.close(websocket.TRY_AGAIN, refusal.detail)
+    return websocket.close(websocket.POLICY, refusal.detail)
+
+
+def _parting(refusal: PushError, retry_ms: int) -> bytes:
+    if refusal is _REFUSALS[Reason.DRAINING]:
+        return websocket.close(websocket.GOING_AWAY, refusal.detail)
+    return close_frame(refusal, retry_ms)
+
+
+WEBSOCKET: Final = StreamKind(
+    _parting, ousts=True, transport="websocket", framed=True, ending=websocket.close(websocket.NORMAL)
+)
 EVENTS: Final = StreamKind(refused_event, ousts=True)
 LONG_POLL: Final = StreamKind(refused_event, transport="long_poll")

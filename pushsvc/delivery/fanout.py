@@ -64,23 +64,37 @@ def runs(batch: Iterable[tuple[str, bytes]], channels: Channels) -> tuple[list[R
         if not found or found[-1].channel is not channel:
             found.append(Run(channel))
         run = found[-1]
-        run.events.append(EncodedEvent(event_id, wire))
+        run.events.append(EncodedEvent(event_id, wire, name))
         run.ends = channel.finite and wire.endswith(sse.DONE)
     return found, torn
 
 
 def plan(found: Sequence[Run]) -> list[tuple[EncodedBatch, Sequence[int]]]:
-    """Make one batch for each descriptor on the fast path. Descriptors that get the same runs share a batch."""
+    """Make one batch for each descriptor on the fast path. Descriptors that get the same runs share a batch; those of
+    WebSockets get it as frames."""
     if len(found) == 1:
-        return [(EncodedBatch.of(found[0].events), found[0].channel.fast_fds())]
-    wanted: dict[int, int] = {}  # a bit for each run
-    for number, run in enumerate(found):
-        for fd in run.channel.fast:
+        batch, channel = EncodedBatch.of(found[0].events), found[0].channel
+        sends: list[tuple[EncodedBatch, Sequence[int]]] = [(batch, channel.fast_fds())]
+        if channel.framed:
+            sends.append((batch.framed(), list(channel.framed)))
+        return sends
+    sends = [(_joined(found, mask), crowd) for mask, crowd in _crowds([run.channel.fast for run in found])]
+    if any(run.channel.framed for run in found):
+        crowds = _crowds([run.channel.framed for run in found])
+        sends += [(_joined(found, mask).framed(), crowd) for mask, crowd in crowds]
+    return sends
+
+
+def _crowds(of_each_run: Sequence[Iterable[int]]) -> Iterable[tuple[int, list[int]]]:
+    """The descriptors that get the same runs, with a bit for each run that they get."""
+    wanted: dict[int, int] = {}
+    for number, fds in enumerate(of_each_run):
+        for fd in fds:
             wanted[fd] = wanted.get(fd, 0) | 1 << number
     crowds: dict[int, list[int]] = {}
     for fd, mask in wanted.items():
         crowds.setdefault(mask, []).append(fd)
-    return [(_joined(found, mask), crowd) for mask, crowd in crowds.items()]
+    return crowds.items()
 
 
 def _joined(found: Sequence[Run], mask: int) -> EncodedBatch:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import gevent
@@ -107,6 +107,17 @@ class Hub:
                 self._presence.note(subscriber.counted_as, began)
             if over:
                 self._presence.oust_for(subscriber.counted_as, began)
+
+    def change_channels(self, subscriber: Subscriber, channels: Sequence[str]) -> None:
+        """Have a subscriber that has joined follow these channels, and no others. Of a new one it gets the events after
+        its cursor, as if it came back with that."""
+        new = [name for name in channels if name not in subscriber.channels]
+        self.subscribers.change_channels(subscriber, channels)
+        self.bus.subscribe(new)
+        if new or subscriber.catching is not None:  # what is held may be of a channel that it has left
+            self.catch_up.fall_behind(subscriber)
+            assert subscriber.catching is not None
+            subscriber.catching.new_channels = (*subscriber.catching.new_channels, *new)
 
     def leave(self, subscriber: Subscriber) -> None:
         """Remove a subscriber. Harmless when repeated."""

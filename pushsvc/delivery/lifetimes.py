@@ -51,10 +51,13 @@ class Lifetimes:
             transport = DetachedSocket(fd, self.sockets, subscriber, chunked)
         else:
             transport = CodedSocket(fd, self.sockets, subscriber, chunked, coder)
+        transport.listener = queue.listener
         try:
             self.sockets.add(transport)
             subscriber.transport = transport
             client.detach()
+            if transport.listener is not None and transport.listener.busy:
+                transport.listen(False)
             self._go_on(subscriber, queue, transport)
         except BaseException:
             if client.fileno() >= 0:
@@ -126,28 +129,45 @@ class Lifetimes:
         else:
             self.subscribers.to_fast_path(subscriber)
 
+    def say(self, subscriber: Subscriber, wire: bytes) -> None:
+        """Send bytes that are no event, as they are. A client that leaves no room for them is cut."""
+        if subscriber.reason is None and not self._say(subscriber, EncodedBatch.unchunked(wire)):
+            self.end(subscriber, Reason.SLOW)
+
+    def _say(self, subscriber: Subscriber, batch: EncodedBatch) -> bool:
+        sent = subscriber.transport.send(batch)
+        if not subscriber.transport.drained:
+            self.subscribers.to_slow_path(subscriber)
+        return sent
+
     # Endings
 
-    def end(self, subscriber: Subscriber, reason: Reason) -> None:
+    def end(self, subscriber: Subscriber, reason: Reason, farewell: bytes | None = None) -> None:
         """End a connection. For some reasons its client is told why and when to reconnect; for others the connection is
-        cut. Harmless when repeated."""
+        cut. `farewell`: the last bytes in any case. Harmless when repeated."""
         if subscriber.reason is None:
-            self.subscribers.guard(subscriber, lambda each: self._end(each, reason))
+            self.subscribers.guard(subscriber, lambda each: self._end(each, reason, farewell))
 
-    def _end(self, subscriber: Subscriber, reason: Reason) -> None:
+    def _end(self, subscriber: Subscriber, reason: Reason, farewell: bytes | None) -> None:
         self.subscribers.to_slow_path(subscriber)
         subscriber.reason = reason
-        transport, kind = subscriber.transport, subscriber.kind
-        refusal = kind.refusal(reason)
-        if refusal is not None or reason in FINAL:
-            retry_ms = OUSTED_MS if reason is Reason.OUSTED else self.retry_ms()
-            farewell = b"" if refusal is None else kind.farewell(refusal, retry_ms)
+        transport = subscriber.transport
+        farewell = self._farewell(subscriber, reason) if farewell is None else farewell
+        if farewell is not None:
             if not transport.finish(farewell, whole=subscriber.whole):
                 return  # it is closed when the waiting bytes have been written
         elif not transport.detached:
             transport.abort()
         if transport.detached:
             self.close(subscriber)
+
+    def _farewell(self, subscriber: Subscriber, reason: Reason) -> bytes | None:
+        """The last bytes to a client. None: it is cut without a word."""
+        kind = subscriber.kind
+        refusal = kind.refusal(reason)
+        if refusal is not None:
+            return kind.farewell(refusal, OUSTED_MS if reason is Reason.OUSTED else self.retry_ms())
+        return kind.ending if reason in FINAL else None
 
     def close(self, subscriber: Subscriber) -> None:
         """Remove a detached subscriber whose connection is over, after noting what was delivered."""
@@ -198,9 +218,7 @@ class Lifetimes:
         else:
             if self.subscribers.silent_until(subscriber) <= now and _nothing_on_its_way(subscriber):
                 subscriber.sent_at = now
-                transport.send(subscriber.heartbeat)
-                if not transport.drained:
-                    self.subscribers.to_slow_path(subscriber)
+                self._say(subscriber, subscriber.heartbeat)
             if subscriber.on_fast_path:
                 self.subscribers.schedule(subscriber)
             else:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from pushsvc import metrics
-from pushsvc.events import sse
+from pushsvc.events import sse, websocket
 from pushsvc.events.event import BEGINNING, EventId
 from pushsvc.storage.entries import Entry, Slice
 from pushsvc.storage.gaps import Loss, losses, newest_loss, resume
@@ -28,10 +28,18 @@ class Source(Protocol):
 
 
 class Page(NamedTuple):
-    """Bytes to send, and the cursor of a client that has got them. None: the cursor does not change."""
+    """Bytes to send, and the cursor of a client that has got them. None: the cursor does not change. `entries`: the
+    events in it, none where the service itself speaks."""
 
     wire: bytes
     cursor: EventId | None
+    entries: Sequence[Entry] = ()
+
+    def framed(self) -> Page:
+        """The same as frames of a WebSocket."""
+        if not self.entries:
+            return Page(websocket.frames(self.wire), self.cursor)
+        return Page(b"".join([websocket.frames(each.wire, each.channel) for each in self.entries]), self.cursor)
 
 
 class Backfill(NamedTuple):
@@ -114,7 +122,7 @@ class Replay:
             if lost:
                 yield Page(_gap(self._requested, entries, lost, clock, backfill.until).wire + cursor, None)
             for page in _pages(e._replace(wire=e.wire + cursor) for e in entries if e.alive(clock.now)):
-                yield Page(page.wire, None)
+                yield page._replace(cursor=None)
             passed = [entry.id for entry in entries[-1:]] + [loss.lost for loss in lost]
             self._marks[channel] = backfill.channels[channel] = max(passed, default=known)
             if len(entries) < READ_EVENTS:
@@ -152,16 +160,20 @@ def _trimmed_past(piece: Slice, clock: Clock) -> bool:
 
 
 def _pages(entries: Iterable[Entry]) -> Iterator[Page]:
-    wires: list[bytes] = []
-    size, last = 0, None
+    these: list[Entry] = []
+    size = 0
     for entry in entries:
-        wires.append(entry.wire)
-        size, last = size + len(wires[-1]), entry.id
+        these.append(entry)
+        size += len(entry.wire)
         if size >= PAGE_BYTES:
-            yield Page(b"".join(wires), last)
-            wires, size = [], 0
-    if wires:
-        yield Page(b"".join(wires), last)
+            yield _page(these)
+            these, size = [], 0
+    if these:
+        yield _page(these)
+
+
+def _page(entries: Sequence[Entry]) -> Page:
+    return Page(b"".join([entry.wire for entry in entries]), entries[-1].id, entries)
 
 
 def _gap(

@@ -164,7 +164,7 @@ class Subscriber:
         new = batch.after(self.last)
         if new is None or self.reason is not None:
             return True
-        if not self.transport.send(new.proven(self.proof)):
+        if not self.transport.send(new.framed() if self.kind.framed else new.proven(self.proof)):
             return False
         self.last = new.last or self.last
         self.sent_at = now

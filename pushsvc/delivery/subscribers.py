@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from pushsvc import metrics
@@ -106,7 +106,7 @@ class Subscribers:
         transport = subscriber.transport
         if (
             isinstance(transport, DetachedSocket)
-            and transport.chunked
+            and (transport.chunked or subscriber.kind.framed)
             and transport.uniform
             and transport.drained
             and subscriber.catching is None
@@ -127,6 +127,11 @@ class Subscribers:
             self._slow[subscriber] = None
             self.channels.to_slow_path(subscriber, transport.fd)
             self._wheel.cancel(subscriber)  # comes last, so that this can be repeated until then
+
+    def change_channels(self, subscriber: Subscriber, channels: Sequence[str]) -> None:
+        """Have a subscriber follow these channels, and no others. It is off the fast path then."""
+        self.to_slow_path(subscriber)
+        self.channels.change(subscriber, channels, time.monotonic())
 
     def due(self) -> list[Subscriber]:
         """Advance the timer wheel by one tick, and list the subscribers to look at: those whose time has come, and all

@@ -30,8 +30,13 @@ class Begun(NamedTuple):
 
 
 def opens_stream(method: str, path: str) -> bool:
-    """Tell whether a request asks for a stream."""
+    """Tell whether a request asks for a stream that an EventSource reads."""
     return method == "GET" and path.endswith("events") and _STREAMS.search(path) is not None
+
+
+def stays(method: str, path: str) -> bool:
+    """Tell whether a request asks for a connection that stays: a stream, or a WebSocket."""
+    return opens_stream(method, path) or (method == "GET" and path.endswith("/ws"))
 
 
 def read_begun(raw: bytes) -> Begun:

@@ -18,11 +18,11 @@ from gunicorn.sock import is_http2_negotiated, ssl_context
 from gunicorn.util import write_nonblock
 from gunicorn.workers.ggevent import GeventWorker
 
-from pushsvc.calls.answers import Answer
+from pushsvc.calls.answers import Answer, Upgrade
 from pushsvc.concurrency.loops import TimeSlice
 from pushsvc.concurrency.throttle import TickThrottle
 from pushsvc.delivery.transports.handover import CLOSES, HELD, UNREAD, HandOver
-from pushsvc.server.begun import opens_stream
+from pushsvc.server.begun import stays
 from pushsvc.server.limits import HEAD_SECONDS, MOST_SKIPPED_BYTES
 from pushsvc.server.unanswered import answer_to, is_bug
 from pushsvc.server.wire.connection import PIECE_BYTES, Connection, Idle
@@ -30,7 +30,7 @@ from pushsvc.server.wire.head import read_head
 from pushsvc.server.wire.request import Request
 from pushsvc.server.wire.response import WireResponse
 from pushsvc.server.wire.unreadable import BrokenBody
-from pushsvc.server.wire.writing import write_answer, write_stream
+from pushsvc.server.wire.writing import write_answer, write_stream, write_upgrade
 
 if TYPE_CHECKING:
     from pushsvc.server.shortcut import Shortcut
@@ -118,7 +118,7 @@ class HttpWorker(GeventWorker):
         finally:
             del self._idle[connection]
         head = read_head(connection.take_head())
-        if opens_stream(head.method, head.path):
+        if stays(head.method, head.path):
             self._newcomers.wait()  # only streams wait; a publisher need not wait behind listeners that reconnect
         request = Request(connection, head, self._scheme)
         self._count()
@@ -141,6 +141,8 @@ class HttpWorker(GeventWorker):
             return self._run_application(name, connection, request)
         if isinstance(answer, Answer):
             write_answer(connection, request, answer)
+        elif isinstance(answer, Upgrade):
+            write_upgrade(connection, request, answer)
         else:
             write_stream(connection, request, answer)
         return not request.should_close()

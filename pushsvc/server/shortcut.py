@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 from pushsvc.calls import door
-from pushsvc.calls.answers import Answer, Stream
+from pushsvc.calls.answers import Answer, Stream, Upgrade
 from pushsvc.calls.call import Call
 from pushsvc.server.forwarding import Forwarding
 from pushsvc.server.wire.connection import Connection
@@ -21,7 +21,7 @@ class Shortcut:
         self._service = service
         self._forwarding = forwarding
 
-    def answer(self, connection: Connection, request: Request) -> Answer | Stream | None:
+    def answer(self, connection: Connection, request: Request) -> Answer | Stream | Upgrade | None:
         """Answer a request. None: the application is to do so."""
         head = request.head
         if not head.plain or head.expects or "%" in head.path:

@@ -17,12 +17,13 @@ logger = logging.getLogger(__name__)
 
 class Entry(NamedTuple):
     """One event in a channel's log. `prev` is the channel's event before it; `wire` is what a subscriber gets;
-    `deadline` (ms) ends its ttl."""
+    `deadline` (ms) ends its ttl. `channel`: its name."""
 
     id: EventId
     prev: EventId
     wire: bytes
     deadline: int | None
+    channel: str = ""
 
     def alive(self, now: int) -> bool:
         """Whether the event's ttl has not ended. `now`: Redis's clock in ms."""
@@ -48,8 +49,8 @@ def kept(command: Command, answer: Any) -> Any:
     return None
 
 
-def read_entry(event_id: bytes, pairs: Sequence[bytes]) -> Entry:
-    """Parse an entry of a stream: its id, and its fields as a flat list."""
+def read_entry(channel: str, event_id: bytes, pairs: Sequence[bytes]) -> Entry:
+    """Parse an entry of a channel's stream: its id, and its fields as a flat list."""
     fields = dict(zip(pairs[::2], pairs[1::2], strict=True))
     deadline = fields.get(b"x")
     return Entry(
@@ -57,4 +58,5 @@ def read_entry(event_id: bytes, pairs: Sequence[bytes]) -> Entry:
         EventId.from_redis(fields[b"p"]),
         sse.with_id(event_id, fields[b"f"]),
         None if deadline is None else int(deadline),
+        channel,
     )

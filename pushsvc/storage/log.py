@@ -251,8 +251,8 @@ class EventLog:
         if EpochHistory.latest(epoch or b"") != clock.epochs.current:
             raise Unavailable("Redis is changing its master; try again.", retry_after=1)
         return [
-            Slice([read_entry(*raw) for raw in entries or ()], EventId.from_redis(tail) if tail else BEGINNING)
-            for tail, entries in zip(answers[: len(ranges)], answers[len(ranges) :], strict=True)
+            Slice([read_entry(name, *raw) for raw in entries or ()], EventId.from_redis(tail) if tail else BEGINNING)
+            for name, tail, entries in zip(channels, answers[: len(ranges)], answers[len(ranges) :], strict=True)
         ]
 
     def count_after(self, after: Mapping[str, EventId | None], clock: Clock) -> list[Count]:

@@ -7,10 +7,10 @@ from typing import Final
 from flask import Blueprint
 from flask.typing import ResponseReturnValue
 
+from pushsvc.calls.acknowledging import acknowledge
 from pushsvc.calls.arguments import json_object
 from pushsvc.calls.credentials import identify, prover
-from pushsvc.errors import Invalid, PushError
-from pushsvc.events.event import EventId
+from pushsvc.errors import PushError
 from pushsvc.web.http.current import call, service
 
 # An id of all partitions, with its proof, takes a tenth. Whoever sends it may be a stranger: the proof is all there is.
@@ -35,13 +35,7 @@ def ack() -> ResponseReturnValue:
     user = prover(call(), given) if isinstance(given, str) else None
     if user is None:
         user = identify(call()).need_user()
-    if not isinstance(given, str):
-        raise Invalid.field("id", "must be an event id such as 1795229804123-0.")
-    partition = service().partition_of(user)
-    event_id = EventId.parse(partition.keys.own(given))
-    if event_id > partition.log.clock().last:  # such a position would count future events as read
-        raise Invalid.field("id", "is ahead of every event there is.")
-    partition.log.advance({user: event_id})
+    acknowledge(service().partition_of(user), user, given)
     return _unread(user)
 
 

@@ -7,6 +7,17 @@ from typing import Protocol
 from pushsvc.events.encoded import EncodedBatch
 
 
+class Listener(Protocol):
+    """Takes what the client of a WebSocket says."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether it takes nothing just now."""
+
+    def hear(self, said: bytes) -> bool:
+        """Take bytes. False: the connection is to be cut. Does not block the caller."""
+
+
 class Transport(Protocol):
     """Takes the bytes of one connection. No method blocks the caller."""
 

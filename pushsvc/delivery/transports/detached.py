@@ -15,6 +15,7 @@ import gevent.event
 from gevent.monkey import get_original
 
 from pushsvc.concurrency.poll import MakePoll
+from pushsvc.delivery.transports.base import Listener
 from pushsvc.delivery.transports.coding import Coder
 from pushsvc.delivery.transports.hangup import MOST_SAID_BYTES, SAID_BYTES
 from pushsvc.events.encoded import LAST_CHUNK, EncodedBatch, chunked
@@ -64,6 +65,10 @@ class Sockets:
         """Start or stop watching for room in the kernel's send buffer."""
         self._poll.await_room(fd, wanted)
 
+    def listen(self, fd: int, wanted: bool) -> None:
+        """Stop or start reading what the client sends; the kernel keeps it meanwhile, and makes the client wait."""
+        self._poll.listen(fd, wanted)
+
     def remove(self, fd: int) -> None:
         """Stop watching a socket; to be called before its descriptor is closed. Harmless when repeated."""
         self._poll.remove(fd)
@@ -71,26 +76,30 @@ class Sockets:
         found = self._sockets.pop(fd, None)
         if found is not None:
             del found.subscriber  # it refers to this transport, and only the garbage collector would free such a cycle
+            found.listener = None  # as this does to the subscriber
 
     def _look(self, fd: int, room: bool) -> None:
         found = self._sockets.get(fd)
         if found is None:
             return  # it was closed by the handling of another descriptor of the same round
-        if not room and not self._discard(fd):
+        if not room and not self._take(found):
             self._owner.on_hang_up(found.subscriber)
         elif room and found.flush():
             self._owner.on_flushed(found.subscriber)
 
-    def _discard(self, fd: int) -> bool:
-        """Discard what the client sends. False: the client has hung up, or has sent too much."""
+    def _take(self, found: DetachedSocket) -> bool:
+        """Read what the client sends. False: the client has hung up, or has sent too much."""
+        fd = found.fd
         try:
-            size = len(os.read(fd, SAID_BYTES))
+            said = os.read(fd, SAID_BYTES)
         except BlockingIOError:
             return True
         except OSError:
             return False
-        said = self._said[fd] = self._said.get(fd, 0) + size
-        return size > 0 and said <= MOST_SAID_BYTES
+        if found.listener is not None:
+            return bool(said) and found.listener.hear(said)
+        size = self._said[fd] = self._said.get(fd, 0) + len(said)
+        return bool(said) and size <= MOST_SAID_BYTES
 
 
 def write_all(fds: Sequence[int], wire: bytes) -> list[int]:
@@ -124,7 +133,7 @@ class _Backlog:
 class DetachedSocket:
     """Writes to the descriptor at once. Bytes that the kernel does not take wait here, up to a bound."""
 
-    __slots__ = ("_backlog", "_sockets", "chunked", "fd", "subscriber")
+    __slots__ = ("_backlog", "_sockets", "chunked", "fd", "listener", "subscriber")
 
     detached = True
     uniform: ClassVar[bool] = True  # it takes the same bytes as others
@@ -135,6 +144,7 @@ class DetachedSocket:
         self.subscriber = subscriber
         self._sockets = sockets
         self.chunked = chunked
+        self.listener: Listener | None = None  # None: what the client says is discarded
         self._backlog: _Backlog | None = None
 
     @property
@@ -168,6 +178,11 @@ class DetachedSocket:
             return  # the connection is broken; the poll is about to report it
         if sent != len(wire):
             self.keep(wire[sent:])
+
+    def listen(self, wanted: bool) -> None:
+        """See `Sockets.listen`."""
+        if self.fd >= 0:
+            self._sockets.listen(self.fd, wanted)
 
     def keep(self, rest: bytes) -> None:
         """Keep bytes that the kernel had no room for."""

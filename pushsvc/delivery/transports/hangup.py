@@ -10,12 +10,14 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import gevent
+import gevent.socket
 from gevent.monkey import get_original
 
 _Socket: Final = get_original("socket", "socket")
 _READABLE: Final = 1  # libev's EV_READ
 
 SAID_BYTES: Final = 65536  # read at a time of what a client sends while it should only listen
+LINGER_SECONDS: Final = 1.0
 MOST_SAID_BYTES: Final = 2**20  # in all; a client that sends more is cut
 
 
@@ -27,11 +29,13 @@ class HangUp:
     """Notices that a client leaves while nothing is being sent to it. Without the client's socket it notices
     nothing."""
 
-    def __init__(self, client: Any, said: Callable[[bytes], None] | None) -> None:
-        """`said` is called with what the client sends. None: it must stay unread, so once the client sends anything,
-        its leaving is no longer noticed."""
+    def __init__(self, client: Any, said: Callable[[bytes], object] | None, most: float = MOST_SAID_BYTES) -> None:
+        """`said` is called with what the client sends, `most` bytes of it. None: it must stay unread, so once the
+        client sends anything, its leaving is no longer noticed."""
         self._client = client
         self._said = None if isinstance(client, ssl.SSLSocket) else said  # TLS cannot be read here
+        self._most = most
+        self._readable: Callable[[], None] = lambda: None
         self._bytes = 0
         self._watcher = None if client is None else gevent.get_hub().loop.io(client.fileno(), _READABLE)
 
@@ -45,10 +49,17 @@ class HangUp:
                 self.unwatch()  # the socket stays readable, and would be reported again and again
                 left()
 
-        if self._watcher is not None:
-            self._watcher.start(readable)
+        self._readable = readable
+        self.listen(True)
 
-    def _take(self, said: Callable[[bytes], None]) -> bool:
+    def listen(self, wanted: bool) -> None:
+        """Stop or start again to read what the client sends."""
+        if self._watcher is not None and wanted:
+            self._watcher.start(self._readable)
+        elif self._watcher is not None:
+            self._watcher.stop()
+
+    def _take(self, said: Callable[[bytes], object]) -> bool:
         """Read what the client sends. False: the client has hung up, or has sent too much."""
         try:
             piece = os.read(self._client.fileno(), SAID_BYTES)
@@ -58,7 +69,7 @@ class HangUp:
             return False
         said(piece)
         self._bytes += len(piece)
-        return bool(piece) and self._bytes <= MOST_SAID_BYTES
+        return bool(piece) and self._bytes <= self._most
 
     def unwatch(self) -> None:
         """Stop watching; to be called before another part takes the socket. Harmless when repeated."""
@@ -79,6 +90,16 @@ def has_ended(client: Any) -> bool:
         return False
     except OSError:
         return True
+
+
+def linger(fd: int) -> None:
+    """Send the end, discard what the client still sends for a moment, and close the descriptor. Closed with unread
+    bytes, the connection would be reset, and the client lose the last words."""
+    left = MOST_SAID_BYTES  # while bytes are there, receiving them does not let the time-out happen
+    with contextlib.suppress(OSError), gevent.Timeout(LINGER_SECONDS, False), gevent.socket.socket(fileno=fd) as client:
+        client.shutdown(socket.SHUT_WR)
+        while left > 0 and (piece := client.recv(SAID_BYTES)):
+            left -= len(piece)
 
 
 def hang_up(client: Any) -> None:

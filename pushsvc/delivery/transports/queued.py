@@ -9,6 +9,7 @@ from typing import Any, Final
 import gevent
 import gevent.event
 
+from pushsvc.delivery.transports.base import Listener
 from pushsvc.delivery.transports.coding import Coder
 from pushsvc.delivery.transports.hangup import hang_up
 from pushsvc.events.encoded import EncodedBatch
@@ -30,6 +31,7 @@ class QueuedTransport:
     def __init__(self, buffer_bytes: int, client: Any = None, coder: Coder | None = None) -> None:
         """`coder`: encodes what is written; what is queued here is not encoded yet."""
         self.coder = coder
+        self.listener: Listener | None = None  # to what a WebSocket's client says
         self.ended = False
         self.whole = False  # when ended: the response is to end properly
         self._room = buffer_bytes

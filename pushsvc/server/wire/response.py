@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Any, Final
 
 from gunicorn.http.wsgi import Response
@@ -14,6 +15,7 @@ _JOINED_BYTES: Final = 65536  # a longer piece is not copied behind the head: it
 class WireResponse(Response):
     """Gunicorn's response (PEP 3333), except that the head goes out together with the first bytes of the body."""
 
+    status_code: int
     headers_sent: bool  # also if the head still waits for the first bytes of the body
 
     def __init__(self, request: Any, client: Any, settings: Any, connection: Connection) -> None:
@@ -28,6 +30,15 @@ class WireResponse(Response):
             self.status = self.response_length = None
             self.headers.clear()
         return super().start_response(status, headers, exc_info)
+
+    @staticmethod
+    def _response_omits_body(method: str, status: int) -> bool:
+        """Whether there is no body; gunicorn's hook. After 101 come the frames of a WebSocket."""
+        return status != HTTPStatus.SWITCHING_PROTOCOLS and Response._response_omits_body(method, status)  # noqa: SLF001
+
+    def is_chunked(self) -> bool:
+        """Whether the body is in chunks; gunicorn's hook."""
+        return self.status_code != HTTPStatus.SWITCHING_PROTOCOLS and bool(super().is_chunked())
 
     def write(self, piece: bytes) -> None:
         """Send a piece of the body. An empty one does not send the head yet (PEP 3333, "Handling the Content-Length

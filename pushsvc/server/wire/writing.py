@@ -9,7 +9,7 @@ from typing import Final
 
 from gunicorn import SERVER
 
-from pushsvc.calls.answers import Answer, Headers, Stream
+from pushsvc.calls.answers import Answer, Headers, Stream, Upgrade
 from pushsvc.server.wire.connection import Connection
 from pushsvc.server.wire.request import Request
 
@@ -64,8 +64,23 @@ def write_stream(connection: Connection, request: Request, stream: Stream) -> No
         stream.close()
 
 
-def _head(request: Request, status: int, fields: Headers) -> bytes:
-    connection = "close" if request.should_close() else "keep-alive"
+def write_upgrade(connection: Connection, request: Request, upgrade: Upgrade) -> None:
+    """Write the answer to a WebSocket's handshake, and then its frames, after which the connection ends. Raises as
+    `write_stream` does."""
+    request.force_close()
+    try:
+        unsent = _head(request, http.HTTPStatus.SWITCHING_PROTOCOLS, upgrade.headers, "Upgrade")
+        for piece in upgrade.pieces:
+            if unsent or piece:
+                connection.answered = True
+                connection.send(unsent + piece)
+                unsent = b""
+    finally:
+        upgrade.close()
+
+
+def _head(request: Request, status: int, fields: Headers, connection: str | None = None) -> bytes:
+    connection = connection or ("close" if request.should_close() else "keep-alive")
     lines = "".join([f"{name}: {value}\r\n" for name, value in fields])
-    line = f"{request.head.protocol} {status} {_PHRASES.get(status, '')}\r\n"
+    line = f"{request.head.protocol} {status:d} {_PHRASES.get(status, '')}\r\n"
     return f"{line}{_CLOCK.now()}Connection: {connection}\r\n{lines}\r\n".encode("latin-1")
