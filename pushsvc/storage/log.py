@@ -233,7 +233,8 @@ class EventLog:
 
     def read_back(self, channel: str, before: EventId, clock: Clock, count: int) -> Slice:
         """The newest `count` entries of the channel with id < before, ids falling."""
-        command = ("XREVRANGE", self._keys.log(channel), f"({before}", f"{clock.cutoff}-0", "COUNT", count)
+        newest = "0-0" if before == BEGINNING else f"({before}"  # Redis refuses `(0-0`; no event has the id 0-0
+        command = ("XREVRANGE", self._keys.log(channel), newest, f"{clock.cutoff}-0", "COUNT", count)
         return self._slices([channel], clock, [command])[0]
 
     def _slices(self, channels: Sequence[str], clock: Clock, ranges: Sequence[Command]) -> list[Slice]:

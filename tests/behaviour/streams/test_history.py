@@ -50,6 +50,20 @@ def test_paging_forward_and_back(stack: Stack, user: str) -> None:
     assert between[0] == {"id": ids[4], "event": "n", "data": "4"}
 
 
+@pytest.mark.parametrize("smallest", ["0-0", "0-1", "1-0"])
+def test_nothing_is_before_the_smallest_ids(stack: Stack, user: str, smallest: str) -> None:
+    ids = fill(stack, user, 2)
+    assert history(stack, user, before=smallest) == {"events": [], "next": None}
+    assert history(stack, user, after="0-0", before=smallest)["events"] == []
+    assert [event["id"] for event in history(stack, user, after=smallest)["events"]] == ids
+
+
+def test_everything_is_before_the_largest_id(stack: Stack, user: str) -> None:
+    ids = fill(stack, user, 2)
+    largest = f"{2**64 - 1}-{2**64 - 1}"
+    assert [event["id"] for event in history(stack, user, before=largest)["events"]] == ids
+
+
 def test_an_exact_page_has_no_next(stack: Stack, user: str) -> None:
     fill(stack, user, 10)
     assert history(stack, user, limit=10)["next"] is None
