@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 FRESH_SECONDS: Final = 300.0  # after which the keys are read again, so that a withdrawn key ends
 PAUSE_SECONDS: Final = 10.0  # between two reads, whatever keys the tokens of strangers name
 MOST_BYTES: Final = 2**20
+LONGEST_SECONDS: Final = 15.0  # to fetch the keys in; the time-outs below are about a single read of the socket
 _TIMEOUT: Final = urllib3.Timeout(connect=3.0, read=5.0)
 _LEAST_RSA_BITS: Final = 2048  # RFC 7518 section 3.3
 _PUBLIC: Final = frozenset({"RSA", "EC", "OKP"})  # key types; a symmetric key in such a set would be no secret
@@ -98,17 +99,15 @@ class ProviderKeys:
         """Raises OSError, HTTPError, or ValueError."""
         if not self._is_remote:
             return Path(self._source).read_bytes()
+        started = time.monotonic()
         with urllib3.PoolManager(num_pools=1, retries=False, timeout=_TIMEOUT) as pool:
             response = pool.request("GET", self._source, headers={"Accept": "application/json"}, preload_content=False)
             try:
-                body = response.read(MOST_BYTES + 1, decode_content=True)
+                if response.status != 200:
+                    raise ValueError(f"the answer has status {response.status}")
+                return _body(response, started + LONGEST_SECONDS)
             finally:
-                response.release_conn()
-        if response.status != 200:
-            raise ValueError(f"the answer has status {response.status}")
-        if len(body) > MOST_BYTES:
-            raise ValueError(f"it is larger than {MOST_BYTES} bytes")
-        return body
+                response.close()  # the rest of a body that is too long, or too slow, is never read
 
     def _take(self, raw: bytes) -> None:
         """Use these keys. Raises ValueError if there is none that can be used."""
@@ -123,6 +122,19 @@ class ProviderKeys:
             raise ValueError("it has no public key for signatures")
         self._raw, self._keys = raw, keys
         self.version += 1
+
+
+def _body(response: urllib3.BaseHTTPResponse, until: float) -> bytes:
+    """Read a body. `until`: monotonic time; a server that sends a byte now and then would otherwise keep the reader,
+    and with it the old keys, for hours. Raises ValueError, or HTTPError."""
+    body = bytearray()
+    while piece := response.read1(MOST_BYTES + 1 - len(body), decode_content=True):
+        body += piece
+        if len(body) > MOST_BYTES:
+            raise ValueError(f"it is larger than {MOST_BYTES} bytes")
+        if time.monotonic() > until:
+            raise ValueError(f"it did not arrive within {LONGEST_SECONDS:.0f} s")
+    return bytes(body)
 
 
 def _usable(member: dict[str, Any]) -> PyJWK | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,7 @@ class Provider:
 
     def __init__(self) -> None:
         self.keys, self.status, self.asked = ALL, 200, 0
+        self.pieces: Callable[[], Iterable[bytes]] = lambda: [self.keys]
         provider = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -67,7 +68,8 @@ class Provider:
                 self.send_response(provider.status)
                 self.send_header("Content-Length", str(len(provider.keys)))
                 self.end_headers()
-                self.wfile.write(provider.keys)
+                for piece in provider.pieces():
+                    self.wfile.write(piece)
 
             def log_message(self, *_: object) -> None:
                 pass
@@ -192,6 +194,28 @@ def test_a_withdrawn_key_ends_also_for_tokens_that_are_known(provider: Provider,
     clock[0] += provider_keys.FRESH_SECONDS + 1
     with pytest.raises(Unauthorized):
         mine.verify(token)
+
+
+def test_a_provider_that_never_ends(provider: Provider, clock: list[float], caplog: pytest.LogCaptureFixture) -> None:
+    """It sends a byte before each time-out of the socket. The reader gives up, and the next one may ask again."""
+    ended = threading.Event()
+
+    def drip() -> Iterator[bytes]:
+        for byte in ALL:
+            if ended.is_set():
+                return
+            clock[0] += provider_keys.LONGEST_SECONDS / 4
+            yield bytes([byte])
+
+    provider.pieces = drip
+    late = verifier(provider.url)
+    with pytest.raises(Unavailable):
+        late.verify(signed("RS256", "RS256"))
+    ended.set()
+    assert [line for line in caplog.messages if "did not arrive within" in line]
+    provider.pieces = lambda: [ALL]
+    clock[0] += 2 * provider_keys.PAUSE_SECONDS
+    assert late.verify(signed("RS256", "RS256")).user == "u"
 
 
 def test_a_provider_that_is_away(provider: Provider, clock: list[float], caplog: pytest.LogCaptureFixture) -> None:
