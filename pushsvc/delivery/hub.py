@@ -113,6 +113,8 @@ class Hub:
         its cursor, as if it came back with that."""
         new = [name for name in channels if name not in subscriber.channels]
         self.subscribers.change_channels(subscriber, channels)
+        if subscriber.catching is None:  # whatever was announced is sent, so that a topic does not begin long ago
+            subscriber.last = max(subscriber.last, self._channels.through)
         self.bus.subscribe(new)
         if new or subscriber.catching is not None:  # what is held may be of a channel that it has left
             self.catch_up.fall_behind(subscriber)
