@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from pushsvc.events.event import EventId
 from tests.behaviour.sockets.test_events import mine, open_ws, say
 from tests.conftest import Start
 from tests.support.clients.websocket import WebSocket, frame, text
@@ -125,7 +126,7 @@ def test_a_topic_that_comes_while_events_flow_misses_and_repeats_nothing(stack: 
                 ws.ask({"type": "subscribe", "topics": [topic]})
         ws.wait_ids(*wanted)
         theirs = [each["id"] for each in mine(user, ws)]
-        assert theirs == sorted(theirs, key=lambda each: tuple(map(int, each.split("-"))))
+        assert theirs == sorted(theirs, key=lambda each: EventId.parse(str(each)))
         assert theirs == wanted
 
 
