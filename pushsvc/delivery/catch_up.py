@@ -17,7 +17,8 @@ import gevent
 import gevent.event
 
 from pushsvc.concurrency.loops import TimeSlice
-from pushsvc.delivery.endings import ChannelEnd, Reason
+from pushsvc.concurrency.turns import Turns
+from pushsvc.delivery.endings import Reason, channel_end
 from pushsvc.delivery.lifetimes import Lifetimes
 from pushsvc.delivery.read_cache import ReadCache
 from pushsvc.delivery.replay import Backfill, Page, Replay
@@ -38,6 +39,7 @@ logger = logging.getLogger(__name__)
 
 SYNC_SECONDS: Final = 1.0  # how long a subscriber waits for a clock; without one its client gets a heartbeat
 MOST_WAITING: Final = 500  # subscribers that get one clock, as each may need a look-up with it
+LARGE_REPLAYS: Final = 4  # at the same time, of different users: each may hold some megabytes
 WORKERS: Final = 32  # detached subscribers that catch up at the same time; bounds the memory that they take
 
 
@@ -62,6 +64,7 @@ class CatchUp:
         self._queue: deque[Subscriber] = deque()  # detached, and behind
         self._enqueued: set[Subscriber] = set()  # those in the queue, and those that a worker greenlet is busy with
         self._workers = 0
+        self._turns = Turns(LARGE_REPLAYS)
 
     # Methods of SubscriptionListener
 
@@ -204,6 +207,7 @@ class CatchUp:
             self.fail(subscriber, Reason.SLOW)
 
     def _replay(self, subscriber: Subscriber, catching: CatchUpState, clock: Clock) -> Replay:
+        detached = subscriber.transport.detached
         backfill = None if catching.live_until is None else Backfill(catching.backfill, catching.live_until)
         return Replay(
             self.read_cache,
@@ -214,6 +218,7 @@ class CatchUp:
             backfill,
             lost=catching.lost,
             cursors=subscriber.kind.reads_cursor,
+            turn=self._turns.of(subscriber.user, self._waiting_greenlet if detached else contextlib.nullcontext),
         )
 
     @staticmethod
@@ -268,14 +273,15 @@ class CatchUp:
         the connection is closed."""
         if transport.drained:
             return transport.fd >= 0
+        with self._waiting_greenlet():
+            return transport.drain(subscriber.kind.patience_seconds)
+
+    @contextlib.contextmanager
+    def _waiting_greenlet(self) -> Iterator[None]:
+        """While one of the shared greenlets waits, another one works."""
         self._workers -= 1
         self._add_worker()
         try:
-            return transport.drain(subscriber.kind.patience_seconds)
+            yield
         finally:
             self._workers += 1
-
-
-def channel_end(wire: bytes) -> ChannelEnd:
-    """How a finite channel ended. `wire`: its last events."""
-    return ChannelEnd.BROKEN_OFF if sse.is_broken_off(wire) else ChannelEnd.COMPLETE

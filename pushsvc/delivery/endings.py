@@ -36,6 +36,11 @@ class ChannelEnd(enum.Enum):
     BROKEN_OFF = "its last event but one says why there is no more"
 
 
+def channel_end(wire: bytes) -> ChannelEnd:
+    """How a finite channel ended. `wire`: its last events."""
+    return ChannelEnd.BROKEN_OFF if sse.is_broken_off(wire) else ChannelEnd.COMPLETE
+
+
 FINAL: Final = (Reason.ENDED, Reason.REPLACED)  # after these the client is not to reconnect
 
 _REFUSALS: Final[dict[Reason, PushError]] = {

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 
 from pushsvc import metrics
 from pushsvc.concurrency.loops import TimeSlice
-from pushsvc.delivery.catch_up import CatchUp, channel_end
+from pushsvc.delivery.catch_up import CatchUp
 from pushsvc.delivery.channels import Channel, Channels
-from pushsvc.delivery.endings import Reason
+from pushsvc.delivery.endings import Reason, channel_end
 from pushsvc.delivery.lifetimes import Lifetimes
 from pushsvc.delivery.positions import Positions
 from pushsvc.delivery.subscribers import LOOK

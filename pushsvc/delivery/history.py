@@ -83,7 +83,7 @@ def _read(read: Callable[[EventId, int], Slice], start: EventId, limit: int) -> 
         piece = read(at, count)
         entries += piece.entries
         size += sum(len(entry.wire) for entry in piece.entries)
-        if len(piece.entries) < count:
+        if piece.whole:
             return Slice(entries, piece.tail), limit
         if len(entries) > limit or size >= MOST_BYTES:
             return Slice(entries, piece.tail), len(entries) - 1

@@ -43,20 +43,20 @@ class _Channel:
         self.slices: dict[EventId, AsyncResult[Slice]] = {}
         self.bytes = 0
 
-    def put(self, after: EventId, piece: Slice, count: int) -> bool:
+    def put(self, after: EventId, piece: Slice) -> bool:
         """Add the slice that was read after a cursor. False: it does not fit the slices that were read before."""
         if self.tail is not None and self.tail != piece.tail:
             return False
         self.tail = piece.tail
         self.bytes += sum(len(entry.wire) for entry in piece.entries)
-        if len(piece.entries) < count and (self.widest is None or after < self.widest[0]):
+        if piece.whole and (self.widest is None or after < self.widest[0]):
             self.widest = (after, piece)
         return True
 
     def find(self, after: EventId) -> AsyncResult[Slice] | Slice | None:
         if self.widest is not None and self.widest[0] <= after:
             whole = self.widest[1]
-            return Slice([entry for entry in whole.entries if entry.id > after], whole.tail)
+            return whole._replace(entries=[entry for entry in whole.entries if entry.id > after])
         return self.slices.get(after)
 
 
@@ -142,6 +142,6 @@ class ReadCache:
             place.set(piece)
             channel = self._channels.get(name)
             if channel is not None and channel.slices.get(after) is place:
-                fits = channel.put(after, piece, count)
+                fits = channel.put(after, piece)
                 if not fits or sum(each.bytes for each in self._channels.values()) > MOST_BYTES:
                     self.invalidate(name)

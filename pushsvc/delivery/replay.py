@@ -6,13 +6,22 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from pushsvc import metrics
+from pushsvc.errors import Unavailable
 from pushsvc.events import sse, websocket
 from pushsvc.events.event import BEGINNING, EventId
 from pushsvc.storage.entries import Entry, Slice
 from pushsvc.storage.gaps import Loss, losses, newest_loss, resume
 from pushsvc.storage.log import Clock
 
-READ_EVENTS: Final = 100  # per channel and read: bounds what one replay holds in memory
+# What one read may bring. It is not known before how large events are: a first read takes a few, further ones as many
+# as those were small.
+READ_EVENTS: Final = 100  # of each channel
+READ_ALL: Final = 256  # of all channels together, but at least one of each
+FIRST_ALL: Final = 32  # the same, at first
+READ_BYTES: Final = 2**20  # wanted, of all channels together
+LARGE_BYTES: Final = 2**18  # held by a replay that must wait for its turn, so that a worker holds few of them
+LARGE_CHANNELS: Final = 16  # read at first by a replay that must wait for its turn
+TURN_SECONDS: Final = 10.0  # for which it waits; then its client gets a heartbeat, and it tries again
 MOST_LOOKS: Final = 5  # reads of a log that is trimmed faster than it is read, before missing events count as lost
 PAGE_BYTES: Final = 65536  # a page ends with the event that reaches it: bounds how long one write can take
 
@@ -25,6 +34,16 @@ class Source(Protocol):
 
     def read(self, channels: Sequence[str], after: EventId, clock: Clock, count: int) -> list[Slice]:
         """Read at most `count` events of each channel after an id."""
+
+
+class Turn(Protocol):
+    """Lets few large replays go on at a time."""
+
+    def take(self, seconds: float) -> bool:
+        """Wait for the turn; harmless for who has it. False: it did not come in so many seconds."""
+
+    def leave(self) -> None:
+        """Let the next one go on. Harmless when repeated."""
 
 
 class Page(NamedTuple):
@@ -57,7 +76,7 @@ class Replay:
     `new_channels` the reader has no cursor, so a beginning that is gone is no loss to it.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # what the reader has had, and what it understands
         self,
         log: Source,
         channels: Sequence[str],
@@ -68,10 +87,11 @@ class Replay:
         *,
         lost: bool = False,
         cursors: bool = True,
+        turn: Turn | None = None,
     ) -> None:
         """`clock`: the clock up to which to read; None: the present one. `lost`: the data has lost events that the
-        reader may not have had, so a gap event is sent in any case. `cursors`: the reader understands `cursor`
-        events."""
+        reader may not have had, so a gap event is sent in any case. `cursors`: the reader understands `cursor` events.
+        `turn`: to wait for if the replay is large."""
         self.through = after
         self._log = log
         self._clock = clock
@@ -79,12 +99,23 @@ class Replay:
         self._lost = lost
         self._cursors = cursors
         self._stood = after != BEGINNING  # else events that were lost earlier are no loss to this reader
-        self._channels = channels
+        self._channels = tuple(dict.fromkeys(channels))
         self._requested = None if lost and after == BEGINNING else after  # None: the reader's place is not known
+        self._turn_to_wait_for = turn
+        self._seen = self._seen_bytes = 0  # entries that were read so far
+        self._pieces: dict[str, Slice] = {}  # what was read of a channel and is still to be sent
         self._marks: dict[str, EventId | None] = dict.fromkeys(channels, after) | dict.fromkeys(new_channels)
 
     def pages(self) -> Iterator[Page]:
         """Read page by page. Raises Unavailable."""
+        try:
+            yield from self._read_all()
+        finally:
+            self._pieces.clear()
+            if self._turn_to_wait_for is not None:
+                self._turn_to_wait_for.leave()
+
+    def _read_all(self) -> Iterator[Page]:
         clock = self._clock or self._log.clock()
         reset: EventId | None = None  # a gap event with the reason "reset" is due, and moves the cursor to this id
         at = resume(self.through, clock)
@@ -98,16 +129,40 @@ class Replay:
             yield from self._fill(self._backfill, clock)
         looks = 0
         while self.through < clock.last or reset:
-            pieces = self._log.read(self._channels, self.through, clock, READ_EVENTS)
+            fresh = self._read([name for name in self._channels if name not in self._pieces], self.through, clock)
+            self._pieces |= fresh
             looks += 1
-            if looks % MOST_LOOKS and any(_trimmed_past(piece, clock) for piece in pieces):
+            if looks % MOST_LOOKS and any(_trimmed_past(piece, clock) for piece in fresh.values()):
                 clock = self._log.clock()
+                self._pieces.clear()
                 continue
             loss = clock.epochs.recorded_loss(self.through) if self._stood else None
-            yield from self._turn(pieces, loss[0] if loss else clock.last, clock, reset)
+            yield from self._send_read(loss[0] if loss else clock.last, clock, reset)
             looks, reset = 0, None
             if loss and self.through == loss[0]:
                 self.through = reset = loss[1]
+                self._pieces.clear()
+
+    def _read(self, channels: Sequence[str], after: EventId, clock: Clock) -> dict[str, Slice]:
+        """Read some of each channel. Waits for its turn if that is much. Raises Unavailable."""
+        if not channels:
+            return {}
+        large = self._seen_bytes > LARGE_BYTES and self._mean > READ_BYTES // READ_ALL
+        much = large or len(channels) > LARGE_CHANNELS
+        if much and self._turn_to_wait_for is not None and not self._turn_to_wait_for.take(TURN_SECONDS):
+            raise Unavailable("Others are brought up to date just now.", retry_after=1)
+        most = READ_ALL if self._seen else FIRST_ALL
+        count = max(1, min(READ_EVENTS, most // len(channels), READ_BYTES // (self._mean * len(channels))))
+        found = dict(zip(channels, self._log.read(channels, after, clock, count), strict=True))
+        for piece in found.values():
+            self._seen += len(piece.entries)
+            self._seen_bytes += sum(len(entry.wire) for entry in piece.entries)
+        return found
+
+    @property
+    def _mean(self) -> int:
+        """Bytes of an entry, of those that were read so far."""
+        return max(1, self._seen_bytes // self._seen) if self._seen else 1
 
     def _fill(self, backfill: Backfill, clock: Clock) -> Iterator[Page]:
         """Read the missing events before the cursor. After each one a `cursor` event puts the browser's cursor back: a
@@ -115,7 +170,7 @@ class Replay:
         cursor = sse.cursor(self.through) if self._cursors else b""
         while backfill.channels:
             channel, known = next(iter(backfill.channels.items()))
-            [piece] = self._log.read([channel], known, clock, READ_EVENTS)
+            piece = self._read([channel], known, clock)[channel]
             entries = [entry for entry in piece.entries if entry.id <= backfill.until]
             # One entry more names its predecessor, and so shows whether an event is missing at the end of the range.
             lost = list(losses(known, Slice(piece.entries[: len(entries) + 1], piece.tail), whole=False))
@@ -125,25 +180,31 @@ class Replay:
                 yield page._replace(cursor=None)
             passed = [entry.id for entry in entries[-1:]] + [loss.lost for loss in lost]
             self._marks[channel] = backfill.channels[channel] = max(passed, default=known)
-            if len(entries) < READ_EVENTS:
+            if piece.whole or len(entries) < len(piece.entries):
                 del backfill.channels[channel]
 
-    def _turn(self, pieces: Sequence[Slice], until: EventId, clock: Clock, reset: EventId | None) -> Iterator[Page]:
+    def _send_read(self, until: EventId, clock: Clock, reset: EventId | None) -> Iterator[Page]:
         """Merge the pieces up to the id that all of them reach, but not past `until`. A piece that was not read to its
         end reaches to its last entry."""
-        ends = [piece.entries[-1].id for piece in pieces if len(piece.entries) == READ_EVENTS]
+        ends = [piece.entries[-1].id for piece in self._pieces.values() if not piece.whole]
         bound = min([*ends, until])
         entries: list[Entry] = []
         lost: list[Loss] = []
-        for channel, piece in zip(self._channels, pieces, strict=True):
+        for channel in self._channels:
+            piece = self._pieces[channel]
             here = [entry for entry in piece.entries if entry.id <= bound]
+            left = piece.entries[len(here) :]
             # One entry more names its predecessor, and so shows whether an event is missing at the end of the range.
-            more = piece.entries[len(here) : len(here) + 1]
-            missing = list(losses(self._marks[channel], Slice(here + more, piece.tail), whole=not more and not ends))
+            checked = Slice(here + left[:1], piece.tail)
+            missing = list(losses(self._marks[channel], checked, whole=not left and not ends))
             passed = [entry.id for entry in here[-1:]] + [loss.lost for loss in missing]
             self._marks[channel] = max(passed, default=self._marks[channel])
             entries += here
             lost += missing
+            if left or piece.whole:
+                self._pieces[channel] = piece._replace(entries=left)
+            else:
+                del self._pieces[channel]
         entries.sort(key=lambda entry: entry.id)
         metrics.REPLAYED.inc(len(entries))
         if reset or lost:

@@ -31,10 +31,12 @@ class Entry(NamedTuple):
 
 
 class Slice(NamedTuple):
-    """A channel's entries in some range, and the id of the last event it ever had (BEGINNING: none known)."""
+    """A channel's entries in some range, and the id of the last event it ever had (BEGINNING: none known). `whole`: the
+    channel had no more entries in the range."""
 
     entries: list[Entry]
     tail: EventId
+    whole: bool = False
 
 
 def kept(command: Command, answer: Any) -> Any:

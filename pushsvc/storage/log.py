@@ -228,16 +228,19 @@ class EventLog:
         if the data has left the clock's epoch: then another clock is needed."""
         first = f"({after}" if after.ms >= clock.cutoff else f"{clock.cutoff}-0"
         return self._slices(
-            channels, clock, [("XRANGE", self._keys.log(channel), first, "+", "COUNT", count) for channel in channels]
+            channels,
+            clock,
+            [("XRANGE", self._keys.log(channel), first, "+", "COUNT", count) for channel in channels],
+            count,
         )
 
     def read_back(self, channel: str, before: EventId, clock: Clock, count: int) -> Slice:
         """The newest `count` entries of the channel with id < before, ids falling."""
         newest = "0-0" if before == BEGINNING else f"({before}"  # Redis refuses `(0-0`; no event has the id 0-0
         command = ("XREVRANGE", self._keys.log(channel), newest, f"{clock.cutoff}-0", "COUNT", count)
-        return self._slices([channel], clock, [command])[0]
+        return self._slices([channel], clock, [command], count)[0]
 
-    def _slices(self, channels: Sequence[str], clock: Clock, ranges: Sequence[Command]) -> list[Slice]:
+    def _slices(self, channels: Sequence[str], clock: Clock, ranges: Sequence[Command], count: int) -> list[Slice]:
         """Read the tails, then the ranges: a tail's event was in the log, so the range shows the event or its loss.
 
         Raises Unavailable if the data is not in the clock's epoch: a master that was suspended, and does not know yet
@@ -252,7 +255,11 @@ class EventLog:
         if EpochHistory.latest(epoch or b"") != clock.epochs.current:
             raise Unavailable("Redis is changing its master; try again.", retry_after=1)
         return [
-            Slice([read_entry(name, *raw) for raw in entries or ()], EventId.from_redis(tail) if tail else BEGINNING)
+            Slice(
+                [read_entry(name, *raw) for raw in entries or ()],
+                EventId.from_redis(tail) if tail else BEGINNING,
+                whole=len(entries or ()) < count,
+            )
             for name, tail, entries in zip(channels, answers[: len(ranges)], answers[len(ranges) :], strict=True)
         ]
 

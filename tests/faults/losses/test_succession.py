@@ -133,7 +133,7 @@ def test_who_reads_along_with_one_that_is_killed_is_told_to_try_again() -> None:
 
         def read(self, *_: object) -> list[Slice]:
             self.reads.wait()
-            return [Slice([], BEGINNING)]
+            return [Slice([], BEGINNING, whole=True)]
 
     class Shared(Channels):
         def is_shared(self, name: str) -> bool:

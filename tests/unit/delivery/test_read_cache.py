@@ -23,7 +23,8 @@ class Log:
     def read(self, names: list[str], after: EventId, clock: Clock, count: int) -> list[Slice]:
         self.reads += len(names)
         gevent.sleep(0)
-        return [Slice([entry for entry in self.entries if entry.id > after], self.entries[-1].id) for _ in names]
+        found = [entry for entry in self.entries if entry.id > after]
+        return [Slice(found, self.entries[-1].id, whole=len(found) < count) for _ in names]
 
 
 class Shared(Channels):

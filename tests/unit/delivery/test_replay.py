@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from pushsvc.delivery.replay import Page, Replay
 from pushsvc.events import sse
@@ -31,8 +32,9 @@ class Log:
         return self._clock
 
     def read(self, channels: Sequence[str], after: EventId, clock: Clock, count: int) -> list[Slice]:
-        found = [self._kept[channel] for channel in channels]
-        return [Slice([each for each in kept if each.id > after][:count], kept[-1].id) for kept in found]
+        found = [[each for each in self._kept[channel] if each.id > after] for channel in channels]
+        tails = [self._kept[channel][-1].id for channel in channels]
+        return [Slice(each[:count], tail, whole=len(each) < count) for each, tail in zip(found, tails, strict=True)]
 
 
 def ids_rise(pages: list[Page]) -> None:
@@ -67,3 +69,34 @@ def test_a_gap_does_not_pass_what_is_announced_after_the_clock() -> None:
     [gap] = replay.pages()
     assert gap == Page(sse.gap(at(5), at(90), "trimmed", None), None)
     assert replay.through == at(60)
+
+
+def test_a_read_of_large_events_is_small() -> None:
+    """Of many channels, too; all comes in order all the same, and each event is read once."""
+
+    class Counting(Log):
+        asked: ClassVar[list[int]] = []
+        entries = 0
+
+        def read(self, channels: Sequence[str], after: EventId, clock: Clock, count: int) -> list[Slice]:
+            found = super().read(channels, after, clock, count)
+            self.asked.append(sum(len(entry.wire) for piece in found for entry in piece.entries))
+            self.entries += sum(len(piece.entries) for piece in found)
+            return found
+
+    def large(ms: int, prev: int) -> Entry:
+        return Entry(
+            at(ms), at(prev) if prev else BEGINNING, sse.with_id(b"%d-0" % ms, b"data: %065000d\n\n" % ms), None
+        )
+
+    names = [f"channel{number}" for number in range(40)]
+    kept = {
+        name: [large(1 + number + 40 * turn, 1 + number + 40 * (turn - 1) if turn else 0) for turn in range(10)]
+        for number, name in enumerate(names)
+    }
+    log = Counting(b"1-0", 400, **kept)
+    pages = list(Replay(log, names, BEGINNING, names).pages())
+    ids_rise(pages)
+    assert sum(page.wire.count(b"data: ") for page in pages) == 400
+    assert max(log.asked) < 4 * 2**20
+    assert log.entries == 400
