@@ -63,5 +63,5 @@ ATTACKS = {
     "backlog-of-100-topics": Attack(_read_all, _fill, at_once=4),
     "unread-backlog-of-1000-events": Attack(_do_not_read, _fill_own, at_once=20),
     "unread-pages": Attack(_page, _fill_own, at_once=20),
-    "counts": Attack(_count, _fill_own, at_once=4),
+    "counts": Attack(_count, _fill_own, at_once=4, pause=0.02),
 }
