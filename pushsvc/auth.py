@@ -35,6 +35,11 @@ class Identity:
     expires: float | None = None
     mark: str = ""
 
+    @property
+    def owner(self) -> str:
+        """Whose the caller's requests are: the user's, or the token's if that names no user."""
+        return f"token:{self.mark}" if self.user is None else f"user:{self.user}"
+
     def need_user(self) -> str:
         """The token's user. Raises Forbidden if it names none."""
         if self.user is None:

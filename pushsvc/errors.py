@@ -4,7 +4,7 @@ them into a problem document (RFC 9457)."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Final
+from typing import ClassVar, Final, Self
 
 
 class PushError(Exception):
@@ -20,6 +20,12 @@ class PushError(Exception):
         super().__init__(detail)
         self.detail = detail
         self.errors = errors or {}
+
+    def to_keep(self) -> Self:
+        """Give the error without its traceback, which holds all that the frames in it hold: mostly what was refused,
+        and the list in which the error is kept."""
+        self.__cause__ = self.__context__ = None
+        return self.with_traceback(None)
 
     @property
     def headers(self) -> dict[str, str]:

@@ -57,7 +57,7 @@ class Publisher:
         try:
             return self._parse(item, None)
         except PushError as error:
-            return error
+            return error.to_keep()
 
     def publish_checked(self, checked: Sequence[Publication | PushError]) -> list[Answer]:
         """Store checked events in one round trip, and answer each in order. Raises Unavailable as `publish_batch`."""

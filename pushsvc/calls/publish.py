@@ -31,7 +31,7 @@ def publish(call: Call) -> Answer:
     """
     publisher = publisher_of(call)
     limits, header_key = publisher.limits, call.header("idempotency-key")
-    with json_body(call, limits.body_bytes, publisher.identity.mark) as body:
+    with json_body(call, limits.body_bytes, publisher.identity.owner) as body:
         if is_array(body):
             need_no_key(header_key)
             short = len(body) <= _AT_ONCE_BYTES

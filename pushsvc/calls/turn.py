@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 
 from pushsvc.calls.call import Call
-from pushsvc.concurrency.loops import TimeSlice
+from pushsvc.concurrency.loops import SHORT_TURN_SECONDS, TimeSlice
 from pushsvc.delivery.transports.hangup import has_ended
 from pushsvc.errors import ClientLeft
 
@@ -14,7 +14,7 @@ class ClientTurn:
     """The time for which work for one client may run before others have their turns; see TimeSlice."""
 
     def __init__(self, call: Call) -> None:
-        self._turn = TimeSlice()
+        self._turn = TimeSlice(SHORT_TURN_SECONDS)
         self._plain = None if isinstance(call.client, ssl.SSLSocket) else call.client  # TLS cannot be looked into
 
     def yield_if_over(self) -> None:

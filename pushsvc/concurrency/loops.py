@@ -21,6 +21,7 @@ REMIND_SECONDS: Final = 60.0  # the same, for a loop whose pause is the longest
 MOST_TOLD: Final = 1000  # most log lines that are remembered
 _NEXT_TURN: Final = 1e-6  # seconds; any time that is not 0
 TURN_SECONDS: Final = 0.01  # how long work may run before it yields to other greenlets
+SHORT_TURN_SECONDS: Final = 0.002  # the same, where many may be at the same work, and nobody waits for it
 
 
 class Loop:
@@ -99,7 +100,8 @@ def give_turn() -> None:
 class TimeSlice:
     """The time for which work that never blocks may run before it yields to other greenlets."""
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float = TURN_SECONDS) -> None:
+        self._seconds = seconds
         self._began = time.monotonic()
 
     def restart(self) -> None:
@@ -108,7 +110,7 @@ class TimeSlice:
 
     def yield_if_over(self) -> bool:
         """Yield to the other greenlets if the time is over: True. They may change shared state meanwhile."""
-        if time.monotonic() - self._began <= TURN_SECONDS:
+        if time.monotonic() - self._began <= self._seconds:
             return False
         give_turn()
         self._began = time.monotonic()

@@ -92,7 +92,7 @@ def _begin(
     model, pause = service().settings.llm_model, ClientTurn(call()).yield_if_over
     with partition.asks.counting(user) as counted:
         counted()
-        with json_body(call(), MOST_BODY_BYTES, user) as body:
+        with json_body(call(), MOST_BODY_BYTES, f"user:{user}") as body:
             asked = question.parse(body, model=model, stream=stream, pause=pause)
             return asked, key, partition.generations.begin(asked, user, key)
 

@@ -165,7 +165,7 @@ class _Stream:
         try:
             item = read_json(exact_json.loads_items, line, self._publisher.limits.item_values, "line")
         except (Invalid, TooLarge) as error:
-            return error
+            return error.to_keep()
         return self._publisher.check(item)
 
 

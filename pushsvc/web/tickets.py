@@ -32,7 +32,7 @@ def tickets() -> ResponseReturnValue:
     """
     identity = identify(call())
     svc = service()
-    body = json_object(call(), {"user", "topics", "ttl"}, MOST_BODY_BYTES, identity.mark)
+    body = json_object(call(), {"user", "topics", "ttl"}, MOST_BODY_BYTES, identity.owner)
     user = checked_name(body.get("user", identity.user), "user")
     topics = checked_topics(body.get("topics", []))
     ttl = body.get("ttl", DEFAULT_TTL)

@@ -6,7 +6,7 @@ import io
 import re
 from typing import Final, Protocol
 
-from pushsvc.concurrency.loops import TimeSlice
+from pushsvc.concurrency.loops import SHORT_TURN_SECONDS, TimeSlice
 from pushsvc.server.wire.connection import PIECE_BYTES, Connection
 from pushsvc.server.wire.head import Head
 from pushsvc.server.wire.unreadable import BrokenBody
@@ -163,7 +163,7 @@ def body_of(connection: Connection, head: Head) -> Body | None:
 class _Raw(io.RawIOBase):
     def __init__(self, body: Body) -> None:
         self._body = body
-        self._turn = TimeSlice()
+        self._turn = TimeSlice(SHORT_TURN_SECONDS)
 
     def readable(self) -> bool:
         return True

@@ -38,6 +38,10 @@ def _question(filling: str) -> bytes:
     return b'{"messages":[{"role":"user","content":[' + parts.encode() + b"1]}]}"
 
 
+def _plain() -> bytes:
+    return b'{"messages":[{"role":"user","content":"' + b"x" * _BYTES + b'"}]}'
+
+
 def _deep(_: Target) -> bytes:
     half = _BYTES // 2 - 100
     return b'{"messages":' + b"[" * half + b"]" * half + b"}"
@@ -46,8 +50,9 @@ def _deep(_: Target) -> bytes:
 ATTACKS = {
     "state-of-8-MB": Attack(_state, _keep_large, at_once=4, pause=0.5),
     "list-of-8-MB": Attack(_list, _keep_large, at_once=4, pause=0.5),
-    "question-of-lists": Attack(_nested, lambda _: _question("[],"), at_once=10),
-    "question-of-objects": Attack(_nested, lambda _: _question('{"a":1},'), at_once=10),
-    "question-of-quotes": Attack(_nested, lambda _: _question(r'"\"\\",'), at_once=10),
-    "question-deep": Attack(_nested, _deep, at_once=10),
+    "question-of-lists": Attack(_nested, lambda _: _question("[],"), at_once=10, pause=1.0),
+    "question-of-objects": Attack(_nested, lambda _: _question('{"a":1},'), at_once=10, pause=1.0),
+    "question-of-quotes": Attack(_nested, lambda _: _question(r'"\"\\",'), at_once=10, pause=1.0),
+    "question-plain": Attack(_nested, lambda _: _plain(), at_once=10, pause=1.0),
+    "question-deep": Attack(_nested, _deep, at_once=10, pause=1.0),
 }
