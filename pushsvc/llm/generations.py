@@ -91,7 +91,7 @@ class Generations:
         """
         if self._full():
             raise TooManyGenerations("This worker makes as many answers as it may; try again later.", retry_after=2)
-        found, new = self.records.begin(user, question.body, cancels=question.cancels, key=key)
+        found, new = self.records.begin(user, question, key)
         if not new:
             return found, None
         generation = self._running[found] = Generation(found, user, self, question)

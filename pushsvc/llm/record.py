@@ -6,18 +6,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Self
 
+import orjson
+
 from pushsvc.llm.outcome import RUNNING, Ending
+from pushsvc.llm.request import About
 
 FIELDS: Final = (
-    b"state", b"user", b"worker", b"created", b"ended", b"request", b"cancels", b"answer",
+    b"state", b"user", b"worker", b"created", b"ended", b"about", b"cancels", b"answer",
     b"error", b"refusal-status", b"refusal-headers", b"refusal", b"headers",
 )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """The record of a generation. `request`: the body of the question; `answer`: the completion, once it has been put
-    together; `ended`: Unix time in milliseconds."""
+    """The record of a generation. `about`: see About; None: it was begun before that was kept; `answer`: the
+    completion, once it has been put together; `ended`: Unix time in milliseconds."""
 
     id: str
     user: str
@@ -25,7 +28,7 @@ class Record:
     worker: str
     created: int  # Unix time in milliseconds
     ended: int | None
-    request: bytes
+    about: About | None
     cancels: bool  # the generation is cancelled when nobody listens
     ending: Ending | None
     answer: bytes | None
@@ -39,8 +42,15 @@ class Record:
             return cls(
                 generation_id, held[b"user"].decode(), state, held[b"worker"].decode(), int(held[b"created"]),
                 int(held[b"ended"]) if b"ended" in held else None,
-                held[b"request"], held[b"cancels"] == b"1",
+                _about(held.get(b"about")), held[b"cancels"] == b"1",
                 None if state == RUNNING else Ending.of(state, held), held.get(b"answer"),
             )  # fmt: skip
         except KeyError:
             return None
+
+
+def _about(raw: bytes | None) -> About | None:
+    if raw is None:
+        return None
+    model, prompt, (begin, end) = orjson.loads(raw)
+    return About(model, prompt, (begin, end))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from pushsvc.errors import Invalid, TooLarge
 from pushsvc.events import exact_json, structure
@@ -14,15 +14,42 @@ from pushsvc.llm.formats.members import Member
 MOST_VALUES: Final = 100_000  # a question of 8 MB could hold four million, and keep its worker busy for many seconds
 
 
+class About(NamedTuple):
+    """What is kept of a question beside its body, which so need not be read again. `model`: the one that it names;
+    `prompt`: an estimate of its tokens; `messages`: the place of their text in the body."""
+
+    model: str = ""
+    prompt: int = 0
+    messages: tuple[int, int] = (0, 0)
+
+
+NOTHING: Final = About()
+
+
+def about(raw: bytes) -> About:
+    """Find this out of a body that was checked. Raises NotJson for one that was not."""
+    said = members.read(raw) or {}
+    named, messages = said.get("model"), said["messages"]
+    return _about(raw, messages, "" if named is None else named.value)
+
+
+def _about(raw: bytes, messages: Member, model: str) -> About:
+    text = messages.text.encode()
+    begin = raw.index(text)  # the first place with the same bytes is as good as their own
+    return About(model, openai.prompt_tokens(messages.value), (begin, begin + len(text)))
+
+
 @dataclass(frozen=True, slots=True)
 class Question:
     """A question that was checked. `body`: the request for the model; `stream`: it asks for a stream; `cancels`: the
-    answer is cancelled when nobody listens; `choices`: the number of answers that it asks for."""
+    answer is cancelled when nobody listens; `choices`: the number of answers that it asks for; `about`: what others ask
+    about it."""
 
     body: bytes
     stream: bool
     cancels: bool
     choices: int = 1
+    about: About = NOTHING
 
 
 def parse(raw: bytes, *, model: str, stream: bool | None = None, pause: Callable[[], None] = lambda: None) -> Question:
@@ -50,7 +77,8 @@ def parse(raw: bytes, *, model: str, stream: bool | None = None, pause: Callable
         passed["model"] = Member(model, exact_json.dumps(model).decode())
     if passed.keys() != said.keys() or streams != asked:
         raw = members.write(passed)
-    return Question(raw, streams, body.get("on_disconnect") == "cancel", _choices(body.get("n")))
+    cancels, choices = body.get("on_disconnect") == "cancel", _choices(body.get("n"))
+    return Question(raw, streams, cancels, choices, _about(raw, said["messages"], body.get("model", model)))
 
 
 def _read(raw: bytes, pause: Callable[[], None]) -> dict[str, Member]:

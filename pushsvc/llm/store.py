@@ -18,6 +18,7 @@ from pushsvc.events.event import BEGINNING, EventId
 from pushsvc.events.names import answer_channel, answers_channel
 from pushsvc.llm.outcome import RUNNING, Ending
 from pushsvc.llm.record import FIELDS, Record
+from pushsvc.llm.request import Question
 from pushsvc.storage.log import EventLog
 from pushsvc.storage.redis.client import RedisClient
 from pushsvc.storage.redis.scripts import Command, Script
@@ -67,7 +68,7 @@ class Records:
         self._retention = retention
         self._most_per_user = most_per_user
 
-    def begin(self, user: str, request: bytes, *, cancels: bool, key: str | None) -> tuple[str, bool]:
+    def begin(self, user: str, question: Question, key: str | None) -> tuple[str, bool]:
         """Begin a generation in this worker, and give its id and True. With a key that was used before, give the id of
         the generation that was begun then, and False.
 
@@ -83,7 +84,8 @@ class Records:
                 _BEGIN.call(
                     names + keyed, new, self._worker_id, retention.keep_seconds, retention.keep_events,
                     self._most_per_user, retention.dedupe_seconds, first, _news(new, RUNNING), FEED_SECONDS,
-                    FORGOTTEN_AT_ONCE, "user", user, "request", request, "cancels", int(cancels),
+                    FORGOTTEN_AT_ONCE, "user", user, "request", question.body, "cancels", int(question.cancels),
+                    "about", orjson.dumps([*question.about]),
                 )
             )  # fmt: skip
             if word == b"other":
@@ -171,9 +173,17 @@ class Records:
         found = self._store.read([("HMGET", self._keys.generation(each), *FIELDS) for each in ids])
         return [Record.read(each, dict(zip(FIELDS, raw, strict=True))) for each, raw in zip(ids, found, strict=True)]
 
-    def newest(self, user: str, limit: int, after: str | None) -> tuple[list[Record], bool]:
+    def request(self, generation_id: str) -> bytes:
+        """Read the body of a question. Raises NotFound."""
+        found: bytes | None = self._store.read([("HGET", self._keys.generation(generation_id), "request")])[0]
+        if found is None:
+            raise unknown(generation_id)
+        return found
+
+    def newest(self, user: str, limit: int, after: str | None, *, with_messages: bool) -> tuple[list[Record], bool]:
         """List the user's records, newest first, from the one that follows `after` in this order; and tell whether
-        there are more. There may be fewer than `limit` if they are large.
+        there are more. There may be fewer than `limit` if they are large. `with_messages`: so may their
+        questions be.
 
         Raises LookupError if `after` is none of the user's generations."""
         start = 0
@@ -184,18 +194,18 @@ class Records:
             start = rank + 1
         found = self._store.execute_one(("ZREVRANGE", self._keys.generations(user), start, start + limit))
         ids = [each.decode() for each in found]
-        page = ids[: min(limit, self._fitting(ids))]
+        page = ids[: min(limit, self._fitting(ids, ("request", "answer") if with_messages else ("answer",)))]
         records = self._records(page)
         return [record for record in records if record is not None], len(ids) > len(page)
 
-    def _fitting(self, ids: Sequence[str]) -> int:
-        """Count how many of these generations fit on one page; at least one."""
+    def _fitting(self, ids: Sequence[str], fields: Sequence[str]) -> int:
+        """Count how many of these generations fit on one page with these fields; at least one."""
         sizes = self._store.execute(
-            [("HSTRLEN", self._keys.generation(each), field) for each in ids for field in ("request", "answer")]
+            [("HSTRLEN", self._keys.generation(each), field) for each in ids for field in fields]
         )
         total = 0
         for number in range(len(ids)):
-            total += sizes[2 * number] + sizes[2 * number + 1]
+            total += sum(sizes[number * len(fields) : (number + 1) * len(fields)])
             if total > MOST_PAGE_BYTES:
                 return max(1, number)
         return len(ids)

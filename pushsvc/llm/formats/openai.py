@@ -222,12 +222,17 @@ def finish_reason(whole: Json) -> str | None:
     return None
 
 
-def usage(whole: Json, messages: Sequence[Any]) -> Json:
-    """The server's count of tokens; without one an estimate, with the member `estimated`."""
+def prompt_tokens(messages: Sequence[Any]) -> int:
+    """An estimate of the tokens of a question's messages."""
+    return _tokens(_characters(messages))
+
+
+def usage(whole: Json, prompt: int) -> Json:
+    """The server's count of tokens; without one an estimate, with the member `estimated`. `prompt`: the estimate for
+    the question."""
     given = whole.get("usage")
     if given and isinstance(given, dict):
         return given
-    prompt = _tokens(_characters(messages))
     said = _tokens(_characters([_message(choice) for choice in whole.get("choices") or ()]))
     return {"prompt_tokens": prompt, "completion_tokens": said, "total_tokens": prompt + said, "estimated": True}
 

@@ -49,7 +49,7 @@ async function find() {
   if (known) return streamOf(known);
   let generation;
   try {
-    generation = await call("GET", pathOf(id));
+    generation = await call("GET", `${pathOf(id)}?include=messages`);
   } catch (problem) {
     if (problem instanceof Problem && !problem.passing && id === picked) missing(id, problem);
     throw problem;

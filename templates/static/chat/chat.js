@@ -53,7 +53,7 @@ async function stop() {
   if ($("stop").disabled) return;
   $("stop").disabled = true;
   try {
-    const generation = await call("DELETE", pathOf(id));
+    const generation = await call("DELETE", `${pathOf(id)}?include=messages`);
     if (shown?.id !== id) return;
     hangUp();
     ended(generation);

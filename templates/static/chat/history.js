@@ -33,7 +33,7 @@ function follow() {
 }
 
 async function refresh(after = "") {
-  const page = await call("GET", `${PATH}?limit=20${after && `&after=${after}`}`);
+  const page = await call("GET", `${PATH}?include=messages&limit=20${after && `&after=${after}`}`);
   if (after || !oldest) oldest = page.last_id ?? "", $("more").hidden = !page.has_more;
   learn(...page.data);
 }
@@ -94,6 +94,6 @@ export function watch() {
 async function renew({ id, state }) {
   if (!id || known(id)?.state === state) return;
   try {
-    learn(await call("GET", pathOf(id)));
+    learn(await call("GET", `${pathOf(id)}?include=messages`));
   } catch { /* the next time the list is read it is there */ }
 }

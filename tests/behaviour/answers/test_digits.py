@@ -126,10 +126,10 @@ def test_answers_keep_their_digits(answering: Stack, user: str, model: Model, di
     assert told(answer.text) == [one.decode(), one.decode(), stop.decode(), "[DONE]"]
     generation_id = answer.headers["x-generation-id"]
     again = asked(answering, user, body.replace(b"true", b"false"), **{"Idempotency-Key": digits})
-    state = answering.get(f"/v1/generations/{generation_id}", answering.bearer(user))
+    state = answering.get(f"/v1/generations/{generation_id}", answering.bearer(user), include="messages")
     url = state.json()["url"]
     snapshot = told(httpx.get(answering.url + url, trust_env=False).text)[0]
-    listed = answering.get("/v1/generations", answering.bearer(user))
+    listed = answering.get("/v1/generations", answering.bearer(user), include="messages")
     for text in (again.text, snapshot):
         assert f'"n":{digits}' in text
         assert f'"p":{digits}' in text

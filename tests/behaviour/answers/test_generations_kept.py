@@ -37,9 +37,30 @@ def test_a_state_says_everything(answering: Stack, user: str, model: Model) -> N
         {"index": 0, "finish_reason": "length", "message": {"role": "assistant", "content": "Hello"}}
     ]
     assert described["usage"] == {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3, "estimated": True}
-    assert (described["messages"], described["model"], described["text"]) == (ASK["messages"], "fake", "Hello")
+    assert (described["model"], described["text"]) == ("fake", "Hello")
     assert (described["id"], described["url"]) == (begun["id"], begun["url"])
     assert described["seconds"] >= 0
+
+
+def test_a_question_is_told_to_who_asks_for_it(answering: Stack, user: str, model: Model) -> None:
+    """As it was written, and not beside every state: it may be of megabytes."""
+    messages = b'[ {"role":"user","content":"\\u00e4","n":1.10} ]'
+    body = b'{"model":"m\xc3\xa4","messages":%b}' % messages
+    headers = answering.bearer(user) | {"Content-Type": "application/json"}
+    url = f"{answering.url}/v1/generations"
+    generation = httpx.post(url, content=body, headers=headers, trust_env=False).json()["id"]
+    ended(answering, user, generation)
+
+    def told(path: str, **query: str) -> bytes:
+        return answering.get(f"/v1/generations{path}", answering.bearer(user), **query).content
+
+    for path in ("", f"/{generation}"):
+        assert b"messages" not in told(path)
+        assert b'"messages":' + messages in told(path, include="messages")
+    assert answering.get("/v1/generations", answering.bearer(user), include="all").status_code == 400
+    before = told(""), told("", include="messages")
+    answering.redis.hdel(keys.generation(generation), "about")  # as it was kept before
+    assert (told(""), told("", include="messages")) == before
 
 
 @pytest.mark.every_redis
@@ -51,7 +72,13 @@ def test_a_history_in_pages(answering: Stack, user: str) -> None:
         ended(answering, user, ids[-1])
     found, after = [], None
     for size, more in ((3, True), (3, True), (1, False)):
-        page = answering.get("/v1/generations", answering.bearer(user), limit=3, **({"after": after} if after else {}))
+        page = answering.get(
+            "/v1/generations",
+            answering.bearer(user),
+            include="messages",
+            limit=3,
+            **({"after": after} if after else {}),
+        )
         body = page.json()
         assert (len(body["data"]), body["has_more"], body["object"]) == (size, more, "list")
         found += [(each["id"], each["messages"][0]["content"], each["text"]) for each in body["data"]]
@@ -135,7 +162,7 @@ def test_a_page_of_the_history_has_bounds(answering: Stack, user: str) -> None:
     ids = [begin(answering, user, messages=messages)["id"] for _ in range(3)]
     found: list[str] = []
     for number in range(3):
-        after = {"after": found[-1]} if found else {}
+        after = {"include": "messages"} | ({"after": found[-1]} if found else {})
         page = answering.get("/v1/generations", answering.bearer(user), **after).json()
         assert (len(page["data"]), page["has_more"]) == (1, number < 2)
         found.append(page["last_id"])

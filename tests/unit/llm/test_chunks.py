@@ -176,17 +176,19 @@ def test_what_no_server_should_send(raw: bytes) -> None:
 def test_choices_that_say_nothing(choice: dict[str, Any]) -> None:
     whole = openai.parse(json.dumps({"choices": [choice]}).encode()).value
     assert openai.text(whole) == ""
-    assert openai.usage(whole, [])["completion_tokens"] == 0
+    assert openai.usage(whole, 0)["completion_tokens"] == 0
     assert openai.chunk_of(whole)["choices"][0]["delta"] == {}
 
 
 def test_usage_is_the_server_s_or_an_estimate_that_says_so() -> None:
     whole = openai.completion(joined([chunk("x" * 41)]))
-    messages = [{"role": "user", "content": [{"type": "text", "text": "12345678"}, {"type": "image_url"}]}]
-    assert openai.usage(whole, messages) == {
+    prompt = openai.prompt_tokens(
+        [{"role": "user", "content": [{"type": "text", "text": "12345678"}, {"type": "image_url"}]}]
+    )
+    assert openai.usage(whole, prompt) == {
         "prompt_tokens": 2, "completion_tokens": 11, "total_tokens": 13, "estimated": True,
     }  # fmt: skip
-    assert openai.usage(whole | {"usage": {"total_tokens": 5}}, messages) == {"total_tokens": 5}
+    assert openai.usage(whole | {"usage": {"total_tokens": 5}}, prompt) == {"total_tokens": 5}
     thought = openai.completion(joined([chunk(None, delta={"reasoning_content": "x" * 40}), chunk("y" * 4)]))
-    assert openai.usage(thought, messages)["completion_tokens"] == 11
-    assert openai.usage(thought | {"usage": {}}, messages)["estimated"] is True
+    assert openai.usage(thought, prompt)["completion_tokens"] == 11
+    assert openai.usage(thought | {"usage": {}}, prompt)["estimated"] is True
