@@ -111,7 +111,7 @@ class Conversation:
     def _cancel(self, asked: Json) -> Json:
         _need(asked, "id")
         name = asked["id"]
-        if not isinstance(name, str):
+        if not isinstance(name, str) or not name.isascii():
             raise Invalid.field("id", "must be the id of a generation.")
         partition = self._service.partition_of(name)
         record = record_for(self._identity, partition, name)

@@ -110,7 +110,9 @@ class Hub:
 
     def change_channels(self, subscriber: Subscriber, channels: Sequence[str]) -> None:
         """Have a subscriber that has joined follow these channels, and no others. Of a new one it gets the events after
-        its cursor, as if it came back with that."""
+        its cursor, as if it came back with that. Does nothing to one that has left."""
+        if subscriber not in self.subscribers:
+            return
         new = [name for name in channels if name not in subscriber.channels]
         self.subscribers.change_channels(subscriber, channels)
         if subscriber.catching is None:  # whatever was announced is sent, so that a topic does not begin long ago

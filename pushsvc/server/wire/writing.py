@@ -12,6 +12,7 @@ from gunicorn import SERVER
 from pushsvc.calls.answers import Answer, Headers, Stream, Upgrade
 from pushsvc.server.wire.connection import Connection
 from pushsvc.server.wire.request import Request
+from pushsvc.server.wire.unreadable import Unreadable
 
 _PHRASES: Final = {status.value: status.phrase.upper() for status in http.HTTPStatus}
 
@@ -66,9 +67,11 @@ def write_stream(connection: Connection, request: Request, stream: Stream) -> No
 
 def write_upgrade(connection: Connection, request: Request, upgrade: Upgrade) -> None:
     """Write the answer to a WebSocket's handshake, and then its frames, after which the connection ends. Raises as
-    `write_stream` does."""
+    `write_stream` does, and Unreadable if frames came before the answer (RFC 6455 section 4.1)."""
     request.force_close()
     try:
+        if connection.has(1):
+            raise Unreadable
         unsent = _head(request, http.HTTPStatus.SWITCHING_PROTOCOLS, upgrade.headers, "Upgrade")
         for piece in upgrade.pieces:
             if unsent or piece:
