@@ -13,6 +13,7 @@ from pushsvc.calls.call import Call
 from pushsvc.calls.content_coding import coded_stream, coding_headers
 from pushsvc.calls.credentials import admit, bears_token, identify, same_site
 from pushsvc.calls.refusing import STREAM_HEADERS, resumable
+from pushsvc.calls.seats import Seat, listeners_of, readers_of
 from pushsvc.calls.streams import Connection, begin, make_transport, opening, start_after, stream
 from pushsvc.delivery.starts import Start
 from pushsvc.delivery.subscriber import Subscriber
@@ -60,6 +61,13 @@ class _Reader(NamedTuple):
     admission: Admission | None = None
 
     @property
+    def seat(self) -> str:
+        """Whose streams this one counts among."""
+        if self.admission is None:
+            return readers_of(self.record.user)
+        return listeners_of(self.admission.identity.user or self.record.user)  # an admin's token may name no user
+
+    @property
     def expires(self) -> float | None:
         return None if self.admission is None else self.admission.identity.expires
 
@@ -93,6 +101,7 @@ def _follow(
         after = said[-1].id if said else BEGINNING
     head = _opening(partition, cursor, after) + head
     transport = make_transport(call, alone=True)
+    seat = Seat(partition.presence, reader.seat, partition.generations.on_listener_left if record.cancels else None)
     subscriber = answer_subscriber(
         record.id,
         after,
@@ -100,9 +109,10 @@ def _follow(
         expires=reader.expires,
         heartbeat=heartbeat,
         proof=reader.proof,
-        on_leave=partition.generations.on_listener_left if record.cancels else None,
+        on_leave=seat.left,
     )
-    with Connection(call, partition.hub, subscriber) as connection:
+    with seat, Connection(call, partition.hub, subscriber) as connection:
+        seat.settle()
         return stream(call, partition.hub, connection, transport, head, reader.admission)
 
 

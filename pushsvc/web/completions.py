@@ -14,6 +14,7 @@ from pushsvc.calls.arguments import json_body
 from pushsvc.calls.content_coding import coded_stream, coding_headers
 from pushsvc.calls.credentials import identify
 from pushsvc.calls.refusing import STREAM_HEADERS
+from pushsvc.calls.seats import Seat, listeners_of
 from pushsvc.calls.streams import Connection, make_transport, stream
 from pushsvc.calls.turn import ClientTurn
 from pushsvc.delivery.endings import Reason
@@ -53,7 +54,7 @@ def completions() -> ResponseReturnValue:
     partition, user = _asker()
     asked, key, (generation_id, generation) = _begin(partition, user)
     if generation is not None:
-        begun = _Begun(generation_id, generation, asked.cancels, again=key is not None)
+        begun = _Begun(generation_id, user, generation, asked.cancels, again=key is not None)
         response = _streamed(partition, begun) if asked.stream else _at_once(partition, begun)
     else:
         response = _repeated(partition, partition.generations.records.get(generation_id), stream=asked.stream)
@@ -98,10 +99,11 @@ def _begin(
 
 
 class _Begun(NamedTuple):
-    """The answer to a request. `generation`: set if this request began it. `cancels`: the answer is cancelled when
-    nobody listens any more. `again`: the client can ask for the answer again, with the same key."""
+    """The answer to a request of this user. `generation`: set if this request began it. `cancels`: the answer is
+    cancelled when nobody listens any more. `again`: the client can ask for the answer again, with the same key."""
 
     id: str
+    user: str
     generation: Generation | None
     cancels: bool
     again: bool = True
@@ -110,7 +112,7 @@ class _Begun(NamedTuple):
 def _repeated(partition: Partition, record: Record, *, stream: bool) -> Response:
     """Answer a repeated request with the answer to the first one of the same key, from its beginning."""
     if record.ending is None:
-        begun = _Begun(record.id, None, record.cancels)
+        begun = _Begun(record.id, record.user, None, record.cancels)
         return _streamed(partition, begun) if stream else _at_once(partition, begun)
     if not stream:
         return _complete(partition, record)
@@ -144,16 +146,23 @@ def _streamed(partition: Partition, begun: _Begun) -> Response:
 def _joined(
     partition: Partition, begun: _Begun, transport: Transport, left: Callable[[], None] | None = None
 ) -> Connection:
-    """Listen to the answer. Raises what Connection does; then an answer that nobody else can ask for is cancelled."""
+    """Listen to the answer. Raises what Connection does; then an answer that nobody else can ask for is cancelled. Who
+    asks once more is one of the user's listeners; who asks first has been counted as an answer."""
+    on_leave = partition.generations.on_requester_left if begun.cancels else None
+    seat = None if begun.generation is not None else Seat(partition.presence, listeners_of(begun.user), on_leave)
     subscriber = answer_subscriber(
         begun.id,
         BEGINNING,
         transport,
         kind=ANSWER_TO_REQUESTER,
-        on_leave=partition.generations.on_requester_left if begun.cancels else None,
+        on_leave=on_leave if seat is None else seat.left,
     )
     try:
-        return Connection(call(), partition.hub, subscriber, left)
+        if seat is None:
+            return Connection(call(), partition.hub, subscriber, left)
+        with seat, Connection(call(), partition.hub, subscriber, left) as connection:
+            seat.settle()
+            return connection
     except BaseException:
         if begun.generation is not None and not begun.again:
             begun.generation.end(CANCELLED)

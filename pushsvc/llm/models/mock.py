@@ -78,23 +78,28 @@ class _Call:
 
 class _Streaming(_Call):
     def __init__(self, request: Json, handler: ResponseHandler) -> None:
-        super().__init__(handler, self._events(request, handler), CHARACTER_SECONDS)
+        # The request is not kept: it may be of megabytes.
+        head, answers, options = (
+            _head(request, "chat.completion.chunk"),
+            script.answers(request),
+            request.get("stream_options"),
+        )
+        usage = _usage(request, answers) if isinstance(options, dict) and options.get("include_usage") else None
+        super().__init__(handler, self._events(head, answers, usage, handler), CHARACTER_SECONDS)
 
     @staticmethod
-    def _events(request: Json, handler: ResponseHandler) -> Iterator[None]:
-        head = _head(request, "chat.completion.chunk")
-        options = request.get("stream_options")
-        usage = isinstance(options, dict) and bool(options.get("include_usage"))
+    def _events(head: Json, answers: list[Answer], usage: Json | None, handler: ResponseHandler) -> Iterator[None]:
 
         def event(choices: list[Json], **members: Any) -> None:
-            padding = {"usage": None} if usage else {}  # as in OpenAI's API: null in all chunks but the last
+            padding = (
+                {"usage": None} if usage is not None else {}
+            )  # as in OpenAI's API: null in all chunks but the last
             value = head | {"choices": choices} | padding | members
             handler.heard(sse.data_frame(exact_json.dumps(value, lone=True)))
 
         def step(index: int, delta: Json, finish_reason: str | None = None) -> None:
             event([{"index": index, "delta": delta, "logprobs": None, "finish_reason": finish_reason}])
 
-        answers = script.answers(request)
         handler.began(200, {"content-type": "text/event-stream"})
         yield
         for index in range(len(answers)):
@@ -106,8 +111,8 @@ class _Streaming(_Call):
             yield
         for index, answer in enumerate(answers):
             step(index, {}, answer.finish_reason)
-        if usage:
-            event([], usage=_usage(request, answers))
+        if usage is not None:
+            event([], usage=usage)
         handler.heard(sse.DONE)
 
 

@@ -27,6 +27,9 @@ from pushsvc.llm.models.idle_connections import IdleConnections
 logger = logging.getLogger(__name__)
 
 TOLD_SECONDS: Final = 600.0  # a refusal with the same status is logged only once in this time
+MOST_REPEATED_BYTES: Final = (
+    65536  # of a question that is kept until its answer begins, as a kept connection may be closed
+)
 _WRONG: Final = {
     401: "PUSHSVC_LLM_API_KEY is not what it wants",
     403: "PUSHSVC_LLM_API_KEY does not allow what was asked",
@@ -87,6 +90,7 @@ class Upstream:
     def _send(self, call: HttpCall, request: Request, *, fresh: bool = False) -> None:
         """Send a request, in a greenlet of its own that `HttpCall.close` may kill. `fresh`: on a new connection."""
         try:
+            fresh = fresh or len(request.body or b"") > MOST_REPEATED_BYTES
             self._send_on(call, request, None if fresh else self.idle.take())
         except Exception:
             logger.exception("the model's server cannot be asked because of an error of the service")

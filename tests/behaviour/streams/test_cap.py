@@ -167,6 +167,27 @@ def test_listeners_of_an_answer_end_nobody(capped: Stack, user: str) -> None:
         page.wait_ids(capped.publish(user=user))
 
 
+@pytest.mark.parametrize("by", ["token", "ticket"])
+def test_listeners_of_all_answers_of_a_user_have_one_cap(capped: Stack, user: str, by: str) -> None:
+    """Who reads with an answer's URL, which its user may have given to anybody, takes nothing of the user's own."""
+    question = {"model": "mock", "messages": [{"role": "user", "content": "?" * 2000}]}
+    begun = [capped.post("/v1/generations", question, capped.bearer(user)).json() for _ in range(CAP + 1)]
+    paths = [f"/v1/generations/{each['id']}/events" if by == "token" else each["url"] for each in begun]
+    headers = capped.bearer(user) if by == "token" else {}
+    with ExitStack() as opened:
+        sources = [opened.enter_context(EventSource(capped.url + path, headers)).wait_open() for path in paths[:CAP]]
+        refused = opened.enter_context(EventSource(capped.url + paths[CAP], headers))
+        refused.wait(lambda source: source.refusals, "the refusal")
+        assert refused.refusals[0]["status"] == 429
+        other = {} if by == "token" else capped.bearer(user)
+        path = begun[CAP]["url"] if by == "token" else f"/v1/generations/{begun[CAP]['id']}/events"
+        opened.enter_context(EventSource(capped.url + path, other)).wait_open()
+        opened.enter_context(capped.listen(user))
+        for source in sources:
+            source.wait(lambda source: source.messages and source.messages[-1].data == "[DONE]", "all of the answer")
+    until(lambda: not connections(capped, f"answers:{user}"), "the end of the counts")
+
+
 def test_what_gave_way_comes_back_and_has_missed_nothing(capped: Stack, user: str) -> None:
     with ExitStack() as opened:
         first = opened.enter_context(capped.listen(user))
