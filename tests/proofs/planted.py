@@ -200,6 +200,16 @@ MUTANTS: Final = [
         "behaviour/publishing/test_publish.py::test_an_event_past_its_ttl_is_not_delivered_and_no_gap",
     ),
     Mutant(
+        "sends nothing to WebSockets in a crowd", "delivery/fanout.py",
+        "        if channel.framed:\n", "        if False:\n",
+        "behaviour/sockets/test_events.py::test_events_come_live_and_in_order",
+    ),
+    Mutant(
+        "takes WebSockets from the pages of every site", "calls/websocket.py",
+        "    same_site(call)  #", "    #",
+        "behaviour/sockets/test_events.py::test_a_handshake_that_is_refused",
+    ),
+    Mutant(
         "does not notice a client that leaves", "delivery/transports/detached.py",
         "            self._owner.on_hang_up(found.subscriber)\n", "            pass\n",
         "faults/processes/test_sockets.py::test_a_client_that_leaves_is_noticed_though_nothing_is_sent",
