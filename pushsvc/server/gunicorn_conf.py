@@ -2,6 +2,7 @@
 `gunicorn -c pushsvc/server/gunicorn_conf.py`. Gunicorn's master runs this file when it starts and with each reload
 (SIGHUP), and reads the names below (gunicorn's documentation, "Settings")."""
 
+import gc
 import os
 import signal
 import sys
@@ -53,6 +54,7 @@ loglevel = "warning"
 def on_starting(arbiter: Any) -> None:
     """Make gunicorn's master remove the file of a unix socket only after its workers have ended. Gunicorn itself
     removes it at the beginning of the stop, while workers still accept connections there."""
+    gc.freeze()  # what is loaded now stays for good: no collection looks at it, here or in a worker
     stop = arbiter.stop
 
     def stop_and_unlink(graceful: bool = True) -> None:

@@ -61,6 +61,7 @@ class PushWorker(HttpWorker):
         """Handle SIGTERM from the first moment. Gunicorn's workers do so some time after the fork; a worker that is
         told to stop before that would not notice, and would in the end be killed with all its connections."""
         signal.signal(signal.SIGTERM, self.handle_exit)
+        gc.disable()  # until `run`: the application's modules are not garbage
         super().init_process()
 
     def run(self) -> None:
@@ -74,6 +75,7 @@ class PushWorker(HttpWorker):
         if self.age == 1 and MARK not in os.environ:  # gunicorn was started by hand, so Redis was not checked yet
             service.look_aside()
         gc.freeze()  # the objects that exist now stay for good, so collections need not look at them
+        gc.enable()
         self._get_ready(service)
         self._servers = servers = [self._serve(listener) for listener in self.sockets]
         try:
