@@ -114,6 +114,7 @@ PATHS: Final = [
     "GET /v1/generations/a/b/events",
     "GET /v1/generations/%61/events",
     "GET /events/",
+    "GET /ws",
     "GET //events",
     "GET /Events",
     "GET /%65vents",

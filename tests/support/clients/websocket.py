@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Callable
@@ -46,8 +47,15 @@ def text(message: object) -> bytes:
 class WebSocket:
     """Listens in a thread. `messages`: what came down, parsed; `closed`: the close frame, (code, reason), or None."""
 
-    def __init__(self, url: str, headers: dict[str, str] | None = None, *, early: bytes = b"") -> None:
-        """`early`: sent together with the handshake."""
+    def __init__(
+        self,
+        url: str,
+        headers: dict[str, str] | None = None,
+        *,
+        early: bytes = b"",
+        trust: ssl.SSLContext | None = None,
+    ) -> None:
+        """`early`: sent together with the handshake; `trust`: of a server with TLS."""
         self.messages: list[dict[str, Any]] = []
         self.frames: list[Frame] = []
         self.closed: tuple[int, str] | None = None
@@ -55,6 +63,8 @@ class WebSocket:
         self._changed = threading.Condition()
         parts = urlsplit(url)
         self.socket = socket.create_connection((parts.hostname or "", parts.port or 80), DEADLINE)
+        if trust is not None:
+            self.socket = trust.wrap_socket(self.socket, server_hostname="localhost")
         target = parts.path + (f"?{parts.query}" if parts.query else "")
         fields = {"Host": parts.netloc, **HANDSHAKE, **(headers or {})}
         lines = [f"GET {target} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items() if value), "", ""]
