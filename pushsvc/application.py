@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 from flask import Flask
@@ -28,6 +29,8 @@ from pushsvc.llm.models.mock import Mock
 from pushsvc.llm.models.upstream import Upstream
 from pushsvc.partition import Partition, Shared, make_partition
 from pushsvc.provider_keys import ProviderKeys
+from pushsvc.revocations import Revocations
+from pushsvc.revoking import Revocation, Revoking
 from pushsvc.server.forwarding import Forwarding
 from pushsvc.service import EXTENSION, Service
 from pushsvc.storage.partitioned_log import PartitionedLog
@@ -65,6 +68,7 @@ def create_app(settings: Settings) -> Flask:
     own = auth.load_secrets(settings.secret, settings.data_dir)
     provider = ProviderKeys(settings.jwks) if settings.jwks else None
     partitions: list[Partition] = []
+    revocations = Revocations()
     worker_id = secrets.token_hex(6)
     shared = Shared(
         settings,
@@ -91,7 +95,12 @@ def create_app(settings: Settings) -> Flask:
         settings=settings,
         secrets=own,
         verifier=Verifier(
-            own, settings.leeway_seconds, provider=provider, issuer=settings.issuer, audience=settings.audience
+            own,
+            settings.leeway_seconds,
+            provider=provider,
+            issuer=settings.issuer,
+            audience=settings.audience,
+            revocations=revocations,
         ),
         limits=limits,
         room=Room(2 * limits.body_bytes, limits.body_bytes),
@@ -101,6 +110,11 @@ def create_app(settings: Settings) -> Flask:
         log=partitions[0].log if count == 1 else PartitionedLog([each.log for each in partitions]),
         health=Health(partitions, coverage),
         roll=shared.roll,
+        revoking=Revoking(
+            partitions[0].store,
+            revocations,
+            partial(_end_revoked, partitions),
+        ),
         hooks=_hooks(shared, partitions) if settings.hook_url else None,
     )
     problems.install(app)
@@ -119,3 +133,8 @@ def _hooks(shared: Shared, partitions: Sequence[Partition]) -> Hooks:
     settings = shared.settings
     receiver = Receiver(settings.hook_url, settings.hook_secret, private=settings.hook_private)
     return Hooks(shared.register, [HookSender(each.store, shared.worker_id, receiver) for each in partitions])
+
+
+def _end_revoked(partitions: Sequence[Partition], revoked: Revocation) -> None:
+    for each in partitions:
+        each.streams.end_revoked(revoked.token, revoked.user)

@@ -26,7 +26,8 @@ DEMO_CLAIMS: Final = {"sub": "demo", "publish": ["*"], "subscribe": ["*"]}  # al
 class Identity:
     """The claims of a verified token. `publish` and `subscribe` are patterns: channels, in which a trailing `*` matches
     any rest. `expires`: the Unix time from which the token is refused, leeway included; None: never. `mark`: names the
-    token among all tokens; empty where there is none."""
+    token among all tokens; empty where there is none. `token`: its own id (claim `jti`), or that of the token with
+    which the `ticket` was made; `issued`: the Unix time from which it is (claim `iat`)."""
 
     user: str | None
     publish: tuple[str, ...] = ()
@@ -34,6 +35,9 @@ class Identity:
     admin: bool = False
     expires: float | None = None
     mark: str = ""
+    token: str | None = None
+    issued: float | None = None
+    ticket: bool = False
 
     @property
     def owner(self) -> str:

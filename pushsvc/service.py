@@ -21,6 +21,7 @@ from pushsvc.events.publication import Limits
 from pushsvc.health import Health
 from pushsvc.llm.models.base import Model
 from pushsvc.partition import Partition
+from pushsvc.revoking import Revoking
 from pushsvc.storage.partitioned_log import Appender
 from pushsvc.storage.redis.keys import place
 from pushsvc.verifier import Verifier
@@ -44,6 +45,7 @@ class Service:
     log: Appender
     health: Health
     roll: RollCall
+    revoking: Revoking
     hooks: Hooks | None  # None: nobody is to be told
 
     def partition_of(self, name: str) -> Partition:
@@ -68,6 +70,7 @@ class Service:
         for partition in self.partitions:
             partition.start()
         self.health.loop.start()
+        self.revoking.loop.start()
         if self.hooks is not None:
             self.hooks.start()
 
@@ -78,6 +81,7 @@ class Service:
     def stop(self) -> None:
         """Write to Redis what only this worker knows, then end the loops."""
         self.health.loop.stop()
+        self.revoking.loop.stop()
         self.end_answers()
         if self.hooks is not None:
             self.hooks.stop()

@@ -17,6 +17,7 @@ from pushsvc.auth import ALGORITHM, NEVER, Identity
 from pushsvc.errors import Forbidden, Invalid, Unauthorized
 from pushsvc.events.names import checked_name
 from pushsvc.provider_keys import ProviderKeys
+from pushsvc.revocations import MESSAGE, Revocations
 
 
 class Verifier:
@@ -33,6 +34,7 @@ class Verifier:
         provider: ProviderKeys | None = None,
         issuer: str = "",
         audience: str = "",
+        revocations: Revocations | None = None,
     ) -> None:
         """`secrets`: any of them may have signed; `leeway`: seconds by which the clock of a token's maker may be off;
         `issuer`, `audience`: what the claims `iss` and `aud` must say, empty: anything. Where there is a provider, they
@@ -42,6 +44,7 @@ class Verifier:
         self._provider = provider
         self._issuer = issuer
         self._audience = audience
+        self._revocations = revocations
         # What the name of a token in the cache begins with: another verifier's tokens have other names.
         self._kind = "\0".join(
             (*secrets, repr(leeway), issuer, audience, "" if provider is None else str(id(provider)))
@@ -57,9 +60,15 @@ class Verifier:
             _VERIFIED[name] = identity  # the newest last
             if len(_VERIFIED) > MOST_VERIFIED:
                 del _VERIFIED[next(iter(_VERIFIED))]
+        self.check(identity)
+        return identity
+
+    def check(self, identity: Identity) -> None:
+        """Check that a token that was good is so still. Raises Unauthorized."""
         if identity.expires is not None and identity.expires <= time.time():
             raise Unauthorized("The token has expired.")
-        return identity
+        if self._revocations is not None and self._revocations.void(identity):
+            raise Unauthorized(MESSAGE)
 
     def _name_of(self, token: str) -> bytes:
         """The name of a token in the cache. A change of the provider's keys gives all tokens other names."""
@@ -137,6 +146,8 @@ def _identity(claims: Mapping[str, Any], leeway: float, mark: str) -> Identity:
         subscribe=_patterns(claims, "subscribe"),
         admin=claims.get("admin") is True,
         expires=None if expires is None or expires >= NEVER else expires + leeway,
+        token=claims["jti"] if isinstance(claims.get("jti"), str) else None,
+        issued=_date(claims, "iat"),
         mark=mark,
     )
 

@@ -95,6 +95,7 @@ def _ticket(call: Call, *, opens: bool, clean: bool) -> Admission | None:
         choice(call, "resume", ("", "id")) == "id" and not clean,
     )
     admission = call.service.partition_of(ticket).tickets.admit(ticket, evidence)
+    call.service.verifier.check(admission.identity)
     if not opens and admission.use is not None and admission.use.kind is Kind.FIRST:
         raise Unauthorized("A ticket is for GET /events; here it counts only once it was used there.")
     if not opens and admission.use is not None and admission.use.kind is Kind.TAKE_OVER:

@@ -97,6 +97,7 @@ def prepare(call: Call, admission: Admission, *, heartbeat: EncodedBatch, kind: 
         heartbeat=heartbeat,
         proof=None if kind.framed else admission.proof,
         kind=kind,
+        token=admission.identity.token,
     )
     return Prepared(partition, admission, transport, subscriber, start, origin)
 

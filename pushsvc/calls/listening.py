@@ -110,6 +110,7 @@ def _follow(
         heartbeat=heartbeat,
         proof=reader.proof,
         on_leave=seat.left,
+        listener=None if reader.admission is None else reader.admission.identity,
     )
     with seat, Connection(call, partition.hub, subscriber) as connection:
         seat.settle()
@@ -189,6 +190,7 @@ def _news(call: Call) -> Answer | Stream:
         tracks_position=False,
         expires=identity.expires,
         heartbeat=heartbeat,
+        token=identity.token,
     )
     return stream(
         call, partition.hub, Connection(call, partition.hub, subscriber), transport, opening(partition, start)

@@ -36,7 +36,8 @@ from pushsvc.storage.redis.subscription import batches, subscription
 from pushsvc.storage.retention import Retention
 from pushsvc.storage.tickets import Tickets
 
-_SHARED: Final = ("clock", "epoch", "loss", "server", "producers", "workers")  # keys of no single user or worker
+# Keys that belong to no single user or worker.
+_SHARED: Final = ("clock", "epoch", "loss", "server", "producers", "workers", "revocations")
 
 
 class Refused(Exception):

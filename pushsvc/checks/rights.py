@@ -69,7 +69,16 @@ def names(keys: Keys) -> list[str]:
     """One name for each kind of key."""
     user, channels = NOBODY, (f"user:{NOBODY}", answers_channel(NOBODY), answer_channel(NOBODY))
     each = [keys.clock, keys.epoch, keys.server, keys.producers, keys.workers, keys.own_count]
-    each += [keys.who, keys.away, keys.attending, keys.hooks, keys.hook_ids, keys.hook_sender, keys.here(user)]
+    each += [
+        keys.revocations,
+        keys.who,
+        keys.away,
+        keys.attending,
+        keys.hooks,
+        keys.hook_ids,
+        keys.hook_sender,
+        keys.here(user),
+    ]
     each += [keys.position(user), keys.ticket(user), keys.unspent(user), keys.rate("rate_connect", user)]
     each += [
         keys.spent_ticket(user),

@@ -26,6 +26,7 @@ class Reason(enum.Enum):
     OUSTED = "its user has too many, and newer ones"
     MALFORMED = "the client broke the protocol"
     REPLACED = "a repeat of its request took its place"
+    REVOKED = "its token was revoked"
     CUT = "an admin ended the connections of its user"
 
 
@@ -46,6 +47,7 @@ FINAL: Final = (Reason.ENDED, Reason.REPLACED)  # after these the client is not 
 _REFUSALS: Final[dict[Reason, PushError]] = {
     Reason.EXPIRED: Unauthorized("The token has expired."),
     Reason.CUT: Unauthorized("An admin has ended the connections of this user."),
+    Reason.REVOKED: Unauthorized("The token was revoked."),
     Reason.DRAINING: Unavailable("This worker is stopping; connect again.", retry_after=1),
     Reason.OUSTED: TooManyConnections("This user has newer streams, and as many as one user may.", retry_after=60),
 }

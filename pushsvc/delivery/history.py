@@ -128,10 +128,10 @@ class Unread:
     def _count(self, user: str, channels: Sequence[str], position: EventId | None, clock: Clock) -> int:
         known = self._known.pop(user, None)
         if known is None or (known.position, known.epoch) != (position, clock.epochs.current) or known.is_old:
-            known = _Known(position, clock.epochs.current, time.monotonic(), [Count(0, position, 0, False)] * 2)
+            known = _Known(position, clock.epochs.current, time.monotonic(), [Count(0, position, False)] * 2)
         after = dict(zip(channels, (count.last for count in known.counts), strict=True))
         counts = [
-            Count(min(old.events + new.events, new.kept), new.last or old.last, new.kept, new.timed)
+            Count(min(old.events + new.events, self._log.keep_events), new.last or old.last, new.timed)
             for old, new in zip(known.counts, self._log.count_after(after, clock), strict=True)
         ]
         if not any(count.timed for count in counts):

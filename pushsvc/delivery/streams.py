@@ -48,14 +48,20 @@ class Streams:
             self._bus.send_control(worker, _END + number)
 
     def cut(self, user: str, workers: Iterable[str]) -> None:
-        """End all streams and long polls of a user on these workers. Raises Unavailable."""
+        """End all that a user listens to on these workers. Raises Unavailable."""
         for worker in workers:
             self._bus.send_control(worker, _CUT + user)
 
     def _cut_here(self, user: str) -> None:
         for subscriber in self._lifetimes.subscribers.all():
-            if subscriber.user == user and not subscriber.kind.finite:
+            if subscriber.owner == user:
                 self._lifetimes.end(subscriber, Reason.CUT)
+
+    def end_revoked(self, token: str | None, user: str | None) -> None:
+        """End all that was opened here with the token of this id, or by the user."""
+        for subscriber in self._lifetimes.subscribers.all():
+            if (token is not None and subscriber.token == token) or (user is not None and subscriber.owner == user):
+                self._lifetimes.end(subscriber, Reason.REVOKED)
 
     def on_control(self, word: str) -> bool:
         """Handle a message of another worker. False: it is not about streams."""

@@ -75,7 +75,8 @@ class Subscriber:
 
     __slots__ = (
         "began", "catching", "channel_end", "channels", "counted", "expires", "heartbeat", "kind", "last",
-        "next_check_tick", "on_leave", "proof", "read", "reason", "sent_at", "tracks_position", "transport", "user",
+        "next_check_tick", "on_leave", "owner", "proof", "read", "reason", "sent_at", "token",
+        "tracks_position", "transport", "user",
     )  # fmt: skip
 
     def __init__(  # noqa: PLR0913  # a record of what the stream asked for
@@ -94,12 +95,17 @@ class Subscriber:
         proof: str | None = None,
         kind: StreamKind = EVENTS,
         on_leave: Callable[[Subscriber], None] | None = None,
+        owner: str | None = None,
+        token: str | None = None,
     ) -> None:
         """`user`: the name under which the connection counts; empty: it does not count. `after`: the cursor.
         `new_channels`, `lost`, `origin`: see CatchUpState. `tracks_position`: delivered events move the user's
         position. `expires`: Unix time. `proof`: the proof in its event ids, see proof.py. `on_leave`: called when it
-        leaves, if it counted until then."""
+        leaves, if it counted until then. `owner`: the user who listens, if it counts under another name; `token`: the
+        id of the token that opened it, if that has one."""
         self.user = user
+        self.owner = owner or user
+        self.token = token
         self.channels = tuple(map(sys.intern, channels))  # thousands of subscribers may have the same names
         self.last = after
         self.read = after  # the client has had, or has been told of, all losses before this

@@ -7,6 +7,7 @@ from typing import Final
 
 import orjson
 
+from pushsvc.auth import Identity
 from pushsvc.delivery.endings import StreamKind, refused_event
 from pushsvc.delivery.subscriber import COMMENT, Subscriber
 from pushsvc.delivery.transports.base import Transport
@@ -28,7 +29,7 @@ ANSWER_TO_REQUESTER: Final = StreamKind(
 )
 
 
-def answer_subscriber(
+def answer_subscriber(  # noqa: PLR0913  # a record of what the stream asked for
     generation_id: str,
     after: EventId,
     transport: Transport,
@@ -38,6 +39,7 @@ def answer_subscriber(
     heartbeat: EncodedBatch = COMMENT,
     proof: str | None = None,
     on_leave: Callable[[Subscriber], None] | None = None,
+    listener: Identity | None = None,
 ) -> Subscriber:
     """A subscriber that follows one answer, and ends with it. It counts for the answer and not for a user: an answer
     may have any number of tabs, and a user any number of answers."""
@@ -53,4 +55,6 @@ def answer_subscriber(
         proof=proof,
         kind=kind,
         on_leave=on_leave,
+        owner=None if listener is None else listener.user,
+        token=None if listener is None else listener.token,
     )

@@ -84,12 +84,10 @@ class Standing(NamedTuple):
 
 
 class Count(NamedTuple):
-    """Events after an id: how many, and the id of the last. `kept`: how many the channel has in all. `timed`: one of
-    them has a ttl, so there will be fewer."""
+    """Events after an id: how many, and the id of the last. `timed`: one of them has a ttl, so there will be fewer."""
 
     events: int
     last: EventId | None
-    kept: int
     timed: bool
 
 
@@ -165,6 +163,11 @@ class EventLog:
         if isinstance(error, WrongType):
             logger.error("one of these keys is of a wrong type; delete it: %s", " ".join(map(repr, self._names(event))))
         return error
+
+    @property
+    def keep_events(self) -> int:
+        """The most events that a channel keeps."""
+        return self._retention.keep_events
 
     def clock(self) -> Clock:
         """Read the clock. All events up to `last` can be read; all later ones are yet to be announced. Raises
@@ -269,10 +272,7 @@ class EventLog:
         names = [self._keys.log(channel) for channel in after]
         starts = ["-" if each is None else f"({each}" for each in after.values()]
         answers = self._store.execute_one(_COUNT.call(names, *starts, clock.cutoff, clock.now))
-        return [
-            Count(count, EventId.from_redis(last) if last else None, kept, bool(timed))
-            for count, last, kept, timed in answers
-        ]
+        return [Count(count, EventId.from_redis(last) if last else None, bool(timed)) for count, last, timed in answers]
 
     def standing(self, user: str) -> Standing:
         """The user's position, and whether it may be lost. Raises Unavailable."""

@@ -60,14 +60,23 @@ class Tickets:
         self._key = self._every_key[0]
         self._verifier = Verifier(self._every_key, leeway)
 
-    def issue(self, user: str, topics: Sequence[str], ttl: int, expires: float | None, now: int) -> str:
+    def issue(
+        self,
+        user: str,
+        topics: Sequence[str],
+        ttl: int,
+        expires: float | None,
+        now: int,
+        token: str | None = None,
+    ) -> str:
         """Make a ticket for `user` and the channels `topics`, usable once within `ttl` seconds.
 
-        `expires` (Unix time): when the stream ends, if the token that requests the ticket expires; `now`: Redis's wall
-        clock, in ms since 1970. Raises TooManyRequests if the user has too many that are unspent.
+        `expires` (Unix time): when the stream ends, if the token that requests the ticket expires; `token`: the id of
+        that token; `now`: Redis's wall clock, in ms since 1970. Raises TooManyRequests if the user has too many that
+        are unspent.
         """
         ticket = self._drawn()
-        claims = {"user": user, "topics": list(topics), "expires": expires, "issued": now}
+        claims = {"user": user, "topics": list(topics), "expires": expires, "issued": now, "token": token}
         digest = hashed(ticket)
         names = [self._keys.ticket(digest), self._keys.unspent(user)]
         most = self._most_per_user
@@ -126,7 +135,7 @@ class Tickets:
             raise SpentTicket(user, topics)
         clean = not evidence.by_id and (has_cookie or (evidence.same_origin and not has_proof))
         return Admission(
-            Identity(user, subscribe=topics, expires=expires),
+            Identity(user, subscribe=topics, expires=expires, token=claims.get("token"), ticket=True),
             topics,
             Use(
                 ticket,

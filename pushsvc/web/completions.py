@@ -156,6 +156,7 @@ def _joined(
         transport,
         kind=ANSWER_TO_REQUESTER,
         on_leave=on_leave if seat is None else seat.left,
+        listener=identify(call()),
     )
     try:
         if seat is None:

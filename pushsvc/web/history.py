@@ -55,6 +55,7 @@ def read_history() -> ResponseReturnValue:
         tracks_position=False,
         expires=identity.expires,
         kind=LONG_POLL,
+        token=identity.token,
     )
     connection = Connection(call(), hub, subscriber)
     try:

@@ -8,7 +8,6 @@ answers is not read from either, and holds no memory here.
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Iterator
 from typing import Final
 
@@ -63,6 +62,7 @@ class _Stream:
     def __init__(self, call: Call, publisher: Publisher) -> None:
         self._publisher = publisher
         self._identity = publisher.identity
+        self._verifier = call.service.verifier
         self._capacity = call.service.capacity
         self._client = call.client
         self._holds = call.header(HOLDS) is not None
@@ -158,8 +158,10 @@ class _Stream:
                 yield refused(error)
 
     def _check(self, line: bytes | None) -> Checked:
-        if self._identity.expires is not None and self._identity.expires <= time.time():
-            return Unauthorized("The token has expired.")
+        try:
+            self._verifier.check(self._identity)
+        except Unauthorized as error:
+            return error.to_keep()
         if line is None:
             return TooLarge(f"The line is longer than {self._lines.most} bytes.")
         try:

@@ -44,6 +44,6 @@ def tickets() -> ResponseReturnValue:
     expires = identity.expires if user == identity.user else None
     partition = svc.partition_of(user)
     clock = partition.log.clock()  # older than anything that the client reads next: see README, "Listen"
-    ticket = partition.tickets.issue(user, topics, ttl, expires, clock.now)
+    ticket = partition.tickets.issue(user, topics, ttl, expires, clock.now, identity.token)
     url = link(f"/events?ticket={ticket}")
     return {"ticket": ticket, "expires_in": ttl, "url": url, "cursor": str(clock.last)}

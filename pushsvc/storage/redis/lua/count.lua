@@ -1,8 +1,8 @@
 -- How many events of some channels lie after an id and may still be delivered.
 --
 -- KEYS logs   ARGV[1...] for each the id ('-' for the beginning), then the oldest time kept and now, in ms
--- Returns for each {the count, the id of the last entry ('' if there is none after the id), how many entries the log has,
--- 1 if one of those counted has a deadline}.
+-- Returns for each {the count, the id of the last entry ('' if there is none after the id), 1 if one of those counted has
+-- a deadline}.
 local oldest, now = tonumber(ARGV[#KEYS + 1]), tonumber(ARGV[#KEYS + 2])
 local answers = {}
 for number, log in ipairs(KEYS) do
@@ -20,6 +20,6 @@ for number, log in ipairs(KEYS) do
     if #entries < 100 then break end
     from = '(' .. last
   end
-  answers[number] = {count, last, redis.call('XLEN', log), timed}
+  answers[number] = {count, last, timed}
 end
 return answers

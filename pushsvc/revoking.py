@@ -1,0 +1,74 @@
+"""Takes tokens back, on all workers: Redis keeps what was revoked for good, as nobody knows how long a token lives.
+Each worker looks for more twice a second."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Final, NamedTuple
+
+import gevent
+import orjson
+
+from pushsvc.concurrency.loops import Loop
+from pushsvc.errors import Unavailable
+from pushsvc.revocations import Revocations
+from pushsvc.storage.redis.client import RedisClient
+
+LOOK_SECONDS: Final = 0.5
+PAGE: Final = 100  # looked at in one command, the newest first
+
+
+class Revocation(NamedTuple):
+    """A token's id, or a user whose tokens that were issued until `until` (Unix time) are void."""
+
+    token: str | None = None
+    user: str | None = None
+    until: float = 0.0
+
+
+class Revoking:
+    """Revokes, and follows what other workers revoke."""
+
+    def __init__(self, store: RedisClient, known: Revocations, end: Callable[[Revocation], object]) -> None:
+        """`end`: ends the connections here that were opened with what is revoked."""
+        self._store = store
+        self._known = known
+        self._end = end
+        self._newest: set[bytes] = set()  # members that were seen in the last look
+        self._loaded = False
+        self.loop = Loop("revocations", self._run, expected=(Unavailable,))
+
+    def revoke(self, revocation: Revocation, now: int) -> None:
+        """Revoke on all workers, here at once. `now`: Redis's wall clock, in ms since 1970. Raises Unavailable."""
+        member = orjson.dumps(list(revocation))
+        self._store.execute_one(("ZADD", self._store.keys.revocations, now, member))
+        self._take(revocation)
+
+    def _run(self, loop: Loop) -> None:
+        while True:
+            self._look()
+            loop.report_healthy()
+            gevent.sleep(LOOK_SECONDS)
+
+    def _look(self) -> None:
+        """Take what is new. At first that is all there is; of it nothing was opened here."""
+        newest: set[bytes] = set()
+        for member in self._unseen():
+            newest.add(member)
+            self._take(Revocation(*orjson.loads(member)))
+        self._newest = (self._newest | newest) if self._loaded else newest
+        self._loaded = True
+
+    def _unseen(self) -> Iterator[bytes]:
+        start = 0
+        while True:
+            page = self._store.execute_one(("ZREVRANGE", self._store.keys.revocations, start, start + PAGE - 1))
+            yield from (member for member in page if member not in self._newest)
+            if len(page) < PAGE or page[-1] in self._newest:
+                return
+            start += PAGE
+
+    def _take(self, revocation: Revocation) -> None:
+        self._known.add(token=revocation.token, user=revocation.user, until=revocation.until)
+        if self._loaded:
+            self._end(revocation)
