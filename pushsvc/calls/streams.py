@@ -9,7 +9,7 @@ from typing import Any, Self
 from pushsvc.calls.answers import Headers, Stream
 from pushsvc.calls.call import Call
 from pushsvc.calls.content_coding import coding_headers, stream_coding
-from pushsvc.calls.cookies import set_cookie
+from pushsvc.calls.cookies import session_cookies
 from pushsvc.calls.refusing import CHUNKED, STREAM_HEADERS
 from pushsvc.delivery.dialogue import Dialogue
 from pushsvc.delivery.endings import Reason
@@ -27,7 +27,6 @@ from pushsvc.events.proof import with_proof
 from pushsvc.partition import Partition
 from pushsvc.storage.admission import Admission
 from pushsvc.storage.cursor import Cursor
-from pushsvc.storage.tickets import SESSION_SECONDS
 
 
 def make_transport(call: Call, *, alone: bool = False, plain: bool = False) -> QueuedTransport:
@@ -173,7 +172,7 @@ def begin(
     begun = partition.tickets.begin(admission.use, admission.identity.need_user(), name, cursor)
     if begun.earlier:
         partition.streams.end(begun.earlier)
-    return [set_cookie(call, begun.cookie_name, begun.cookie, SESSION_SECONDS)]
+    return session_cookies(call, begun.cookie_name, begun.cookie)
 
 
 def start_after(cursor: Cursor, channels: Sequence[str]) -> Start:

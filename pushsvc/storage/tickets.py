@@ -42,7 +42,7 @@ KEPT_SECONDS: Final = 600  # a ticket whose stream was refused for now stays val
 SESSION_SECONDS: Final = 12 * 3600  # how long the cookie, or the proof, lets the client reconnect
 TAKE_OVER_SECONDS: Final = 3.0  # after its first use
 _LONGEST_IN_COOKIE: Final = 64  # bytes of a name; written as JSON in base64 they may take six times as many
-_COOKIE_PREFIX: Final = "pushsvc_session_"
+COOKIE_PREFIX: Final = "pushsvc_session_"
 
 
 class Tickets:
@@ -236,7 +236,7 @@ class Tickets:
 
 def cookie_name(user: str, key: str) -> str:
     """The name of the cookie that a user's tickets give a browser. `key`: the one that signs it."""
-    return _COOKIE_PREFIX + mark(user, key)[:16]
+    return COOKIE_PREFIX + mark(user, key)[:16]
 
 
 def short_name(user: str, key: str) -> str:
