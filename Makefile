@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test coverage clients servers lint bench chaos fuzz attack clean
+.PHONY: help run test coverage clients servers lint bench chaos fuzz attack lock audit sbom clean
 
 help:  ## What can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -55,6 +55,16 @@ fuzz: $(VENV)/.test  ## Send mutated requests to nginx and to a worker (make fuz
 attack: $(VENV)/.test  ## Measure what cheap requests cost others (make attack ARGS="--seconds 6 bodies")
 	@$(BIN)/python -m tests.proofs.cost $(ARGS)
 
+lock: $(VENV)/.supply  ## Write requirements.lock anew: each package that the service needs, with its hashes
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+		--custom-compile-command "make lock" --output-file requirements.lock requirements.txt
+
+audit: $(VENV)/.supply  ## Ask whether a package of requirements.lock is known to be vulnerable
+	@$(BIN)/python -m tests.support.audit
+
+sbom: $(VENV)/.supply  ## Write a software bill of materials of requirements.lock (CycloneDX): sbom.json
+	@$(BIN)/cyclonedx-py requirements requirements.lock --output-format JSON --output-file sbom.json
+
 clean:  ## Remove what was made, except data
 	rm -rf $(VENV) clients/.venv clients/node_modules bench/subjects/better_sse/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*
 
@@ -75,6 +85,10 @@ $(VENV)/.run: requirements.txt $(VENV)/.python
 $(VENV)/.test: requirements-dev.txt requirements.txt $(VENV)/.python
 	@$(BIN)/python -m pushsvc.stack.wheels requirements-dev.txt
 	@touch $@ $(VENV)/.run
+
+$(VENV)/.supply: requirements-supply.txt requirements.lock $(VENV)/.test
+	@$(BIN)/python -m pushsvc.stack.wheels requirements-supply.txt
+	@touch $@
 
 $(VENV)/.bench: requirements-bench.txt requirements.txt $(VENV)/.python
 	@$(BIN)/python -m pushsvc.stack.wheels requirements-bench.txt
