@@ -39,7 +39,7 @@ def events(call: Call) -> Answer | Stream:
 
 def _events(call: Call) -> Answer | Stream:
     if call.method == "HEAD":
-        identify(call)
+        prepare(call, Admission(identify(call)), heartbeat=stream_heartbeat(call))
         return Answer(200, [*STREAM_HEADERS.items(), *coding_headers(call)])
     wanted = prepare(call, admit(call), heartbeat=stream_heartbeat(call))
     partition, subscriber = wanted.partition, wanted.subscriber

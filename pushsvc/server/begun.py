@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Final, NamedTuple
+from urllib.parse import unquote
 
 _LINE: Final = re.compile(rb"([A-Z]+) ([^ ?\r\n]*)([^\r\n]*)")
 _STREAMS: Final = re.compile(r"/(events|v1/generations/([^/ ?]+/)?events)\Z")  # also behind PUBLIC_URL's path
@@ -30,13 +31,15 @@ class Begun(NamedTuple):
 
 
 def opens_stream(method: str, path: str) -> bool:
-    """Tell whether a request asks for a stream that an EventSource reads."""
+    """Tell whether a request asks for a stream that an EventSource reads. `path`: as it was sent."""
+    if "%" in path:
+        path = unquote(path)
     return method == "GET" and path.endswith("events") and _STREAMS.search(path) is not None
 
 
 def stays(method: str, path: str) -> bool:
     """Tell whether a request asks for a connection that stays: a stream, or a WebSocket."""
-    return opens_stream(method, path) or (method == "GET" and path.endswith("/ws"))
+    return opens_stream(method, path) or (method == "GET" and unquote(path).endswith("/ws"))
 
 
 def read_begun(raw: bytes) -> Begun:

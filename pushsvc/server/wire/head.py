@@ -27,7 +27,7 @@ _PROTOCOLS: Final = {b" HTTP/1.1": "HTTP/1.1", b" HTTP/1.0": "HTTP/1.0"}
 _ONCE: Final = frozenset({"host", "content-type", "content-length"})  # fields that two proxies could read differently
 _NOT_ASCII: Final = re.compile(rb"[\x80-\xff]")
 _HOST: Final = re.compile(r"[^\s/?#@\\]*")  # section 3.2: a request names one host, in HTTP/1.0 maybe none
-_ABSOLUTE: Final = re.compile(r"https?://[^/?#]+", re.IGNORECASE)
+_ABSOLUTE: Final = re.compile(r"https?://([^/?#]+)", re.IGNORECASE)
 
 
 class Head:
@@ -47,7 +47,7 @@ class Head:
         self.protocol = protocol
         self.fields = fields
         self.plain = target.startswith("/")
-        self.path, self.query = _split(method, target)
+        self.path, self.query = _split(method, target, fields)
         self.length = _length(fields, protocol)
         self.expects = _expects(fields, protocol)
 
@@ -143,13 +143,14 @@ def _joined(collected: list[tuple[bytes, bytes]]) -> dict[str, str]:
     return fields
 
 
-def _split(method: str, target: str) -> tuple[str, str]:
-    """Split a request target into path and query (RFC 9112 section 3.2)."""
+def _split(method: str, target: str, fields: dict[str, str]) -> tuple[str, str]:
+    """Split a request target into path and query (RFC 9112 section 3.2). If it names a host, `Host` has to name the
+    same: clients must send it so, and servers must ignore it, so that two servers could see two hosts."""
     if not target.startswith("/"):
         if target == "*" and method == "OPTIONS":
             return "*", ""
         authority = _ABSOLUTE.match(target)
-        if authority is None:
+        if authority is None or authority[1].lower() != fields.setdefault("host", authority[1]).lower():
             raise Unreadable
         target = target[authority.end() :]
         if not target.startswith("/"):

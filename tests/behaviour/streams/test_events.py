@@ -192,6 +192,12 @@ def test_head_request_ends(stack: Stack, base: str, user: str) -> None:
     assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
 
 
+@pytest.mark.parametrize(("query", "status"), [("since=x", 400), ("topic=a", 400), ("topics=others", 403)])
+def test_head_is_refused_as_get_is(stack: Stack, base: str, user: str, query: str, status: int) -> None:
+    for ask in (httpx.head, httpx.get):
+        assert ask(f"{base}/events?{query}", headers=stack.bearer(user), trust_env=False).status_code == status
+
+
 def test_a_slow_reader_is_cut_and_resumes_from_the_log(single: Stack, user: str) -> None:
     stack = single
     host, port = str(stack.settings["app"]).split(":")

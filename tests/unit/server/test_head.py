@@ -34,8 +34,8 @@ def test_an_ordinary_head() -> None:
     [
         (b"GET /?a?b HTTP/1.1", "/", "a?b"),
         (b"GET /a#b?c HTTP/1.1", "/a", ""),
-        (b"GET http://host/p?q HTTP/1.1", "/p", "q"),
-        (b"GET http://host?q HTTP/1.1", "/", "q"),
+        (b"GET http://a/p?q HTTP/1.1", "/p", "q"),
+        (b"GET HTTP://A?q HTTP/1.1", "/", "q"),
         (b"OPTIONS * HTTP/1.1", "*", ""),
         (b"GET //a//b HTTP/1.1", "//a//b", ""),
         (b"GET /\xc3\xa4?\xc3\xa4 HTTP/1.1", "/%C3%A4", "%C3%A4"),
@@ -44,6 +44,10 @@ def test_an_ordinary_head() -> None:
 def test_targets(line: bytes, path: str, query: str) -> None:
     read = head(line)
     assert (read.path, read.query, read.plain) == (path, query, line.split()[1].startswith(b"/"))
+
+
+def test_an_old_client_may_name_the_host_in_the_target_alone() -> None:
+    assert read_head(b"GET http://a/ HTTP/1.0\r\n\r\n").fields == {"host": "a"}
 
 
 @pytest.mark.parametrize(
@@ -113,7 +117,8 @@ def test_ambiguous_fields_are_refused(fields: list[bytes]) -> None:
     [
         b"GET  / HTTP/1.1", b"GET /  HTTP/1.1", b"GET / a HTTP/1.1", b"GET\t/ HTTP/1.1", b"get / HTTP/1.1",
         b"GET / HTTP/1.1 ", b"GET /\x01 HTTP/1.1", b"GET a HTTP/1.1", b"GET * HTTP/1.1", b"GET / ", b"GET /",
-        b"GET / ICE/1.0", b"GET / RTSP/1.0", b"GET ftp://a/ HTTP/1.1", b"GET http:/// HTTP/1.1", b" GET / HTTP/1.1",
+        b"GET / ICE/1.0", b"GET / RTSP/1.0", b"GET ftp://a/ HTTP/1.1", b"GET http:/// HTTP/1.1",
+        b"GET http://b/ HTTP/1.1", b"GET http://a@b/ HTTP/1.1", b"GET http://a:80/ HTTP/1.1", b" GET / HTTP/1.1",
         b"GET /\nX: HTTP/1.1",
     ],
 )  # fmt: skip

@@ -12,6 +12,9 @@ from pushsvc.server.begun import opens_stream
     [
         "/events",
         "/push/events",
+        "/%65vents",
+        "/event%73",
+        "/%76%31/generations/0f3a%2Fevents",
         "/v1/generations/events",
         "/v1/generations/0f3a/events",
         "/push/v1/generations/0f3a/events",
