@@ -4,27 +4,46 @@ what is not theirs on a descriptor that changed hands."""
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import pytest
 
+from tests.support.processes import dies_with_the_tests
 from tests.support.stack import ROOT, Stack, command
+
+GROUPS = {
+    "arrives": ["arrives", "arrives with HTTP/1.0", "keeps its greenlet", "polls", "is refused"],
+    "leaves": ["leaves", "is drained", "is cut", "expires", "is slow", "falls behind"],
+}
+
+
+@pytest.fixture(scope="module")
+def labs(stack: Stack) -> Iterator[dict[str, subprocess.Popen[str]]]:
+    """A process for each group of stories, all at once: most of their time is waiting."""
+    _, environ = command()
+    words = [sys.executable, "-m", "tests.support.inside.raising", f"unix://{stack.data_dir}/valkey.sock"]
+    running = {
+        name: subprocess.Popen(
+            [*words, *stories], cwd=ROOT, env=environ, text=True, stdout=subprocess.PIPE,
+            preexec_fn=dies_with_the_tests(signal.SIGKILL),
+        )
+        for name, stories in GROUPS.items()
+    }  # fmt: skip
+    yield running
+    for each in running.values():
+        each.kill()
+        each.communicate()
 
 
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize(
-    ("stories", "lines"),
-    [
-        (["arrives", "arrives with HTTP/1.0", "keeps its greenlet", "polls", "is refused"], 300),
-        (["leaves", "is drained", "is cut", "expires", "is slow", "falls behind"], 150),
-    ],
-    ids=lambda value: value[0] if isinstance(value, list) else "",
-)
-def test_an_exception_at_any_line_leaves_nothing_behind(stack: Stack, stories: list[str], lines: int) -> None:
-    _, environ = command()
-    words = [sys.executable, "-m", "tests.support.inside.raising", f"unix://{stack.data_dir}/valkey.sock", *stories]
-    done = subprocess.run(words, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=390)
-    found = json.loads(done.stdout)
+@pytest.mark.parametrize(("group", "lines"), [("arrives", 300), ("leaves", 150)])
+def test_an_exception_at_any_line_leaves_nothing_behind(
+    labs: dict[str, subprocess.Popen[str]], group: str, lines: int
+) -> None:
+    printed, _ = labs[group].communicate(timeout=390)
+    found = json.loads(printed)
     assert found["wrong"] == []
     assert found["raised"] > lines, "or they are no longer looked at"

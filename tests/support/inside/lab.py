@@ -6,12 +6,13 @@ from gevent import monkey
 
 monkey.patch_all()
 
+import _socket  # noqa: E402
 import os  # noqa: E402
 import socket  # noqa: E402
 import sys  # noqa: E402
 import time  # noqa: E402
 from collections.abc import Callable, Iterator  # noqa: E402
-from contextlib import contextmanager, suppress  # noqa: E402
+from contextlib import contextmanager  # noqa: E402
 from pathlib import Path  # noqa: E402
 from types import FrameType  # noqa: E402
 from typing import Any  # noqa: E402
@@ -110,13 +111,19 @@ def until(done: Callable[[], object], seconds: float = PATIENCE) -> bool:
 
 
 def descriptors() -> int:
-    """The TCP connections that this process holds; those to Redis are none."""
-    tcp = {f"socket:[{line.split()[9]}]" for line in Path("/proc/self/net/tcp").read_text().splitlines()[1:]}
-    found = 0
-    for path in Path("/proc/self/fd").iterdir():
-        with suppress(OSError):
-            found += os.readlink(path) in tcp
-    return found
+    """The TCP sockets that this process holds; those to Redis are none."""
+    return sum(map(_is_tcp, map(int, os.listdir("/proc/self/fd"))))
+
+
+def _is_tcp(fd: int) -> bool:
+    try:
+        here = _socket.socket(fileno=fd)
+    except OSError:  # no socket, or closed meanwhile
+        return False
+    try:
+        return here.family == socket.AF_INET
+    finally:
+        here.detach()
 
 
 class Client:

@@ -159,8 +159,8 @@ def trial(lab: Lab, story: Story) -> list[str]:
     """What went wrong around somebody's life."""
     lab.number += 1
     victim, stranger = f"victim{os.getpid()}.{lab.number}", f"stranger{os.getpid()}.{lab.number}"
-    others = [Client(lab, stranger) for _ in range(2)]  # with descriptors of their own, before any becomes free
     before = descriptors()
+    others = [Client(lab, stranger) for _ in range(2)]  # with descriptors of their own, before any becomes free
     held = lab.held()
     wrong: list[str] = []
     client = story(lab, victim)
@@ -179,7 +179,7 @@ def trial(lab: Lab, story: Story) -> list[str]:
     if (
         alive is not None
         and alive.reason is None
-        and not client.wait(b"for the victim alone", 1.0)
+        and not client.wait(b"for the victim alone", PATIENCE)
         and not client.ended
     ):
         wrong.append("it is open, and hears nothing")
