@@ -30,6 +30,12 @@ from tests.behaviour.streams.test_gaps import (  # noqa: F401
     test_expired_events_are_said,
     test_from_the_beginning_is_no_reset,
 )
+from tests.faults.losses.test_lives import (  # noqa: F401
+    restored,
+    test_a_backup_that_is_put_back_is_said_to_all,
+    test_a_flushall_is_said_to_who_listens,
+    test_who_was_away_is_told_of_what_was_acknowledged_and_lost,
+)
 from tests.faults.losses.test_losses import (  # noqa: F401
     test_a_join_does_not_hide_a_loss_from_those_who_listen,
     test_a_late_event_that_was_trimmed_is_said,
