@@ -46,6 +46,7 @@ def rows(results: Results) -> list[Row]:
     return [row for row in found if row.values]
 
 
+SOCKETS = "pushsvc, WebSocket"
 NCHAN, BETTER = "nchan+redis", "better-sse+redis"
 
 
@@ -111,6 +112,7 @@ def _costs(results: Results) -> list[Row]:
         Row("  ten at once / floor's ten", ratio(results, "fanout", "batch_cpu_us", ours, floor), "x", 1.0, True),
         Row("  nchan / floor", ratio(results, "fanout", "cpu_us", "nchan", floor), "x"),
         Row("  flask-sse / floor", ratio(results, "fanout", "cpu_us", "flask-sse", floor), "x"),
+        Row("  by WebSocket / by a stream", ratio(results, "fanout", "cpu_us", SOCKETS, ours), "x", 1.25),
         Row("  ours, many / few connections", growth(results, ours), "x", 1.2),
         Row("  the floor's own many / few", growth(results, floor), "x"),
         Row("  with many / floor with many", ratio(results, "size", "many_cpu_us", ours, floor), "x"),
@@ -120,7 +122,7 @@ def _costs(results: Results) -> list[Row]:
 def _memory(results: Results) -> list[Row]:
     memory = [
         Row(f"Idle memory, {server}", _given(results, "size", server, "memory"), "B", limit)
-        for server, limit in (("pushsvc", 1024), ("floor", None), ("nchan", None), ("flask-sse", None))
+        for server, limit in (("pushsvc", 1024), (SOCKETS, 1200), ("floor", None), ("nchan", None), ("flask-sse", None))
     ]
     own = Row("  pushsvc, each another user", _given(results, "storm", "pushsvc", "own_users_memory"), "B", 1024)
     return [memory[0], own, *memory[1:]]

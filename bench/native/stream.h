@@ -1,4 +1,5 @@
-/* Reads a stream of server-sent events out of an HTTP/1.1 response, in whatever pieces it arrives. */
+/* Reads a stream of server-sent events out of an HTTP/1.1 response, in whatever pieces it arrives; or what comes down a
+ * WebSocket, if the response is 101. */
 #ifndef STREAM_H
 #define STREAM_H
 #include <stddef.h>
@@ -9,14 +10,14 @@
 
 enum { ID = 48 };
 
-enum stream_state { HEAD, CHUNK_SIZE, CHUNK, CHUNK_END, UNTIL_CLOSE, ENDED, BROKEN };
+enum stream_state { HEAD, CHUNK_SIZE, CHUNK, CHUNK_END, UNTIL_CLOSE, FRAME_HEAD, FRAME, ENDED, BROKEN };
 
 struct stream {
     enum stream_state state;
     int status;    /* of the response, 0 until known */
     int chunked;
     int retry;     /* ms, 0 unless the stream said so */
-    size_t left;   /* bytes of this chunk */
+    size_t left;   /* bytes of this chunk, or frame */
     int after_cr;  /* a LF now belongs to the CR before it */
     int has_data, spoken;
     size_t meta_length, line_length, data_length;

@@ -109,20 +109,27 @@ static void ask(struct subscriber *subscriber) {
     const char *spot = strstr(options.path, "{}");
     int before = spot == NULL ? (int)strlen(options.path) : (int)(spot - options.path);
     char number[16] = "";
+    const char *upgrade = strncmp(options.path, "/ws", 3) != 0 ? "" :
+        "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
     if (spot != NULL)
         snprintf(number, sizeof number, "%d", subscriber->index);
     if (resuming && subscriber->in.id[0] != 0)
         snprintf(resume, sizeof resume, "Last-Event-ID: %s\r\n", subscriber->in.id);
     int length = snprintf(request, sizeof request,
-                          "GET %.*s%s%s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nAccept: text/event-stream\r\n%s\r\n%s\r\n",
+                          "GET %.*s%s%s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nAccept: text/event-stream\r\n%s\r\n%s%s\r\n",
                           before, options.path, number, spot == NULL ? "" : spot + 2, options.port,
-                          options.lines[subscriber->index % options.line_count], resume);
+                          options.lines[subscriber->index % options.line_count], upgrade, resume);
     if (write(subscriber->source.fd, request, (size_t)length) != length) {
         lose(subscriber, "the request could not be sent", errno);
         return;
     }
     watch(&subscriber->source, EPOLLIN);
     become(subscriber, options.blind ? UP : ASKED);
+}
+
+static int accepted(const struct subscriber *subscriber) {
+    return subscriber->in.status == 200 || subscriber->in.status == 101;
 }
 
 static void read_some(struct subscriber *subscriber) {
@@ -135,9 +142,9 @@ static void read_some(struct subscriber *subscriber) {
     }
     tally.bytes += got;
     stream_feed(&subscriber->in, bytes, (size_t)got, heard, subscriber);
-    if (subscriber->state == ASKED && subscriber->in.state != HEAD && subscriber->in.status == 200)
+    if (subscriber->state == ASKED && subscriber->in.state != HEAD && accepted(subscriber))
         become(subscriber, UP);
-    if (subscriber->in.state != HEAD && subscriber->in.status != 200)
+    if (subscriber->in.state != HEAD && !accepted(subscriber))
         lose(subscriber, "status", subscriber->in.status);
     else if (subscriber->in.state == ENDED || subscriber->in.state == BROKEN)
         lose(subscriber, "the stream ended", 0);

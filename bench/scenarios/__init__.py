@@ -16,7 +16,15 @@ from bench.subjects.better_sse import BetterSse
 from bench.subjects.flasks import FlaskNothing, FlaskSse
 from bench.subjects.models import Answering, Direct, Pauses, Silent
 from bench.subjects.nchan import Nchan, NchanRedis
-from bench.subjects.servers import Floor, FloorBehindNginx, Pushsvc, PushsvcOften, PushsvcUp, Server
+from bench.subjects.servers import (
+    Floor,
+    FloorBehindNginx,
+    Pushsvc,
+    PushsvcOften,
+    PushsvcUp,
+    PushsvcWebSocket,
+    Server,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +40,9 @@ SCENARIOS: Final = {
     "publish": Scenario((Pushsvc, NchanRedis, BetterSse, FlaskNothing), publish),
     "join": Scenario((Pushsvc, NchanRedis, BetterSse, Floor), join),
     "ndjson": Scenario((Pushsvc,), ndjson),
-    "fanout": Scenario((Pushsvc, Floor, Nchan, FlaskSse), fanout),
+    "fanout": Scenario((Pushsvc, PushsvcWebSocket, Floor, Nchan, FlaskSse), fanout),
     "latency": Scenario((Pushsvc, Floor, Nchan, FlaskSse), latency),
-    "size": Scenario((Pushsvc, Floor, Nchan, FlaskSse), size),
+    "size": Scenario((Pushsvc, PushsvcWebSocket, Floor, Nchan, FlaskSse), size),
     "storm": Scenario((Pushsvc,), storm),
     "nginx": Scenario((PushsvcUp, FloorBehindNginx), proxied),
     "million": Scenario((PushsvcOften,), million, once=True),

@@ -161,7 +161,8 @@ class Pushsvc(Server):
             "max_connections_per_user": str(UNLIMITED),
             "max_connections": str(UNLIMITED),
             "drain_seconds": "0",
-            "rate_ask": "off",  # one asks as many do
+            "rate_ask": "off",  # one does as many do
+            "rate_connect": "off",
         }
         return {PREFIX + name.upper(): value for name, value in given.items()}
 
@@ -173,6 +174,13 @@ class Pushsvc(Server):
 
     def redis(self) -> redis.Redis:
         return redis.Redis(unix_socket_path=str(socket_path(self.folder / "data")), decode_responses=True)
+
+
+class PushsvcWebSocket(Pushsvc):
+    """The same, heard by WebSockets."""
+
+    name = "pushsvc, WebSocket"
+    stream = "/ws?since=now&topics=bench"
 
 
 class PushsvcOften(Pushsvc):
