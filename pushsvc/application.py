@@ -50,6 +50,7 @@ from pushsvc.web import (
     pages,
     presence,
     publish,
+    reference,
     tickets,
     unread,
     websocket,
@@ -58,7 +59,7 @@ from pushsvc.web.http import before_request, problems
 
 _RESOURCES: Final = (
     publish, events, connections, history, tickets, unread, health, metrics, presence, completions, generations, models,
-    pages, websocket,
+    pages, websocket, reference,
 )  # fmt: skip
 
 
