@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pushsvc.version import VERSION
+
 if TYPE_CHECKING:
     from flask import Flask
 
     from pushsvc.config import Settings
 
-__version__ = "0.3.0"
+
+__version__ = VERSION
 
 
 def create_app(settings: Settings) -> Flask:

@@ -8,9 +8,9 @@ from typing import Any, Final
 
 from flask import Flask
 
-from pushsvc import __version__
 from pushsvc.auth import COOKIE
 from pushsvc.events.publication import Limits
+from pushsvc.version import VERSION
 from pushsvc.web.openapi.operations import OPERATIONS
 from pushsvc.web.openapi.schemas import all_schemas
 
@@ -39,7 +39,7 @@ def document(app: Flask, limits: Limits, server: str) -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {
             "title": "pushsvc",
-            "version": __version__,
+            "version": VERSION,
             "description": "Backends publish; the right user's browser has the event, once and in order.",
         },
         "servers": [{"url": server}],
