@@ -13,7 +13,7 @@ from pushsvc.calls.credentials import revoke_shown
 from pushsvc.calls.events import events
 from pushsvc.calls.listening import listen, news
 from pushsvc.calls.publish import publish
-from pushsvc.calls.websocket import websocket
+from pushsvc.calls.sockets.handshake import websocket
 from pushsvc.errors import PushError
 
 _ANSWERS: Final = "/v1/generations/"

@@ -11,7 +11,7 @@ from pushsvc.calls.call import Call
 from pushsvc.calls.content_coding import coding_headers, stream_coding
 from pushsvc.calls.cookies import session_cookies
 from pushsvc.calls.refusing import CHUNKED, STREAM_HEADERS
-from pushsvc.delivery.dialogue import Dialogue
+from pushsvc.calls.sockets.dialogue import Dialogue
 from pushsvc.delivery.endings import Reason
 from pushsvc.delivery.hub import Hub
 from pushsvc.delivery.starts import Start

@@ -12,7 +12,7 @@ from werkzeug.wsgi import ClosingIterator
 
 from pushsvc.calls.answers import Answer, Upgrade
 from pushsvc.calls.call import Call
-from pushsvc.calls.websocket import websocket
+from pushsvc.calls.sockets.handshake import websocket
 from pushsvc.delivery.transports.handover import HELD
 from pushsvc.delivery.transports.hangup import hang_up
 from pushsvc.web.http.current import call, respond
@@ -28,7 +28,7 @@ _STATUS = http.HTTPStatus.SWITCHING_PROTOCOLS
 @blueprint.get("/ws", websocket=True)
 @blueprint.get("/ws")  # for those that ask for no WebSocket: they are told what is missing
 def get_websocket() -> ResponseReturnValue:
-    """GET /ws: see `calls.websocket`."""
+    """GET /ws: see `calls.sockets.handshake`."""
     current = call()
     answer = websocket(current)
     if isinstance(answer, Answer):

@@ -205,7 +205,7 @@ MUTANTS: Final = [
         "behaviour/sockets/test_events.py::test_events_come_live_and_in_order",
     ),
     Mutant(
-        "takes WebSockets from the pages of every site", "calls/websocket.py",
+        "takes WebSockets from the pages of every site", "calls/sockets/handshake.py",
         "    same_site(call)  #", "    #",
         "behaviour/sockets/test_events.py::test_a_handshake_that_is_refused",
     ),

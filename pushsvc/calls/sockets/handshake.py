@@ -11,12 +11,12 @@ from wsproto.utilities import generate_accept_token
 from pushsvc.calls.answers import Answer, Headers, Upgrade
 from pushsvc.calls.arguments import stream_heartbeat
 from pushsvc.calls.call import Call
-from pushsvc.calls.conversation import Conversation
 from pushsvc.calls.credentials import admit, same_site
 from pushsvc.calls.events import prepare
 from pushsvc.calls.refusing import keep_ticket
+from pushsvc.calls.sockets.conversation import Conversation
+from pushsvc.calls.sockets.dialogue import Dialogue
 from pushsvc.calls.streams import Connection, begin, pieces
-from pushsvc.delivery.dialogue import Dialogue
 from pushsvc.delivery.endings import WEBSOCKET, close_frame
 from pushsvc.delivery.transports.hangup import hang_up
 from pushsvc.errors import Invalid, Later, NoWebSockets, UpgradeRequired

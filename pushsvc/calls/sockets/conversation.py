@@ -9,7 +9,7 @@ from pushsvc.auth import Identity
 from pushsvc.calls.acknowledging import acknowledge
 from pushsvc.calls.arguments import read_json
 from pushsvc.calls.listening import record_for
-from pushsvc.delivery.dialogue import Refused
+from pushsvc.calls.sockets.dialogue import Refused
 from pushsvc.delivery.subscriber import Subscriber
 from pushsvc.errors import Invalid, Later, PushError
 from pushsvc.events import exact_json, websocket

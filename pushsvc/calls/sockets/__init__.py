@@ -1,0 +1,1 @@
+"""WebSockets: the handshake, the frames that their clients send, and the calls in these."""
