@@ -83,8 +83,10 @@ def json_object(call: Call, fields: set[str], most: int, owner: str) -> dict[str
 
 
 def check_query(query: str) -> None:
-    """Check that the query is UTF-8; decoded with errors, it could name another channel than was meant. Raises
-    Invalid."""
+    """Check that the query has not too many parameters, and is UTF-8; decoded with errors, it could name another
+    channel than was meant. Raises Invalid."""
+    if query.count("&") >= MOST_PARAMETERS:  # a query of 128 KB could have 64 000, and strangers send it
+        raise Invalid(f"The query has more than {MOST_PARAMETERS} parameters.")
     if "%" in query:
         try:
             unquote_to_bytes(query.encode("latin-1")).decode()
@@ -97,15 +99,17 @@ _NEAR_MISSES: Final = {
     "topic": "topics", "channel": "topics", "channels": "topics", "cursor": "last_event_id", "after": "last_event_id",
     "event_id": "last_event_id", "last_id": "last_event_id", "tickets": "ticket", "acks": "ack",
 }  # fmt: skip
+MOST_PARAMETERS: Final = 200  # of any request; a stream may name each of its topics in one
+_MOST_GUESSES: Final = 10  # for each a tenth of a millisecond goes
+_LONGEST_GUESS: Final = 32  # characters
 _SHORTEST_GUESS: Final = 5  # characters; shorter names, such as those that polyfills add, resemble ours by chance
 
 
 def stream_parameters(call: Call) -> None:
     """Check the names of a stream's parameters. Unknown names are ignored, because polyfills and caches add some. Names
     that look like a misspelling of ours are refused: the page would wait for events that never come. Raises Invalid."""
-    for name in call.args:
-        if name in PARAMETERS:
-            continue
+    unknown = [name for name in call.args if name not in PARAMETERS and len(name) <= _LONGEST_GUESS]
+    for name in unknown[:_MOST_GUESSES]:
         plain = name.lower().replace("-", "_")
         guesses = difflib.get_close_matches(plain, PARAMETERS, 1, 0.8) if len(plain) >= _SHORTEST_GUESS else []
         meant = plain if plain in PARAMETERS else _NEAR_MISSES.get(plain) or next(iter(guesses), None)

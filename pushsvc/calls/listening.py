@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ from pushsvc.calls.credentials import admit, bears_token, identify, same_site
 from pushsvc.calls.refusing import STREAM_HEADERS, resumable
 from pushsvc.calls.seats import Seat, listeners_of, readers_of
 from pushsvc.calls.streams import Connection, begin, make_transport, opening, start_after, stream
+from pushsvc.calls.turn import ClientTurn
 from pushsvc.delivery.starts import Start
 from pushsvc.delivery.subscriber import Subscriber
 from pushsvc.events import exact_json, sse
@@ -22,7 +24,7 @@ from pushsvc.events.encoded import EncodedBatch, EncodedEvent
 from pushsvc.events.event import BEGINNING, EventId
 from pushsvc.events.names import answers_channel
 from pushsvc.events.proof import with_proof
-from pushsvc.llm.formats.joining import joined
+from pushsvc.llm.formats.joining import Json, joined
 from pushsvc.llm.listening import answer_subscriber
 from pushsvc.llm.record import Record
 from pushsvc.llm.store import unknown
@@ -97,7 +99,7 @@ def _follow(
         said = records.said(record.id)
         if said and said[-1].wire.endswith(sse.DONE):  # it has ended just now
             return _retell(call, partition, reader._replace(record=records.get(record.id)), cursor)
-        head = _snapshot(said)
+        head = _snapshot(call, said)
         after = said[-1].id if said else BEGINNING
     head = _opening(partition, cursor, after) + head
     transport = make_transport(call, alone=True)
@@ -127,7 +129,7 @@ def _retell(call: Call, partition: Partition, reader: _Reader, cursor: Cursor) -
         metrics.GAPS.labels("reset").inc()
     if not cursor.stands or told:
         endings = 1 if record.ending is None or record.ending.error is None else 2
-        told += _snapshot(said[:-endings])
+        told += _snapshot(call, said[:-endings])
         said = said[-endings:]
     else:
         said = [event for event in said if event.id > (cursor.id or BEGINNING)]
@@ -150,11 +152,18 @@ def _opening(partition: Partition, cursor: Cursor, oldest: EventId) -> bytes:
     return sse.retry(retry_ms) + sse.gap(None, oldest if oldest != BEGINNING else None, "reset", birth)
 
 
-def _snapshot(said: list[EncodedEvent]) -> bytes:
-    """One event with the joined content of these events, under the id of the last of them."""
+def _snapshot(call: Call, said: list[EncodedEvent]) -> bytes:
+    """One event with the joined content of these events, under the id of the last of them. Raises ClientLeft."""
     if not said:
         return b""
-    whole = joined(exact_json.loads(sse.read_event(event.wire)[1].encode()) for event in said)
+    turn = ClientTurn(call)
+
+    def values() -> Iterator[Json]:
+        for event in said:
+            turn.yield_if_over()
+            yield exact_json.loads(sse.read_event(event.wire)[1].encode())
+
+    whole = joined(values())
     frame = sse.data_frame(exact_json.dumps(whole | {"snapshot": True}, lone=True))
     return sse.with_id(str(said[-1].id).encode(), frame)
 

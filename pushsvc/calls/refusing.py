@@ -23,6 +23,7 @@ STREAM_HEADERS: Final = {
     "Cache-Control": "no-store, no-transform",
     "X-Accel-Buffering": "no",
 }
+LONGEST_ACCEPT: Final = 1024  # characters that are looked at; an EventSource sends one type
 CHUNKED: Final = {"HTTP/1.0": False, "HTTP/1.1": True}  # how responses without a length are framed, by protocol
 
 
@@ -47,7 +48,7 @@ def resumable(call: Call, stream: Callable[[], Answer | Stream]) -> Answer | Str
 def _comes_back(call: Call) -> bool:
     """Whether the client is an EventSource, which reconnects. OpenAI's clients accept the same type, but send POST, and
     would take the stream for the model's answer."""
-    accepted = parse_accept_header(call.header("accept"), MIMEAccept)
+    accepted = parse_accept_header((call.header("accept") or "")[:LONGEST_ACCEPT], MIMEAccept)
     return call.method == "GET" and "text/event-stream" in map(str.lower, accepted.values())
 
 

@@ -15,7 +15,7 @@ import gevent
 import gevent.event
 
 from pushsvc import metrics
-from pushsvc.concurrency.loops import LONGEST_PAUSE, Loop
+from pushsvc.concurrency.loops import LONGEST_PAUSE, SHORT_TURN_SECONDS, Loop, TimeSlice
 from pushsvc.delivery.subscriber import Subscriber
 from pushsvc.errors import TooLarge, TooManyGenerations, Unavailable, Unwritable
 from pushsvc.events import exact_json, sse
@@ -145,7 +145,9 @@ class Generations:
 
     def _said(self, generation_id: str) -> Iterator[Json]:
         """Read the chunks of a generation so far, without its error."""
+        turn = TimeSlice(SHORT_TURN_SECONDS)  # who asks for a long answer again and again lets others in
         for event in self.records.said(generation_id):
+            turn.yield_if_over()
             if not event.wire.endswith(sse.DONE):
                 value = exact_json.loads(sse.read_event(event.wire)[1].encode())
                 if openai.error_of(value) is None:

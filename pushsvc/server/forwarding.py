@@ -19,6 +19,7 @@ _OTHERS: Final = tuple(
         "X_FORWARDED_SCHEME", "X_FORWARDED_SSL", "X_REAL_IP", "X_SCRIPT_NAME",
     )
 )  # fmt: skip
+_LONGEST_LIST: Final = 2048  # characters of X-Forwarded-For that are looked at, from its end
 _SCHEMES: Final = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
 
 
@@ -44,7 +45,7 @@ class Forwarding:
             environ.pop(name, None)
         if (addresses or schemes) and self._trusts(environ.get("REMOTE_ADDR", "")):
             environ["wsgi.url_scheme"] = _scheme(schemes) or environ["wsgi.url_scheme"]
-            client = self._client(addresses)
+            client = self._client(addresses[-_LONGEST_LIST:])
             if client is not None:
                 environ["REMOTE_ADDR"] = client
         if self._path:

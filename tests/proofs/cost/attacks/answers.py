@@ -25,6 +25,21 @@ def _state(target: Target, generation_id: str) -> None:
     target.ask(f"GET /v1/generations/{generation_id}", target.bearer("mallory"))
 
 
+def _question_of(target: Target, generation_id: str) -> None:
+    target.ask(f"GET /v1/generations/{generation_id}?include=messages", target.bearer("mallory"))
+
+
+def _answered(target: Target) -> str:
+    """Ask for an answer of many tokens, and wait for its end."""
+    generation_id = _asked(target, "x" * 10_000)
+    _retold(target, generation_id)
+    return generation_id
+
+
+def _retold(target: Target, generation_id: str) -> None:
+    target.ask(f"GET /v1/generations/{generation_id}/events", target.bearer("mallory"))
+
+
 def _list(target: Target, generation_id: str) -> None:
     target.ask("GET /v1/generations", target.bearer("mallory"))
 
@@ -49,6 +64,8 @@ def _deep(_: Target) -> bytes:
 
 ATTACKS = {
     "state-of-8-MB": Attack(_state, _keep_large, at_once=4, pause=0.5),
+    "question-told-8-MB": Attack(_question_of, _keep_large, at_once=4, pause=0.5),
+    "answer-retold": Attack(_retold, _answered, at_once=4, pause=0.05),
     "list-of-8-MB": Attack(_list, _keep_large, at_once=4, pause=0.5),
     "question-of-lists": Attack(_nested, lambda _: _question("[],"), at_once=10, pause=1.0),
     "question-of-objects": Attack(_nested, lambda _: _question('{"a":1},'), at_once=10, pause=1.0),
