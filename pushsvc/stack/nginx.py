@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from pushsvc.concurrency.cores import usable_cores
 from pushsvc.config import Settings
 from pushsvc.errors import ConfigError
+from pushsvc.events.publication import Limits
 from pushsvc.stack.certificate import Certificate
 from pushsvc.stack.wheels import how_to_get, the_systems_own
 
@@ -21,6 +22,7 @@ _FILES: Final = Path(__file__).resolve().parent.parent.parent / "nginx"
 _INCLUDED: Final = ("http.conf", "locations.conf")
 _STDERR: Final = "/dev/stderr"
 _BUSY_SECONDS: Final = 5.0  # mean reconnection time for an address with too many connections; see http.conf
+_MORE_BYTES: Final = 65536  # than a worker takes, which says better what is wrong
 _HEX_DIGITS: Final = "0123456789abcdef"
 
 
@@ -96,6 +98,7 @@ def _words(settings: Settings, folder: Path) -> dict[str, str]:
         "REAL_IP": _real_ip(settings),
         "SCHEME": _scheme(settings),
         "RETRIES": _retries(settings),
+        "BODY": str(Limits(settings.max_event_bytes, settings.max_batch).body_bytes + _MORE_BYTES),
         "HSTS": _HSTS if settings.public_url.startswith("https:") else "",
     }
 

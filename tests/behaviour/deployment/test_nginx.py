@@ -147,3 +147,22 @@ def test_a_folder_that_cannot_be_is_one_line(tmp_path: Path) -> None:
         words, environ = command("nginx", str(folder))
         done = subprocess.run(words, cwd=ROOT, env=environ, capture_output=True, text=True)
         assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("path", "size", "status"),
+    [
+        ("/tickets", 600_000, 413),
+        ("/ack", 600_000, 413),
+        ("/publish", 5 * 2**20, 401),
+        ("/publish", 9 * 2**20, 413),
+        ("/v1/generations", 5 * 2**20, 401),
+    ],
+)
+def test_a_large_body_of_a_stranger_reaches_no_disk(stack: Stack, path: str, size: int, status: int) -> None:
+    """nginx would keep it where Redis writes, before the worker could say that nobody may send it."""
+    body = b'{"messages": "' + b"x" * size + b'"}'
+    headers = {"Content-Type": "application/json"}
+    assert httpx.post(f"{stack.url}{path}", content=body, headers=headers, trust_env=False).status_code == status
+    kept = (stack.data_dir / "nginx").glob("client_body*/**/*")
+    assert [each for each in kept if each.is_file()] == []
