@@ -11,10 +11,13 @@ change here can be repeated, and `unfollow` repairs whatever an exception left h
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from typing import ClassVar, Final
+
+import gevent.event
 
 from pushsvc.delivery.subscriber import Subscriber
 from pushsvc.events.event import BEGINNING, EventId
@@ -118,9 +121,31 @@ class Channels:
 
     def __init__(self) -> None:
         self.through = BEGINNING
+        self.waiting = 0  # greenlets in `settle`
+        self._settled = gevent.event.Event()  # set while no batch is being written
+        self._settled.set()
         self.epoch = b""  # the data's epoch, see EpochHistory.current
         self.version = 0  # rises when a descriptor leaves the fast path: a list made before may hold a stale one
         self._channels: dict[str, Channel] = {}
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """A context manager around the writing of a batch, which may yield to other greenlets."""
+        self._settled.clear()
+        try:
+            yield
+        finally:
+            self._settled.set()
+
+    def settle(self) -> None:
+        """Wait until no batch is being written: whoever leaves the fast path, and stays, would be one of whom nobody
+        knows whether they have it."""
+        self.waiting += 1
+        try:
+            while not self._settled.is_set():  # another may have begun before this greenlet had its turn
+                self._settled.wait()
+        finally:
+            self.waiting -= 1
 
     def __getitem__(self, name: str) -> Channel:
         return self._channels[name]

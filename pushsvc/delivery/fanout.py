@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Sequence
 
 from pushsvc import metrics
-from pushsvc.concurrency.loops import TimeSlice
+from pushsvc.concurrency.loops import TimeSlice, give_turn
 from pushsvc.delivery.catch_up import CatchUp
 from pushsvc.delivery.channels import Channel, Channels
 from pushsvc.delivery.endings import Reason, channel_end
@@ -117,6 +117,8 @@ class Broadcaster:
 
     def on_messages(self, batch: Sequence[Announcement]) -> None:
         """Send the announcements that arrived together."""
+        if self._channels.waiting:
+            give_turn()  # before the next batch, or who waits might do so for as long as there is always another
         found, torn = runs(batch, self._channels)
         for name, _ in batch:
             self._catch_up.read_cache.invalidate(name)
@@ -128,7 +130,8 @@ class Broadcaster:
                 self._catch_up.fall_behind(subscriber, name, known)
                 turn.yield_if_over()
         if found:
-            self._send(found)
+            with self._channels.writing():
+                self._send(found)
         for run in found:
             if run.ends:
                 self._end_streams(run)

@@ -111,6 +111,7 @@ class Hub:
     def change_channels(self, subscriber: Subscriber, channels: Sequence[str]) -> None:
         """Have a subscriber that has joined follow these channels, and no others. Of a new one it gets the events after
         its cursor, as if it came back with that. Does nothing to one that has left."""
+        self._channels.settle()
         if subscriber not in self.subscribers:
             return
         new = [name for name in channels if name not in subscriber.channels]

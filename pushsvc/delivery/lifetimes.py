@@ -130,7 +130,9 @@ class Lifetimes:
             self.subscribers.to_fast_path(subscriber)
 
     def say(self, subscriber: Subscriber, wire: bytes) -> None:
-        """Send bytes that are no event, as they are. A client that leaves no room for them is cut."""
+        """Send bytes that are no event, as they are. A client that leaves no room for them is cut.
+        Waits while events are being sent."""
+        self.subscribers.channels.settle()
         if subscriber.reason is None and not self._say(subscriber, EncodedBatch.unchunked(wire)):
             self.end(subscriber, Reason.SLOW)
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 
+import gevent
 import pytest
 
 from pushsvc.concurrency.loops import TimeSlice
@@ -60,6 +61,25 @@ def on_fast_path(hub: Hub, end: socket.socket) -> tuple[int, Subscriber]:
     hub.subscribers.to_fast_path(who)
     assert who.on_fast_path
     return fd, who
+
+
+def test_who_is_spoken_to_while_events_are_sent_misses_and_repeats_nothing(
+    hub: Hub, pairs: list[tuple[socket.socket, socket.socket]]
+) -> None:
+    """What is said leaves no room, so the client leaves the fast path: after the batch, which it has had by then."""
+    (ours, theirs), channels = pairs[0], hub.subscribers.channels
+    _, who = on_fast_path(hub, ours)
+    with channels.writing():
+        saying = gevent.spawn(hub.lifetimes.say, who, b"x" * 10_000_000)
+        gevent.sleep(0)
+        assert who.on_fast_path
+        with pytest.raises(BlockingIOError):
+            theirs.recv(1)
+        channels.through = at(7)
+    saying.join(5)
+    assert not who.on_fast_path
+    assert who.last == at(7)
+    assert theirs.recv(1) == b"x"
 
 
 def test_a_descriptor_that_changed_hands_hears_nothing(
