@@ -48,6 +48,7 @@ forwarded_allow_ips = ""
 forwarder_headers = ""
 secure_scheme_headers: dict[str, str] = {}
 accesslog = None
+logger_class = "pushsvc.server.log.logger"
 loglevel = "warning"
 
 
