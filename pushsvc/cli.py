@@ -256,6 +256,26 @@ def ticket(user: str, topics: str, ttl: int) -> None:
     click.echo(str(answer.url.join(answer.json()["url"])))
 
 
+@cli.command()
+@click.argument("url", required=False, default="", envvar="PUSHSVC_URL")
+def doctor(url: str) -> None:
+    """Look at the deployment at URL, and say what is wrong and what mends it. The exit status is 1 if anything is.
+
+    Without URL: at PUSHSVC_URL, else at PUSHSVC_HTTP. It calls with PUSHSVC_TOKEN, else with a token that it makes with
+    the secret of this machine.
+    """
+    from pushsvc.doctor.site import find_site
+    from pushsvc.doctor.visit import from_outside
+
+    settings = _settings()
+    site = find_site(url, os.environ.get("PUSHSVC_TOKEN", ""), settings, lambda: _secret(settings))
+    wrong = False
+    for check, text, mend in from_outside(site):
+        click.echo(f"{'WRONG' if mend else 'well '}  {check}: {text}" + (f"\n       mend: {mend}" if mend else ""))
+        wrong = wrong or bool(mend)
+    sys.exit(int(wrong))
+
+
 def _post(path: str, body: dict[str, Any], claims: dict[str, Any]) -> httpx.Response:
     try:
         content = exact_json.dumps(body)

@@ -1,0 +1,113 @@
+"""`python -m pushsvc doctor` behind proxies that spoil streams."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from pushsvc.config import Settings
+from pushsvc.doctor import streams
+from pushsvc.doctor.findings import Finding, found
+from pushsvc.doctor.site import Site, find_site
+from tests.support.proxies import Nginx, Proxy, unflushed
+from tests.support.stack import SECRET, Stack, command
+
+IGNORED = "proxy_ignore_headers X-Accel-Buffering;"
+
+Front = Callable[..., Site]
+
+
+@pytest.fixture
+def front(stack: Stack, tmp_path: Path) -> Iterator[Front]:
+    """The stack behind an nginx."""
+    running: list[Nginx] = []
+
+    def starter(location: str, **settings: object) -> Site:
+        running.append(Nginx(tmp_path / f"front{len(running)}", stack.url, location))
+        return site(running[-1].url, **settings)
+
+    yield starter
+    for each in running:
+        each.stop()
+
+
+def site(url: str, **settings: object) -> Site:
+    return find_site(url, "", Settings.model_validate({"heartbeat_seconds": 1} | settings), lambda: SECRET)
+
+
+def look(check: Callable[[Site], Iterator[Finding]], at: Site) -> Finding:
+    [finding] = found("-", lambda: check(at))
+    return finding
+
+
+@pytest.mark.parametrize("check", [streams.buffering, streams.compression, streams.idle])
+def test_a_good_proxy(front: Front, check: Callable[[Site], Iterator[Finding]]) -> None:
+    assert look(check, front("proxy_buffering off; gzip on; gzip_types text/event-stream;")).mend == ""
+
+
+def test_a_proxy_that_buffers(front: Front) -> None:
+    finding = look(streams.buffering, front(f"proxy_http_version 1.0; proxy_buffering on; {IGNORED}"))
+    assert "collects events" in finding.text
+    assert "proxy_buffering off" in finding.mend
+
+
+def test_a_proxy_that_compresses_without_a_flush(stack: Stack) -> None:
+    proxy = Proxy(stack.url, body=unflushed, gzip=True)
+    try:
+        assert look(streams.buffering, site(proxy.url)).mend == ""
+        finding = look(streams.compression, site(proxy.url))
+    finally:
+        proxy.stop()
+    assert "compresses streams and collects events" in finding.text
+    assert "text/event-stream" in finding.mend
+
+
+def test_a_proxy_that_loses_patience(front: Front) -> None:
+    finding = look(streams.idle, front("proxy_buffering off; proxy_read_timeout 200ms;"))
+    assert "was cut after" in finding.text
+    assert "with 0 heartbeats" in finding.text
+    assert "proxy_read_timeout 1h" in finding.mend
+
+
+def test_no_heartbeat(stack: Stack) -> None:
+    proxy = Proxy(stack.url, body=lambda pieces: (each for each in pieces if b"event: heartbeat" not in each))
+    try:
+        finding = look(streams.idle, site(proxy.url))
+    finally:
+        proxy.stop()
+    assert "no heartbeat came" in finding.text
+    assert "PUSHSVC_HEARTBEAT_SECONDS" in finding.mend
+
+
+def test_a_token_that_may_not_publish(stack: Stack) -> None:
+    at = find_site(stack.url, stack.token("alice"), Settings(), lambda: "")
+    finding = look(streams.buffering, at)
+    assert "no event can be published: 403" in finding.text
+    assert "--user alice --publish user:alice" in finding.mend
+
+
+def test_a_token_that_is_not_good(stack: Stack) -> None:
+    at = find_site(stack.url, "", Settings(), lambda: "another-key-that-the-service-does-not-have")
+    assert "no stream opens: 401" in look(streams.buffering, at).text
+
+
+def doctor(stack: Stack, url: str) -> subprocess.CompletedProcess[str]:
+    words, environ = command("doctor", url, heartbeat_seconds=1, secret=SECRET, data_dir=stack.data_dir / "elsewhere")
+    return subprocess.run(words, env=environ, capture_output=True, text=True, timeout=120)
+
+
+def test_all_is_well(stack: Stack) -> None:
+    done = doctor(stack, stack.url)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "WRONG" not in done.stdout
+    assert "well   idle time-out: a stream stayed open" in done.stdout
+
+
+def test_something_is_wrong(stack: Stack, front: Front) -> None:
+    done = doctor(stack, front("proxy_buffering off; proxy_read_timeout 200ms;").url)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "WRONG  idle time-out: a stream was cut" in done.stdout
+    assert "       mend: " in done.stdout
