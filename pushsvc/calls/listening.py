@@ -80,10 +80,11 @@ class _Reader(NamedTuple):
 
 def _reader(call: Call, partition: Partition, generation_id: str) -> _Reader:
     """Find the generation, and check that the caller may read it. Raises NotFound, also for another user's."""
-    ticket = call.args.get("ticket", "")
-    if partition.tickets.opens(ticket, generation_id) and not bears_token(call):
+    ticket, records = call.args.get("ticket", ""), partition.generations.records
+    opens = partition.tickets.opens(ticket, generation_id, lambda: records.get(generation_id).created / 1000)
+    if opens and not bears_token(call):
         same_site(call)
-        return _Reader(partition.generations.records.get(generation_id))
+        return _Reader(records.get(generation_id))
     admission = admit(call)
     return _Reader(record_for(admission.identity, partition, generation_id), admission)
 

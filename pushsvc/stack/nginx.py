@@ -36,9 +36,7 @@ _TLS: Final = """        ssl_certificate "{file}";
         ssl_session_tickets off;  # their key would have to change often
         ssl_buffer_size 4k;  # events are small, and each stream holds one
 """
-_STAPLED: Final = """        ssl_stapling on;
-        ssl_stapling_verify on;
-"""
+_STAPLED: Final = "        ssl_stapling on;\n"
 _HSTS: Final = 'add_header Strict-Transport-Security "max-age=31536000" always;'
 
 

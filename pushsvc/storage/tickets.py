@@ -17,7 +17,7 @@ import hmac
 import math
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import orjson
@@ -40,6 +40,7 @@ DEFAULT_TTL: Final = 60  # seconds to use a ticket in
 MAX_TTL: Final = 3600
 KEPT_SECONDS: Final = 600  # a ticket whose stream was refused for now stays valid for at least so long
 SESSION_SECONDS: Final = 12 * 3600  # how long the cookie, or the proof, lets the client reconnect
+READING_SECONDS: Final = SESSION_SECONDS  # for which the URL of an answer opens it
 TAKE_OVER_SECONDS: Final = 3.0  # after its first use
 _LONGEST_IN_COOKIE: Final = 64  # bytes of a name; written as JSON in base64 they may take six times as many
 COOKIE_PREFIX: Final = "pushsvc_session_"
@@ -221,13 +222,21 @@ class Tickets:
         self._store.execute_one(("DEL", *(self._keys.proof(hashed(proof)) for proof in proofs)))
 
     def reading(self, generation_id: str) -> str:
-        """Make a ticket for a URL that lets anybody read one answer, any number of times. Nothing is stored."""
-        return reading_ticket(generation_id, self._key)
+        """Make a ticket for a URL that lets anybody read one answer, any number of times, for READING_SECONDS. Nothing
+        is stored."""
+        return reading_ticket(generation_id, self._key, int(time.time()) + READING_SECONDS)
 
-    def opens(self, ticket: str, generation_id: str) -> bool:
-        """Whether `reading` made the ticket for this generation."""
+    def opens(self, ticket: str, generation_id: str, began: Callable[[], float]) -> bool:
+        """Whether `reading` made the ticket for this generation, not too long ago. `began`: when the generation did
+        (Unix time); a ticket that an earlier version made says no end, and counts from then."""
+        end, dot, _ = ticket.partition(".")
         given = ticket.encode("utf-8", "surrogateescape")
-        return any(hmac.compare_digest(given, reading_ticket(generation_id, key).encode()) for key in self._every_key)
+        if dot and not (end.isascii() and end.isdigit() and len(end) < 12 and int(end) > time.time()):
+            return False
+        tickets = (reading_ticket(generation_id, key, int(end) if dot else None) for key in self._every_key)
+        if not any(hmac.compare_digest(given, each.encode()) for each in tickets):
+            return False
+        return bool(dot) or began() + READING_SECONDS > time.time()
 
     def _drawn(self) -> str:
         """A random secret that maps to this partition."""
@@ -250,9 +259,12 @@ def mark(user: str, key: str) -> str:
     return hmac.digest(key.encode(), user.encode(), "sha256").hex()
 
 
-def reading_ticket(generation_id: str, key: str) -> str:
-    """The ticket in the URL of an answer."""
-    return hmac.digest(key.encode(), f"reading:{generation_id}".encode(), "sha256").hex()[:48]
+def reading_ticket(generation_id: str, key: str, end: int | None) -> str:
+    """The ticket in the URL of an answer. `end`: the Unix time until which it is good; None: as an earlier version made
+    it."""
+    said = f"reading:{generation_id}" if end is None else f"reading until {end}:{generation_id}"
+    mark = hmac.digest(key.encode(), said.encode(), "sha256").hex()[:48]
+    return mark if end is None else f"{end}.{mark}"
 
 
 def hashed(secret: str) -> str:
