@@ -205,6 +205,11 @@ MUTANTS: Final = [
         "behaviour/sockets/test_events.py::test_events_come_live_and_in_order",
     ),
     Mutant(
+        "answers a WebSocket within a batch", "delivery/lifetimes.py",
+        "        self.subscribers.channels.settle()\n", "",
+        "unit/delivery/test_detached.py::test_who_is_spoken_to_while_events_are_sent_misses_and_repeats_nothing",
+    ),
+    Mutant(
         "takes WebSockets from the pages of every site", "calls/sockets/handshake.py",
         "    same_site(call)  #", "    #",
         "behaviour/sockets/test_events.py::test_a_handshake_that_is_refused",
