@@ -99,6 +99,7 @@ class Settings(BaseModel):
     llm_total_seconds: Seconds = 600.0
     llm_max_generations: Count = 1000
     llm_max_generations_per_user: Count = 1000
+    llm_max_bytes_per_user: Count = 64 * 2**20  # of kept questions
     demo: bool = True
     demo_key: str = Field("", repr=False)  # set by the supervisor alone: the secret word in the address it prints
 

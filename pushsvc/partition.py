@@ -177,7 +177,14 @@ def make_partition(url: str, keys: Keys, shared: Shared) -> Partition:
     retention = Retention.from_settings(settings)
     log = EventLog(store, retention)
     presence = Presence(store, worker_id, settings.max_connections_per_user)
-    records = Records(store, log, worker_id, retention, most_per_user=settings.llm_max_generations_per_user)
+    records = Records(
+        store,
+        log,
+        worker_id,
+        retention,
+        most_per_user=settings.llm_max_generations_per_user,
+        most_bytes=settings.llm_max_bytes_per_user,
+    )
     hub = Hub(log, presence, PubSub(client, store, worker_id), shared.capacity, settings)
     shared.roll.cover(hub, presence)
     shared.register.cover(hub, store)

@@ -250,7 +250,7 @@ def _work(store: RedisClient, log: EventLog, settings: Settings, user: str, list
 
 
 def _answer(store: RedisClient, log: EventLog, user: str, worker: str, settings: Settings) -> None:
-    records = Records(store, log, worker, Retention.from_settings(settings), most_per_user=1)
+    records = Records(store, log, worker, Retention.from_settings(settings), most_per_user=1, most_bytes=1)
     try:
         generation, _ = records.begin(user, Question(b"{}", stream=False, cancels=False), "check")
         store.execute_one(records.say([PendingFrames(generation, 1, [b"data: check\n\n"])]))

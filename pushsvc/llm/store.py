@@ -17,6 +17,7 @@ from pushsvc.events.encoded import EncodedEvent
 from pushsvc.events.event import BEGINNING, EventId
 from pushsvc.events.names import answer_channel, answers_channel
 from pushsvc.llm.outcome import RUNNING, Ending
+from pushsvc.llm.quota import Quota
 from pushsvc.llm.record import FIELDS, Record
 from pushsvc.llm.request import Question
 from pushsvc.storage.log import EventLog
@@ -59,20 +60,24 @@ class Records:
         retention: Retention,
         *,
         most_per_user: int,
+        most_bytes: int,
     ) -> None:
-        """`most_per_user`: how many generations of one user may run at the same time."""
+        """`most_per_user`: how many generations of one user may run at the same time. `most_bytes`: of the questions
+        that are kept of one user."""
         self._store = store
         self._keys = store.keys
         self._log = log
         self._worker_id = worker_id
         self._retention = retention
         self._most_per_user = most_per_user
+        self._quota = Quota(store, most_bytes, self._forget)
 
     def begin(self, user: str, question: Question, key: str | None) -> tuple[str, bool]:
         """Begin a generation in this worker, and give its id and True. With a key that was used before, give the id of
         the generation that was begun then, and False.
 
         Raises TooManyGenerations, or Unavailable."""
+        self._quota.make_room(user, len(question.body))
         keys, retention = self._keys, self._retention
         new = keys.draw(lambda: f"gen_{secrets.token_hex(12)}")
         names = [*self._log_keys(answers_channel(user)), keys.generation(new), keys.generations(user)]
@@ -108,16 +113,16 @@ class Records:
         if ended:
             self._store.execute_one(("SREM", self._keys.running(user), *ended))
 
-    def _forget(self, user: str, ids: Sequence[str]) -> None:
-        """Delete these generations with everything that belongs to them, unless they run. If Redis is away, the next
-        `begin` does so."""
-        if not ids:
-            return
+    def _forget(self, user: str, ids: Sequence[str]) -> Sequence[str]:
+        """Delete these generations with everything that belongs to them, unless they run; give those that are gone. If
+        Redis is away, the next `begin` does so."""
         with contextlib.suppress(PushError):
-            names = [
-                (self._keys.generation(each), *self._log_keys(answer_channel(each))[2:]) for each in self._ended(ids)
-            ]
-            self._store.execute([*(("UNLINK", *each) for each in names), ("ZREM", self._keys.generations(user), *ids)])
+            if ended := self._ended(ids) if ids else []:
+                names = [(self._keys.generation(each), *self._log_keys(answer_channel(each))[2:]) for each in ended]
+                gone = ("ZREM", self._keys.generations(user), *ended)
+                self._store.execute([*(("UNLINK", *each) for each in names), gone])
+                return ended
+        return ()
 
     def _ended(self, ids: Sequence[str]) -> list[str]:
         """Give those of which it is known that they do not run, nor ever will."""

@@ -145,7 +145,7 @@ def test_what_is_packed_is_told_as_before(answering: Stack, user: str, model: Mo
     before = told()
     store = RedisClient(connect(f"unix://{answering.data_dir}/valkey.sock"))
     kept = Retention(keep_events=10, keep_seconds=3600, dedupe_seconds=60)
-    Records(store, EventLog(store, kept), "test", kept, most_per_user=1).pack(begun["id"])
+    Records(store, EventLog(store, kept), "test", kept, most_per_user=1, most_bytes=1).pack(begun["id"])
     channel = f"answer:{begun['id']}"
     assert not answering.redis.exists(keys.log(channel), keys.tail(channel))
     assert told() == before
@@ -191,3 +191,23 @@ def test_so_many_answers_of_a_user_at_a_time(start: Start, user: str, model: Mod
     begin(stack, user)
     stack.redis.delete(keys.generation(ids[1]))  # as if it had expired: it does not count for ever
     begin(stack, user)
+
+
+def test_large_questions_of_a_user_are_kept_up_to_a_bound(start: Start, user: str) -> None:
+    """The oldest are forgotten; what is still being answered is not."""
+    stack = start(workers=1, llm_max_bytes_per_user=1_000_000)
+
+    def ask(size: int, of: str = user) -> httpx.Response:
+        body = {"messages": [{"role": "user", "content": "x" * size}]}
+        return stack.post("/v1/generations", body, stack.bearer(of))
+
+    def kept(of: str = user) -> list[str]:
+        return [each["id"] for each in stack.get("/v1/generations", stack.bearer(of)).json()["data"]]
+
+    ids = []
+    for _ in range(5):
+        ids.append(ask(300_000).json()["id"])
+        ended(stack, user, ids[-1])
+    assert kept() == ids[:1:-1]
+    assert ask(300_000, f"{user}2").status_code == 202
+    assert ask(1_100_000).status_code == 429
