@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -91,7 +92,7 @@ def test_the_mark_of_the_end_without_a_reason(answering: Stack, user: str, model
 def impatient(_model: Model, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     running = Stack(
         tmp_path_factory.mktemp("lenient"), llm_base_url=_model.url, workers=1,
-        llm_first_token_seconds=1.5, llm_between_tokens_seconds=0.5, llm_total_seconds=6,
+        llm_first_token_seconds=2.5, llm_between_tokens_seconds=1, llm_total_seconds=8,
     )  # fmt: skip
     yield running
     running.stop()
@@ -107,23 +108,29 @@ SIGNS = [
 ]
 
 
-@pytest.mark.parametrize("sign", SIGNS)
-def test_signs_of_life(impatient: Stack, user: str, model: Model, sign: bytes) -> None:
-    """For longer than it may be silent, before the first token and after it."""
+def test_signs_of_life(impatient: Stack, user: str, model: Model) -> None:
+    """For longer than it may be silent, before the first token and after it. All kinds at once, as each takes long."""
 
     def script(conversation: Conversation) -> None:
+        sign = SIGNS[int(conversation.json["messages"][0]["content"])]
         conversation.send(HEAD)
-        for _ in range(9):
+        for _ in range(14):
             conversation.hung_up.wait(0.2)
             conversation.chunk(sign)
         conversation.say("a")
-        for _ in range(4):
+        for _ in range(6):
             conversation.hung_up.wait(0.2)
             conversation.chunk(sign)
         conversation.say("b").done()
 
+    def answer(number: int) -> str:
+        question = [{"role": "user", "content": str(number)}]
+        return said(impatient, f"{user}-{number}", stream=True, messages=question)
+
     model.script = script
-    assert said(impatient, user, stream=True) == "ab"
+    with ThreadPoolExecutor(len(SIGNS)) as asking:
+        answers = dict(zip(SIGNS, asking.map(answer, range(len(SIGNS))), strict=True))
+    assert answers == dict.fromkeys(SIGNS, "ab")
 
 
 @pytest.mark.parametrize("members", [{"delta": {"role": "assistant"}}, {"delta": {"content": ""}}, {}])
@@ -132,7 +139,7 @@ def test_what_carries_no_token_is_not_the_first(impatient: Stack, user: str, mod
 
     def script(conversation: Conversation) -> None:
         conversation.send(HEAD).chunk(event(None, choices=choices, usage=None if members else {"total_tokens": 1}))
-        conversation.hung_up.wait(1.1)
+        conversation.hung_up.wait(1.5)
         conversation.say("a").done()
 
     model.script = script

@@ -132,7 +132,7 @@ def test_nobody_is_there(start: Start, user: str) -> None:
 def impatient(_model: Model, tmp_path_factory: pytest.TempPathFactory) -> Any:
     running = Stack(
         tmp_path_factory.mktemp("impatient"), llm_base_url=_model.url, workers=1,
-        llm_first_token_seconds=0.4, llm_between_tokens_seconds=0.8, llm_total_seconds=1.6,
+        llm_first_token_seconds=1, llm_between_tokens_seconds=1.2, llm_total_seconds=2.4,
     )  # fmt: skip
     yield running
     running.stop()

@@ -37,7 +37,13 @@ def frame(opcode: int, payload: bytes = b"", *, fin: bool = True, rsv: int = 0, 
         head += bytes([bit | 126]) + struct.pack("!H", size)
     else:
         head += bytes([bit | 127]) + struct.pack("!Q", size)
-    return head + mask + (bytes(byte ^ mask[at % 4] for at, byte in enumerate(payload)) if masked else payload)
+    return head + mask + (_masked(payload, mask) if masked else payload)
+
+
+def _masked(payload: bytes, mask: bytes) -> bytes:
+    size = len(payload)
+    key = (mask * (size // 4 + 1))[:size]
+    return (int.from_bytes(payload) ^ int.from_bytes(key)).to_bytes(size)
 
 
 def text(message: object) -> bytes:
