@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 
@@ -21,14 +20,3 @@ class Wrong(Exception):
         super().__init__(text)
         self.text = text
         self.mend = mend
-
-
-Check = Callable[[], Iterator[Finding]]
-
-
-def found(name: str, check: Check) -> Iterator[Finding]:
-    """Yield what a check finds; of one that cannot go on, also why."""
-    try:
-        yield from check()
-    except Wrong as wrong:
-        yield Finding(name, wrong.text, wrong.mend)

@@ -2,18 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import Callable, Iterator
+from typing import Final, NamedTuple
 
-from pushsvc.doctor import streams
-from pushsvc.doctor.findings import Finding, found
+from pushsvc.doctor import streams, surface, tls
+from pushsvc.doctor.findings import Finding, Wrong
 from pushsvc.doctor.site import Site
+
+
+class _Check(NamedTuple):
+    """`needed`: where it cannot go on, those after it would find the same, or it is not safe to make them."""
+
+    name: str
+    look: Callable[[Site], Iterator[Finding]]
+    needed: bool = False
+
+
+_CHECKS: Final = (
+    _Check("certificate", tls.certificate, needed=True),
+    _Check("readiness", surface.readiness, needed=True),
+    _Check("HTTP", tls.http_version),
+    _Check("clock", surface.clock),
+    _Check("CORS", surface.cors),
+    _Check("cookies", surface.cookies),
+    _Check("buffering", streams.buffering, needed=True),
+    _Check("compression", streams.compression),
+    _Check("idle time-out", streams.idle),
+)
 
 
 def from_outside(site: Site) -> Iterator[Finding]:
     """Look at a deployment as its users do."""
-    held = list(found("buffering", partial(streams.buffering, site)))
-    yield from held
-    if not any(each.mend for each in held):  # else all that follows would say the same
-        yield from found("compression", partial(streams.compression, site))
-        yield from found("idle time-out", partial(streams.idle, site))
+    for check in _CHECKS:
+        try:
+            yield from check.look(site)
+        except Wrong as wrong:
+            yield Finding(check.name, wrong.text, wrong.mend)
+            if check.needed:
+                return

@@ -10,8 +10,9 @@ import pytest
 
 from pushsvc.config import Settings
 from pushsvc.doctor import streams
-from pushsvc.doctor.findings import Finding, found
+from pushsvc.doctor.findings import Finding
 from pushsvc.doctor.site import Site, find_site
+from tests.support.doctor import look, site
 from tests.support.proxies import Nginx, Proxy, unflushed
 from tests.support.stack import SECRET, Stack, command
 
@@ -32,15 +33,6 @@ def front(stack: Stack, tmp_path: Path) -> Iterator[Front]:
     yield starter
     for each in running:
         each.stop()
-
-
-def site(url: str, **settings: object) -> Site:
-    return find_site(url, "", Settings.model_validate({"heartbeat_seconds": 1} | settings), lambda: SECRET)
-
-
-def look(check: Callable[[Site], Iterator[Finding]], at: Site) -> Finding:
-    [finding] = found("-", lambda: check(at))
-    return finding
 
 
 @pytest.mark.parametrize("check", [streams.buffering, streams.compression, streams.idle])
