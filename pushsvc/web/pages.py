@@ -54,6 +54,12 @@ def demo() -> ResponseReturnValue:
     return _page("clock.html")
 
 
+@blueprint.get("/console")
+def console() -> ResponseReturnValue:
+    """GET /console: the page for admins. It holds nothing itself: the browser asks with the token that is entered."""
+    return _page("console.html")
+
+
 def _page(template: str) -> Response:
     """Render a page. A request with the secret word that `pushsvc up` printed gets a token as a cookie. The word alone
     shows that the caller started the service; the client's address does not, because requests through a proxy or tunnel

@@ -17,20 +17,22 @@ export const token = () => $("token").value.trim();
 export const clock = { ahead: 0 };  // ms by which this browser's clock is ahead of the server's
 
 /** The answer's JSON. Throws a Problem, in one sentence for people. */
-export async function call(method, path, body, headers = {}) {
+export const call = async (...asked) => (await ask(...asked)).json().catch(() => ({}));
+
+/** The answer. Throws a Problem. */
+export async function ask(method, path, body, headers = {}) {
   if (!DEMO) headers.Authorization = `Bearer ${token()}`;
   if (body) headers["Content-Type"] = "application/json";
-  let response, answer;
+  let response;
   try {
     response = await fetch(new URL(path, BASE), { method, headers, cache: "no-store", body: body && JSON.stringify(body), signal: AbortSignal.timeout(TIMEOUT_MS) });
-    answer = await response.json().catch(() => ({}));
   } catch {
     throw new Problem("The service cannot be reached.");
   }
-  if (!response.ok) throw new Problem(words(response, answer), response.status, Number(response.headers.get("Retry-After")) || 0);
+  if (!response.ok) throw new Problem(words(response, await response.json().catch(() => ({}))), response.status, Number(response.headers.get("Retry-After")) || 0);
   const ahead = Date.now() - Date.parse(response.headers.get("Date"));
   clock.ahead = Math.abs(ahead) > 2000 ? ahead : 0;  // the header counts whole seconds
-  return answer;
+  return response;
 }
 
 function words({ status, statusText }, { error, detail = error?.message ?? `${status} ${statusText}`.trim(), errors = {} }) {

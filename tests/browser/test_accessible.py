@@ -14,6 +14,7 @@ from tests.support.models.model import Model
 from tests.support.stack import Stack
 
 AXE = (files("axe_playwright_python") / "axe.min.js").read_text()
+PAGES = ["/", "/chat", "/demo", "/docs", "/console"]
 ANSWER = """\
 # Here is **how**, with `code` and a [link](https://example.org)
 ### Deeper
@@ -64,11 +65,11 @@ def test_axe_finds_nothing(ask: Ask, answering: Stack, page: Page, user: str, wi
     assert faults(page) == []
 
 
-@pytest.mark.parametrize("path", ["/", "/chat", "/demo"])
+@pytest.mark.parametrize("path", PAGES)
 def test_the_pages_lead_to_each_other(stack: Stack, page: Page, path: str) -> None:
     page.goto(stack.page(path))
     links = page.locator("nav[aria-label=Pages] a")
-    assert links.evaluate_all("all => all.map(each => each.getAttribute('href'))") == ["/", "/chat", "/demo"]
+    assert links.evaluate_all("all => all.map(each => each.getAttribute('href'))") == PAGES
     expect(page.locator("nav [aria-current=page]")).to_have_attribute("href", path)
     expect(page.locator("main")).to_have_count(1)
     expect(page.locator("h1")).to_be_visible()
