@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import orjson
 import urllib3
+from cryptography.exceptions import UnsupportedAlgorithm
 from jwt import PyJWK
 from jwt.exceptions import PyJWTError
 
@@ -25,6 +26,7 @@ LONGEST_SECONDS: Final = 15.0  # to fetch the keys in; the time-outs below are a
 _TIMEOUT: Final = urllib3.Timeout(connect=3.0, read=5.0)
 _LEAST_RSA_BITS: Final = 2048  # RFC 7518 section 3.3
 _PUBLIC: Final = frozenset({"RSA", "EC", "OKP"})  # key types; a symmetric key in such a set would be no secret
+_PRIVATE: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth"})  # members of a private key: RFC 7518 section 6
 
 
 class ProviderKeys:
@@ -137,15 +139,16 @@ def _body(response: urllib3.BaseHTTPResponse, until: float) -> bytes:
     return bytes(body)
 
 
-def _usable(member: dict[str, Any]) -> PyJWK | None:
-    """Read a key. None: it is not one that verifies signatures here."""
-    if member.get("kty") not in _PUBLIC or member.get("use", "sig") != "sig":
-        return None
-    if "verify" not in member.get("key_ops", ["verify"]):
-        return None
+def _usable(member: Any) -> PyJWK | None:
+    """Read a key. None: it is not one that verifies signatures here, or it cannot be read; a set may hold such keys
+    (RFC 7517 section 5)."""
     try:
-        key = PyJWK(member)
-    except PyJWTError:  # an algorithm that is not known here
+        if member["kty"] not in _PUBLIC or member.get("use", "sig") != "sig":
+            return None
+        if "verify" not in member.get("key_ops", ["verify"]):
+            return None
+        key = PyJWK({name: value for name, value in member.items() if name not in _PRIVATE})
+    except (PyJWTError, UnsupportedAlgorithm, ValueError, LookupError, TypeError, AttributeError):
         return None
     return None if getattr(key.key, "key_size", _LEAST_RSA_BITS) < _LEAST_RSA_BITS and key.key_type == "RSA" else key
 
