@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from http import HTTPStatus
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -262,15 +263,16 @@ def doctor(url: str) -> None:
     """Look at the deployment at URL, and say what is wrong and what mends it. The exit status is 1 if anything is.
 
     Without URL: at PUSHSVC_URL, else at PUSHSVC_HTTP. It calls with PUSHSVC_TOKEN, else with a token that it makes with
-    the secret of this machine.
+    the secret of this machine. Redis and the machine are looked at where PUSHSVC_REDIS_URL or PUSHSVC_DATA_DIR name the
+    Redis of the service.
     """
     from pushsvc.doctor.site import find_site
-    from pushsvc.doctor.visit import from_outside
+    from pushsvc.doctor.visit import from_inside, from_outside
 
     settings = _settings()
     site = find_site(url, os.environ.get("PUSHSVC_TOKEN", ""), settings, lambda: _secret(settings))
     wrong = False
-    for check, text, mend in from_outside(site):
+    for check, text, mend in chain(from_outside(site), from_inside(settings)):
         click.echo(f"{'WRONG' if mend else 'well '}  {check}: {text}" + (f"\n       mend: {mend}" if mend else ""))
         wrong = wrong or bool(mend)
     sys.exit(int(wrong))

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
-from pushsvc.doctor import streams, surface, tls
+from pushsvc.config import Settings, redis_url
+from pushsvc.doctor import data, machine, streams, surface, tls
 from pushsvc.doctor.findings import Finding, Wrong
 from pushsvc.doctor.site import Site
+from pushsvc.errors import ConfigError
 
 
 class _Check(NamedTuple):
@@ -30,9 +32,13 @@ _CHECKS: Final = (
     _Check("idle time-out", streams.idle),
 )
 
+_INSIDE: Final[dict[str, Callable[[Settings], Iterator[Finding]]]] = {
+    "Redis": data.server, "latency": data.latency, "descriptors": machine.descriptors, "kernel": machine.kernel,
+}  # fmt: skip
+
 
 def from_outside(site: Site) -> Iterator[Finding]:
-    """Look at a deployment as its users do."""
+    """Look at a deployment as its users do. It stops where a needed check cannot go on."""
     for check in _CHECKS:
         try:
             yield from check.look(site)
@@ -40,3 +46,17 @@ def from_outside(site: Site) -> Iterator[Finding]:
             yield Finding(check.name, wrong.text, wrong.mend)
             if check.needed:
                 return
+
+
+def from_inside(settings: Settings) -> Iterator[Finding]:
+    """Look at Redis and this machine, if the settings here name a Redis, or have one embedded."""
+    try:
+        redis_url(settings)
+    except ConfigError:
+        yield Finding("Redis", "not looked at, nor the machine: the settings here name none that runs")
+        return
+    for name, look in _INSIDE.items():
+        try:
+            yield from look(settings)
+        except Wrong as wrong:
+            yield Finding(name, wrong.text, wrong.mend)
