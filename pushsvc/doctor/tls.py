@@ -35,7 +35,12 @@ def certificate(site: Site) -> Iterator[Finding]:
             "certificate", f"it ends in {days:.1f} days", "renew it now, and see why nothing did (certbot renew)"
         )
     else:
-        yield Finding("certificate", f"it is good for {host}, for {days:.0f} days")
+        whose = (
+            f"it is good for {host}"
+            if site.trust.check_hostname
+            else "it is that of PUSHSVC_TLS, its name not looked at"
+        )
+        yield Finding("certificate", f"{whose}, for {days:.0f} days")
 
 
 def http_version(site: Site) -> Iterator[Finding]:

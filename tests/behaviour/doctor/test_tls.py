@@ -11,13 +11,13 @@ import pytest
 
 from pushsvc.config import Settings
 from pushsvc.doctor import surface, tls
-from pushsvc.doctor.site import Site
+from pushsvc.doctor.site import Site, find_site
 from pushsvc.doctor.visit import from_outside
 from tests.conftest import Start
 from tests.support.certificates import make_certificate
 from tests.support.doctor import look, site
 from tests.support.proxies import Nginx
-from tests.support.stack import Stack
+from tests.support.stack import SECRET, Stack
 
 Front = Callable[..., Site]
 
@@ -68,6 +68,13 @@ def test_a_certificate_that_browsers_refuse(front: Front, wrong: dict[str, objec
     assert finding.check == "certificate"
     assert words in finding.text
     assert mend in finding.mend
+
+
+def test_the_certificate_of_this_machine(shared: Start) -> None:
+    own = shared(tls="self-signed", heartbeat_seconds=1)
+    at = find_site("", "", Settings.model_validate({**own.settings, "workers": 1}), lambda: SECRET)
+    assert look(tls.certificate, at).text.startswith("it is that of PUSHSVC_TLS")
+    assert look(surface.readiness, at).text == f"{own.url} is ready"
 
 
 def test_no_http2(front: Front) -> None:
