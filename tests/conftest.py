@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import inspect
 import itertools
 import signal
@@ -34,6 +35,11 @@ _LONG = ("leftovers", "supervisor", "generations", "cluster", "sentinels", "othe
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files that take long begin first, so that none is left alone at the end."""
     items.sort(key=lambda item: item.path.stem.removeprefix("test_") not in _LONG)
+
+
+def pytest_collection_finish() -> None:
+    """Tests by the thousand are no garbage."""
+    gc.freeze()
 
 
 def pytest_make_parametrize_id(val: object) -> str | None:

@@ -28,7 +28,7 @@ def gunicorn(stack: Stack, folder: Path, *words: str, scheme: str = "http", acco
             line, cwd=ROOT, env=environ, stdout=output, stderr=output, preexec_fn=dies_with_the_tests(signal.SIGKILL)
         )
         try:
-            until(lambda: _answers(f"{scheme}://{address}/healthz"), "gunicorn", 30)
+            until(lambda: _answers(f"{scheme}://{address}/healthz"), "gunicorn")
             yield f"{scheme}://{address}"
         finally:
             process.kill()

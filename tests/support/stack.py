@@ -168,7 +168,7 @@ class Stack:
             except httpx.HTTPError:
                 return False
 
-        until(ready, "the stack to be ready again", 30)
+        until(ready, "the stack to be ready again")
 
     def token(self, user: str | None = None, *, ttl: float = 3600, **claims: Any) -> str:
         return auth.encode(({"sub": user} if user else {}) | claims, SECRET, ttl=ttl)

@@ -17,7 +17,7 @@ def opened(client: httpx.Client, url: str) -> int:
 
 def test_a_browser_keeps_the_sessions_of_its_newest_users(stack: Stack, user: str) -> None:
     tokens = stack.bearer(subscribe=["*"])
-    with httpx.Client(trust_env=False, timeout=15) as client:
+    with httpx.Client(trust_env=False, timeout=40) as client:
         client.cookies.set("pushsvc_session_of_another", "nothing", domain="127.0.0.1", path="/")
         urls = []
         for number in range(USERS):
@@ -33,7 +33,7 @@ def test_a_browser_keeps_the_sessions_of_its_newest_users(stack: Stack, user: st
 
 def test_sessions_of_long_names_fit_too(stack: Stack, user: str) -> None:
     tokens = stack.bearer(subscribe=["*"])
-    with httpx.Client(trust_env=False, timeout=15) as client:
+    with httpx.Client(trust_env=False, timeout=40) as client:
         for number in range(20):
             name = f"{number}" + "\\" * 62
             url = stack.url + new_ticket(stack, tokens, user=name)["url"]

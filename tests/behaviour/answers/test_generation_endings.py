@@ -119,7 +119,7 @@ def test_a_worker_that_stops_finishes_its_answers(stack: Stack, user: str, model
         source.wait(lambda each: len(each.statuses) > 1, "a reconnect")
         conversation.say("after").done()
         assert said(finished(source)) == "before, after"
-    until(lambda: not any(map(alive, workers)), "the old workers to be gone", 30)
+    until(lambda: not any(map(alive, workers)), "the old workers to be gone")
     assert state(stack, user, begun["id"])["state"] == "completed"
 
 

@@ -24,7 +24,7 @@ def leaving(stack: Stack, user: str, **members: Any) -> socket.socket:
     body = json.dumps(ASK | members)
     head = ["POST " + PATH + " HTTP/1.1", "Host: x", "Content-Type: application/json", f"Content-Length: {len(body)}"]
     head += [f"{name}: {value}" for name, value in stack.bearer(user).items()]
-    client = socket.create_connection((host, int(port)), timeout=15)
+    client = socket.create_connection((host, int(port)), timeout=40)
     client.sendall("\r\n".join([*head, "", body]).encode())
     return client
 

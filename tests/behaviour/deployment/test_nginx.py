@@ -54,7 +54,7 @@ def site(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tup
         [binary, "-p", folder, "-c", config, "-e", folder / "error.log"], preexec_fn=dies_with_the_tests(signal.SIGTERM)
     )
     trust = ssl.create_default_context(cafile=folder / "cert.pem")
-    with httpx.Client(base_url=f"https://localhost:{port}", verify=trust, trust_env=False, timeout=10) as client:
+    with httpx.Client(base_url=f"https://localhost:{port}", verify=trust, trust_env=False, timeout=40) as client:
 
         def up() -> bool:
             try:

@@ -121,7 +121,7 @@ def test_a_renewed_certificate_is_taken_up(start: Start, tmp_path: Path) -> None
         new_file, new_key = make_certificate(tmp_path, "second")
         new_key.replace(key)
         new_file.replace(file)
-        until(lambda: served(stack) == "CN=second", "the renewed certificate", 40)
+        until(lambda: served(stack) == "CN=second", "the renewed certificate")
         assert any(line.startswith(":") for line in lines), "the stream from before goes on"
 
 

@@ -125,7 +125,7 @@ def test_a_worker_that_is_stuck_is_replaced_and_no_other(tmp_path: Path, folder:
     with serving(tmp_path, folder, "--timeout 3", workers=2) as stack, wire(stack.app_url) as client:
         before = set(stack.pids()["gunicorn"][1:])
         client.send(request("GET /tested/stuck"))
-        until(lambda: sum(not alive(pid) for pid in before) == 1, "the end of the worker", 30)
+        until(lambda: sum(not alive(pid) for pid in before) == 1, "the end of the worker")
         assert all(answer.status >= 500 for answer in client.answers())
         until(lambda: len(stack.pids()["gunicorn"]) == 3, "another worker")
         assert len(before & set(stack.pids()["gunicorn"])) == 1

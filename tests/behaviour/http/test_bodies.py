@@ -54,7 +54,7 @@ def is_silent(client: Wire) -> bool:
     except BlockingIOError:
         return True
     finally:
-        client.socket.settimeout(15)
+        client.socket.settimeout(40)
 
 
 # Expect: 100-continue (RFC 9110 section 10.1.1)

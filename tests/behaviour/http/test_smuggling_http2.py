@@ -42,7 +42,7 @@ def exchange(address: str, fields: list[tuple[bytes, bytes]], body: bytes) -> No
     """Send a request of HTTP/2, and wait for the end of its answer, or of the connection."""
     host, port = address.split(":")
     block = b"".join(b"\0" + literal(name) + literal(value) for name, value in fields)
-    with socket.create_connection((host, int(port)), timeout=15) as client, client.makefile("rb") as file:
+    with socket.create_connection((host, int(port)), timeout=40) as client, client.makefile("rb") as file:
         client.sendall(PREFACE + frame(SETTINGS, 0, 0, b""))
         client.sendall(frame(HEADERS, END_HEADERS, 1, block) + frame(DATA, END_STREAM, 1, body))
         while head := file.read(9):

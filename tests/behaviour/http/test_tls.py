@@ -35,7 +35,7 @@ def wire(address: str) -> Iterator[Wire]:
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     with (
-        socket.create_connection((host, int(port)), timeout=15) as plain,
+        socket.create_connection((host, int(port)), timeout=40) as plain,
         context.wrap_socket(plain) as client,
     ):
         made = Wire(client)

@@ -39,8 +39,8 @@ def test_once_for_all_connections(told: Told) -> None:
     stack, receiver = told
     with stack.listen("bob", "?topics=news"), stack.listen("bob"), stack.listen("carl", "?topics=news"):
         until(lambda: receiver.told("bob") and receiver.told("carl") and receiver.told("news"), "the arrivals")
-    until(lambda: len(receiver.told("bob")) == len(receiver.told("carl")) == 2, "the departures", 30)
-    until(lambda: len(receiver.told("news")) == 2, "the topic to be vacated", 30)
+    until(lambda: len(receiver.told("bob")) == len(receiver.told("carl")) == 2, "the departures")
+    until(lambda: len(receiver.told("news")) == 2, "the topic to be vacated")
     assert receiver.told("bob") == receiver.told("carl") == CAME_AND_WENT
     assert receiver.told("news") == ["topic.occupied", "topic.vacated"]
     hook = next(hook for hook in receiver.taken if hook["user"] == "bob")
@@ -55,7 +55,7 @@ def test_who_comes_back_at_once_was_never_away(told: Told) -> None:
         for number in range(2, 5):
             source.cut()
             until(partial(_opened, source, number), "the stream to be open again")
-    until(lambda: len(receiver.told("dora")) == 2, "the departure", 30)
+    until(lambda: len(receiver.told("dora")) == 2, "the departure")
     assert receiver.told("dora") == CAME_AND_WENT
 
 
@@ -68,9 +68,9 @@ def test_workers_that_are_killed(told: Told) -> None:
         stack.kill("gunicorn", slice(1, None))
         stack.until_ready()
         stays.wait(lambda each: each.opened >= 2, "the stream to be open again")
-        until(lambda: len(receiver.told("fay")) == 2, "the departure of who did not come back", 40)
+        until(lambda: len(receiver.told("fay")) == 2, "the departure of who did not come back")
         assert receiver.told("eve") == ["user.connected"]
-    until(lambda: len(receiver.told("eve")) == 2, "the other departure", 40)
+    until(lambda: len(receiver.told("eve")) == 2, "the other departure")
     assert receiver.told("eve") == receiver.told("fay") == CAME_AND_WENT
 
 
@@ -92,8 +92,8 @@ def test_what_was_not_taken_comes_again(told: Told) -> None:
     with contextlib.ExitStack() as open_ones:
         for user in REFUSALS:
             open_ones.enter_context(stack.listen(user))
-        until(lambda: all(map(receiver.told, REFUSALS)), "the arrivals to be taken at last", 30)
-    until(lambda: all(len(receiver.told(user)) == 2 for user in REFUSALS), "the departures", 30)
+        until(lambda: all(map(receiver.told, REFUSALS)), "the arrivals to be taken at last")
+    until(lambda: all(len(receiver.told(user)) == 2 for user in REFUSALS), "the departures")
     for user in REFUSALS:
         assert receiver.told(user) == CAME_AND_WENT
         first, second = [hook["id"] for hook in receiver.seen if hook["user"] == user][:2]
@@ -106,7 +106,7 @@ def test_a_receiver_that_was_away(start: Start, user: str) -> None:
     keys = stack.keys_of(user)
     with stack.listen(user):
         until(lambda: stack.redis.zcard(keys.hooks) == 1, "the hook to wait")
-    until(lambda: stack.redis.zcard(keys.hooks) == 2, "the other hook to wait", 30)
+    until(lambda: stack.redis.zcard(keys.hooks) == 2, "the other hook to wait")
     receiver = HookReceiver(port)
     try:
         until(lambda: len(receiver.told(user)) == 2, "both to be told, though late", 60)

@@ -203,7 +203,7 @@ def test_a_body_that_breaks_off_is_refused(stack: Stack, base: str, body: bytes)
     host, _, port = base.removeprefix("http://").partition(":")
     bearer = publisher(stack)["Authorization"]
     head = f"POST /publish HTTP/1.1\r\nHost: a\r\nAuthorization: {bearer}\r\nContent-Type: application/json\r\n"
-    with socket.create_connection((host, int(port)), timeout=10) as raw:
+    with socket.create_connection((host, int(port)), timeout=40) as raw:
         raw.sendall(head.encode() + b"Transfer-Encoding: chunked\r\n\r\n" + body)
         raw.shutdown(socket.SHUT_WR)
         answer = b"".join(iter(lambda: raw.recv(65536), b""))

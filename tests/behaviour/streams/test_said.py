@@ -24,7 +24,7 @@ BEHIND: dict[str, bytes] = {
 @contextmanager
 def connected(url: str) -> Iterator[socket.socket]:
     host, _, port = url.removeprefix("http://").partition(":")
-    with socket.create_connection((host, int(port)), timeout=15) as client:
+    with socket.create_connection((host, int(port)), timeout=40) as client:
         yield client
 
 

@@ -157,7 +157,7 @@ def fail_over(cluster: Cluster, tag: str, number: signal.Signals) -> None:
     master = cluster.owner(slot(tag), by=cluster.ports[0])
     witness = next(port for port in cluster.ports if port != master)
     cluster.signal(master, number)
-    until(lambda: cluster.owner(slot(tag), by=witness) != master, "another master", 30)
+    until(lambda: cluster.owner(slot(tag), by=witness) != master, "another master")
 
 
 def take_over(cluster: Cluster, tag: str, *how: str) -> None:
@@ -166,7 +166,7 @@ def take_over(cluster: Cluster, tag: str, *how: str) -> None:
     [replica] = [host[1] for host in cluster.ask(master, "ROLE")[2]]
     cluster.ask(int(replica), "CLUSTER", "FAILOVER", *how)
     witness = next(port for port in cluster.masters if port != master)
-    until(lambda: cluster.owner(slot(tag), by=witness) == int(replica), "another master", 30)
+    until(lambda: cluster.owner(slot(tag), by=witness) == int(replica), "another master")
 
 
 def move_by_hand(cluster: Cluster, tag: str) -> None:
@@ -191,7 +191,7 @@ def move_at_once(cluster: Cluster, tag: str) -> None:
         )
     except redis.ResponseError as error:
         pytest.skip(f"this server cannot: {error}")
-    until(lambda: cluster.owner(slot(tag), by=source) == target, "the move", 30)
+    until(lambda: cluster.owner(slot(tag), by=source) == target, "the move")
 
 
 CHANGES: dict[str, Callable[[Cluster, str], None]] = {
@@ -228,10 +228,10 @@ def test_nothing_is_lost_while_a_partition_gets_another_node(
                 until(lambda: min(len(acked), len(to_topic)) > 50, "traffic")
                 change(cluster, stack.keys_of(user).tag)
                 counts = len(acked), len(to_topic)
-                until(lambda: len(acked) > counts[0] + 50 and len(to_topic) > counts[1] + 50, "traffic by it", 30)
+                until(lambda: len(acked) > counts[0] + 50 and len(to_topic) > counts[1] + 50, "traffic by it")
                 cluster.mend()  # and the old one says what it still had to say
                 counts = len(acked), len(to_topic)
-                until(lambda: len(acked) > counts[0] + 20 and len(to_topic) > counts[1] + 20, "more traffic", 30)
+                until(lambda: len(acked) > counts[0] + 20 and len(to_topic) > counts[1] + 20, "more traffic")
             source.wait(lambda each: len(each.messages) >= len(acked), "all that was acknowledged")
             other.wait(lambda each: len(each.messages) >= len(to_topic), "all that was acknowledged")
             check(source, acked)

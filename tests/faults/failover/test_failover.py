@@ -32,7 +32,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replicated]:
 @pytest.fixture
 def replicated(servers: Replicated) -> Replicated:
     """The same for all tests: one failover after the other."""
-    until(lambda: servers.redis.wait(1, 100) >= 1, "a replica of the last test's master", 30)
+    until(lambda: servers.redis.wait(1, 100) >= 1, "a replica of the last test's master")
     return servers
 
 
@@ -69,7 +69,7 @@ def fail_over_between(replicated: Replicated, *published: list[str]) -> list[int
     until(lambda: workers(old) == 0, "the workers to leave the old master")
     assert is_master(old), "it does not know yet"
     counts = [len(each) for each in published]
-    until(lambda: all(len(each) > count + 50 for each, count in zip(published, counts, strict=True)), "the new", 30)
+    until(lambda: all(len(each) > count + 50 for each, count in zip(published, counts, strict=True)), "the new")
     return counts
 
 
@@ -150,7 +150,7 @@ def test_back_and_forth_with_a_sentinel_frozen_and_workers_reloaded(
                     os.kill(stack.pids()["gunicorn"][0], signal.SIGHUP)
                     replicated.fail_over()
                     count = len(acked)
-                    until(lambda: len(acked) > count + 50, "traffic by the third", 30)
+                    until(lambda: len(acked) > count + 50, "traffic by the third")
                 finally:
                     replicated.signal(frozen, signal.SIGCONT)
                 count = len(acked)
@@ -248,7 +248,7 @@ def test_the_failover_of_redis_itself_behind_a_proxy(tmp_path_factory: pytest.Te
                         until(lambda: is_master(pair.second), "the new master")
                         relay.move(pair.second)
                         count = len(acked)
-                        until(lambda: len(acked) > count + 50, "traffic by the new master", 30)
+                        until(lambda: len(acked) > count + 50, "traffic by the new master")
                     source.wait(lambda each: len(each.messages) >= len(acked), "all that was acknowledged")
                     assert source.data == acked
                     assert (gaps(source), set(source.statuses)) == (0, {200})

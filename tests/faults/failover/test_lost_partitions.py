@@ -42,7 +42,7 @@ def on_cluster(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> It
 def stack(on_cluster: Stack, cluster: Cluster) -> Iterator[Stack]:
     yield on_cluster
     cluster.mend()
-    until(lambda: readiness(on_cluster) == (200, {"status": "ready"}), "it to be well again", 30)
+    until(lambda: readiness(on_cluster) == (200, {"status": "ready"}), "it to be well again")
 
 
 def readiness(stack: Stack) -> tuple[int, dict[str, Any]]:
@@ -131,7 +131,7 @@ def test_the_others_are_served(cluster: Cluster, stack: Stack, user: str, counte
             last = until_published(stack, well)
         until(lambda: stack.output.count(problem, said) >= 3, "the new worker to say it, too")
         cluster.mend()
-        until(lambda: readiness(stack) == (200, {"status": "ready"}), "it to be well again", 30)
+        until(lambda: readiness(stack) == (200, {"status": "ready"}), "it to be well again")
         completed = published(stack, topic=user, data="2", key="k").json()
         assert not completed["duplicate"]
         stack.publish(user=gone, data="back")
@@ -158,7 +158,7 @@ def test_it_starts_and_reloads_without_them(cluster: Cluster, stack: Stack, user
     with stack.listen(well, "?since=now", reconnect=True) as hears:
         with always_ready(stack):
             os.kill(stack.pids()["gunicorn"][0], signal.SIGHUP)
-            until(lambda: not any(map(alive, old)), "the end of the old workers", 30)
+            until(lambda: not any(map(alive, old)), "the end of the old workers")
             hears.wait_ids(until_published(stack, well))
         assert set(hears.statuses) == {200}
     assert f"{count} of 8 partitions are lost" in stack.output

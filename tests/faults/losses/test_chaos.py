@@ -72,7 +72,7 @@ def test_an_interrupted_run_leaves_no_process_behind(tmp_path: Path, number: sig
     until(stands, "the stack", 60)
     running.send_signal(number)
     running.wait(30)
-    until(lambda: not any(alive(pid) for pid in family), "the end of all", 30)
+    until(lambda: not any(alive(pid) for pid in family), "the end of all")
     assert running.stderr is not None
     said = running.stderr.read()
     running.stderr.close()

@@ -37,7 +37,7 @@ class Front(NamedTuple):
 
     def ask(self, method: str, path: str, **headers: str) -> httpx.Response:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        return httpx.request(method, f"{self.url}{path}", headers=named, trust_env=False, timeout=10)
+        return httpx.request(method, f"{self.url}{path}", headers=named, trust_env=False, timeout=40)
 
     def is_up(self) -> bool:
         try:

@@ -23,7 +23,7 @@ def listening(stack: Stack, url: str, user: str, *, version: str = "1.1", more: 
     host, _, port = url.removeprefix("http://").partition(":")
     with socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
-        client.settimeout(15)
+        client.settimeout(40)
         client.connect((host, int(port)))
         bearer = stack.bearer(user)["Authorization"]
         head = f"GET /events?since=now HTTP/{version}\r\nHost: x\r\nAuthorization: {bearer}\r\n\r\n"
@@ -194,7 +194,7 @@ def test_a_crowd_that_comes_back_reads_each_channel_once(start: Start, user: str
         opened = []
         for number in range(crowd):
             client = clients.enter_context(socket.socket())
-            client.settimeout(15)
+            client.settimeout(40)
             client.connect((host, int(port)))
             bearer = stack.bearer(f"{user}.{number}", subscribe=["*"])["Authorization"]
             head = (

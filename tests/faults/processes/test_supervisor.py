@@ -45,7 +45,7 @@ def up_again(stack: Stack) -> None:
 
 
 def until_gone(pids: list[int]) -> None:
-    until(lambda: not [pid for pid in pids if alive(pid)], "the end of every process", 30)
+    until(lambda: not [pid for pid in pids if alive(pid)], "the end of every process")
 
 
 def below(stack: Stack) -> list[int]:

@@ -67,7 +67,7 @@ def test_it_is_killed_and_started_again(stack: Elsewhere, user: str) -> None:
             servers.kill(servers.port)
             servers.revive()
             count = len(acked)
-            until(lambda: len(acked) > count + 50, "traffic after that", 30)
+            until(lambda: len(acked) > count + 50, "traffic after that")
         source.wait(lambda each: len(each.messages) >= len(acked), "all that was acknowledged")
         assert source.data == acked
         assert set(source.statuses) == {200}

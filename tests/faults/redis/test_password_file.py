@@ -175,7 +175,7 @@ def test_a_rotation_under_publishes(servers: TlsServers, rotation: Rotation, use
                     rotation.write(password)
                     rotation.cut()
                     count = len(acked)
-                    until(lambda count=count: len(acked) > count + 20, "traffic", 30)  # type: ignore[misc]
+                    until(lambda count=count: len(acked) > count + 20, "traffic")  # type: ignore[misc]
             source.wait(lambda each: len(each.messages) >= len(acked), "all that was acknowledged")
             assert source.data == acked
             assert set(source.statuses) == {200}

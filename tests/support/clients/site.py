@@ -196,5 +196,5 @@ def _says(tab: Tab, site: Site) -> None:
     def whole() -> bool:
         return bool(tab.run("events?.readyState === 1 && said.length") == len(site.state))
 
-    until(whole, "the page to say all", 30)
+    until(whole, "the page to say all")
     assert tab.run("said") == site.state

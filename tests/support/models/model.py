@@ -55,7 +55,7 @@ class Conversation:
 
     def wait_for_hang_up(self) -> None:
         """The service closed the connection."""
-        self.sock.settimeout(15)
+        self.sock.settimeout(40)
         try:
             while self.sock.recv(4096):
                 pass

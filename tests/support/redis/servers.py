@@ -146,8 +146,8 @@ class Replicated(Servers):
             self.serve(port, "--replicaof", "127.0.0.1", str(master), *options)
         self.sentinels = [self._watch(free_port(), master) for _ in range(3)]
         until(lambda: redis.Redis(port=master).wait(2, 100) == 2, "the replicas")
-        until(lambda: self._known("REPLICAS") == 2, "the sentinels to know the replicas", 30)
-        until(lambda: self._known("SENTINELS") == 2, "the sentinels to find each other", 30)
+        until(lambda: self._known("REPLICAS") == 2, "the sentinels to know the replicas")
+        until(lambda: self._known("SENTINELS") == 2, "the sentinels to find each other")
 
     def _known(self, what: str) -> int:
         """How many the first sentinel knows."""
@@ -187,7 +187,7 @@ class Replicated(Servers):
                 self.ask_sentinel("FAILOVER", SERVICE)
             return False
 
-        until(done, "another master", 30)
+        until(done, "another master")
         return old
 
     def ask_sentinel(self, *command: str | int, number: int = 0) -> Any:
@@ -222,14 +222,14 @@ class Cluster(Servers):
             self.ask(port, "CLUSTER", "SET-CONFIG-EPOCH", number + 1)
         for port in self.ports[1:]:
             self.ask(port, "CLUSTER", "MEET", "127.0.0.1", self.ports[0], buses[0])
-        until(lambda: all(self._whole(port) for port in self.ports), "the nodes to know each other", 30)
+        until(lambda: all(self._whole(port) for port in self.ports), "the nodes to know each other")
         for port, master in zip(copies, masters, strict=False):
             self.ask(port, "CLUSTER", "REPLICATE", self.id_of(master))
         self._until_copied(masters)
 
     def _until_copied(self, masters: list[int]) -> None:
         for port in masters if self._replicas else ():
-            until(lambda port=port: redis.Redis(port=port).wait(1, 100) == 1, "the replicas", 30)  # type: ignore[misc]
+            until(lambda port=port: redis.Redis(port=port).wait(1, 100) == 1, "the replicas")  # type: ignore[misc]
 
     def ask(self, port: int, *command: str | int) -> Any:
         with redis.Redis(port=port, protocol=2) as client:
@@ -256,7 +256,7 @@ class Cluster(Servers):
             self._processes[port].send_signal(signal.SIGCONT)
             if self._processes[port].poll() is not None:
                 self.serve(port, *self._options[port])
-        until(lambda: all(self._whole(port) for port in self.ports) and len(self.masters) == 3, "all to be well", 30)
+        until(lambda: all(self._whole(port) for port in self.ports) and len(self.masters) == 3, "all to be well")
         self._until_copied(self.masters)
 
     def owner(self, slot: int, by: int) -> int:
