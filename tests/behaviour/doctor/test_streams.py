@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
+from threading import Event
 
 import pytest
 
@@ -19,6 +21,7 @@ from tests.support.stack import SECRET, Stack, command
 IGNORED = "proxy_ignore_headers X-Accel-Buffering;"
 
 Front = Callable[..., Site]
+Check = Callable[[Site], Iterator[Finding]]
 
 
 @pytest.fixture
@@ -36,7 +39,7 @@ def front(stack: Stack, tmp_path: Path) -> Iterator[Front]:
 
 
 @pytest.mark.parametrize("check", [streams.buffering, streams.compression, streams.idle])
-def test_a_good_proxy(front: Front, check: Callable[[Site], Iterator[Finding]]) -> None:
+def test_a_good_proxy(front: Front, check: Check) -> None:
     assert look(check, front("proxy_buffering off; gzip on; gzip_types text/event-stream;")).mend == ""
 
 
@@ -72,6 +75,44 @@ def test_no_heartbeat(stack: Stack) -> None:
         proxy.stop()
     assert "no heartbeat came" in finding.text
     assert "PUSHSVC_HEARTBEAT_SECONDS" in finding.mend
+
+
+def spoiled(stack: Stack, check: Check, body: Callable[[Iterator[bytes]], Iterator[bytes]]) -> Finding:
+    proxy = Proxy(stack.url, body=body)
+    try:
+        return look(check, site(proxy.url))
+    finally:
+        proxy.stop()
+
+
+def late(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """As a proxy sends that collects for a while."""
+    for piece in pieces:
+        Event().wait(1.2)
+        yield piece
+
+
+@pytest.mark.parametrize(
+    ("check", "words", "mend"),
+    [
+        (streams.buffering, "the proxy holds events back", "proxy_buffering off"),
+        (streams.compression, "compresses streams and holds events back", "no compression"),
+    ],
+)
+def test_a_proxy_that_is_late(stack: Stack, check: Check, words: str, mend: str) -> None:
+    finding = spoiled(stack, check, late)
+    assert words in finding.text
+    assert mend in finding.mend
+
+
+def test_a_proxy_that_cuts_at_once(stack: Stack) -> None:
+    assert "cut as soon as it had begun" in spoiled(stack, streams.buffering, lambda pieces: islice(pieces, 1)).text
+
+
+def test_a_service_that_refuses_for_now(stack: Stack) -> None:
+    refused = b'event: refused\ndata: {"status": 503, "detail": "This worker is full."}\n\n'
+    finding = spoiled(stack, streams.buffering, lambda _: iter([refused]))
+    assert finding.text == "the service refuses streams now: This worker is full."
 
 
 def test_a_token_that_may_not_publish(stack: Stack) -> None:

@@ -56,6 +56,17 @@ def test_somebody_else_answers(stack: Stack) -> None:
     assert "is not ready: 404" in finding.text
 
 
+def test_a_service_with_problems(stack: Stack) -> None:
+    said = b'{"status":"ready","problems":["Redis cannot write to its disk."]}'
+    proxy = Proxy(stack.url, body=lambda _: iter([said]))
+    try:
+        finding = look(surface.readiness, site(proxy.url))
+    finally:
+        proxy.stop()
+    assert finding.text == "the service says: Redis cannot write to its disk."
+    assert finding.mend != ""
+
+
 @pytest.mark.parametrize(("seconds", "words"), [(120, "s ahead of"), (-120, "s behind")])
 def test_a_wrong_clock(stack: Stack, seconds: float, words: str) -> None:
     date = email.utils.formatdate(time.time() + seconds, usegmt=True)
