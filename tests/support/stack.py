@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import orjson
 import redis
 
 from pushsvc import auth
@@ -79,6 +80,7 @@ class Stack:
             "rate_ask": "1000000 per minute",
         } | settings
         self.output = ""
+        self.secrets: set[str] = {str(self.settings["secret"])}  # see `leaked`
         self._moves = tuple(name for name in ("http", "app") if name not in settings)  # once
         self.start()
 
@@ -110,12 +112,20 @@ class Stack:
             self.output += line
 
     def stop(self, number: signal.Signals = signal.SIGINT) -> int:
+        arguments = ""
         if self.process.poll() is None:
+            arguments = "\n".join(map(command_line, descendants(self.process.pid)))
             self.process.send_signal(number)
         status = self.process.wait(60)
         self._reader.join(DEADLINE)
         assert not self._reader.is_alive(), "a process that outlived the stack holds its output"
+        assert not (leaked := self.leaked(arguments)), f"in the logs or arguments of processes: {leaked}"
         return status
+
+    def leaked(self, *others: str) -> list[str]:
+        """Which of the keys, tokens, tickets and data that were made here are in a log or in these other texts."""
+        logs = [path.read_text(errors="replace") for path in self.data_dir.rglob("*.log")]
+        return [secret for secret in list(self.secrets) for text in (self.output, *logs, *others) if secret in text]
 
     @property
     def url(self) -> str:
@@ -171,7 +181,9 @@ class Stack:
         until(ready, "the stack to be ready again")
 
     def token(self, user: str | None = None, *, ttl: float = 3600, **claims: Any) -> str:
-        return auth.encode(({"sub": user} if user else {}) | claims, SECRET, ttl=ttl)
+        token = auth.encode(({"sub": user} if user else {}) | claims, SECRET, ttl=ttl)
+        self.secrets.add(token.rpartition(".")[2])
+        return token
 
     def bearer(self, user: str | None = None, **claims: Any) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.token(user, **claims)}"}
@@ -184,6 +196,8 @@ class Stack:
             with suppress(httpx.RemoteProtocolError):
                 for piece in response.iter_bytes():
                     came += piece
+        if path == "/tickets" and response.status_code == 200:
+            self.secrets.add(orjson.loads(came)["ticket"])
         headers_of_text = [each for each in response.headers.items() if each[0] != "content-encoding"]  # it is decoded
         return httpx.Response(response.status_code, headers=headers_of_text, content=came, request=response.request)
 
@@ -192,12 +206,19 @@ class Stack:
 
     def publish(self, **item: Any) -> str:
         """Publish one event and give its id."""
+        self._keep_out_of_logs(item)
         answer = self.post("/publish", {"data": "-"} | item, self.bearer(publish=["*"]))
         assert answer.status_code == 200, answer.text
         event_id: str = answer.json()["id"]
         return event_id
 
+    def _keep_out_of_logs(self, *items: dict[str, Any]) -> None:
+        """Data that is long enough to be found by nothing but itself."""
+        data = (item.get("data") for item in items)
+        self.secrets.update(each for each in data if isinstance(each, str) and 16 <= len(each) <= 200)
+
     def publish_many(self, items: list[dict[str, Any]]) -> list[str]:
+        self._keep_out_of_logs(*items)
         answer = self.post("/publish", items, self.bearer(publish=["*"]))
         assert answer.status_code == 200, answer.text
         return [result["id"] for result in answer.json()["results"]]

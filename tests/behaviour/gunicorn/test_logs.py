@@ -42,6 +42,9 @@ def test_an_access_log_holds_no_credential(tmp_path: Path, worker: str) -> None:
         for secret in (token, spent, fresh, shown, proof, cookie.partition("=")[2]):
             assert secret not in written
     assert "/events?since=now&ticket=-" in log.read_text(), "the rest of the query is told"
+    assert stack.leaked() == []
+    stack.output += fresh
+    assert stack.leaked() == [fresh], "as each stack of the tests asks when it has stopped"
 
 
 def test_an_error_line_of_gunicorns_own_worker_holds_no_ticket(tmp_path: Path) -> None:
