@@ -8,16 +8,17 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Final, Literal
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
-from pushsvc.addresses import embedded, hosts, origins, redis_address
+from pushsvc.addresses import embedded, origins, redis_address
 from pushsvc.concurrency.cores import usable_cores
 from pushsvc.errors import ConfigError
 from pushsvc.rate import Rate
 from pushsvc.setting_types import (
     Address,
+    BaseUrl,
     Count,
     FilePath,
     HookUrl,
@@ -90,7 +91,7 @@ class Settings(BaseModel):
     hook_url: HookUrl = Field("", repr=False)  # its path or query may hold a key
     hook_secret: Annotated[str, Field(validate_default=True, repr=False)] = ""  # signs hooks
     hook_private: bool = False  # whether the name in hook_url may lead to a private address
-    llm_base_url: str = Field("", repr=False)  # its query may hold a key
+    llm_base_url: BaseUrl = Field("", repr=False)  # its query may hold a key
     llm_api_key: str = Field("", repr=False)
     llm_model: Line = ""  # the model for questions that name none
     llm_connect_seconds: Seconds = 5.0
@@ -115,25 +116,6 @@ class Settings(BaseModel):
     def _of_a_given_server(cls, value: Path | None, info: ValidationInfo) -> Path | None:
         if value and info.data.get("redis_url") == "":
             raise ValueError("should be empty with the embedded server, which has no password")
-        return value
-
-    @field_validator("llm_base_url")
-    @classmethod
-    def _base_url(cls, value: str) -> str:
-        value = value.strip()
-        if not re.fullmatch(r"[^\s\x00-\x20\x7f]*", value):
-            raise ValueError("should be an address without blanks")
-        try:
-            parts = urlsplit(value)
-        except ValueError:  # half a bracket
-            parts = SplitResult("", "", "", "", "")
-        if parts.username is not None or parts.password is not None:
-            raise ValueError("should be without a user and a password; the key goes into PUSHSVC_LLM_API_KEY")
-        known = parts.scheme in ("http", "https") and parts.hostname and not parts.fragment
-        if value and not (known and hosts.port(parts) is not None):
-            raise ValueError("should be an address such as https://api.openai.com/v1")
-        if parts.path.rstrip("/").endswith("/chat/completions"):
-            raise ValueError("should be without /chat/completions, which is added to it")
         return value
 
     @field_validator("llm_api_key")

@@ -7,7 +7,7 @@ import select
 import sys
 from pathlib import Path
 from typing import Annotated, Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
@@ -104,3 +104,25 @@ def _hook_url(value: str) -> str:
 
 
 HookUrl = Annotated[str, AfterValidator(_hook_url)]
+
+
+def _base_url(value: str) -> str:
+    """Check the address of a model's server."""
+    value = value.strip()
+    if not re.fullmatch(r"[^\s\x00-\x20\x7f]*", value):
+        raise ValueError("should be an address without blanks")
+    try:
+        parts = urlsplit(value)
+    except ValueError:  # half a bracket
+        parts = SplitResult("", "", "", "", "")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("should be without a user and a password; the key goes into PUSHSVC_LLM_API_KEY")
+    known = parts.scheme in ("http", "https") and parts.hostname and not parts.fragment
+    if value and not (known and hosts.port(parts) is not None):
+        raise ValueError("should be an address such as https://api.openai.com/v1")
+    if parts.path.rstrip("/").endswith("/chat/completions"):
+        raise ValueError("should be without /chat/completions, which is added to it")
+    return value
+
+
+BaseUrl = Annotated[str, AfterValidator(_base_url)]
