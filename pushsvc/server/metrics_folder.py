@@ -19,6 +19,7 @@ def choose(data_dir: Path) -> None:
     all_folders = data_dir / "metrics"
     mine = all_folders / str(os.getpid())
     with suppress(OSError):  # without a folder each worker answers for itself
+        shutil.rmtree(mine, ignore_errors=True)  # of a gunicorn that has ended: in a container each has the same id
         mine.mkdir(parents=True, exist_ok=True)
         for other in all_folders.iterdir():
             if not Path(f"/proc/{other.name}").exists() and Path("/proc/self").exists():
