@@ -24,6 +24,7 @@ ENDED: Final = "0"  # stands for all processes that have ended, in names of file
 _MOMENTS: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)  # seconds
 _LONG: Final = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 60.0, 120.0, 300.0)
 
+WORKERS: Final = Gauge("pushsvc_workers", "Workers that serve.", multiprocess_mode="livesum")
 CONNECTIONS: Final = Gauge(
     "pushsvc_connections", "Open connections.", ["transport"], multiprocess_mode="livesum"
 )  # fmt: skip

@@ -9,6 +9,7 @@ from typing import Final
 import gevent
 from gevent.monkey import is_module_patched
 
+from pushsvc import metrics
 from pushsvc.attendance.hooks import Hooks
 from pushsvc.attendance.roll_call import RollCall
 from pushsvc.checks.by_hand import look_aside
@@ -67,6 +68,7 @@ class Service:
         nothing where gevent has not patched the standard library; streams are then refused."""
         if not is_module_patched("socket"):
             return
+        metrics.WORKERS.set(1)
         for partition in self.partitions:
             partition.start()
         self.health.loop.start()
@@ -80,6 +82,7 @@ class Service:
 
     def stop(self) -> None:
         """Write to Redis what only this worker knows, then end the loops."""
+        metrics.WORKERS.set(0)
         self.health.loop.stop()
         self.revoking.loop.stop()
         self.end_answers()

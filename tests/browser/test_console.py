@@ -42,6 +42,7 @@ def test_the_charts_move_with_what_happens(stack: Stack, page: Page, user: str) 
     with listen(stack, user) as listener:
         listener.wait_open()
         expect(value(page, "Connections", "SSE")).to_have_text(re.compile(r"^[1-9]"))
+        expect(value(page, "Workers", "workers")).to_have_text("2")
         listener.wait_ids(stack.publish(user=user))
         expect(value(page, "From publish to delivery", "median")).to_contain_text("ms")
         expect(value(page, "Redis round trips", "99 %")).to_contain_text("ms")
@@ -66,6 +67,10 @@ def test_a_user_is_found_with_their_events_and_cut_off(stack: Stack, page: Page,
         expect(page.locator("#past li")).to_have_count(15)
         expect(page.locator("#past li").last).to_contain_text(ids[0])
         expect(page.locator("#older")).to_be_hidden()
+        with listen(stack, user) as second:
+            second.wait_open()
+            expect(page.locator("#people td").nth(1)).to_have_text("2")  # by itself
+        expect(page.locator("#people td").nth(1)).to_have_text("1")
         page.once("dialog", lambda dialog: dialog.accept())
         page.click("#cut")
         expect(page.locator("#person-note")).to_have_text(f"Cut off: {user} had 1 connection.")

@@ -145,3 +145,7 @@ def test_the_pages_work_under_the_path(behind: Behind, page: Page, user: str) ->
     expect(page.locator("main")).to_contain_text("You said: “Hello”")
     page.goto(f"{behind.url}/demo")
     expect(page.locator("body")).to_contain_text(re.compile(r"\d\d:\d\d:\d\d"))
+    page.goto(f"{behind.url}/console")
+    page.fill("#token", stack.token("admin", admin=True))
+    page.press("#token", "Enter")
+    expect(page.locator("#state")).to_have_text("Live.")

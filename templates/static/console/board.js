@@ -15,6 +15,7 @@ const BOARD = [
     (before, after) => TRANSPORTS.map(([label]) => after.sum("pushsvc_connections", "transport", label)),
     (before, after) => `${count(after.sum("pushsvc_connections"))} in all`],
   [new Chart("Users", ["users"]), (before, after) => [after.sum("pushsvc_users")], () => "once in each worker"],
+  [new Chart("Workers", ["workers"]), (before, after) => [after.sum("pushsvc_workers")], () => "of this host"],
   [new Chart("Comings and goings a second", ["began", "ended"]),
     (before, after) => [rate(before, after, "pushsvc_joins_total"), rate(before, after, "pushsvc_connection_ends_total")]],
   [new Chart("Published a second", ["new", "duplicate", "refused"]),
@@ -30,6 +31,8 @@ const BOARD = [
       growth(before, after, "pushsvc_gaps_total"), growth(before, after, "pushsvc_heals_total")], () => "in 5 minutes"],
   [new Chart("Model’s answers", ["being made"]), (before, after) => [after.sum("pushsvc_generating")],
     (before, after) => answers(after)],
+  [new Chart("Hooks", ["waiting"]), (before, after) => [after.sum("pushsvc_hooks_waiting")],
+    (before, after) => `${count(after.sum("pushsvc_hooks_total"))} tries`],
 ];
 
 /** How many connections an event went to. */

@@ -2,12 +2,12 @@
 
 import { $, ask, token } from "../api.js";
 import { add } from "./board.js";
-import { list } from "./people.js";
+import { list, refresh } from "./people.js";
 import "./probe.js";
 import { Scrape } from "./prometheus.js";
 
-const EVERY_MS = 2000, KEPT = "pushsvc.console";
-let timer = 0, round = 0;  // what belongs to an older round is dropped
+const EVERY_MS = 2000, LIST_EVERY = 5, KEPT = "pushsvc.console";
+let timer = 0, beats = 0, round = 0;  // what belongs to an older round is dropped
 
 function say(state, words) {
   if ($("state").textContent !== words) $("state").textContent = words;  // said aloud once
@@ -21,6 +21,7 @@ async function beat(mine) {
     add(new Scrape(text, performance.now()));
     if ($("sign-in").hidden) say("open", "Live.");
     else enter();
+    if (++beats % LIST_EVERY === 0 && !document.hidden) refresh();  // all workers are asked
     showTimeLeft();
   } catch (problem) {
     if (mine !== round) return;

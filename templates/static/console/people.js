@@ -5,20 +5,39 @@ import { $, call, make } from "../api.js";
 const PAGE = 50, EVENTS = 10, NEWEST = "9999999999999-0";
 const TIME = new Intl.DateTimeFormat("en-GB", { dateStyle: "short", timeStyle: "medium" });
 let next = "", person = "", before = NEWEST;
+let shown = {}, rows = "";  // what the list was asked for, and what it has
 
 /** Show a page of those who are here. `after`: the name that it follows. */
-export async function list(after = "") {
-  const user = $("name").value.trim();
+export function list(after = "") {
+  shown = { user: $("name").value.trim(), after };
+  return refresh();
+}
+
+/** Ask for the same page again. */
+export async function refresh() {
+  const asked = shown, { user, after } = asked;
   try {
     const { users, next: following, silent = [] } = await call("GET", `presence?${new URLSearchParams({ limit: PAGE, ...(user ? { user } : { after }) })}`);
-    $("people").replaceChildren(...users.map(row));
+    if (asked !== shown) return;
+    if (rows !== (rows = JSON.stringify(users))) fill(users);
     next = following ?? "";
-    $("people-note").textContent = summary(user, users, silent);
+    say("people-note", summary(user, users, silent));
   } catch (problem) {
-    $("people-note").textContent = problem.message;
+    if (asked === shown) say("people-note", problem.message);
   }
   $("next").disabled = !next;
   $("first").disabled = !after;
+}
+
+/** The focus stays with its user. */
+function fill(users) {
+  const focus = document.activeElement.closest("#people button")?.textContent;
+  $("people").replaceChildren(...users.map(row));
+  if (focus !== undefined) [...$("people").querySelectorAll("button")].find(each => each.textContent === focus)?.focus();
+}
+
+function say(where, words) {
+  if ($(where).textContent !== words) $(where).textContent = words;  // said aloud once
 }
 
 function summary(user, users, silent) {

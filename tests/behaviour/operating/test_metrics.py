@@ -84,6 +84,7 @@ def test_counts_outlive_a_worker(counted: Stack) -> None:
         until(
             lambda: scraped(counted)["pushsvc_connections sse"] == 1, "only the connection to the new workers to count"
         )
+        until(lambda: scraped(counted)["pushsvc_workers"] == 2, "the new workers to count, and the old not to")
         after = scraped(counted)
     for name, value in before.items():
         if name.endswith(("_total", "_count")) or "_total " in name:
