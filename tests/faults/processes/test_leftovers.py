@@ -4,6 +4,7 @@ what is not theirs on a descriptor that changed hands."""
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -47,3 +48,14 @@ def test_an_exception_at_any_line_leaves_nothing_behind(
     found = json.loads(printed)
     assert found["wrong"] == []
     assert found["raised"] > lines, "or they are no longer looked at"
+
+
+@pytest.mark.timeout(400)
+def test_crowds_leave_nothing_behind_where_exceptions_are_raised_at_random(stack: Stack) -> None:
+    _, environ = command()
+    words = [sys.executable, "-m", "tests.proofs.raised", f"unix://{stack.data_dir}/valkey.sock", "--connects", "500"]
+    ended = subprocess.run(words, cwd=ROOT, env=environ, text=True, capture_output=True, timeout=390, check=False)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    raised = re.search(r"(\d+) exceptions raised", ended.stdout)
+    assert raised is not None
+    assert int(raised[1]) > 20, "or they are no longer raised"
