@@ -51,6 +51,7 @@ HOOKS: Final = Counter("pushsvc_hooks", "Hooks that were sent, by the result.", 
 HOOKS_WAITING: Final = Gauge(
     "pushsvc_hooks_waiting", "Hooks that no receiver has taken yet.", ["partition"], multiprocess_mode="livesum"
 )
+TOKENS: Final = Counter("pushsvc_tokens", "Tokens of answers, as the model's server or an estimate says.", ["kind"])
 GENERATIONS: Final = Counter("pushsvc_generations", "Answers of the model that ended, by the state.", ["state"])
 GENERATING: Final = Gauge(
     "pushsvc_generating", "Answers that are being made.", multiprocess_mode="livesum"

@@ -123,7 +123,9 @@ class Generations:
         try:
             record = self.records.find(generation_id)
             if record is not None and record.answer is None:
-                self.records.keep_answer(generation_id, exact_json.dumps(self.answer(record), lone=True))
+                whole = self.answer(record)
+                self.records.keep_answer(generation_id, exact_json.dumps(whole, lone=True))
+                _count(openai.usage(whole, 0 if record.about is None else record.about.prompt))
         except (Unavailable, TooLarge):
             logger.warning("the answer of %s could not be put together; whoever asks for it does so", generation_id)
 
@@ -260,3 +262,11 @@ class Generations:
         while self._running and time.monotonic() < deadline:
             gevent.sleep(0.01)
         return not self._running
+
+
+def _count(usage: Json) -> None:
+    """Count the tokens of an answer, as its model or an estimate says."""
+    for kind in ("prompt", "completion"):
+        tokens = usage.get(f"{kind}_tokens")
+        if isinstance(tokens, int) and tokens > 0:
+            metrics.TOKENS.labels(kind).inc(tokens)

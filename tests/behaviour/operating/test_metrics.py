@@ -75,6 +75,16 @@ def test_replays_and_gaps(counted: Stack) -> None:
     assert after["pushsvc_gaps_total trimmed"] - before.get("pushsvc_gaps_total trimmed", 0) == 1
 
 
+def test_answers_and_their_tokens(counted: Stack) -> None:
+    body = {"messages": [{"role": "user", "content": "Hello"}]}
+    assert counted.post("/v1/chat/completions", body, counted.bearer("ada")).status_code == 200
+    until(lambda: scraped(counted).get("pushsvc_tokens_total completion", 0) > 0, "the tokens to be counted")
+    found = scraped(counted)
+    assert found["pushsvc_generations_total completed"] == 1
+    assert found["pushsvc_upstream_seconds_count"] == 1
+    assert found["pushsvc_generating"] == 0
+
+
 def test_counts_outlive_a_worker(counted: Stack) -> None:
     with counted.listen("dora", reconnect=True):
         until(lambda: scraped(counted)["pushsvc_connections sse"] == 1, "the connection to be counted")
