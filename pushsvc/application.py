@@ -90,6 +90,7 @@ def create_app(settings: Settings) -> Flask:
 
     limits = Limits(settings.max_event_bytes, settings.max_batch)
     app = Flask("pushsvc", template_folder="../templates", static_folder=None)
+    app.url_map.merge_slashes = False  # a redirect would repeat the query, and nginx answers 502 to a head of 4 KB
     app.json = json = DefaultJSONProvider(app)
     json.sort_keys = False
     app.extensions[EXTENSION] = service = Service(
