@@ -122,10 +122,12 @@ class Generations:
     def _keep_answer(self, generation_id: str) -> None:
         try:
             record = self.records.find(generation_id)
-            if record is not None and record.answer is None:
-                whole = self.answer(record)
+            if record is None:
+                return
+            whole = self.answer(record)
+            _count(openai.usage(whole, 0 if record.about is None else record.about.prompt))
+            if record.answer is None:
                 self.records.keep_answer(generation_id, exact_json.dumps(whole, lone=True))
-                _count(openai.usage(whole, 0 if record.about is None else record.about.prompt))
         except (Unavailable, TooLarge):
             logger.warning("the answer of %s could not be put together; whoever asks for it does so", generation_id)
 
