@@ -280,7 +280,7 @@ def test_ctrl_c_while_it_starts(tmp_path: Path, seconds: float) -> None:
     except subprocess.TimeoutExpired:
         process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=60)
-    assert "Traceback" not in output, output
+    assert str(ROOT / "pushsvc") not in output, output  # Python's own start may end in a traceback
 
 
 @pytest.mark.parametrize("name", ["nginx", "valkey", "tls"])
