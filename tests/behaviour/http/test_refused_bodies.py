@@ -55,7 +55,8 @@ def test_who_sends_all_of_it_still_gets_the_answer(
     with wire(base) as client:
         client.send(head(bearer, size), *[b"x" * 65536] * (size // 65536))
         answer = told(client)
-        assert answer.status == (401 if claims is None else 403 if not claims else 413)
+        ours = 401 if claims is None else 403 if not claims else 413
+        assert answer.status == (413 if base == stack.url else ours)  # nginx looks at the size alone
         assert answer.is_problem
 
 
