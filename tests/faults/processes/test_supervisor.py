@@ -269,6 +269,11 @@ def test_a_long_path_works_and_a_second_signal_ends_the_draining(tmp_path: Path,
         stack.stop()
 
 
+def _heed_ctrl_c() -> None:
+    """Who runs the tests in the background has them, and all that they start, ignore it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize("seconds", [0.0, 0.1, 0.2, 0.4, 0.7])
 def test_ctrl_c_while_it_starts(tmp_path: Path, seconds: float) -> None:
     words, environ = command("up", data_dir=tmp_path, http=f"127.0.0.1:{free_port()}", app=f"127.0.0.1:{free_port()}")
