@@ -278,7 +278,13 @@ def _heed_ctrl_c() -> None:
 def test_ctrl_c_while_it_starts(tmp_path: Path, seconds: float) -> None:
     words, environ = command("up", data_dir=tmp_path, http=f"127.0.0.1:{free_port()}", app=f"127.0.0.1:{free_port()}")
     process = subprocess.Popen(
-        words, cwd=ROOT, env=environ, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        words,
+        cwd=ROOT,
+        env=environ,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        preexec_fn=_heed_ctrl_c,
     )
     try:
         process.wait(seconds)
