@@ -15,7 +15,7 @@ from pushsvc.revocations import Revocations
 from pushsvc.storage.redis.client import RedisClient
 
 LOOK_SECONDS: Final = 0.5
-PAGE: Final = 100  # looked at in one command, the newest first
+PAGE: Final = 1000  # read in one command
 
 
 class Revocation(NamedTuple):
@@ -34,7 +34,7 @@ class Revoking:
         self._store = store
         self._known = known
         self._end = end
-        self._newest: set[bytes] = set()  # members that were seen in the last look
+        self._seen: set[bytes] = set()  # members that were there at the last look
         self._loaded = False
         self.loop = Loop("revocations", self._run, expected=(Unavailable,))
 
@@ -51,21 +51,19 @@ class Revoking:
             gevent.sleep(LOOK_SECONDS)
 
     def _look(self) -> None:
-        """Take what is new. At first that is all there is; of it nothing was opened here."""
-        newest: set[bytes] = set()
-        for member in self._unseen():
-            newest.add(member)
+        """Take what is new. At first that is all there is; of it nothing was opened here. The number alone shows that
+        there is more: times may step back."""
+        if self._loaded and self._store.execute_one(("ZCARD", self._store.keys.revocations)) == len(self._seen):
+            return
+        found = set(self._all())
+        for member in found - self._seen:
             self._take(Revocation(*orjson.loads(member)))
-        self._newest = (self._newest | newest) if self._loaded else newest
-        self._loaded = True
+        self._seen, self._loaded = found, True
 
-    def _unseen(self) -> Iterator[bytes]:
+    def _all(self) -> Iterator[bytes]:
         start = 0
-        while True:
-            page = self._store.execute_one(("ZREVRANGE", self._store.keys.revocations, start, start + PAGE - 1))
-            yield from (member for member in page if member not in self._newest)
-            if len(page) < PAGE or page[-1] in self._newest:
-                return
+        while page := self._store.execute_one(("ZREVRANGE", self._store.keys.revocations, start, start + PAGE - 1)):
+            yield from page
             start += PAGE
 
     def _take(self, revocation: Revocation) -> None:

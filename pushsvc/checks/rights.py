@@ -53,7 +53,8 @@ def by_themselves(keys: Keys, wait: bool) -> list[Command]:
         ("HGET", hashed, "field"), ("HGETALL", hashed), ("HMGET", hashed, "field"), ("HSTRLEN", hashed, "field"),
         ("HSET", hashed, "field", ""), ("EXPIRE", hashed, 60), ("HDEL", hashed, "field"),
         ("SMEMBERS", members), ("SREM", members, ""),
-        ("ZADD", ranked, "XX", 0, ""), ("ZREM", ranked, ""), ("ZREVRANGE", ranked, 0, 0), ("ZREVRANK", ranked, ""),
+        ("ZADD", ranked, "XX", 0, ""), ("ZREM", ranked, ""), ("ZCARD", ranked),
+        ("ZREVRANGE", ranked, 0, 0), ("ZREVRANK", ranked, ""),
         ("LPOP", listed, 1), ("XRANGE", stream, "-", "+", "COUNT", 1), ("XREVRANGE", stream, "+", "-", "COUNT", 1),
         ("DEL", text, hashed), ("UNLINK", text), ("SPUBLISH", channel, ""),
     ]  # fmt: skip
