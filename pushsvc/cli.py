@@ -163,7 +163,8 @@ def doctor(url: str) -> None:
     settings = read_settings()
     site = find_site(url, os.environ.get("PUSHSVC_TOKEN", ""), settings, lambda: own_secret(settings))
     wrong = False
-    for check, text, mend in chain(from_outside(site), from_inside(settings)):
-        click.echo(f"{'WRONG' if mend else 'well '}  {check}: {text}" + (f"\n       mend: {mend}" if mend else ""))
-        wrong = wrong or bool(mend)
+    for each in chain(from_outside(site), from_inside(settings)):
+        mend = f"\n       mend: {each.mend}" if each.mend else ""
+        click.echo(f"{each.mark:5}  {each.check}: {each.text}{mend}")
+        wrong = wrong or each.is_wrong
     sys.exit(int(wrong))

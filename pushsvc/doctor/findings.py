@@ -6,11 +6,23 @@ from typing import NamedTuple
 
 
 class Finding(NamedTuple):
-    """What a check found. `check`: its name; `mend`: what to do about it; empty: nothing is wrong."""
+    """What a check found. `check`: its name; `mend`: what to do about it; empty: nothing is wrong. `limits`: it limits
+    this deployment, or loses something; else it is worth knowing, and no more."""
 
     check: str
     text: str
     mend: str = ""
+    limits: bool = True
+
+    @property
+    def is_wrong(self) -> bool:
+        """Whether the deployment should not stay so."""
+        return bool(self.mend) and self.limits
+
+    @property
+    def mark(self) -> str:
+        """How a line about it begins."""
+        return "WRONG" if self.is_wrong else "note" if self.mend else "well"
 
 
 class Wrong(Exception):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import signal
 import socket
 import subprocess
@@ -142,6 +143,15 @@ def test_enough_descriptors() -> None:
     assert finding.mend == ""
 
 
+def test_fewer_descriptors_than_somebody_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the default a worker just takes fewer connections."""
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (1024, 20_000))
+    [asked], [default] = machine.descriptors(Settings(max_connections=20_000)), machine.descriptors(Settings())
+    assert (asked.mark, default.mark) == ("WRONG", "note")
+    assert "a worker takes 19800 connections" in default.text
+    assert default.mend == asked.mend
+
+
 GOOD = {"net/core/somaxconn": "4096", "net/ipv4/ip_local_port_range": "32768\t60999", "vm/overcommit_memory": "1"}
 SMALL = Settings(redis_url="redis://localhost", workers=1)
 
@@ -163,14 +173,26 @@ def test_a_good_kernel(tmp_path: Path, files: dict[str, str]) -> None:
     ("file", "value", "words", "mend"),
     [
         ("net/core/somaxconn", "128", "128 connections may wait", "sysctl -w net.core.somaxconn=4096"),
-        ("net/ipv4/ip_local_port_range", "50000\t60999", "nginx has 11000 ports", "PUSHSVC_APP=unix:"),
-        ("vm/overcommit_memory", "0", "Redis may fail to rewrite", "sysctl -w vm.overcommit_memory=1"),
+        ("net/ipv4/ip_local_port_range", "60000\t60999", "nginx has 1000 ports", "PUSHSVC_APP=unix:"),
+        ("vm/overcommit_memory", "2", "Redis may fail to rewrite", "sysctl -w vm.overcommit_memory=1"),
     ],
 )
 def test_a_bad_kernel(tmp_path: Path, file: str, value: str, words: str, mend: str) -> None:
     [finding] = kernel(tmp_path, GOOD | {file: value})
+    assert finding.is_wrong
     assert words in finding.text
     assert mend in finding.mend
+
+
+def test_what_an_ordinary_machine_has_is_worth_a_note(tmp_path: Path) -> None:
+    usual = GOOD | {"vm/overcommit_memory": "0"}
+    good, ports, overcommit = kernel(tmp_path, usual, Settings(redis_url="redis://localhost", workers=2))
+    assert (good.mark, ports.mark, overcommit.mark) == ("well", "note", "note")
+    assert "nginx has 28232 ports" in ports.text
+    [chosen, *_] = kernel(tmp_path, usual, Settings(redis_url="redis://localhost", workers=2, max_connections=19_000))
+    assert (chosen.mark, chosen.check) == ("WRONG", "kernel")
+    [full] = kernel(tmp_path, usual, Settings(workers=1, max_memory="1000 GB", app="unix:/run/app.sock"))
+    assert full.mark == "WRONG"
 
 
 @pytest.mark.parametrize(
