@@ -1,5 +1,5 @@
 """Takes tokens back, on all workers: Redis keeps what was revoked for good, as nobody knows how long a token lives.
-Each worker looks for more twice a second."""
+Each worker looks for more twice a second, and writes again what Redis has lost of it."""
 
 from __future__ import annotations
 
@@ -34,9 +34,17 @@ class Revoking:
         self._store = store
         self._known = known
         self._end = end
-        self._seen: set[bytes] = set()  # members that were there at the last look
+        self._seen: set[bytes] = set()  # members that are known here
+        self._mark: object = None  # how many members Redis had when all were read, and the newest of them
         self._loaded = False
         self.loop = Loop("revocations", self._run, expected=(Unavailable,))
+
+    def unready(self) -> str | None:
+        """Say why this worker should get no traffic: it would take tokens that were revoked before it began. None: it
+        should, and also where Redis cannot be asked by any worker, or lets none ask."""
+        if self._loaded or self._store.lost or self.loop.refused is not None:
+            return None
+        return "The revoked tokens are not read yet."
 
     def revoke(self, revocation: Revocation, now: int) -> None:
         """Revoke on all workers, here at once. `now`: Redis's wall clock, in ms since 1970. Raises Unavailable."""
@@ -52,13 +60,21 @@ class Revoking:
 
     def _look(self) -> None:
         """Take what is new. At first that is all there is; of it nothing was opened here. The number alone shows that
-        there is more: times may step back."""
-        if self._loaded and self._store.execute_one(("ZCARD", self._store.keys.revocations)) == len(self._seen):
+        there is more: times may step back; the newest shows that as many are others, in data that began anew."""
+        key = self._store.keys.revocations
+        mark = self._store.execute([("ZCARD", key), ("ZREVRANGE", key, 0, 0)])
+        if self._loaded and mark == self._mark:
             return
         found = set(self._all())
         for member in found - self._seen:
             self._take(Revocation(*orjson.loads(member)))
-        self._seen, self._loaded = found, True
+        lost = list(self._seen - found)
+        self._seen |= found
+        self._loaded = True
+        for start in range(0, len(lost), PAGE):  # by a FLUSHALL, or a failover: workers that begin later must know
+            page = lost[start : start + PAGE]
+            self._store.execute_one(("ZADD", key, *(word for member in page for word in (0, member))))
+        self._mark = mark
 
     def _all(self) -> Iterator[bytes]:
         start = 0

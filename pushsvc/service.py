@@ -120,4 +120,4 @@ class Service:
         """Say why this worker should get no traffic. None: it should."""
         if self.capacity.stopping:
             return "This worker is stopping."
-        return self.health.unready()
+        return self.health.unready() or self.revoking.unready()
