@@ -61,7 +61,7 @@ lock: $(VENV)/.supply  ## Write requirements.lock anew: each package that the se
 		--custom-compile-command "make lock" --output-file requirements.lock requirements.txt
 
 audit: $(VENV)/.supply  ## Ask whether a package of requirements.lock is known to be vulnerable
-	@$(BIN)/python -m tests.support.audit
+	@$(BIN)/python -m tests.proofs.audit
 
 sbom: $(VENV)/.supply  ## Write a software bill of materials of requirements.lock (CycloneDX): sbom.json
 	@$(BIN)/cyclonedx-py requirements requirements.lock --output-format JSON --output-file sbom.json

@@ -18,9 +18,10 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from tests.support import programs
 from tests.support.clients.chatpage import say
 from tests.support.models.model import HEAD, Conversation, Model, plain, silent
+from tests.support.ports import free_port
 from tests.support.redis import matrix
 from tests.support.redis.servers import Servers
-from tests.support.stack import Stack, free_port
+from tests.support.stack import Stack
 
 hypothesis_settings.register_profile("patient", deadline=None)  # a busy machine is no failure
 hypothesis_settings.load_profile("patient")

@@ -12,8 +12,8 @@ from typing import Any
 import httpx
 
 from tests.support.clients.eventsource import until
+from tests.support.ports import free_port
 from tests.support.processes import dies_with_the_tests
-from tests.support.stack import free_port
 
 START_SECONDS = 60.0
 

@@ -19,8 +19,9 @@ from clients.site.pages import Pages
 from pushsvc.config import Settings
 from pushsvc.stack.nginx import nginx_command
 from tests.support.clients.eventsource import until
+from tests.support.ports import free_port
 from tests.support.processes import command_line, descendants, dies_with_the_tests
-from tests.support.stack import Stack, free_port
+from tests.support.stack import Stack
 
 AWAY_SECONDS = 5.0  # how long nginx is stopped, at least
 Meanwhile = Callable[[], None]  # is called while a part is away

@@ -17,7 +17,14 @@ export const token = () => $("token").value.trim();
 export const clock = { ahead: 0 };  // ms by which this browser's clock is ahead of the server's
 
 /** The answer's JSON. Throws a Problem, in one sentence for people. */
-export const call = async (...asked) => (await ask(...asked)).json().catch(() => ({}));
+export async function call(...asked) {
+  const response = await ask(...asked);
+  try {
+    return await response.json();
+  } catch {  // it broke off, or somebody else answered
+    throw new Problem("The answer cannot be read.");
+  }
+}
 
 /** The answer. Throws a Problem. */
 export async function ask(method, path, body, headers = {}) {

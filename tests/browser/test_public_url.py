@@ -17,8 +17,9 @@ from pushsvc.config import Settings
 from pushsvc.stack.nginx import nginx_command
 from tests.conftest import Start
 from tests.support.clients.eventsource import EventSource, until
+from tests.support.ports import free_port
 from tests.support.processes import dies_with_the_tests
-from tests.support.stack import Stack, free_port
+from tests.support.stack import Stack
 
 _PROXY = """
 %(user)s daemon off; pid proxy.pid; events {}

@@ -12,8 +12,9 @@ import pytest
 from playwright.sync_api import Page
 
 from tests.conftest import Start
+from tests.support.ports import free_port
 from tests.support.redis.servers import Relay
-from tests.support.stack import Stack, free_port
+from tests.support.stack import Stack
 from tests.support.tokens import new_ticket
 
 LISTEN = """url => {

@@ -12,8 +12,9 @@ from pathlib import Path
 import httpx
 
 from tests.support.clients.eventsource import until
+from tests.support.ports import free_port
 from tests.support.processes import dies_with_the_tests
-from tests.support.stack import ROOT, Stack, command, free_port
+from tests.support.stack import ROOT, Stack, command
 
 
 @contextmanager

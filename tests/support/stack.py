@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import re
 import shutil
 import signal
@@ -24,11 +23,13 @@ from pushsvc import auth
 from pushsvc.config import DEFAULT_PREFIX
 from pushsvc.storage.redis.keys import Keys
 from tests.support.clients.eventsource import DEADLINE, EventSource, until
+from tests.support.ports import free_port
 from tests.support.processes import alive, command_line, descendants, dies_with_the_tests
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SECRET = "a-test-key-and-nothing-but-a-test-key"
 START_SECONDS = 60.0
+ADDRESS_IN_USE = re.compile("Address (already )?in use")  # in the words of glibc and of musl
 
 
 def copied(folder: Path) -> Path:
@@ -37,15 +38,6 @@ def copied(folder: Path) -> Path:
         shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "app.py", folder)
     return folder
-
-
-def free_port() -> int:
-    """Below the range from which the kernel takes the ports of clients (Linux: 32768 and up): those come and go."""
-    while True:
-        port = random.randrange(20_000, 32_000)
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) != 0:
-                return port
 
 
 def command(*words: str, **settings: object) -> tuple[list[str], dict[str, str]]:
@@ -97,7 +89,7 @@ class Stack:
         self._reader.start()
         end = time.monotonic() + START_SECONDS
         until(lambda: "pushsvc is up" in self.output or self.process.poll() is not None, "the stack", START_SECONDS)
-        if self.process.poll() is not None and "Address already in use" in self.output and self._moves:
+        if self.process.poll() is not None and ADDRESS_IN_USE.search(self.output) and self._moves:
             self._reader.join(DEADLINE)  # others took a port between the look and now
             self.settings |= {name: f"127.0.0.1:{free_port()}" for name in self._moves}
             self.output, self._moves = "", ()

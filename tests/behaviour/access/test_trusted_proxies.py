@@ -13,7 +13,8 @@ import pytest
 from tests.conftest import Start
 from tests.support.clients.elsewhere import Elsewhere, another_machine
 from tests.support.clients.eventsource import until
-from tests.support.stack import Stack, free_port
+from tests.support.ports import free_port
+from tests.support.stack import Stack
 
 MOST = 1000  # connections of one address (nginx/locations.conf)
 USERS = 57

@@ -76,7 +76,7 @@ def test_a_double_click_starts_one(answering: Stack, user: str, model: Model) ->
     with ThreadPoolExecutor(8) as pool:
         begun = list(pool.map(lambda _: begin(answering, user, key="click"), range(8)))
     assert len({each["id"] for each in begun}) == 1
-    assert len({each["url"] for each in begun}) == 1
+    assert len({each["url"].partition("?")[0] for each in begun}) == 1  # the ticket names its second
     ended(answering, user, begun[0]["id"])
     assert len(model.conversations) == 1
     other = begin(answering, f"{user}-other", key="click")

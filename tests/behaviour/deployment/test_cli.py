@@ -15,7 +15,8 @@ from pushsvc.storage.redis.keys import ALONE as keys
 from tests.conftest import Start
 from tests.support.clients.cli import printed, refusal, run
 from tests.support.clients.eventsource import DEADLINE, EventSource, until
-from tests.support.stack import ROOT, Stack, command, free_port
+from tests.support.ports import free_port
+from tests.support.stack import ROOT, Stack, command
 
 
 @contextmanager

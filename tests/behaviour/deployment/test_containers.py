@@ -25,8 +25,9 @@ from pushsvc.server.stopping import patience
 from pushsvc.stack.nginx import nginx_command
 from pushsvc.stack.valkey import server_command
 from tests.support.clients.eventsource import until
+from tests.support.ports import free_port
 from tests.support.processes import dies_with_the_tests
-from tests.support.stack import ROOT, SECRET, Stack, command, free_port
+from tests.support.stack import ROOT, SECRET, Stack, command
 
 DOCKER: Final = ROOT / "examples/docker"
 DOCKERFILE: Final = re.sub(r"\\\n\s*", "", (DOCKER / "Dockerfile").read_text())

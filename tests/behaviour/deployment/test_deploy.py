@@ -12,8 +12,9 @@ import pytest
 from pushsvc import auth
 from tests.support.clients.eventsource import until
 from tests.support.deployment import NAME, Machine, blocks, certificate, environment_file
+from tests.support.ports import free_port
 from tests.support.redis.servers import Servers
-from tests.support.stack import ROOT, SECRET, free_port
+from tests.support.stack import ROOT, SECRET
 
 PAGE = ROOT / "docs" / "deploy.md"
 FIRST, ENVIRONMENT, TOKEN, VERSION, *_ = blocks(PAGE)

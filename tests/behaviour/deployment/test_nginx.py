@@ -19,9 +19,10 @@ import pytest
 from pushsvc.config import Settings
 from pushsvc.stack.nginx import nginx_command
 from tests.support.clients.eventsource import until
+from tests.support.ports import free_port
 from tests.support.processes import alive, dies_with_the_tests
 from tests.support.programs import OPENSSL, need
-from tests.support.stack import ROOT, Stack, command, free_port, spoken
+from tests.support.stack import ROOT, Stack, command, spoken
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.stack import SECRET, command, free_port
+from tests.support.ports import free_port
+from tests.support.stack import SECRET, command
 
 
 def doctor(folder: Path, *words: str, **settings: object) -> subprocess.CompletedProcess[str]:

@@ -17,10 +17,11 @@ from pushsvc.config import Settings
 from pushsvc.doctor import data, machine
 from pushsvc.doctor.findings import Finding, Wrong
 from pushsvc.doctor.visit import from_inside
+from tests.support.ports import free_port
 from tests.support.processes import dies_with_the_tests
 from tests.support.redis.filtering import Words, filtering
 from tests.support.redis.servers import Alone, Relay
-from tests.support.stack import Stack, command, free_port
+from tests.support.stack import Stack, command
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,10 @@ import pytest
 import redis
 
 from tests.support.clients.eventsource import EventSource, until
+from tests.support.ports import free_port
 from tests.support.redis import accounts
 from tests.support.redis.servers import Servers
-from tests.support.stack import Stack, free_port
+from tests.support.stack import Stack
 
 
 @pytest.fixture(scope="module")

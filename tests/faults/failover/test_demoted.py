@@ -12,8 +12,9 @@ import pytest
 import redis
 
 from tests.support.clients.eventsource import EventSource, until
+from tests.support.ports import free_port
 from tests.support.redis.servers import Relay, Servers
-from tests.support.stack import Stack, free_port
+from tests.support.stack import Stack
 
 
 class KeepingRelay(Relay):

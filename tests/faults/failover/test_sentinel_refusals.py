@@ -11,9 +11,10 @@ import redis
 
 from tests.support.clients.eventsource import until
 from tests.support.listening import listening
+from tests.support.ports import free_port
 from tests.support.redis.checking import check, refused
 from tests.support.redis.servers import SERVICE, Servers
-from tests.support.stack import Stack, free_port
+from tests.support.stack import Stack
 
 _CONFIGURATION = """
 port {port}

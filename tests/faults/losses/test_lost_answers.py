@@ -14,8 +14,9 @@ from tests.conftest import Start
 from tests.support.clients.eventsource import until
 from tests.support.models.answers import begin, finished, listen, running, said, state, words
 from tests.support.models.model import Model, silent
+from tests.support.ports import free_port
 from tests.support.redis.servers import Servers
-from tests.support.stack import Stack, free_port
+from tests.support.stack import Stack
 
 LOST = {"message": "The answer was lost with Redis's data.", "type": "server_error", "code": "data_lost"}
 

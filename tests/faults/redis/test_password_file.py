@@ -12,11 +12,12 @@ import redis
 from pushsvc.storage.redis.topology.password_file import read
 from tests.support.clients.eventsource import until
 from tests.support.clients.traffic import publishing
+from tests.support.ports import free_port
 from tests.support.redis.checking import refused
 from tests.support.redis.servers import Servers
 from tests.support.redis.tls import SCHEMES, TlsServers
 from tests.support.settings import refusal
-from tests.support.stack import Stack, free_port
+from tests.support.stack import Stack
 
 FIRST, SECOND, THIRD = "first-word", "zwéite @:/#?%&+ word", "third-word"
 

@@ -13,9 +13,10 @@ import redis
 
 from tests.conftest import Start
 from tests.support.clients.eventsource import until
+from tests.support.ports import free_port
 from tests.support.readiness import published, readiness, until_well
 from tests.support.redis.servers import Servers
-from tests.support.stack import Stack, free_port
+from tests.support.stack import Stack
 
 
 def until_named(stack: Stack, *pieces: str) -> None:

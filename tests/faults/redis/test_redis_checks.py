@@ -19,10 +19,11 @@ from pushsvc.storage.redis.keys import ALONE
 from pushsvc.storage.redis.refusals import REFUSAL_LOG
 from tests.conftest import Start
 from tests.support.clients.eventsource import EventSource, until
+from tests.support.ports import free_port
 from tests.support.redis.checking import account, check, configured, port_of, refused
 from tests.support.redis.filtering import Words, filtering, in_scripts, refuse
 from tests.support.redis.servers import Cluster, Servers
-from tests.support.stack import ROOT, command, free_port
+from tests.support.stack import ROOT, command
 
 
 @pytest.mark.parametrize(

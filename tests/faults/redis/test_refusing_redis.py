@@ -25,8 +25,8 @@ from pushsvc.storage.redis.refusals import LOST, RefusalLog, refusal
 from pushsvc.storage.redis.scripts import Script
 from tests.conftest import Start
 from tests.support.clients.eventsource import EventSource, until
+from tests.support.ports import free_port
 from tests.support.redis.filtering import filtering
-from tests.support.stack import free_port
 
 FULL = "max number of clients reached"
 

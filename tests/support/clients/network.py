@@ -6,7 +6,7 @@ import socket
 import struct
 import threading
 
-from tests.support.stack import free_port
+from tests.support.ports import free_port
 
 _BAD_GATEWAY = b"HTTP/1.1 502 Bad Gateway\r\nContent-Type: text/html\r\nConnection: close\r\n\r\n<h1>502</h1>"
 

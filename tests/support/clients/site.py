@@ -12,7 +12,8 @@ from urllib.parse import urljoin
 
 from tests.support.clients.eventsource import until
 from tests.support.clients.network import Network
-from tests.support.stack import ROOT, Stack, connections, free_port
+from tests.support.ports import free_port
+from tests.support.stack import ROOT, Stack, connections
 
 # `render` shows the site's own state, `show` an event; what the page has said so far is `said`.
 _PAGE = """\

