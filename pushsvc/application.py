@@ -19,17 +19,15 @@ from pushsvc.attendance.hooks import Hooks, HookSender
 from pushsvc.attendance.receiver import Receiver
 from pushsvc.attendance.register import Register
 from pushsvc.attendance.roll_call import RollCall
+from pushsvc.checks.health import Health
 from pushsvc.concurrency.poll import POLLS
 from pushsvc.concurrency.room import Room
 from pushsvc.config import Settings, redis_url
 from pushsvc.delivery.capacity import Capacity
 from pushsvc.events.publication import Limits
-from pushsvc.health import Health
 from pushsvc.llm.models.mock import Mock
 from pushsvc.llm.models.upstream import Upstream
 from pushsvc.partition import Partition, Shared, make_partition
-from pushsvc.provider_keys import ProviderKeys
-from pushsvc.revocations import Revocations
 from pushsvc.revoking import Revocation, Revoking
 from pushsvc.server.forwarding import Forwarding
 from pushsvc.service import EXTENSION, Service
@@ -37,7 +35,9 @@ from pushsvc.storage.partitioned_log import PartitionedLog
 from pushsvc.storage.redis.client import nodes_of
 from pushsvc.storage.redis.keys import Keys
 from pushsvc.storage.redis.topology.coverage import Coverage
-from pushsvc.verifier import Verifier
+from pushsvc.tokens.provider_keys import ProviderKeys
+from pushsvc.tokens.revocations import Revocations
+from pushsvc.tokens.verifier import Verifier
 from pushsvc.web import (
     completions,
     connections,

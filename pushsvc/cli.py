@@ -16,10 +16,10 @@ from pushsvc.checks.remarks import MARK, tell
 from pushsvc.commands import own_secret, publish, read_settings, tail, ticket
 from pushsvc.config import PREFIX, Settings, redis_url
 from pushsvc.errors import PushError
-from pushsvc.provider_keys import ProviderKeys
-from pushsvc.setting_types import SELF_SIGNED
+from pushsvc.settings.types import SELF_SIGNED
 from pushsvc.terminal import say
-from pushsvc.verifier import Verifier
+from pushsvc.tokens.provider_keys import ProviderKeys
+from pushsvc.tokens.verifier import Verifier
 
 _DEMO_TOKEN_SECONDS: Final = 30 * 86400
 _LONGEST_TOKEN_SECONDS: Final = 10 * 365 * 86400

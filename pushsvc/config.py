@@ -15,8 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 from pushsvc.addresses import embedded, origins, redis_address
 from pushsvc.concurrency.cores import usable_cores
 from pushsvc.errors import ConfigError
-from pushsvc.rate import Rate
-from pushsvc.setting_types import (
+from pushsvc.settings.rate import Rate
+from pushsvc.settings.types import (
     Address,
     BaseUrl,
     Count,

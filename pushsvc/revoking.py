@@ -11,8 +11,8 @@ import orjson
 
 from pushsvc.concurrency.loops import Loop
 from pushsvc.errors import Unavailable
-from pushsvc.revocations import Revocations
 from pushsvc.storage.redis.client import RedisClient
+from pushsvc.tokens.revocations import Revocations
 
 LOOK_SECONDS: Final = 0.5
 PAGE: Final = 1000  # read in one command

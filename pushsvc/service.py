@@ -13,19 +13,19 @@ from pushsvc import metrics
 from pushsvc.attendance.hooks import Hooks
 from pushsvc.attendance.roll_call import RollCall
 from pushsvc.checks.by_hand import look_aside
+from pushsvc.checks.health import Health
 from pushsvc.concurrency.room import Room
 from pushsvc.config import Settings
 from pushsvc.delivery.capacity import Capacity
 from pushsvc.delivery.endings import Reason
 from pushsvc.events.names import user_of
 from pushsvc.events.publication import Limits
-from pushsvc.health import Health
 from pushsvc.llm.models.base import Model
 from pushsvc.partition import Partition
 from pushsvc.revoking import Revoking
 from pushsvc.storage.partitioned_log import Appender
 from pushsvc.storage.redis.keys import place
-from pushsvc.verifier import Verifier
+from pushsvc.tokens.verifier import Verifier
 
 EXTENSION: Final = "pushsvc"  # where Flask's `extensions` has the Service
 

@@ -22,7 +22,7 @@ from pushsvc.events.event import Event
 from pushsvc.llm.outcome import COMPLETED, Ending
 from pushsvc.llm.request import Question
 from pushsvc.llm.store import PendingFrames, Records
-from pushsvc.rate import Rate
+from pushsvc.settings.rate import Rate
 from pushsvc.storage.admission import Evidence
 from pushsvc.storage.log import EventLog
 from pushsvc.storage.presence import Presence

@@ -19,7 +19,7 @@ from cryptography.x509.oid import AuthorityInformationAccessOID, NameOID
 
 from pushsvc.config import PREFIX, Settings
 from pushsvc.errors import ConfigError
-from pushsvc.setting_types import SELF_SIGNED
+from pushsvc.settings.types import SELF_SIGNED
 from pushsvc.terminal import say
 
 LOOK_SECONDS: Final = 10.0

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from pushsvc.errors import PushError, TooLarge, TooManyRequests
-from pushsvc.rate import Rate
+from pushsvc.settings.rate import Rate
 from pushsvc.storage.redis.client import RedisClient
 from pushsvc.storage.redis.scripts import Command, Script
 

@@ -31,7 +31,7 @@ from pushsvc.events.proof import proof_in
 from pushsvc.storage.admission import Admission, Begun, Evidence, Kind, LostRace, SpentTicket, Use
 from pushsvc.storage.redis.client import RedisClient
 from pushsvc.storage.redis.scripts import Command, Script
-from pushsvc.verifier import Verifier
+from pushsvc.tokens.verifier import Verifier
 
 _SPEND: Final = Script("spend")
 _ISSUE: Final = Script("issue")

@@ -7,9 +7,10 @@ import time
 
 import pytest
 
-from pushsvc import auth, verifier
+from pushsvc import auth
 from pushsvc.errors import Unauthorized
-from pushsvc.verifier import Verifier
+from pushsvc.tokens import verifier
+from pushsvc.tokens.verifier import Verifier
 
 SECRET, OTHER = "a-test-key-and-nothing-but-a-test-key", "another-test-key-and-nothing-but-a-test-key"
 

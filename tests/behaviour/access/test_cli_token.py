@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from pushsvc.cli import cli
-from pushsvc.verifier import Verifier
+from pushsvc.tokens.verifier import Verifier
 from tests.support.clients.cli import printed, refusal, run
 from tests.support.clients.eventsource import EventSource
 from tests.support.stack import ROOT, SECRET, Stack

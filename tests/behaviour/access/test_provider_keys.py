@@ -15,10 +15,11 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
-from pushsvc import auth, provider_keys
+from pushsvc import auth
 from pushsvc.errors import ConfigError, Unauthorized, Unavailable
-from pushsvc.provider_keys import ProviderKeys
-from pushsvc.verifier import Verifier
+from pushsvc.tokens import provider_keys
+from pushsvc.tokens.provider_keys import ProviderKeys
+from pushsvc.tokens.verifier import Verifier
 from tests.conftest import Start
 from tests.support.stack import SECRET
 

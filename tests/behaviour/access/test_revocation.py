@@ -10,9 +10,9 @@ import pytest
 import redis
 
 from pushsvc.auth import Identity
-from pushsvc.revocations import Revocations
 from pushsvc.revoking import Revocation, Revoking
 from pushsvc.storage.redis.client import RedisClient
+from pushsvc.tokens.revocations import Revocations
 from tests.behaviour.publishing.test_publish_stream import upload
 from tests.support.clients.eventsource import EventSource, until
 from tests.support.models.model import HEAD, Conversation, Model

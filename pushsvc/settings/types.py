@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from pushsvc.addresses import hosts
 from pushsvc.concurrency.memory import usable_memory
-from pushsvc.rate import Rate, parse_rates
+from pushsvc.settings.rate import Rate, parse_rates
 
 SELF_SIGNED: Final = "self-signed"
 LEAST_MEMORY: Final = 16 * 2**20  # for data, in bytes

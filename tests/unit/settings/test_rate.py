@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pushsvc.rate import Rate, parse_rates
+from pushsvc.settings.rate import Rate, parse_rates
 from tests.support.settings import refusal, settings
 
 

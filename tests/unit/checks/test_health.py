@@ -9,7 +9,7 @@ import gevent
 import gevent.event
 import pytest
 
-from pushsvc.health import Health
+from pushsvc.checks.health import Health
 from pushsvc.storage.redis.topology.coverage import Trouble
 from tests.support.clients.eventsource import DEADLINE
 
@@ -72,7 +72,7 @@ def health(parts: list[ManagedProcess], cluster: Cluster) -> Iterator[Health]:
 def test_what_is_lost_to_everybody_is_named(
     health: Health, parts: list[ManagedProcess], cluster: Cluster, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with caplog.at_level(logging.WARNING, "pushsvc.health"):
+    with caplog.at_level(logging.WARNING, "pushsvc.checks.health"):
         parts[0].why = parts[1].why = "gone"
         assert health.unready() is None, "nobody knows yet whether others are better off"
         until(lambda: cluster.asked)

@@ -16,8 +16,8 @@ from jwt.algorithms import HMACAlgorithm
 from pushsvc.auth import ALGORITHM, NEVER, Identity
 from pushsvc.errors import Forbidden, Invalid, Unauthorized
 from pushsvc.events.names import checked_name
-from pushsvc.provider_keys import ProviderKeys
-from pushsvc.revocations import MESSAGE, Revocations
+from pushsvc.tokens.provider_keys import ProviderKeys
+from pushsvc.tokens.revocations import MESSAGE, Revocations
 
 
 class Verifier:

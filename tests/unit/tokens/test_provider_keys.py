@@ -15,7 +15,7 @@ from hypothesis import strategies as some
 from jwt.algorithms import OKPAlgorithm, RSAAlgorithm
 
 from pushsvc.errors import ConfigError
-from pushsvc.provider_keys import ProviderKeys
+from pushsvc.tokens.provider_keys import ProviderKeys
 
 GOOD: Final[dict[str, Any]] = json.loads(OKPAlgorithm.to_jwk(Ed25519PrivateKey.generate().public_key()))
 _LEAVES: Final = (

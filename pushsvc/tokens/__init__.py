@@ -1,0 +1,1 @@
+"""Keys that verify tokens, and which tokens were taken back."""
