@@ -148,7 +148,7 @@ def _usable(member: Any) -> PyJWK | None:
         if "verify" not in member.get("key_ops", ["verify"]):
             return None
         key = PyJWK({name: value for name, value in member.items() if name not in _PRIVATE})
-    except (PyJWTError, UnsupportedAlgorithm, ValueError, LookupError, TypeError, AttributeError):
+    except (PyJWTError, UnsupportedAlgorithm, NotImplementedError, ValueError, LookupError, TypeError, AttributeError):
         return None
     return None if getattr(key.key, "key_size", _LEAST_RSA_BITS) < _LEAST_RSA_BITS and key.key_type == "RSA" else key
 
