@@ -78,6 +78,7 @@ class Settings(BaseModel):
     compress_streams: bool = False
     send_buffer_bytes: Count = 262144
     rate_publish: RateWords = ()  # events, by token
+    rate_topics: RateWords = (Rate(10_000, 3600, "10000 per hour"),)  # new topics, by user
     rate_connect: RateWords = (Rate(120, 60, "120 per minute"),)  # streams of GET /events, by user
     rate_ask: RateWords = (Rate(60, 60, "60 per minute"),)  # questions, by user
     durability: Literal["everysec", "always"] = "everysec"

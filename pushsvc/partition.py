@@ -70,6 +70,7 @@ class Partition:
     failover: tuple[Loop, ...]
     checkup: Checkup
     publishes: Rates
+    topics: Rates
     connects: Rates
     asks: Rates
     roll: RollCall
@@ -200,6 +201,7 @@ def make_partition(url: str, keys: Keys, shared: Shared) -> Partition:
         failover.loops(client),
         Checkup(store, settings, presence),
         Rates(store, "RATE_PUBLISH", settings.rate_publish),
+        Rates(store, "RATE_TOPICS", settings.rate_topics),
         Rates(store, "RATE_CONNECT", settings.rate_connect),
         Rates(store, "RATE_ASK", settings.rate_ask),
         shared.roll,

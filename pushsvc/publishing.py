@@ -14,7 +14,7 @@ from pushsvc.events.event import Event
 from pushsvc.events.publication import Limits, Publication, parse_publication
 from pushsvc.storage.log import Receipt
 from pushsvc.storage.partitioned_log import Appender, JoinedReceipt
-from pushsvc.storage.rates import Rates
+from pushsvc.storage.rates import Along, Rates, Share
 
 Answer = dict[str, Any]
 
@@ -24,12 +24,20 @@ _RESULTS: Final = [metrics.PUBLISHED.labels(result) for result in ("new", "dupli
 class Publisher:
     """Publishes what one caller sends, within the caller's rights."""
 
-    def __init__(self, identity: Identity, log: Appender, limits: Limits, rates: Rates | None = None) -> None:
-        """`rates`: those of publishing, if there are any."""
+    def __init__(
+        self,
+        identity: Identity,
+        log: Appender,
+        limits: Limits,
+        rates: Rates | None = None,
+        topics: Share | None = None,
+    ) -> None:
+        """`rates`: those of publishing, if there are any; `topics`: what the caller may take of those of new topics."""
         self.limits = limits
         self.identity = identity
         self._log = log
         self._rates = rates
+        self._along = Along(topics=topics)
 
     def publish(self, item: Any, header_key: str | None) -> Answer:
         """Publish one event, as parsed from JSON. `header_key`: the request's Idempotency-Key. Raises PushError."""
@@ -77,13 +85,16 @@ class Publisher:
         """Store the events, and give what became of each. Raises Unavailable if Redis takes none now, TooManyRequests
         if they are over a rate: the request can be repeated as it is; or TooLarge if they always will be."""
         if self._rates is None:
-            return self._append(events)
-        with self._rates.counting(self.identity.mark, len(events)) as counted:
+            return self._append(events, self._along)
+        mark = self.identity.mark
+        if len(events) == 1 and self._log.together:
+            return self._append(events, self._along._replace(events=self._rates.share(mark, 1)))
+        with self._rates.counting(mark, len(events)) as counted:
             counted()
-            return self._append(events)
+            return self._append(events, self._along)
 
-    def _append(self, events: Sequence[Event]) -> Sequence[Receipt | JoinedReceipt | PushError]:
-        answers = self._log.append(events) if events else []
+    def _append(self, events: Sequence[Event], along: Along) -> Sequence[Receipt | JoinedReceipt | PushError]:
+        answers = self._log.append(events, along) if events else []
         _count(answers)
         for error in answers[:1]:
             if isinstance(error, Unavailable) and all(isinstance(answer, Unavailable) for answer in answers):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
+from pushsvc.auth import Identity
 from pushsvc.calls.answers import Answer, json_answer
 from pushsvc.calls.arguments import json_body, read_json
 from pushsvc.calls.call import Call
@@ -16,6 +17,7 @@ from pushsvc.events.exact_json import NotJson
 from pushsvc.events.items import ItemTooLong, is_array, items_of
 from pushsvc.events.publication import Limits
 from pushsvc.publishing import Publisher, need_no_key
+from pushsvc.service import Service
 
 _AT_ONCE_BYTES: Final = 2**18  # of a batch that is parsed in one go, which takes ten milliseconds at most
 
@@ -27,7 +29,8 @@ def publish(call: Call) -> Answer:
     Answers 200: for an event `id` and `duplicate`, or `results` by user if it names `users`; for a batch `results`,
     each as for an event, or with `error`. Refuses: 400 for an event that is wrong, 401 without a good token, 403 where
     that may not publish to a channel, 413 for too large an event or batch, 415 for a body that is not JSON, 429 over
-    RATE_PUBLISH, 503 while Redis takes none (the same request can be repeated), 507 where it has no space.
+    RATE_PUBLISH, or for a new topic over RATE_TOPICS, 503 while Redis takes none (the same request can be repeated),
+    507 where it has no space.
     """
     publisher = publisher_of(call)
     limits, header_key = publisher.limits, call.header("idempotency-key")
@@ -58,8 +61,17 @@ def _long_batch(call: Call, body: bytes, limits: Limits) -> Iterator[Any]:
 
 def publisher_of(call: Call) -> Publisher:
     """Make the Publisher of the caller. Raises Unauthorized, or Forbidden if it may publish nothing."""
-    identity, service = identify(call), call.service
+    identity = identify(call)
     if not identity.publish:  # before anything is read
         raise Forbidden("This token may publish nothing (claim publish).")
-    rates = service.partition_of(identity.mark).publishes if service.settings.rate_publish else None
-    return Publisher(identity, service.log, service.limits, rates)
+    return publisher_for(call.service, identity)
+
+
+def publisher_for(service: Service, identity: Identity) -> Publisher:
+    """Make the Publisher of this identity. New topics of who may publish everything are not counted: that is a backend,
+    and may have a topic for each of its orders."""
+    settings = service.settings
+    rates = service.partition_of(identity.mark).publishes if settings.rate_publish else None
+    counted = settings.rate_topics and not identity.admin and "*" not in identity.publish
+    topics = service.partition_of(identity.owner).topics.share(identity.owner, 1) if counted else None
+    return Publisher(identity, service.log, service.limits, rates, topics)

@@ -26,7 +26,7 @@ from pushsvc.settings.rate import Rate
 from pushsvc.storage.admission import Evidence
 from pushsvc.storage.log import EventLog
 from pushsvc.storage.presence import Presence
-from pushsvc.storage.rates import Rates
+from pushsvc.storage.rates import Along, Rates
 from pushsvc.storage.redis.client import RedisClient
 from pushsvc.storage.redis.fencing import Fence
 from pushsvc.storage.redis.keys import Keys
@@ -217,7 +217,8 @@ def _work(store: RedisClient, log: EventLog, settings: Settings, user: str, list
     worker = f"{NOBODY} {secrets.token_hex(6)}"
     channel = f"user:{user}"
     clock = log.clock()
-    [receipt] = log.append([Event(channel, "message", "check", key="check")])
+    rates = Rates(store, "RATE_CHECK", [Rate(9, 1, "")])
+    [receipt] = log.append([Event(channel, "message", "check", key="check")], Along(rates.share(user, 1)))
     if isinstance(receipt, PushError):
         raise receipt
     listener.hear("SPUBLISH in scripts")
@@ -244,7 +245,7 @@ def _work(store: RedisClient, log: EventLog, settings: Settings, user: str, list
     presence.living.leave()
     for command in (*register.trial(store.keys, worker), hooks.hold(store.keys.here(worker), worker, leave=False)):
         store.execute_one(command)
-    store.execute_one(Rates(store, "RATE_CHECK", [Rate(1, 1, "")]).command(user, 1))
+    store.execute_one(rates.command(user, 1))
     _answer(store, log, user, worker, settings)
     _ticket(store, user, settings)
 

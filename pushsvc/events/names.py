@@ -13,6 +13,7 @@ _NAME: Final = re.compile(
     r"[^\x00-\x20\x7f-\xa0,*\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ud800-\udfff]{1,255}"
 )
 _ANSWER: Final = "answer:"
+TOPIC: Final = "topic:"
 ALL: Final = "all"  # the channel that every stream reads
 MAX_TOPICS: Final = 100  # a replay reads every channel of the connection: the bound keeps one join cheap
 
@@ -45,7 +46,7 @@ def user_channel(user: object, field: str = "user") -> str:
 
 def topic_channel(topic: object, field: str = "topic") -> str:
     """The channel of a topic name, checked. Raises Invalid, naming `field`."""
-    return f"topic:{checked_name(topic, field)}"
+    return f"{TOPIC}{checked_name(topic, field)}"
 
 
 def checked_name(name: object, field: str) -> str:

@@ -14,7 +14,9 @@ from pushsvc.concurrency.backoff import Retries
 from pushsvc.errors import NotApplied, PushError, Unavailable, WrongType
 from pushsvc.events import sse
 from pushsvc.events.event import BEGINNING, Event, EventId
+from pushsvc.events.names import TOPIC
 from pushsvc.storage.entries import Slice, kept, read_entry
+from pushsvc.storage.rates import Along
 from pushsvc.storage.redis.client import RedisClient
 from pushsvc.storage.redis.epochs import Boundary, EpochHistory, record_loss
 from pushsvc.storage.redis.fencing import Fenced
@@ -24,7 +26,7 @@ from pushsvc.storage.retention import Retention
 
 logger = logging.getLogger(__name__)
 
-_APPEND: Final = Script("append", after="log")
+_APPEND: Final = Script("append", after=("counting", "log"))
 _CLOCK: Final = Script("clock")
 _COUNT: Final = Script("count")
 _ADVANCE: Final = Script("advance")
@@ -32,6 +34,7 @@ _ADVANCE: Final = Script("advance")
 PATIENCE_SECONDS: Final = 3.0  # how long a publish waits during a restart or failover of Redis
 EVICTS_SECONDS: Final = 5  # Retry-After while Redis may evict, which an operator must change
 _NONE: Final = b"0-0"  # what clock.lua answers in place of a key that is not there
+_NO_RATES: Final = Along()
 EPOCH_BYTES: Final = 42  # the longest id, and a mark
 
 
@@ -102,26 +105,30 @@ class EventLog:
         self._appending = 0  # calls that wait for Redis
         self.acknowledged = store.fence.acknowledged
 
-    def append(self, events: Sequence[Event]) -> list[Receipt | PushError]:
+    together: Final = True  # all events go to one Redis
+
+    def append(self, events: Sequence[Event], along: Along = _NO_RATES) -> list[Receipt | PushError]:
         """Store and announce, in order, in one round trip; each event is stored completely or not at all. While Redis
-        is unreachable, wait a little and retry the events that a retry cannot duplicate."""
+        is unreachable, wait a little and retry the events that a retry cannot duplicate. `along`: what the events count
+        for; TooManyRequests stands for an event whose topic is one too many. Raises it for a single event that is over
+        its publisher's rate."""
         if self._store.evicts:  # an event that Redis may evict is not acknowledged
             return [Unavailable(self._store.evicts, retry_after=EVICTS_SECONDS)] * len(events)
         retries = Retries(PATIENCE_SECONDS)
-        receipts = self._append_now(events)
+        receipts = self._append_now(events, along)
         while pending := [number for number, receipt in enumerate(receipts) if isinstance(receipt, NotApplied)]:
             if not retries.wait():
                 break
-            again = self._append_now([events[number] for number in pending])
+            again = self._append_now([events[number] for number in pending], _NO_RATES)  # they may have been counted
             for number, receipt in zip(pending, again, strict=True):
                 receipts[number] = receipt
         return receipts
 
-    def _append_now(self, events: Sequence[Event]) -> list[Receipt | PushError]:
+    def _append_now(self, events: Sequence[Event], along: Along) -> list[Receipt | PushError]:
         """Append once. NotApplied stands for each event that may safely be retried."""
         self._appending += 1
         try:
-            answers = self._store.execute_replicated([self._append_command(event) for event in events])
+            answers = self._store.execute_replicated([self._append_command(event, along) for event in events])
         except NotApplied as error:
             return [error] * len(events)
         except Unavailable as error:  # it is unknown whether the append ran; a repeated key does nothing
@@ -129,22 +136,27 @@ class EventLog:
             return [error if event.key is None else again for event in events]
         finally:
             self._appending -= 1
-        receipts = [self._receipt(event, answer) for event, answer in zip(events, answers, strict=True)]
+        receipts = [self._receipt(event, answer, along) for event, answer in zip(events, answers, strict=True)]
         if self._appending and is_module_patched("socket"):
             gevent.sleep(0)  # the others of the same round trip note their ids first, so that one write serves all
         self.acknowledged.save()
         return receipts
 
-    def _append_command(self, event: Event) -> Command:
-        retention = self._retention
+    def _append_command(self, event: Event, along: Along) -> Command:
+        retention, names = self._retention, self._names(event)
+        events, topics = along.events, along.topics if event.channel.startswith(TOPIC) else None
+        own, shares = len(names), [each for each in (events, topics) if each is not None]
+        counting = [own, 0 if events is None else len(events.rates.numbers)] if shares else []
         return _APPEND.call(
-            self._names(event),
+            [*names, *(each.rates.key(self._keys, each.subject) for each in shares)],
             sse.frame(event.name, event.data),
             retention.keep_events,
             retention.keep_seconds,
             retention.tail_seconds,
             event.ttl or 0,
             retention.dedupe_seconds,
+            *counting,
+            *(number for each in shares for number in each.rates.numbers),
         )
 
     def _names(self, event: Event) -> list[str]:
@@ -152,17 +164,31 @@ class EventLog:
         names = [self._keys.clock, self._keys.epoch, self._keys.log(event.channel), self._keys.tail(event.channel)]
         return names if event.key is None else [*names, self._keys.dedupe(event.channel, event.key)]
 
-    def _receipt(self, event: Event, answer: Any) -> Receipt | PushError:
+    def _receipt(self, event: Event, answer: Any, along: Along) -> Receipt | PushError:
         if not isinstance(answer, Exception):
+            if not answer[0]:
+                return self._over(along, *answer[1:])
             event_id = EventId.from_redis(answer[0])
             # The epoch in the data: after a FLUSHALL it may be another than this process knows.
-            epoch = answer[2] if len(answer) > 2 else self._store.fence.epochs.current
+            epoch = answer[2] if len(answer) > 2 and answer[2] else self._store.fence.epochs.current
+            for share in filter(None, along):
+                share.rates.note(answer[3].decode() if len(answer) > 3 else None)
             self.acknowledged.note(epoch, event_id)
             return Receipt(event_id, bool(answer[1]))
         error = self._store.refusal(answer)
         if isinstance(error, WrongType):
             logger.error("one of these keys is of a wrong type; delete it: %s", " ".join(map(repr, self._names(event))))
         return error
+
+    @staticmethod
+    def _over(along: Along, new: int, met: int, wait_ms: int) -> PushError:
+        """What is said of an event for whose rate append.lua had no room. `new`: its topic's."""
+        share = along[new]
+        assert share is not None
+        refused = share.rates.refusal(met, wait_ms)
+        if new:
+            return refused
+        raise refused
 
     @property
     def keep_events(self) -> int:

@@ -11,9 +11,11 @@ from pushsvc.errors import PushError, Unavailable
 from pushsvc.events.event import Event
 from pushsvc.events.names import user_of
 from pushsvc.storage.log import EventLog, Receipt
+from pushsvc.storage.rates import Along
 from pushsvc.storage.redis.keys import place
 from pushsvc.storage.redis.refusals import LOST
 
+_NO_RATES: Final = Along()
 _PARTLY: Final = (
     "A part of Redis's cluster is down, and who lives there has not heard this; the others may have. Try again, with "
     "the same key."
@@ -28,9 +30,12 @@ class JoinedReceipt(NamedTuple):
 
 
 class Appender(Protocol):
-    """An EventLog, or several of them."""
+    """An EventLog, or several of them. `together`: all events go to one Redis, which can count them with the append."""
 
-    def append(self, events: Sequence[Event]) -> Sequence[Receipt | JoinedReceipt | PushError]:
+    @property
+    def together(self) -> bool: ...  # noqa: D102
+
+    def append(self, events: Sequence[Event], along: Along = ...) -> Sequence[Receipt | JoinedReceipt | PushError]:
         """See `EventLog.append`."""
 
 
@@ -42,15 +47,17 @@ class PartitionedLog:
     def __init__(self, logs: Sequence[EventLog]) -> None:
         self._logs = logs
 
-    def append(self, events: Sequence[Event]) -> list[Receipt | JoinedReceipt | PushError]:
-        """Append in order within each partition, in all of them at the same time."""
+    together: Final = False
+
+    def append(self, events: Sequence[Event], along: Along = _NO_RATES) -> list[Receipt | JoinedReceipt | PushError]:
+        """Append in order within each partition, in all of them at the same time. Each counts new topics for itself."""
         shares: list[list[int]] = [[] for _ in self._logs]  # numbers of events, by partition
         for number, event in enumerate(events):
             user = user_of(event.channel)
             for share in shares if user is None else [shares[place(user, len(shares))]]:
                 share.append(number)
         jobs = [
-            (share, gevent.spawn(log.append, [events[number] for number in share]))
+            (share, gevent.spawn(log.append, [events[number] for number in share], along))
             for log, share in zip(self._logs, shares, strict=True)
             if share
         ]

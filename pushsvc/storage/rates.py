@@ -6,16 +6,17 @@ import contextlib
 import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from pushsvc.errors import PushError, TooLarge, TooManyRequests
 from pushsvc.settings.rate import Rate
 from pushsvc.storage.redis.client import RedisClient
+from pushsvc.storage.redis.keys import Keys
 from pushsvc.storage.redis.scripts import Command, Script
 
 logger = logging.getLogger(__name__)
 
-_RATE: Final = Script("rate")
+_RATE: Final = Script("rate", after="counting")
 
 
 class Rates:
@@ -27,7 +28,7 @@ class Rates:
         self._store = store
         self._setting = setting
         self._rates = rates
-        self._numbers = [number for rate in rates for number in (rate.amount, rate.seconds * 1000)]
+        self.numbers = [number for rate in rates for number in (rate.amount, rate.seconds * 1000)]
         self._most = min((rate.amount for rate in rates), default=0)
         self._kept = True
 
@@ -47,11 +48,18 @@ class Rates:
                 self._give_back(subject, count)
             raise
 
-    def _begin(self, subject: str, count: int) -> Callable[[], None]:
+    def share(self, subject: str, count: int) -> Share | None:
+        """The subject's share, to count so many along with what they are. None: there is nothing to count. Raises
+        TooLarge if so many can never pass."""
         if not self._rates or not count:
-            return _passed
+            return None
         if count > self._most:
             raise TooLarge(f"PUSHSVC_{self._setting} allows {self._most} at once; this makes {count}.")
+        return Share(self, subject)
+
+    def _begin(self, subject: str, count: int) -> Callable[[], None]:
+        if self.share(subject, count) is None:
+            return _passed
         wait = self._store.begin(self.command(subject, count))
 
         settled = False
@@ -64,11 +72,11 @@ class Rates:
             try:
                 met, wait_ms = wait()
             except PushError as error:
-                self._say_lapsed(error)
+                self.note(error.detail)
                 return
-            self._kept = True
+            self.note(None)
             if met:
-                raise self._refusal(self._rates[met - 1], wait_ms)
+                raise self.refusal(met, wait_ms)
 
         return settle
 
@@ -78,18 +86,40 @@ class Rates:
 
     def command(self, subject: str, count: int) -> Command:
         """The command that counts for a subject, whatever its answer means to others."""
-        return _RATE.call([self._store.keys.rate(self._setting.lower(), subject)], count, *self._numbers)
+        return _RATE.call([self.key(self._store.keys, subject)], count, *self.numbers)
 
-    def _refusal(self, rate: Rate, wait_ms: int) -> TooManyRequests:
+    def key(self, keys: Keys, subject: str) -> str:
+        """Where a partition has the counts of a subject."""
+        return keys.rate(self._setting.lower(), subject)
+
+    def refusal(self, met: int, wait_ms: int) -> TooManyRequests:
+        """What is said of a rate that is met: its number, from 1, as counting.lua gives it."""
         seconds = max(1, math.ceil(wait_ms / 1000))
         return TooManyRequests(
-            f"PUSHSVC_{self._setting} allows {rate.words}; try again in {seconds} s.", retry_after=seconds
+            f"PUSHSVC_{self._setting} allows {self._rates[met - 1].words}; try again in {seconds} s.",
+            retry_after=seconds,
         )
 
-    def _say_lapsed(self, error: PushError) -> None:
-        if self._kept:
-            logger.warning("PUSHSVC_%s is not kept until Redis counts again: %s", self._setting, error.detail)
-        self._kept = False
+    def note(self, lapse: str | None) -> None:
+        """Note why Redis takes no counts; None: it does."""
+        if self._kept and lapse is not None:
+            logger.warning("PUSHSVC_%s is not kept until Redis counts again: %s", self._setting, lapse)
+        self._kept = lapse is None
+
+
+class Share(NamedTuple):
+    """What a subject may take of rates."""
+
+    rates: Rates
+    subject: str
+
+
+class Along(NamedTuple):
+    """What an append counts for, along with the event. `events`: the publisher's rates; `topics`: those of topics that
+    did not exist."""
+
+    events: Share | None = None
+    topics: Share | None = None
 
 
 def _passed() -> None:

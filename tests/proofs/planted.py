@@ -104,7 +104,7 @@ MUTANTS: Final = [
     ),
     Mutant(
         "acknowledges a repetition that no replica has", "storage/redis/lua/append.lua",
-        "and left > 0 then redis.pcall('PEXPIRE', KEYS[5], left) end", "then end",
+        "and left > 0 then redis.pcall('PEXPIRE', key, left) end", "then end",
         "faults/losses/test_succession.py::test_a_repetition_is_not_acknowledged_either_while_no_replica_has_it",
     ),
     Mutant(
@@ -144,8 +144,9 @@ MUTANTS: Final = [
     ),
     Mutant(
         "takes ids from the wall clock", "storage/redis/lua/append.lua",
-        "local id = draw(KEYS[1], KEYS[2])",
-        "draw(KEYS[1], KEYS[2]) local t = redis.call('TIME') local id = string.format('%d%03d-0', t[1], t[2] / 1000)",
+        "local done, id = pcall(draw, KEYS[1], KEYS[2])",
+        "local done, t = pcall(draw, KEYS[1], KEYS[2]), redis.call('TIME') "
+        "local id = string.format('%d%03d-0', t[1], t[2] / 1000)",
         "behaviour/publishing/test_publish.py::test_ids_rise_over_all_channels",
     ),
     Mutant(
@@ -286,7 +287,7 @@ MUTANTS: Final = [
     ),
     Mutant(
         "takes a receipt for one of the life that is known here", "storage/log.py",
-        "answer[2] if len(answer) > 2 else self._store.fence.epochs.current",
+        "answer[2] if len(answer) > 2 and answer[2] else self._store.fence.epochs.current",
         "self._store.fence.epochs.current",
         "faults/redis/test_introduction.py::test_a_receipt_is_of_the_life_in_which_the_data_has_the_event",
     ),

@@ -9,6 +9,7 @@ from pushsvc.auth import Identity
 from pushsvc.calls.acknowledging import acknowledge
 from pushsvc.calls.arguments import read_json
 from pushsvc.calls.listening import record_for
+from pushsvc.calls.publish import publisher_for
 from pushsvc.calls.sockets.dialogue import Refused
 from pushsvc.delivery.subscriber import Subscriber
 from pushsvc.errors import Invalid, Later, PushError
@@ -16,7 +17,6 @@ from pushsvc.events import exact_json, websocket
 from pushsvc.events.exact_json import Doubled
 from pushsvc.events.names import checked_topics, printable
 from pushsvc.partition import Partition
-from pushsvc.publishing import Publisher
 from pushsvc.service import Service
 
 MOST_GARBAGE: Final = 20  # messages in a row that are none of ours
@@ -98,10 +98,7 @@ class Conversation:
         return {"type": "ok", "topics": topics}
 
     def _publish(self, asked: Json) -> Json:
-        rates = self._service.partition_of(self._identity.mark).publishes
-        rated = rates if self._service.settings.rate_publish else None
-        publisher = Publisher(self._identity, self._service.log, self._service.limits, rated)
-        return {"type": "ok"} | publisher.publish(asked, None)
+        return {"type": "ok"} | publisher_for(self._service, self._identity).publish(asked, None)
 
     def _ack(self, asked: Json) -> Json:
         _need(asked, "id")

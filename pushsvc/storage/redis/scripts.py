@@ -15,10 +15,12 @@ class Script:
 
     all: ClassVar[list[Script]] = []
 
-    def __init__(self, name: str, *, after: str | None = None) -> None:
-        """`after`: a file whose functions it uses."""
+    def __init__(self, name: str, *, after: str | Sequence[str] = ()) -> None:
+        """`after`: the files whose functions it uses."""
         self.name = name
-        self.source = b"".join(_lua(each) for each in (after, name) if each)
+        flags, own = _split(_lua(name))
+        before = [after] if isinstance(after, str) else after
+        self.source = b"".join([flags, *map(_lua, before), own])
         self.all.append(self)
         self.sha = hashlib.sha1(self.source, usedforsecurity=False).hexdigest()  # EVALSHA names scripts by SHA-1
 
@@ -29,3 +31,9 @@ class Script:
 
 def _lua(name: str) -> bytes:
     return resources.files("pushsvc.storage.redis").joinpath("lua", f"{name}.lua").read_bytes()
+
+
+def _split(source: bytes) -> tuple[bytes, bytes]:
+    """A script's flags, which Redis reads from the first line alone, and the rest."""
+    flags, end, rest = source.partition(b"\n")
+    return (flags + end, rest) if flags.startswith(b"#!") else (b"", source)

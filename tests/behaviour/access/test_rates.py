@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from tests.support.clients.eventsource import until
 from tests.support.redis.servers import Cluster
 from tests.support.stack import Stack
 
-PUBLISH, CONNECT, ASK = 5, 3, 2
+PUBLISH, CONNECT, ASK, TOPICS = 5, 3, 2, 3
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +27,7 @@ def rated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         rate_publish=f"1000 per second; {PUBLISH} per hour",
         rate_connect=f"{CONNECT} per hour",
         rate_ask=f"{ASK} per hour",
+        rate_topics=f"1000 per second; {TOPICS} per hour",
     )
     yield running
     running.stop()
@@ -111,6 +113,27 @@ def test_a_stream_of_events_goes_on_after_a_line_over_the_rate(rated: Stack) -> 
     assert bad["error"]["status"] == 400
 
 
+def test_new_topics_count_by_user_and_for_the_event_alone(rated: Stack) -> None:
+    def caller() -> dict[str, str]:  # another token each time
+        return rated.bearer("maker", publish=["topic:*", "user:*"], jti=str(uuid.uuid4()))
+
+    made = [{"topic": f"made-{number}", "data": "-"} for number in range(TOPICS + 1)]
+    answers = rated.post("/publish", [made[0], made[0], {"user": "alice", "data": "-"}, made[1]], caller())
+    assert all("id" in each for each in answers.json()["results"])
+    assert rated.post("/publish", made[2] | {"key": "k"}, caller()).status_code == 200
+    is_over(rated.post("/publish", made[3], caller()), "RATE_TOPICS", f"{TOPICS} per hour")
+    mixed = rated.post("/publish", [made[3], made[0]], caller()).json()["results"]
+    assert [each.get("error", {}).get("status") for each in mixed] == [429, None]
+    lines = "".join(f"{json.dumps(each)}\n" for each in (made[3], made[0]))
+    kind = {"Content-Type": "application/x-ndjson"}
+    answer = httpx.post(f"{rated.url}/publish", content=lines, headers=caller() | kind, trust_env=False, timeout=30)
+    assert [json.loads(line).get("error", {}).get("status") for line in answer.text.splitlines()] == [429, None]
+    assert rated.post("/publish", made[3], rated.bearer("another", publish=["topic:*"])).status_code == 200
+    for number in range(TOPICS + 1):  # a backend may have a topic for each order
+        order = {"topic": f"order-{number}", "data": "-"}
+        assert rated.post("/publish", order, rated.bearer(f"b{number % 2}", publish=["*"])).status_code == 200
+
+
 def test_questions_count_by_user(rated: Stack) -> None:
     question = {"messages": [{"role": "user", "content": "Hello"}]}
     caller = rated.bearer("asker")
@@ -140,11 +163,16 @@ def test_a_refused_ticket_opens_later(start: Start) -> None:
 
 
 def test_what_redis_cannot_count_passes_and_the_log_says_so_once(start: Start) -> None:
-    stack = start(workers=1, rate_connect="1 per hour")
+    stack = start(workers=1, rate_connect="1 per hour", rate_topics="1 per hour")
     stack.redis.set(stack.keys_of("alice").rate("rate_connect", "alice"), "of another program")
     for _ in range(3):
         assert b"event: cursor" in opened(stack, stack.bearer("alice")).content
     assert stack.output.count("PUSHSVC_RATE_CONNECT is not kept") == 1
+    stack.redis.set(stack.keys_of("alice").rate("rate_topics", "user:alice"), "of another program")
+    for number in range(3):
+        topic = {"topic": f"new{number}", "data": "-"}
+        assert stack.post("/publish", topic, stack.bearer("alice", publish=["topic:*"])).status_code == 200
+    assert stack.output.count("PUSHSVC_RATE_TOPICS is not kept") == 1
 
 
 def test_a_full_redis_still_counts(start: Start) -> None:

@@ -40,7 +40,7 @@ class Keyed:
     """A call of a script, on keys that are its own for each test."""
 
     def __init__(
-        self, client: redis.Redis, script: str, names: list[str], *args: Any, after: str | None = "log"
+        self, client: redis.Redis, script: str, names: list[str], *args: Any, after: str | tuple[str, ...] = "log"
     ) -> None:
         self._client = client
         self._script = Script(script, after=after)
@@ -92,9 +92,10 @@ def entries(server: redis.Redis, name: str) -> list[Any]:
     return list(server.xrange(TAG + name) or ())
 
 
-def test_one_key_is_one_event(server: redis.Redis) -> None:
-    names = keys("clock", "epoch", "log", "tail", "key")
-    call = Keyed(server, "append", names, "data: x\n\n", 1000, 3600, 3600, 0, 3600)
+@pytest.mark.parametrize("rates", [(), (5, 2, 9, 60_000, 9, 60_000)], ids=["no rates", "rates"])
+def test_one_key_is_one_event(server: redis.Redis, rates: tuple[int, ...]) -> None:
+    names = keys("clock", "epoch", "log", "tail", "key", *(["events", "topics"] if rates else []))
+    call = Keyed(server, "append", names, "data: x\n\n", 1000, 3600, 3600, 0, 3600, *rates, after=("counting", "log"))
 
     def check(answer: Any) -> None:
         again, once_more = call.run(), call.run()
@@ -173,7 +174,7 @@ def test_an_ending_is_said_once(server: redis.Redis) -> None:
 def test_a_ticket_is_not_lost_and_works_once(server: redis.Redis) -> None:
     names = keys("fresh", "spent", "use", "proof", "proofs:its-proof", "proofs:its-proof")
     args = (3600, 3000, 1, "stream", "5-0", "cookie", "digest", "its-proof", "its-proof")
-    call = Keyed(server, "spend", names, *args, after=None)
+    call = Keyed(server, "spend", names, *args, after=())
     for k in range(1, MOST_COMMANDS):
         clean(server)
         server.set(f"{TAG}fresh", "claims")
@@ -185,7 +186,7 @@ def test_a_ticket_is_not_lost_and_works_once(server: redis.Redis) -> None:
 
 
 def test_a_life_that_begins_is_noted(server: redis.Redis) -> None:
-    call = Keyed(server, "epoch", keys("clock", "epoch", "server"), "another", 32, after=None)
+    call = Keyed(server, "epoch", keys("clock", "epoch", "server"), "another", 32, after=())
     for k in range(1, MOST_COMMANDS):
         clean(server)
         server.xadd(f"{TAG}clock", {"": ""}, id="5-0")
@@ -203,8 +204,8 @@ def test_the_epoch_that_may_not_be_read_is_not_taken_for_lost(server: redis.Redi
     server.xadd(clock, {"": ""}, id="9-0")
     server.set(epoch, "1-0 5-0 6-0")
     server.set(process, "one")
-    reading = Keyed(server, "clock", [clock, epoch], after=None)
-    greeting = Keyed(server, "epoch", [clock, epoch, process], "one", 32, after=None)
+    reading = Keyed(server, "clock", [clock, epoch], after=())
+    greeting = Keyed(server, "epoch", [clock, epoch, process], "one", 32, after=())
     for k in range(1, MOST_COMMANDS):
         reading.run(refuse=k)
         greeting.run(refuse=k)
@@ -215,7 +216,7 @@ def test_the_epoch_that_may_not_be_read_is_not_taken_for_lost(server: redis.Redi
 def test_a_position_that_may_not_be_read_does_not_move_back(server: redis.Redis) -> None:
     [position] = keys("position")
     server.set(position, "5-0")
-    call = Keyed(server, "advance", [position], 3600, "4-0", after=None)
+    call = Keyed(server, "advance", [position], 3600, "4-0", after=())
     for k in range(1, MOST_COMMANDS):
         call.run(refuse=k)
         assert server.get(position) == b"5-0"

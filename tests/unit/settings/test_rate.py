@@ -29,5 +29,6 @@ def test_others_stop_the_start(words: str, name: str) -> None:
 
 def test_publishing_has_no_rate_unless_one_is_set() -> None:
     assert settings().rate_publish == ()
+    assert settings().rate_topics == (Rate(10_000, 3600, "10000 per hour"),)
     assert settings().rate_connect == (Rate(120, 60, "120 per minute"),)
     assert settings().rate_ask == (Rate(60, 60, "60 per minute"),)

@@ -12,8 +12,8 @@ end
 
 -- Append the event with this id, just drawn, and announce it. `kept` is how many events the log may hold, nil for all;
 -- `seconds` how long the log is kept from now on, nil or false for as long as it is already; `ttl` is in seconds, '0'
--- for none. Returns what Redis refused after the event was in the log, or nil; and the epoch it is in, '-' if
--- that is not known.
+-- for none; `before` is what the tail holds, nil where that is not known. Returns what Redis refused after the event was
+-- in the log, or nil; and the epoch it is in, '-' if that is not known.
 --
 -- Each entry carries the id of its predecessor in the channel. That chain is how any reader, of the log or of
 -- the announcements, finds that something between two events is missing. An announcement also says in which epoch
@@ -22,13 +22,13 @@ end
 -- Redis does not undo what a script did before a command that it refuses (an account without the right to it). So the
 -- first command that changes anything decides: it raises, and there is no event; after it everything else is done that
 -- can be, and the refusal comes last, when callers have noted that the event is there.
-local function append(id, epoch, log, tail, frame, kept, seconds, tail_seconds, ttl)
+local function append(id, epoch, log, tail, frame, kept, seconds, tail_seconds, ttl, before)
   local refused
   local function try(...)
     local answer = redis.pcall(...)
     if type(answer) == 'table' and answer.err then refused = refused or answer end
   end
-  local before = redis.pcall('GET', tail)
+  if before == nil then before = redis.pcall('GET', tail) end
   if type(before) == 'table' and not string.find(before.err, '^WRONGTYPE') then error(before) end
   if type(before) ~= 'string' then before = '0-0' end
   -- What is in the log and was not announced nobody would hear who listens now: readers count all up to a clock as heard.
