@@ -24,7 +24,11 @@ from pushsvc.concurrency.poll import POLLS
 from pushsvc.concurrency.room import Room
 from pushsvc.config import Settings, redis_url
 from pushsvc.delivery.capacity import Capacity
+from pushsvc.errors import ConfigError
 from pushsvc.events.publication import Limits
+from pushsvc.llm.models.base import Model
+from pushsvc.llm.models.connecting import Connector
+from pushsvc.llm.models.credentials import Credentials, NoKey
 from pushsvc.llm.models.mock import Mock
 from pushsvc.llm.models.upstream import Upstream
 from pushsvc.partition import Partition, Shared, make_partition
@@ -76,9 +80,7 @@ def create_app(settings: Settings) -> Flask:
         own,
         worker_id,
         Capacity(settings.max_connections, lambda: sum(len(each.hub.subscribers) for each in partitions)),
-        Upstream(settings.llm_base_url, settings.llm_api_key, settings.llm_connect_seconds, POLLS[settings.poller])
-        if settings.llm_base_url
-        else Mock(),
+        _model(settings),
         lambda: sum(len(each.generations) for each in partitions) >= settings.llm_max_generations,
         RollCall(worker_id),
         Register(worker_id, settings.retry_seconds),
@@ -129,6 +131,18 @@ def create_app(settings: Settings) -> Flask:
         CORS(app, origins=allowed, supports_credentials=True, expose_headers=list(EXPOSED))
     app.wsgi_app = Forwarding(app.wsgi_app, settings, [rule.rule for rule in app.url_map.iter_rules()])  # type: ignore[method-assign]
     return app
+
+
+def _model(settings: Settings) -> Model:
+    if not settings.llm_base_url:
+        return Mock()
+    credentials = Credentials(settings.llm_api_key, settings.llm_api_key_file, settings.llm_headers)
+    try:
+        credentials.headers({}, private=True)
+    except NoKey as error:
+        raise ConfigError(f"PUSHSVC_LLM_API_KEY_FILE should be the file of a key: {error}") from None
+    connector = Connector(settings.llm_connect_seconds)
+    return Upstream(settings.llm_base_url, credentials, connector, POLLS[settings.poller])
 
 
 def _hooks(shared: Shared, partitions: Sequence[Partition]) -> Hooks:

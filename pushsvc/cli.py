@@ -98,6 +98,7 @@ def serve() -> None:
         f"{PREFIX}DATA_DIR": str(settings.data_dir),
         f"{PREFIX}REDIS_URL": settings.redis_url,
         f"{PREFIX}REDIS_PASSWORD_FILE": str(settings.redis_password_file or ""),
+        f"{PREFIX}LLM_API_KEY_FILE": str(settings.llm_api_key_file or ""),
         f"{PREFIX}JWKS": settings.jwks,
     }
     os.chdir(gunicorn.FOLDER)

@@ -18,6 +18,7 @@ from pushsvc.errors import ConfigError
 from pushsvc.settings.rate import Rate
 from pushsvc.settings.types import (
     Address,
+    ApiKey,
     BaseUrl,
     Count,
     FilePath,
@@ -27,6 +28,7 @@ from pushsvc.settings.types import (
     MemorySize,
     Name,
     RateWords,
+    RequestHeaders,
     Seconds,
     Tls,
     default_memory,
@@ -93,7 +95,9 @@ class Settings(BaseModel):
     hook_secret: Annotated[str, Field(validate_default=True, repr=False)] = ""  # signs hooks
     hook_private: bool = False  # whether the name in hook_url may lead to a private address
     llm_base_url: BaseUrl = Field("", repr=False)  # its query may hold a key
-    llm_api_key: str = Field("", repr=False)
+    llm_api_key: ApiKey = Field("", repr=False)
+    llm_api_key_file: FilePath | None = None  # stands over llm_api_key
+    llm_headers: RequestHeaders = Field((), repr=False)  # sent with each question; may hold keys
     llm_model: Line = ""  # the model for questions that name none
     llm_connect_seconds: Seconds = 5.0
     llm_first_token_seconds: Seconds = 60.0
@@ -117,13 +121,6 @@ class Settings(BaseModel):
     def _of_a_given_server(cls, value: Path | None, info: ValidationInfo) -> Path | None:
         if value and info.data.get("redis_url") == "":
             raise ValueError("should be empty with the embedded server, which has no password")
-        return value
-
-    @field_validator("llm_api_key")
-    @classmethod
-    def _header_value(cls, value: str) -> str:
-        if not re.fullmatch(r"[!-~]*", value):  # a line break would end the header it is sent in
-            raise ValueError("should be visible ASCII characters")
         return value
 
     @field_validator("secret", mode="before")
@@ -233,6 +230,7 @@ class Settings(BaseModel):
         file = self.redis_password_file
         url = redis_address.from_anywhere(self.redis_url)
         held = {"data_dir": self.data_dir.resolve(), "redis_url": url, "redis_password_file": file and file.absolute()}
+        held["llm_api_key_file"] = self.llm_api_key_file and self.llm_api_key_file.absolute()
         if self.jwks and "://" not in self.jwks:
             held["jwks"] = str(Path(self.jwks).absolute())
         if "," in self.tls:
@@ -256,7 +254,7 @@ def _one_line(error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
     field = str(first["loc"][0])
     given = str(first["input"])
-    private = field in ("secret", "redis_url", "llm_api_key", "hook_url", "hook_secret")
+    private = field in ("secret", "redis_url", "llm_api_key", "llm_headers", "hook_url", "hook_secret")
     if field == "llm_base_url":  # the URL may hold a password or a key
         private = "@" in given or "?" in given
     value = "" if private else f" is {given!r}:"

@@ -20,6 +20,7 @@ from pushsvc.config import Settings
 from pushsvc.errors import PushError
 from pushsvc.events.event import Event
 from pushsvc.llm.outcome import COMPLETED, Ending
+from pushsvc.llm.repeats import RepeatKey
 from pushsvc.llm.request import Question
 from pushsvc.llm.store import PendingFrames, Records
 from pushsvc.settings.rate import Rate
@@ -253,7 +254,7 @@ def _work(store: RedisClient, log: EventLog, settings: Settings, user: str, list
 def _answer(store: RedisClient, log: EventLog, user: str, worker: str, settings: Settings) -> None:
     records = Records(store, log, worker, Retention.from_settings(settings), most_per_user=1, most_bytes=1)
     try:
-        generation, _ = records.begin(user, Question(b"{}", stream=False, cancels=False), "check")
+        generation, _ = records.begin(user, Question(b"{}", stream=False, cancels=False), RepeatKey("check"))
         store.execute_one(records.say([PendingFrames(generation, 1, [b"data: check\n\n"])]))
         store.execute_one(records.finish(PendingFrames(generation, 2, []), user, Ending(COMPLETED), worker, ours=True))
         records.newest(user, 1, None, with_messages=True)

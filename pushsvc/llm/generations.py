@@ -27,6 +27,7 @@ from pushsvc.llm.models.base import Model
 from pushsvc.llm.outcome import CANCELLED, DATA_LOST, PRODUCER_LOST, RUNNING
 from pushsvc.llm.progress import Limits
 from pushsvc.llm.record import Record
+from pushsvc.llm.repeats import RepeatKey
 from pushsvc.llm.request import Question
 from pushsvc.llm.store import Records
 from pushsvc.llm.writer import GenerationWriter
@@ -83,7 +84,7 @@ class Generations:
     def __len__(self) -> int:
         return len(self._running)
 
-    def begin(self, question: Question, user: str, key: str | None) -> tuple[str, Generation | None]:
+    def begin(self, question: Question, user: str, key: RepeatKey | None) -> tuple[str, Generation | None]:
         """Begin a generation, and give its id and the Generation. With a key that was used before, give the id of the
         generation that was begun then, and None.
 

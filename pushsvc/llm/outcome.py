@@ -98,4 +98,12 @@ def refused(status: int, headers: dict[str, str], body: bytes) -> Ending:
     error = given.get("error") if isinstance(given, dict) and not openai.is_deep(body) else None
     ours = upstream_error(f"The model refused with status {status}.", "upstream_refused")
     told = (ours.error or {}) | _words(error if isinstance(error, dict) else {}) | {"status": status}
+    if status in OPERATORS:
+        told |= {"message": f"{NOT_YOURS} It says ({status}): {told['message']}", "type": "upstream_error"}
     return Ending(ours.state, told, (status, headers, body))
+
+
+# Statuses of the model's server, or of a proxy before it, about the account of this service. The user, whose own token
+# is good, must not take them for a refusal of that.
+OPERATORS: Final = frozenset({401, 403, 407})
+NOT_YOURS: Final = "The model's server refuses this service's own account, not your token."

@@ -19,6 +19,7 @@ from pushsvc.events.names import answer_channel, answers_channel
 from pushsvc.llm.outcome import RUNNING, Ending
 from pushsvc.llm.quota import Quota
 from pushsvc.llm.record import FIELDS, Record
+from pushsvc.llm.repeats import RepeatKey
 from pushsvc.llm.request import Question
 from pushsvc.storage.log import EventLog
 from pushsvc.storage.redis.client import RedisClient
@@ -72,7 +73,7 @@ class Records:
         self._most_per_user = most_per_user
         self._quota = Quota(store, most_bytes, self._forget)
 
-    def begin(self, user: str, question: Question, key: str | None) -> tuple[str, bool]:
+    def begin(self, user: str, question: Question, key: RepeatKey | None) -> tuple[str, bool]:
         """Begin a generation in this worker, and give its id and True. With a key that was used before, give the id of
         the generation that was begun then, and False.
 
@@ -82,15 +83,15 @@ class Records:
         new = keys.draw(lambda: f"gen_{secrets.token_hex(12)}")
         names = [*self._log_keys(answers_channel(user)), keys.generation(new), keys.generations(user)]
         names += [keys.running(user), keys.generating(self._worker_id), keys.producers]
-        first, looked = "", False
+        first, looked = "-" if key is not None and key.first else "", False
         while True:
-            keyed = [] if key is None else [keys.generation_key(user, key), keys.generation(first)]
+            keyed = [] if key is None else [keys.generation_key(user, key.word), keys.generation(first)]
             word, *ids = self._store.execute_one(
                 _BEGIN.call(
                     names + keyed, new, self._worker_id, retention.keep_seconds, retention.keep_events,
-                    self._most_per_user, retention.dedupe_seconds, first, _news(new, RUNNING), FEED_SECONDS,
-                    FORGOTTEN_AT_ONCE, "user", user, "request", question.body, "cancels", int(question.cancels),
-                    "about", orjson.dumps([*question.about]),
+                    self._most_per_user, (key and key.seconds) or retention.dedupe_seconds, first, _news(new, RUNNING),
+                    FEED_SECONDS, FORGOTTEN_AT_ONCE, "user", user, "request", question.body,
+                    "cancels", int(question.cancels), "about", orjson.dumps([*question.about]),
                 )
             )  # fmt: skip
             if word == b"other":
@@ -105,6 +106,11 @@ class Records:
             else:
                 self._forget(user, [each.decode() for each in ids])
                 return (new, True) if word == b"begun" else (first, False)
+
+    def forget_key(self, user: str, key: RepeatKey) -> None:
+        """Have nobody join the answer with this key any more."""
+        with contextlib.suppress(PushError):
+            self._store.execute_one(("DEL", self._keys.generation_key(user, key.word)))
 
     def _forget_ended(self, user: str) -> None:
         """Remove from the user's running generations those that no longer run, such as expired ones."""

@@ -111,6 +111,10 @@ def _base_url(value: str) -> str:
     value = value.strip()
     if not re.fullmatch(r"[^\s\x00-\x20\x7f]*", value):
         raise ValueError("should be an address without blanks")
+    if not re.fullmatch(r"[^/?#]*//[^/?#]*[!-~]*", value) and re.search(r"[^!-~]", value):
+        raise ValueError("should be an address whose path has ASCII characters alone; others are percent-encoded")
+    if re.search(r'["<>\\^`{|}]', value):
+        raise ValueError('should be an address without characters such as " < > \\ ^ ` { | }, percent-encoded')
     try:
         parts = urlsplit(value)
     except ValueError:  # half a bracket
@@ -126,3 +130,34 @@ def _base_url(value: str) -> str:
 
 
 BaseUrl = Annotated[str, AfterValidator(_base_url)]
+
+
+def _api_key(value: str) -> str:
+    if not re.fullmatch(r"[!-~]*", value):  # a line break would end the header it is sent in
+        raise ValueError("should be visible ASCII characters")
+    return value
+
+
+ApiKey = Annotated[str, AfterValidator(_api_key)]
+
+_FRAMING: Final = frozenset({"host", "content-length", "transfer-encoding", "connection", "accept-encoding", "expect"})
+
+
+def _headers(value: object) -> object:
+    """Read headers as they are written in a request: a line each."""
+    if not isinstance(value, str):
+        return value
+    found: dict[str, tuple[str, str]] = {}
+    for line in filter(None, map(str.strip, re.split(r"[\r\n]+", value))):
+        match = re.fullmatch(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([ -~\t]*)", line)
+        if match is None or match[1].lower() in found:
+            raise ValueError(
+                "should be lines such as `X-Team: web`, each with another name, in visible ASCII characters"
+            )
+        if match[1].lower() in _FRAMING:
+            raise ValueError(f"should be without {match[1]}, which is the service's own affair")
+        found[match[1].lower()] = (match[1], match[2])
+    return tuple(found.values())
+
+
+RequestHeaders = Annotated[tuple[tuple[str, str], ...], BeforeValidator(_headers)]

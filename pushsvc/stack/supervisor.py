@@ -98,6 +98,7 @@ class Supervisor:
             say(warning)
         environ[f"{PREFIX}REDIS_URL"] = url
         environ[f"{PREFIX}REDIS_PASSWORD_FILE"] = str(settings.redis_password_file or "")
+        environ[f"{PREFIX}LLM_API_KEY_FILE"] = str(settings.llm_api_key_file or "")
         environ[f"{PREFIX}JWKS"] = settings.jwks
         ready = partial(answers, settings.app, f"http://{settings.app}/readyz")
         yield ManagedProcess("gunicorn", COMMAND, ready, environ, lock, at_once=signal.SIGINT, folder=FOLDER)

@@ -28,8 +28,9 @@ from pushsvc.llm import request as question
 from pushsvc.llm.generation import Generation
 from pushsvc.llm.listening import ANSWER_TO_REQUESTER, answer_subscriber
 from pushsvc.llm.models.base import media_type, passing
-from pushsvc.llm.outcome import CANCELLED, DATA_LOST, RUNNING, Ending
+from pushsvc.llm.outcome import CANCELLED, DATA_LOST, OPERATORS, RUNNING, Ending
 from pushsvc.llm.record import Record
+from pushsvc.llm.repeats import RepeatKey, key_of
 from pushsvc.llm.request import Question
 from pushsvc.partition import Partition
 from pushsvc.web.generations import answer_url
@@ -54,10 +55,12 @@ def completions() -> ResponseReturnValue:
     partition, user = _asker()
     asked, key, (generation_id, generation) = _begin(partition, user)
     if generation is not None:
-        begun = _Begun(generation_id, user, generation, asked.cancels, again=key is not None)
+        begun = _Begun(generation_id, user, generation, asked.cancels, again=key is not None and key.given)
         response = _streamed(partition, begun) if asked.stream else _at_once(partition, begun)
     else:
         response = _repeated(partition, partition.generations.records.get(generation_id), stream=asked.stream)
+    if key is not None and not key.given:  # the client has its answer, and does not retry
+        partition.generations.records.forget_key(user, key)
     response.headers["X-Generation-Id"] = generation_id
     return response
 
@@ -86,15 +89,17 @@ def _asker() -> tuple[Partition, str]:
 
 def _begin(
     partition: Partition, user: str, *, stream: bool | None = None
-) -> tuple[Question, str | None, tuple[str, Generation | None]]:
+) -> tuple[Question, RepeatKey | None, tuple[str, Generation | None]]:
     """Read the question, within the user's rate, and begin the generation. Raises TooManyRequests before the question
     is read, what is wrong with the question, or as Generations.begin does."""
-    key = checked_key(request.headers.get("Idempotency-Key"), "Idempotency-Key")
+    given = checked_key(request.headers.get("Idempotency-Key"), "Idempotency-Key")
+    retries = request.headers.get("X-Stainless-Retry-Count", "")
     model, pause = service().settings.llm_model, ClientTurn(call()).yield_if_over
     with partition.asks.counting(user) as counted:
         counted()
         with json_body(call(), MOST_BODY_BYTES, f"user:{user}") as body:
             asked = question.parse(body, model=model, stream=stream, pause=pause)
+            key = key_of(given, body, whole=not asked.stream, retries=retries)
             return asked, key, partition.generations.begin(asked, user, key)
 
 
@@ -215,7 +220,11 @@ _STATUS: Final = {"upstream_error": 502, "timeout": 504, "cancelled": 499, "prod
 
 
 def _not_answered(ending: Ending) -> Response:
-    """The response for an answer that failed: the error response of the model's server if there is one, else ours."""
+    """The response for an answer that failed: the error response of the model's server if there is one, else ours, also
+    where that server refuses this service's account."""
+    if ending.refusal is not None and ending.refusal[0] in OPERATORS:
+        headers = ending.headers | {"x-should-retry": "false"}  # clients of OpenAI's API would repeat it in vain
+        return Response(ending.told(), 502, headers, content_type="application/json")
     if ending.refusal is not None and ending.refusal[0] >= 400:
         status, headers, body = ending.refusal
         return Response(body, status, ending.headers | passing(headers), content_type=media_type(headers, body))

@@ -11,7 +11,7 @@ from flask.typing import ResponseReturnValue
 from pushsvc.calls.credentials import identify
 from pushsvc.llm.models.base import Fault, passing
 from pushsvc.llm.models.body import Body, Unreadable
-from pushsvc.llm.outcome import Ending, timeout, upstream_error
+from pushsvc.llm.outcome import OPERATORS, Ending, refused, timeout, upstream_error
 from pushsvc.web.http.current import call, service
 
 MOST_BYTES: Final = 4 * 2**20
@@ -85,6 +85,10 @@ class _Listing:
             failure = self._failure or upstream_error("The model sent no answer.", "upstream_malformed")
             return Response(failure.told(), 504 if failure.state == "timeout" else 502, content_type="application/json")
         document = self._body.document or b""
+        if self._status in OPERATORS:
+            told = refused(self._status, self._headers, document).told()
+            headers = passing(self._headers) | {"x-should-retry": "false"}
+            return Response(told, 502, headers, content_type="application/json")
         # An HTML page of the model's server must not be shown by a browser as a page of ours.
         kind = "application/json" if document.lstrip().startswith((b"{", b"[")) else "text/plain; charset=utf-8"
         headers = passing(self._headers) | {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}

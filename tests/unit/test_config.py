@@ -40,6 +40,8 @@ from tests.support.settings import GOOD_SECRET, refusal, settings
         ("HOOK_SECRET", ""),
         ("LLM_BASE_URL", ""),
         ("LLM_API_KEY", ""),
+        ("LLM_API_KEY_FILE", None),
+        ("LLM_HEADERS", ()),
     ],
 )
 def test_defaults_are_those_of_the_contract(name: str, default: object) -> None:
@@ -148,6 +150,8 @@ def test_good_values_are_taken(name: str, value: str, meaning: object) -> None:
         ),
         ("LLM_BASE_URL", "http://a/my model", "without blanks"),
         ("LLM_BASE_URL", "http://a/v1\u200a/x", "without blanks"),
+        ("LLM_BASE_URL", "http://a/v1/\u00fc", "percent-encoded"),
+        ("LLM_BASE_URL", "http://a/{model}/v1", "percent-encoded"),
         ("LLM_BASE_URL", "https://a/v1/chat/completions", "without /chat/completions"),
         ("LLM_BASE_URL", "https://a/v1/chat/completions/", "without /chat/completions"),
         *((name, "0", "greater") for name in ("LLM_CONNECT_SECONDS", "LLM_TOTAL_SECONDS", "LLM_MAX_GENERATIONS")),
@@ -226,6 +230,15 @@ def test_neither_secret_nor_password_stands_in_the_settings_own_text() -> None:
     text = repr(settings(SECRET=GOOD_SECRET, REDIS_URL="redis://:hunter2@127.0.0.1", LLM_API_KEY="hunter2"))
     assert GOOD_SECRET not in text
     assert "hunter2" not in text
+
+
+def test_headers_of_the_settings_are_lines_and_never_repeated() -> None:
+    lines = "X-Team: web\r\n\n  api-key:hunter2  \nX-Empty:"
+    assert settings(LLM_HEADERS=lines).llm_headers == (("X-Team", "web"), ("api-key", "hunter2"), ("X-Empty", ""))
+    for bad in ("hunter2", ": hunter2", "X: hunter2\nx: 1", "Host: hunter2", "X-Y: hunter2\u00fc", "X Y: hunter2"):
+        line = refusal(LLM_HEADERS=bad)
+        assert line.startswith("PUSHSVC_LLM_HEADERS should be ")
+        assert "hunter2" not in line
 
 
 def test_settings_are_frozen_and_take_no_other_environment() -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import ssl
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 import gevent
 
 from pushsvc.llm.models.base import Fault, ResponseHandler
 from pushsvc.llm.models.idle_connections import Line
+from pushsvc.llm.models.request import Request, redirected
 from pushsvc.llm.models.response_stream import ResponseStream
 
 if TYPE_CHECKING:
@@ -22,25 +23,20 @@ READ_BYTES: Final = 65536
 TRAILING_SECONDS: Final = 1.0  # how long the end of a response may take after its last event
 
 
-class Request(NamedTuple):
-    """A request as it is sent. `target`: the path, and the query."""
-
-    method: str
-    target: str
-    body: bytes | None = None
-
-
 class HttpCall:
     """One request: its connection, and the response on it."""
 
-    __slots__ = ("_handler", "_stream", "_upstream", "line", "repeatable", "sending")
+    __slots__ = ("_handler", "_moved", "_stream", "_upstream", "keepable", "line", "repeatable", "request", "sending")
 
-    def __init__(self, upstream: Upstream, handler: ResponseHandler) -> None:
+    def __init__(self, upstream: Upstream, handler: ResponseHandler, request: Request) -> None:
         self._upstream = upstream
         self._handler: ResponseHandler | None = handler
         self._stream = ResponseStream(handler, self._on_head)
-        # A request sent on a kept connection. If the server has just closed that, the request is sent once more.
-        self.repeatable: Request | None = None
+        self.request: Request | None = request  # until its response begins: it may be redirected
+        self._moved: Request | None = None  # where it is redirected
+        # Whether it was sent on a kept connection. If the server has just closed that, the request is sent once more.
+        self.repeatable = False
+        self.keepable = False  # whether the connection can be used for another question
         self.line: Line = None
         self.sending: gevent.Greenlet | None = None
 
@@ -96,7 +92,11 @@ class HttpCall:
 
     def _on_head(self, status: int, headers: dict[str, str]) -> None:
         self._upstream.log_refusal(status, headers)
-        if self._handler is not None:
+        request, self.request = self.request, None
+        self._moved = None if request is None else redirected(request, status, headers)
+        if self._moved is not None:
+            self._stream.mute()
+        elif self._handler is not None:
             self._handler.began(status, headers)
 
     def read(self) -> None:
@@ -121,14 +121,16 @@ class HttpCall:
         if not data:
             self._hung_up()
             return
-        self.repeatable = None
+        self.repeatable = False
         try:
             self._stream.feed(data)
         except Fault as fault:
             self.fail(fault)
             return
-        if self._stream.whole:
-            self._finish(keep=self._stream.keeps)
+        if self._moved is not None and self._handler is not None:
+            self._follow(self._moved, self._handler)
+        elif self._stream.whole:
+            self._finish(keep=self._stream.keeps and self.keepable)
         elif self._handler is None and self.line is not None:  # released: the response should end soon
             gevent.spawn_later(TRAILING_SECONDS, self.close)
 
@@ -140,9 +142,17 @@ class HttpCall:
         else:
             self._finish(keep=False)
 
+    def _follow(self, request: Request, handler: ResponseHandler) -> None:
+        """Send the request to where it was redirected, on a new connection."""
+        self._close(self._let_go())
+        self._stream.close()
+        self._stream = ResponseStream(handler, self._on_head)
+        self._moved, self.request = None, request
+        self._upstream.send_again(self, request)
+
     def _sent_again(self) -> bool:
-        request, self.repeatable = self.repeatable, None
-        if request is None:
+        request, repeatable, self.repeatable = self.request, self.repeatable, False
+        if request is None or not repeatable:
             return False
         self._close(self._let_go())
         self._upstream.send_again(self, request)

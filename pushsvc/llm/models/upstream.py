@@ -7,6 +7,7 @@ memory, and a token takes no switch between greenlets.
 
 from __future__ import annotations
 
+import http.client
 import logging
 import re
 import socket
@@ -17,45 +18,38 @@ from urllib.parse import quote, urlsplit
 
 import gevent
 import urllib3.exceptions
-from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from pushsvc.concurrency.poll import MakePoll
 from pushsvc.llm.models.base import Call, Fault, ResponseHandler
-from pushsvc.llm.models.http_call import HttpCall, Request
+from pushsvc.llm.models.connecting import Connector
+from pushsvc.llm.models.credentials import Credentials, NoKey
+from pushsvc.llm.models.http_call import HttpCall
 from pushsvc.llm.models.idle_connections import IdleConnections
+from pushsvc.llm.models.request import Request, origin_of
 
 logger = logging.getLogger(__name__)
 
-TOLD_SECONDS: Final = 600.0  # a refusal with the same status is logged only once in this time
-MOST_REPEATED_BYTES: Final = (
-    65536  # of a question that is kept until its answer begins, as a kept connection may be closed
-)
+TOLD_SECONDS: Final = 60.0  # a status is logged only once in this time
+MOST_REPEATED_BYTES: Final = 65536  # of a question that is sent on a kept connection, and so may have to be repeated
 _WRONG: Final = {
     401: "PUSHSVC_LLM_API_KEY is not what it wants",
     403: "PUSHSVC_LLM_API_KEY does not allow what was asked",
     404: "it has no such model, or PUSHSVC_LLM_BASE_URL has the wrong path",
+    407: "a proxy on the way wants a user and a password",
+    429: "its limits for PUSHSVC_LLM_API_KEY are reached",
 }
 
 
 class Upstream:
     """An OpenAI-compatible server at a base URL, such as https://api.openai.com/v1."""
 
-    def __init__(self, base_url: str, api_key: str, connect_seconds: float, poll: MakePoll) -> None:
+    def __init__(self, base_url: str, credentials: Credentials, connector: Connector, poll: MakePoll) -> None:
         parts = urlsplit(base_url)
-        self._tls = ssl.create_default_context() if parts.scheme == "https" else None
-        self._host = parts.hostname or ""
-        self._port = parts.port or (443 if self._tls else 80)
+        self._origin = origin_of(parts)
         self._path = parts.path.rstrip("/")
         self._query = f"?{parts.query}" if parts.query else ""  # Azure's base URLs have one, with a version
-        self._headers = {
-            "Content-Type": "application/json",
-            "Accept": "application/json, text/event-stream",
-            "Accept-Encoding": "identity",  # compression would delay tokens
-            "User-Agent": "pushsvc",
-        }
-        if api_key:
-            self._headers["Authorization"] = f"Bearer {api_key}"
-        self._connect_seconds = connect_seconds
+        self._credentials = credentials
+        self._connector = connector
         self._poll = poll(self._ready)
         self._calls: dict[int, HttpCall] = {}
         self.idle = IdleConnections()
@@ -63,34 +57,39 @@ class Upstream:
 
     def ask(self, body: bytes, handler: ResponseHandler) -> Call:
         """Send a question to `/chat/completions`; see Model."""
-        return self._call(Request("POST", f"{self._path}/chat/completions{self._query}", body), handler)
+        return self._call("POST", "/chat/completions", body, handler)
 
     def list(self, name: str | None, handler: ResponseHandler) -> Call:
         """Ask `/models`; see Model."""
-        one = "" if name is None else f"/{quote(name)}"
-        return self._call(Request("GET", f"{self._path}/models{one}{self._query}"), handler)
+        return self._call("GET", "/models" if name is None else f"/models/{quote(name)}", None, handler)
 
-    def _call(self, request: Request, handler: ResponseHandler) -> Call:
-        call = HttpCall(self, handler)
+    def _call(self, method: str, path: str, body: bytes | None, handler: ResponseHandler) -> Call:
+        request = Request(method, self._origin, f"{self._path}{path}{self._query}", body)
+        call = HttpCall(self, handler, request)
         call.sending = gevent.spawn(self._send, call, request)  # runs when the caller waits for something
         return call
 
     def send_again(self, call: HttpCall, request: Request) -> None:
-        """Send a request on a new connection, because the server had closed the kept one."""
+        """Send a request on a new connection: the server had closed the kept one, or redirects it."""
         call.sending = gevent.spawn(self._send, call, request, fresh=True)
 
     def log_refusal(self, status: int, headers: dict[str, str]) -> None:
-        """Log a status that is caused by wrong settings, which an operator must correct."""
+        """Log a status that is no success: an operator must see what its users do."""
         now = time.monotonic()
-        if (status in _WRONG or 300 <= status < 400) and now - self._told.get(status, -TOLD_SECONDS) >= TOLD_SECONDS:
-            self._told[status] = now
-            advice = _WRONG.get(status) or f"it redirects to {_without_query(headers.get('location', ''))}"
-            logger.warning("the model's server answers %d: %s", status, advice)
+        if status < 300 or now - self._told.get(status, -TOLD_SECONDS) < TOLD_SECONDS:
+            return
+        self._told[status] = now
+        advice = (
+            f"it redirects to {_without_query(headers.get('location', ''))}" if status < 400 else _WRONG.get(status)
+        )
+        logger.warning(
+            "the model's server answers %d: %s%s", status, f"{advice}; " if advice else "", self._origin.address
+        )
 
     def _send(self, call: HttpCall, request: Request, *, fresh: bool = False) -> None:
         """Send a request, in a greenlet of its own that `HttpCall.close` may kill. `fresh`: on a new connection."""
         try:
-            fresh = fresh or len(request.body or b"") > MOST_REPEATED_BYTES
+            fresh = fresh or len(request.body or b"") > MOST_REPEATED_BYTES or request.origin != self._origin
             self._send_on(call, request, None if fresh else self.idle.take())
         except Exception:
             logger.exception("the model's server cannot be asked because of an error of the service")
@@ -99,17 +98,17 @@ class Upstream:
 
     def _send_on(self, call: HttpCall, request: Request, kept: socket.socket | None) -> None:
         """Send a request on a kept connection, or on a new one if `kept` is None."""
-        connection = self._connection()
+        connection = self._connector.connection(request.origin)
         try:
-            connection.timeout = self._connect_seconds
+            headers = self._credentials.headers(request.headers, private=self._origin.trusts(request.origin))
             if kept is None:
                 connection.connect()
             else:
                 connection.sock = kept
-            connection.request(request.method, request.target, body=request.body, headers=self._headers)
+            connection.request(request.method, self._connector.target(request), body=request.body, headers=headers)
             sock, connection.sock = connection.sock, None
-        except (OSError, urllib3.exceptions.HTTPError, ValueError) as error:
-            if kept is not None:
+        except (OSError, urllib3.exceptions.HTTPError, http.client.HTTPException, ValueError) as error:
+            if kept is not None and not isinstance(error, NoKey):
                 self.send_again(call, request)
                 return
             logger.warning("the model's server: %s: %s", type(error).__name__, error)
@@ -119,18 +118,13 @@ class Upstream:
         finally:
             connection.close()
         call.sending = None
-        call.repeatable = None if kept is None else request
+        call.repeatable, call.keepable = kept is not None, request.origin == self._origin
         self._listen(call, sock)
-
-    def _connection(self) -> HTTPConnection:
-        if self._tls is not None:
-            return HTTPSConnection(self._host, self._port, ssl_context=self._tls)
-        return HTTPConnection(self._host, self._port)
 
     def _listen(self, call: HttpCall, sock: Any) -> None:
         sock.settimeout(0.0)
         # Of a plain connection only the descriptor is kept, to save memory; TLS needs the socket object's state.
-        call.line = sock if self._tls is not None else sock.detach()
+        call.line = sock if isinstance(sock, ssl.SSLSocket) else sock.detach()
         self.watch(call)
         call.read()
 

@@ -6,13 +6,13 @@
 -- KEYS[10] idempotency key, KEYS[11] record of ARGV[7]; both only where there is such a key
 -- ARGV[1] id   ARGV[2] worker   ARGV[3] seconds kept   ARGV[4] generations kept of a user
 -- ARGV[5] most that may run of a user   ARGV[6] seconds a key is remembered
--- ARGV[7] the generation that has the key, as far as the caller knows, or ''   ARGV[8] frame for the feed
+-- ARGV[7] the generation that has the key, as far as the caller knows, or '', or '-': whoever has it   ARGV[8] frame for the feed
 -- ARGV[9] seconds the feed is kept   ARGV[10] most that are named as too many
 -- ARGV[11...] fields of the record and their values
 --
 -- Returns {'begun', those of the user's that are too many, the oldest...}, {'known'} if ARGV[7] runs or is complete, or
 -- where nothing was done {'other', the generation that has the key}, {'full'} if too many run.
-if KEYS[10] then
+if KEYS[10] and ARGV[7] ~= '-' then
   local first = redis.call('GET', KEYS[10])
   if first and first ~= ARGV[7] then return {'other', first} end
   local state = first and redis.call('HGET', KEYS[11], 'state')
