@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any, Final
 
-import gevent
 import gevent.event
 
 from pushsvc.concurrency.loops import TimeSlice
@@ -46,7 +45,7 @@ WORKERS: Final = 32  # detached subscribers that catch up at the same time; boun
 class CatchUp:
     """Brings subscribers up to date: each in its own greenlet, or, if it is detached, in one of a few shared ones.
 
-    CatchUp is the SubscriptionListener: new connections, confirmed channels and clocks tell it what may have been
+    It is the SubscriptionListener: new connections, confirmed channels and clocks tell it what may have been
     missed.
     """
 
@@ -65,8 +64,6 @@ class CatchUp:
         self._enqueued: set[Subscriber] = set()  # those in the queue, and those that a worker greenlet is busy with
         self._workers = 0
         self._turns = Turns(LARGE_REPLAYS)
-
-    # Methods of SubscriptionListener
 
     def on_connect(self) -> None:
         """Have all subscribers read the log: announcements may have been lost while there was no connection."""
@@ -101,8 +98,7 @@ class CatchUp:
             for origin, standing in zip(origins, standings, strict=True):
                 origin.choose(clock, standing, unclear=self.losses.unclear)
             for catching in waiting:
-                came = self._waiting.pop(catching, None)
-                if came is not None:
+                if (came := self._waiting.pop(catching, None)) is not None:
                     catching.clock = clock
                     came.set()
             if self._waiting:
@@ -131,8 +127,6 @@ class CatchUp:
             if lived and end is not None and subscriber.last > end[1]:  # it had events of a master that was replaced:
                 subscriber.last = end[0]._replace(seq=end[0].seq + 1)  # a place between the epochs, where all is lost
         self._channels.rewind(clock.last)
-
-    # Subscribers that fall behind
 
     def fall_behind(self, subscriber: Subscriber, channel: str | None = None, known: EventId | None = None) -> None:
         """Have a subscriber read the log. `channel`, `known`: see Subscriber.fall_behind."""
@@ -207,7 +201,7 @@ class CatchUp:
             self.fail(subscriber, Reason.SLOW)
 
     def _replay(self, subscriber: Subscriber, catching: CatchUpState, clock: Clock) -> Replay:
-        detached = subscriber.transport.detached
+        waiting = self._waiting_greenlet if subscriber.transport.detached else contextlib.nullcontext
         backfill = None if catching.live_until is None else Backfill(catching.backfill, catching.live_until)
         return Replay(
             self.read_cache,
@@ -218,15 +212,13 @@ class CatchUp:
             backfill,
             lost=catching.lost,
             cursors=subscriber.kind.reads_cursor,
-            turn=self._turns.of(subscriber.user, self._waiting_greenlet if detached else contextlib.nullcontext),
+            turn=self._turns.of(subscriber.user, waiting),
         )
 
     @staticmethod
     def pause() -> None:
-        """Wait for a random time after Unavailable, to spread the reads of all that wait for Redis."""
+        """Wait for a random time, to spread the reads of all that wait for Redis."""
         gevent.sleep(random.uniform(0.2, 1.0))
-
-    # The greenlets that detached subscribers share
 
     def enqueue(self, subscriber: Subscriber) -> None:
         """Queue a detached subscriber to be brought up to date. Harmless when repeated."""

@@ -95,14 +95,8 @@ class HttpWorker(GeventWorker):
                     turn.yield_if_over()  # a client that sends requests without waiting would never let others in
                 else:
                     turn.restart()
-        except (
-            Idle,
-            ConnectionError,
-            TimeoutError,
-            BrokenBody,
-            ssl.SSLError,
-        ):  # no request came, or the client is gone
-            pass
+        except (Idle, ConnectionError, TimeoutError, BrokenBody, ssl.SSLError):
+            pass  # no request came, or the client is gone
         except BaseException as error:  # noqa: BLE001  # also if the greenlet is killed: each request gets an answer
             self._answer_error(connection, error)
         finally:
