@@ -82,7 +82,7 @@ class EventSource:
             if answer.status != 200:
                 problem += body
                 continue
-            for message in stream.feed(body):
+            for message in stream.messages(body):
                 if not opened and message.event != "refused":
                     opened = True
                     self._ear.opened()

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import orjson
 
+from pushsvc.client.sse import Parser
+
 
 class Message(NamedTuple):
     id: str
@@ -58,40 +60,10 @@ class Answer:
         self._buffer = self._buffer[at:]
 
 
-class Stream:
-    """The event stream of one connection (WHATWG HTML, section 9.2.6). An event that its end cuts off is dropped."""
+class Stream(Parser):
+    """The event stream of one connection."""
 
-    def __init__(self, last_event_id: str) -> None:
-        self.last_event_id = last_event_id
-        self.retry_ms: int | None = None
-        self._id = last_event_id
-        self._event = ""
-        self._data: list[str] = []
-        self._rest = b""
-
-    def feed(self, body: bytes) -> Iterator[Message]:
-        lines = (self._rest + body).splitlines(keepends=True)  # of bytes: at LF, CR and CR LF alone, as it should be
-        # A CR at the very end may be half of a CR LF.
-        self._rest = lines.pop() if lines and not lines[-1].endswith(b"\n") else b""
-        for line in lines:
-            yield from self._line(line.rstrip(b"\r\n").decode(errors="replace"))
-
-    def _line(self, line: str) -> Iterator[Message]:
-        if not line:
-            data, event = self._data, self._event or "message"
-            self._data, self._event = [], ""
-            if data:  # else Firefox and WebKit, unlike the standard and Chromium, take no note of an id
-                self.last_event_id = self._id
-                yield Message(self._id, event, "\n".join(data))
-            self._id = self.last_event_id
-            return
-        name, _, value = line.partition(":")
-        value = value.removeprefix(" ")
-        if name == "event":
-            self._event = value
-        elif name == "data":
-            self._data.append(value)
-        elif name == "id" and "\0" not in value:
-            self._id = value
-        elif name == "retry" and value.isascii() and value.isdigit():
-            self.retry_ms = int(value)
+    def messages(self, body: bytes) -> Iterator[Message]:
+        """The events that are whole by now."""
+        for each in self.feed(body):
+            yield Message(each.id, each.name, each.data)

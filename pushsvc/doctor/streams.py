@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
 import httpx
 import orjson
 
+from pushsvc.client.sse import Message, Parser
 from pushsvc.doctor.findings import Finding, Wrong
 from pushsvc.doctor.site import PATIENCE_SECONDS, Site, explained
-from pushsvc.events.tail import events
 
 SOON_SECONDS: Final = 1.0  # in which an event should arrive
 _TRIES: Final = 3  # events that are published, as one may be late by chance
@@ -22,7 +22,7 @@ _UNBUFFERED: Final = (
 )
 _PLAIN: Final = "no compression of text/event-stream in the proxy; PUSHSVC_COMPRESS_STREAMS=on sends each event at once"
 
-Events = Iterator[dict[str, str]]
+Events = Iterator[Message]
 
 
 class _Late(Exception):
@@ -64,7 +64,7 @@ def idle(site: Site) -> Iterator[Finding]:
     try:
         with _stream(site, "identity", 2 * beat + PATIENCE_SECONDS) as stream:
             for event in stream:
-                came += event.get("event") == "heartbeat"
+                came += event.name == "heartbeat"
                 if came == _HEARTBEATS:
                     break
             else:
@@ -88,10 +88,10 @@ def _arrival(site: Site, coding: str) -> float:
     least = float("inf")
     try:
         with _stream(site, coding, PATIENCE_SECONDS) as stream:
-            _next(stream, "event", "cursor")
+            _next(stream, lambda event: event.name == "cursor")
             for _ in range(_TRIES):
                 begun = time.monotonic()
-                _next(stream, "id", site.publish())
+                _next(stream, _is(site.publish()))
                 least = min(least, time.monotonic() - begun)
                 if least <= SOON_SECONDS:
                     break
@@ -101,11 +101,15 @@ def _arrival(site: Site, coding: str) -> float:
     return least
 
 
-def _next(stream: Events, field: str, value: str) -> None:
+def _is(event_id: str) -> Callable[[Message], bool]:
+    return lambda event: event.own and event.id == event_id
+
+
+def _next(stream: Events, wanted: Callable[[Message], bool]) -> None:
     """Read up to an event. Raises _Late if it does not come, or _Ended."""
     end = time.monotonic() + PATIENCE_SECONDS
     for event in stream:
-        if event.get(field) == value:
+        if wanted(event):
             return
         if time.monotonic() > end:
             raise _Late
@@ -126,15 +130,21 @@ def _stream(site: Site, coding: str, silence_seconds: float) -> Iterator[Events]
             if answer.headers.get("Content-Type", "").partition(";")[0] != "text/event-stream":
                 answer.read()
                 raise Wrong(f"no stream opens: {explained(answer)}", site.token_needed)
-            yield _welcome(events(answer.iter_text()))
+            yield _welcome(_events(answer))
     except httpx.ReadTimeout as error:
         raise _Late from error
     except httpx.HTTPError as error:
         raise _Ended from error
 
 
+def _events(answer: httpx.Response) -> Events:
+    parser = Parser()
+    for piece in answer.iter_bytes():
+        yield from parser.feed(piece)
+
+
 def _welcome(stream: Events) -> Events:
     for event in stream:
-        if event.get("event") == "refused" and "id" not in event:
-            raise Wrong(f"the service refuses streams now: {orjson.loads(event['data'])['detail']}", "try again later")
+        if event.name == "refused" and not event.own:
+            raise Wrong(f"the service refuses streams now: {orjson.loads(event.data)['detail']}", "try again later")
         yield event

@@ -183,16 +183,16 @@ def pieces(size: int) -> Iterator[bytes]:
 @pytest.mark.parametrize("size", [1, 2, 7, 1000])
 def test_what_a_browser_reads_in_pieces_of_any_size(size: int) -> None:
     answer, stream = Answer(), Stream("0-9")
-    heard = [message for piece in pieces(size) for message in stream.feed(answer.feed(piece))]
+    heard = [message for piece in pieces(size) for message in stream.messages(answer.feed(piece))]
     assert heard == [Message("1-0", "message", "a\nb"), Message("2-0", "x", "é")], "what the end cut off is dropped"
     assert (answer.status, stream.retry_ms, stream.last_event_id) == (200, 1500, "2-0")
 
 
 def test_an_id_counts_once_its_event_is_whole() -> None:
     stream = Stream("")
-    assert list(stream.feed(b"id: 1-0\ndata: a\n\nid: 2-0\ndata: b\n")) == [Message("1-0", "message", "a")]
+    assert list(stream.messages(b"id: 1-0\ndata: a\n\nid: 2-0\ndata: b\n")) == [Message("1-0", "message", "a")]
     assert stream.last_event_id == "1-0"
-    assert list(stream.feed(b"\nid: 3-0\n\n")) == [Message("2-0", "message", "b")]
+    assert list(stream.messages(b"\nid: 3-0\n\n")) == [Message("2-0", "message", "b")]
     assert stream.last_event_id == "2-0", "a bare id moves the cursor in Chromium alone"
-    assert list(stream.feed(b"event: cursor\nid: 3-0\ndata:\n\n")) == [Message("3-0", "cursor", "")]
+    assert list(stream.messages(b"event: cursor\nid: 3-0\ndata:\n\n")) == [Message("3-0", "cursor", "")]
     assert stream.last_event_id == "3-0"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -12,8 +11,9 @@ from typing import Self
 
 import httpx
 
+from pushsvc.client import sse
+
 DEADLINE = 40.0  # seconds that a test waits for what must come: a busy machine is no failure
-LINE_END = re.compile(r"\r\n|\n|\r(?!\Z)")  # a CR at the very end may be half of a CR LF
 
 
 @dataclass(frozen=True)
@@ -24,43 +24,31 @@ class Message:
 
 
 class Parser:
-    """WHATWG HTML section 9.2.6, on text that arrives in arbitrary pieces."""
+    """The client's, on text."""
 
-    def __init__(self) -> None:
-        self.last_event_id = ""
-        self.retry_ms: int | None = None
+    def __init__(self, last_event_id: str = "") -> None:
         self.comments: list[str] = []
-        self._id = ""
-        self._event = ""
-        self._data: list[str] = []
-        self._buffer = ""
+        self._parser = sse.Parser(last_event_id, on_comment=lambda comment: self.comments.append(comment))
 
     def feed(self, text: str) -> Iterator[Message]:
-        *lines, self._buffer = LINE_END.split(self._buffer + text)
-        for line in lines:
-            yield from self._line(line)
+        for each in self._parser.feed(text.encode()):
+            yield Message(each.id, each.name, each.data)
 
-    def _line(self, line: str) -> Iterator[Message]:
-        if not line:
-            data, event = self._data, self._event or "message"
-            self._data, self._event = [], ""
-            if data:  # else Firefox and WebKit, unlike the standard and Chromium, take no note of an id
-                self.last_event_id = self._id
-                yield Message(self.last_event_id, event, "\n".join(data))
-            self._id = self.last_event_id
-            return
-        field, _, value = line.partition(":")
-        value = value.removeprefix(" ")
-        if not field:
-            self.comments.append(value)
-        elif field == "event":
-            self._event = value
-        elif field == "data":
-            self._data.append(value)
-        elif field == "id" and "\0" not in value:
-            self._id = value
-        elif field == "retry" and value.isdigit():
-            self.retry_ms = int(value)
+    @property
+    def last_event_id(self) -> str:
+        return self._parser.last_event_id
+
+    @last_event_id.setter
+    def last_event_id(self, last: str) -> None:
+        self._parser.last_event_id = last
+
+    @property
+    def retry_ms(self) -> int | None:
+        return self._parser.retry_ms
+
+    @retry_ms.setter
+    def retry_ms(self, retry_ms: int | None) -> None:
+        self._parser.retry_ms = retry_ms
 
 
 class EventSource:
@@ -134,8 +122,7 @@ class EventSource:
         last = self.parser.last_event_id
         if last:
             headers["Last-Event-ID"] = last
-        parser, comments = Parser(), self.parser.comments
-        parser.last_event_id = parser._id = last
+        parser, comments = Parser(last), self.parser.comments
         parser.retry_ms, parser.comments = self.parser.retry_ms, comments
         self.parser = parser
         with self._client.stream("GET", self.url, headers=headers) as response:

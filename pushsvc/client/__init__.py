@@ -1,0 +1,33 @@
+"""The client of pushsvc: publish to it, and listen, from any Python program.
+
+It needs the standard library alone; importing it loads no Flask, gevent, Redis or asyncio.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pushsvc.client.cursors import Cursor, FileCursor, MemoryCursor, RedisCursor
+from pushsvc.client.errors import ClientError, GapError, ListenError, PublishError, QueueFull, ServiceError
+from pushsvc.client.listener import Listener
+from pushsvc.client.publisher import Publisher
+from pushsvc.client.results import Event, Gap, Receipt, Ticket
+from pushsvc.client.streams.stream import PublishStream
+
+if TYPE_CHECKING:
+    from pushsvc.client.asynchronous import AsyncListener, AsyncPublisher, AsyncStream
+
+__all__ = [
+    "AsyncListener", "AsyncPublisher", "AsyncStream", "ClientError", "Cursor", "Event", "FileCursor", "Gap", "GapError",
+    "ListenError", "Listener", "MemoryCursor", "PublishError", "PublishStream", "Publisher", "QueueFull", "Receipt",
+    "RedisCursor", "ServiceError", "Ticket",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    """Load asyncio with the first name that needs it: that takes longer than all the rest."""
+    if name in ("AsyncListener", "AsyncPublisher", "AsyncStream"):
+        from pushsvc.client import asynchronous
+
+        return getattr(asynchronous, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,1 @@
+"""HTTP to the service: its address, and connections that are kept open."""

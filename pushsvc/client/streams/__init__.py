@@ -1,0 +1,1 @@
+"""Publishing as a stream: one request, an event a line."""
