@@ -39,6 +39,7 @@ class Use:
     proof: str | None = None  # for the stream's ids
     brought: bool = False  # this proof came from the client
     cursor: EventId | None = None  # where the stream begins; overrides its URL
+    session: str = ""  # whose cookie opens the ticket again
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,10 @@
 
 A ticket is swapped, atomically, for the connection and a cookie. The browser's own reconnects repeat the URL with the
 spent ticket: Redis still knows what the ticket allowed, and the cookie proves that the same browser sends it. The
-cookie is named after the user, so that tabs of one browser may belong to different users. Where the browser may not
-return a cookie, the stream's ids carry the proof instead, see proof.py.
+cookie is named after the user, so that tabs of one browser may belong to different users, and after the session that it
+began. Later tickets of the user join the session whose cookie comes with them. Two tabs that open at the same moment
+begin one each, and the browser keeps both. A spent ticket opens with the cookie of its own session alone. Where the
+browser may not return a cookie, the stream's ids carry the proof instead, see proof.py.
 
 A client that never received the head of the first response has neither. It repeats its request at once, so for a
 moment a repeat takes over the stream, from the cursor at which that began.
@@ -14,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import hmac
+import itertools
 import math
 import secrets
 import time
@@ -44,6 +47,8 @@ READING_SECONDS: Final = SESSION_SECONDS  # for which the URL of an answer opens
 TAKE_OVER_SECONDS: Final = 3.0  # after its first use
 _LONGEST_IN_COOKIE: Final = 64  # bytes of a name; written as JSON in base64 they may take six times as many
 COOKIE_PREFIX: Final = "pushsvc_session_"
+_MARK_CHARACTERS: Final = 16  # of a ticket's digest, at the end of a cookie's id
+_MOST_SESSIONS: Final = 20  # of one user in one browser that are looked at
 
 
 class Tickets:
@@ -118,16 +123,19 @@ class Tickets:
         expires = min(claims["expires"] or float("inf"), time.time() + SESSION_SECONDS)
         if expires <= time.time():
             raise Unauthorized("The ticket has expired with the token that it was made with; ask for a new one.")
-        cookie = self._cookie_of(user, evidence.cookies)
-        has_cookie = cookie != ""
+        sessions, own = self._sessions_of(user, evidence.cookies), claims.get("session")
+        has_cookie = bool(sessions)  # so cookies come back
+        has_own_cookie = has_cookie if own is None else own in sessions  # an earlier version kept no session
         has_proof = brought is not None and proven == digest.encode()
         # A cookie from another ticket of this user does not prove that the answer to this one has arrived.
-        arrived = bool(evidence.last_event_id) or (has_cookie and hashed(cookie).encode() == its_cookie)
+        arrived = bool(evidence.last_event_id) or its_cookie in {
+            hashed(cookie).encode() for cookie in sessions.values()
+        }
         if fresh is not None:
             kind = Kind.FIRST
         elif cursor is not None and not arrived:
             kind = Kind.TAKE_OVER
-        elif has_cookie or has_proof:
+        elif has_own_cookie or has_proof:
             kind = Kind.RETURN
             if cursor is not None:
                 with contextlib.suppress(Unwritable):  # it expires by itself
@@ -144,32 +152,37 @@ class Tickets:
                 None if clean else brought if has_proof else self._drawn(),
                 has_proof,
                 EventId.from_redis(cursor) if cursor and not evidence.last_event_id else None,
+                own or next(filter(None, reversed(sessions)), "") or secrets.token_hex(4),
             ),
         )
 
-    def _cookie_of(self, user: str, cookies: Mapping[str, str]) -> str:
-        """The cookie which proves that this browser has used a ticket of the user; '' if it has none."""
+    def _sessions_of(self, user: str, cookies: Mapping[str, str]) -> dict[str, str]:
+        """The sessions of the user that this browser has, with their cookies; the name is empty if an earlier version
+        made it."""
+        found = {}
         for key in self._every_key:
-            cookie = cookies.get(cookie_name(user, key), "")
-            try:
-                if cookie and self._verifier.verify(cookie).user in (user, mark(user, key)):
-                    return cookie
-            except Unauthorized:
-                pass
-        return ""
+            name = cookie_name(user, key)
+            named = (each for each in cookies if each == name or each.startswith(f"{name}_"))
+            for each in itertools.islice(named, _MOST_SESSIONS):
+                with contextlib.suppress(Unauthorized):
+                    identity = self._verifier.verify(cookies[each])
+                    if identity.user in (user, mark(user, key)):
+                        found[(identity.token or "")[:-_MARK_CHARACTERS]] = cookies[each]
+        return found
 
     def begin(self, use: Use, user: str, stream: str, cursor: EventId | None) -> Begun:
         """Spend a fresh ticket: the `stream` of this name is accepted, and begins at the `cursor` (None: at the oldest
         event). Each reconnect renews the client's session. Raises Unauthorized if another request spent it first."""
         digest = hashed(use.ticket)
-        cookie = auth.encode({"sub": short_name(user, self._key), "jti": digest[:16]}, self._key, ttl=SESSION_SECONDS)
+        claims = {"sub": short_name(user, self._key), "jti": f"{use.session}{digest[:_MARK_CHARACTERS]}"}
+        cookie = auth.encode(claims, self._key, ttl=SESSION_SECONDS)
         earlier = b""
         if use.kind is Kind.RETURN:
             with contextlib.suppress(Unwritable):  # the session lasts as long as before
                 self._store.execute(self._renewals(use, digest))
         else:
             earlier = self._spend(use, user, stream, cursor, hashed(cookie))
-        return Begun(cookie_name(user, self._key), cookie, earlier.decode())
+        return Begun(f"{cookie_name(user, self._key)}_{use.session}", cookie, earlier.decode())
 
     def _spend(self, use: Use, user: str, stream: str, cursor: EventId | None, cookie: str) -> bytes:
         keys, first, digest = self._keys, use.kind is Kind.FIRST, hashed(use.ticket)
@@ -183,6 +196,7 @@ class Tickets:
                     [*names, keys.proof(before), keys.proof(proven), keys.unspent(user)],
                     SESSION_SECONDS, int(TAKE_OVER_SECONDS * 1000), int(first), stream,
                     "" if cursor is None else str(cursor), cookie, digest, before, proven,
+                    use.session,
                 )
             )  # fmt: skip
         if earlier is None:
@@ -244,7 +258,8 @@ class Tickets:
 
 
 def cookie_name(user: str, key: str) -> str:
-    """The name of the cookie that a user's tickets give a browser. `key`: the one that signs it."""
+    """What the names of the cookies that a user's tickets give a browser begin with; an earlier version's end there.
+    `key`: the one that signs it."""
     return COOKIE_PREFIX + mark(user, key)[:16]
 
 

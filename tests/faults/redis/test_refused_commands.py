@@ -173,16 +173,16 @@ def test_an_ending_is_said_once(server: redis.Redis) -> None:
 
 def test_a_ticket_is_not_lost_and_works_once(server: redis.Redis) -> None:
     names = keys("fresh", "spent", "use", "proof", "proofs:its-proof", "proofs:its-proof")
-    args = (3600, 3000, 1, "stream", "5-0", "cookie", "digest", "its-proof", "its-proof")
+    args = (3600, 3000, 1, "stream", "5-0", "cookie", "digest", "its-proof", "its-proof", "s")
     call = Keyed(server, "spend", names, *args, after=())
     for k in range(1, MOST_COMMANDS):
         clean(server)
-        server.set(f"{TAG}fresh", "claims")
+        server.set(f"{TAG}fresh", '{"user":"a"}')
         first = call.run(refuse=k)
         again = call.run()
         assert [first, again].count(b"") == 1, k
         assert call.run() is None
-        assert server.get(f"{TAG}spent") == b"claims"
+        assert server.get(f"{TAG}spent") == b'{"user":"a","session":"s"}'
 
 
 def test_a_life_that_begins_is_noted(server: redis.Redis) -> None:

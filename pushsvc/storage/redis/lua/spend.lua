@@ -6,7 +6,7 @@
 -- ARGV[1] seconds a spent one is remembered   ARGV[2] ms in which it may be taken over   ARGV[3] 1 if it is fresh
 -- ARGV[4] the stream's name   ARGV[5] the cursor it begins at   ARGV[6] the digest of the cookie that goes with it
 -- ARGV[7] the ticket's digest   ARGV[8] digest of the earlier proof, as far as the caller knows, or ''
--- ARGV[9] digest of the new proof, or ''
+-- ARGV[9] digest of the new proof, or ''   ARGV[10] the session whose cookie opens the ticket again
 -- Returns the name of the stream that is taken over, '' if it is the first; false if the ticket is not fresh, or the
 -- moment has passed; {digest} of the earlier proof if that is another: nothing was done, and it is to be called again.
 local proof = redis.call('GET', KEYS[4])
@@ -15,6 +15,7 @@ local earlier = ''
 if ARGV[3] == '1' then
   local claims = redis.call('GET', KEYS[1])
   if not claims then return false end
+  if ARGV[10] then claims = string.gsub(claims, '}$', ',"session":"' .. ARGV[10] .. '"}') end
   redis.call('SET', KEYS[2], claims, 'EX', ARGV[1])
   redis.call('HSET', KEYS[3], 'cursor', ARGV[5])
   redis.call('PEXPIRE', KEYS[3], ARGV[2])
