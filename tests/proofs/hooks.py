@@ -9,6 +9,7 @@ import random
 import sys
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -19,7 +20,7 @@ from tests.support.stack import Stack
 SHORTEST_SECONDS = 0.1  # of a visit
 LONGEST_SECONDS = 6.0
 SURE_SECONDS = 3.0  # who stayed so long, and was not cut by a kill, must have been told of
-SETTLE_SECONDS = 120.0
+SETTLE_SECONDS = 120.0  # without a hook, after which none comes any more
 
 
 class Visits:
@@ -70,6 +71,18 @@ async def killed(stack: Stack, kills: int, seconds: float) -> None:
             await asyncio.to_thread(stack.kill, "gunicorn", slice(1, 2))
 
 
+def until_told(stack: Stack, receiver: HookReceiver) -> None:
+    """Wait until no hook is waiting, and nobody is there or away who could make one."""
+    keys, store = stack.keys_of(""), stack.redis
+    while True:
+        before = len(receiver.taken)
+        if not any(map(store.zcard, (keys.hooks, keys.away))) and not store.hlen(keys.who):
+            return
+        print(f"{before} hooks were taken; {store.zcard(keys.hooks)} wait", flush=True)
+        until(partial(receiver.has_more_than, before), "a hook", SETTLE_SECONDS)
+        time.sleep(1)  # between two looks
+
+
 def judge(visits: Visits, receiver: HookReceiver) -> int:
     """Print what was told, and give the exit status."""
     told: dict[str, list[str]] = {}
@@ -103,11 +116,7 @@ def main() -> int:
                 await asyncio.gather(visits.run(), killed(stack, given.kills, given.users / given.rate))
 
             asyncio.run(all_of_it())
-            keys, store = stack.keys_of(""), stack.redis
-            names = (keys.hooks, keys.away)
-            until(
-                lambda: not any(map(store.zcard, names)) and not store.hlen(keys.who), "all to be told", SETTLE_SECONDS
-            )
+            until_told(stack, receiver)
             return judge(visits, receiver)
         finally:
             stack.stop()

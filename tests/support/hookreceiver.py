@@ -60,6 +60,10 @@ class HookReceiver:
         handler.end_headers()
         handler.wfile.write(said)
 
+    def has_more_than(self, count: int) -> bool:
+        """Whether it has taken more hooks than so many."""
+        return len(self.taken) > count
+
     def told(self, name: str) -> list[str]:
         """What was told of a user or topic, each hook once."""
         ids = {hook["id"]: hook["type"] for hook in self.taken if name in (hook["user"], hook["topic"])}

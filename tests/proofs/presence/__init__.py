@@ -1,0 +1,1 @@
+"""How soon `GET /presence` is right: `python -m tests.proofs.presence`."""
