@@ -89,7 +89,8 @@ def start(tmp_path: Path) -> Iterator[Start]:
     running: list[Stack] = []
 
     def starter(**settings: object) -> Stack:
-        running.append(Stack(tmp_path / f"stack{len(running)}", **settings))
+        folder = settings.pop("data_dir", tmp_path / f"stack{len(running)}")
+        running.append(Stack(Path(str(folder)), **settings))
         return running[-1]
 
     yield starter
