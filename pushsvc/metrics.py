@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import choose_encoder
@@ -118,3 +118,11 @@ def _lives(process: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+def count_tokens(usage: Mapping[str, Any]) -> None:
+    """Count the tokens of an answer, as its model or an estimate says."""
+    for kind in ("prompt", "completion"):
+        tokens = usage.get(f"{kind}_tokens")
+        if isinstance(tokens, int) and tokens > 0:
+            TOKENS.labels(kind).inc(tokens)

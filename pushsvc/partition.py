@@ -19,8 +19,8 @@ from pushsvc.delivery.hub import Hub
 from pushsvc.delivery.streams import Streams
 from pushsvc.errors import Unavailable
 from pushsvc.llm.generations import Generations
+from pushsvc.llm.making.progress import Limits
 from pushsvc.llm.models.base import Model
-from pushsvc.llm.progress import Limits
 from pushsvc.llm.store import Records
 from pushsvc.llm.writer import GenerationWriter
 from pushsvc.storage.acknowledged import Acknowledged

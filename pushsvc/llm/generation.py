@@ -11,17 +11,16 @@ from typing import TYPE_CHECKING
 import gevent.event
 
 from pushsvc import metrics
-from pushsvc.events import exact_json
-from pushsvc.events.sse_parser import TooLong
-from pushsvc.llm import sizes, states
-from pushsvc.llm.formats import openai
+from pushsvc.llm.formats import counting, openai
 from pushsvc.llm.formats.document import NoAnswer, read_document
-from pushsvc.llm.formats.joining import Json
-from pushsvc.llm.formats.openai import Chunk, Malformed
+from pushsvc.llm.formats.openai import Malformed
+from pushsvc.llm.making import states
+from pushsvc.llm.making.asking import Asking, Engine
+from pushsvc.llm.making.outbox import Outbox
+from pushsvc.llm.making.progress import Limits, Progress
+from pushsvc.llm.making.reply import Broken, Reply, read_chunk
 from pushsvc.llm.models.base import Call, Fault, Model, passing
-from pushsvc.llm.models.body import Body, Unreadable
 from pushsvc.llm.outcome import COMPLETED, DATA_LOST, RUNNING, Ending, refused, timeout, upstream_error
-from pushsvc.llm.progress import Limits, Progress
 from pushsvc.llm.request import Question
 from pushsvc.llm.store import PendingFrames
 
@@ -34,51 +33,51 @@ logger = logging.getLogger(__name__)
 class Generation:
     """An answer that this worker makes: it takes the model's response, and has it written to the log.
 
-    A generation has two states. The response: ASKED → WHOLE → STREAMING, or ASKED → REFUSED; STREAMING may follow only
-    at the first bytes of the body. The life: RUNNING → ENDING by the first ending (`end`) → OVER once the ending is
-    written (`on_written`) or cannot be (`on_broken`); straight to OVER if another worker has ended the generation. One
-    step goes back: if a write is too large for Redis, ENDING → RUNNING, and at once, with another ending, to ENDING
-    again (`on_too_large`). The model's response is used only while RUNNING.
+    Its life: RUNNING → ENDING by the first ending (`end`) → OVER once the ending is written (`on_written`) or cannot be
+    (`on_broken`); straight to OVER if another worker has ended the generation. One step goes back: if a write is too
+    large for Redis, ENDING → RUNNING, and at once, with another ending, to ENDING again (`on_too_large`). The model's
+    response is used only while RUNNING.
     """
 
     __slots__ = (
-        "_begun", "_body", "_call", "_ending", "_life", "_number", "_overhead", "_owner", "_paused", "_pending",
-        "_pending_bytes", "_progress", "_refusal", "_response", "_stream", "_writing", "headers", "id", "user",
+        "_asking", "_begun", "_call", "_count", "_counts", "_ending", "_life", "_outbox", "_owner", "_paused",
+        "_progress", "_reply", "_stream", "headers", "id", "user",
     )  # fmt: skip
 
     def __init__(self, generation_id: str, user: str, owner: Generations, question: Question) -> None:
         self.id = generation_id
         self.user = user
         self.headers: dict[str, str] = {}  # of the model's response, passed on to the client
-        self._response = states.ASKED
         self._life = states.RUNNING
         self._begun: gevent.event.Event | None = None  # see wait_begun
         self._stream = question.stream
         self._owner = owner
         self._progress = Progress(question.choices, time.monotonic())
         self._call: Call | None = None
-        self._body: Body | None = None
-        self._refusal: tuple[int, dict[str, str]] | None = None  # status and headers, if REFUSED
-        self._overhead = 0  # bytes
-        self._pending: list[Chunk] = []
-        self._pending_bytes = 0
+        self._asking: Asking | None = None  # until the response begins
+        self._reply: Reply | None = None
+        self._counts = question.counts
+        self._count: bytes | None = None  # a chunk with the count of tokens, for which the client did not ask
+        self._outbox = Outbox()
         self._paused = False
-        self._number = 0
-        self._writing: tuple[PendingFrames, Ending | None] | None = None  # being written, repeated until Redis has it
         self._ending: Ending | None = None
 
-    def ask(self, model: Model, body: bytes) -> None:
+    def ask(self, model: Model, question: Question, engine: Engine) -> None:
         """Send the question to the model."""
-        call = model.ask(body, self)
+        self._asking = Asking(question, engine, self._progress.asked_at)
+        self.ask_again(model, self._asking.body)
+
+    def ask_again(self, model: Model, body: bytes) -> None:
+        """Send the question, unless the answer has ended by now."""
         if self._life is states.RUNNING:
-            self._call = call
-        else:
-            call.close()
+            self._reply, self._call = None, model.ask(body, self)
+            if self._life is not states.RUNNING:
+                self._hang_up(kindly=False)
 
     @property
     def streams(self) -> bool:
         """Whether the model's stream has begun."""
-        return self._response is states.STREAMING
+        return self._stream and self._reply is not None and self._reply.streams
 
     def wait_begun(self, woken: gevent.event.Event, seconds: float) -> None:
         """Wait for the model's stream or the end: at most so many seconds, or until another part sets `woken`."""
@@ -99,45 +98,31 @@ class Generation:
         """Take the head of the model's response."""
         self.headers = passing(headers)
         self._progress.heard_at = time.monotonic()
-        if not 200 <= status < 300:
-            self._response, self._refusal = states.REFUSED, (status, headers)
-        elif self._response is states.ASKED:
-            self._response = states.WHOLE
-        refuses = self._response is states.REFUSED
         try:
-            self._body = Body(headers, sizes.MOST_ANSWER, sizes.MOST_EVENT, refusal=refuses)
-        except Unreadable as error:
-            if not refuses:
-                self._fail(str(error), "upstream_malformed")
-        else:
-            self._notice_stream(self._body)
-
-    def _notice_stream(self, body: Body) -> None:
-        if self._stream and self._response is states.WHOLE and body.streams:
-            self._response = states.STREAMING
+            self._reply = Reply(status, headers)
+        except Broken as error:
+            self._fail(error)
+            return
+        if self._reply.refusal is None and self._asking is not None:
+            self._asking.accepted()
+            self._asking = None
+        if self.streams:
             self._wake()
 
     def heard(self, piece: bytes) -> None:
         """Take a piece of the response's body."""
-        if self._body is None:
+        if self._reply is None:
             return
         self._progress.heard_at = time.monotonic()
         try:
-            events = self._body.feed(piece)
-        except Unreadable as error:
-            if self._response is not states.REFUSED:
-                self._fail(str(error), "upstream_malformed")
-        except TooLong as error:
-            self._fail(f"The model sent what is no event: {error}.", "upstream_malformed")
-        else:
-            if self._response is states.WHOLE:
-                self._notice_stream(self._body)
-            self._overhead += sizes.EVENT * len(events)
-            most = sizes.MOST_REFUSAL if self._response is states.REFUSED else sizes.MOST_ANSWER
-            if self._body.bytes + self._overhead > most:
-                self._fail("The model's answer is too long.", "upstream_too_long")
-            elif events:
-                self._say(events)
+            events = self._reply.feed(piece)
+        except Broken as error:
+            self._fail(error)
+            return
+        if self._begun is not None and self.streams:
+            self._wake()
+        if events:
+            self._say(events)
 
     def _say(self, events: list[bytes]) -> None:
         for data in events:
@@ -155,37 +140,50 @@ class Generation:
 
     def _take(self, data: bytes) -> None:
         try:
-            chunk = openai.parse(data)
-        except Malformed as error:
-            self._fail(f"The model sent what cannot be read: {error}.", "upstream_malformed")
+            chunk = read_chunk(data, first=not self._progress.spoke)
+        except Broken as error:
+            self._fail(error)
             return
-        if "error" in chunk.value and (failure := openai.error_of(exact_json.loads(chunk.raw))) is not None:
-            self._fail("The model failed.", "upstream_failed", failure)
-            return
-        if not self._progress.spoke and openai.is_completion(chunk.value):  # all at once, and only framed as a stream
-            chunk = openai.parse(exact_json.dumps(openai.chunk_of(exact_json.loads(chunk.raw)), lone=True))
         self._progress.take(chunk.value)
-        self._pending.append(chunk)
-        self._pending_bytes += len(data)
-        if self._pending_bytes > sizes.MOST_UNWRITTEN and self._call is not None:
+        if self._counts and "usage" in chunk.value:
+            if counting.is_count(chunk.value):
+                self._count = chunk.raw
+                return
+            if chunk.value["usage"] is None:
+                chunk = chunk._replace(raw=counting.without_null(chunk.raw))
+        self._outbox.add(chunk)
+        if self._outbox.is_full and self._call is not None:
             self._paused = True
             self._call.pause()
         self._owner.on_pending(self)
 
     def complete(self) -> None:
         """Handle the end of the response. The answer is not always complete then: a stream may have been cut."""
-        document = None if self._body is None else self._body.document
-        if self._refusal is not None:
-            self.end(refused(*self._refusal, document or b""))
+        reply = self._reply
+        document = None if reply is None else reply.document
+        if reply is not None and reply.refusal is not None:
+            if self._asks_again(reply.refusal[0], document or b""):
+                return
+            self.end(refused(*reply.refusal, document or b""))
         elif document is not None:
             self._take_document(document)
-        elif self._body is not None:
-            self._say(self._body.finish())
+        elif reply is not None:
+            self._say(reply.finish())
         self._end_of_response(Fault("upstream_closed", "The model stopped in the middle of its answer."), whole=True)
+
+    def _asks_again(self, status: int, document: bytes) -> bool:
+        if self._asking is None or self._life is not states.RUNNING:
+            return False
+        pause = self._asking.pause_after(status, document, time.monotonic())
+        if pause is None:
+            return False
+        self._call = None
+        self._owner.ask_later(self, self._asking.body, pause)
+        return True
 
     def failed(self, fault: Fault) -> None:
         """Handle the failure of the response."""
-        document = None if self._body is None or self._refusal is not None else self._body.document
+        document = None if self._reply is None or self._reply.refusal is not None else self._reply.document
         if document:
             with contextlib.suppress(Malformed):
                 self._progress.take(openai.parse(document).value)
@@ -203,22 +201,24 @@ class Generation:
         try:
             chunk, answer = read_document(body)
         except NoAnswer as error:
-            self._fail(str(error), "upstream_malformed", error.error)
+            self._fail(Broken(str(error), said=error.error))
             return
-        self._pending.append(chunk)
+        self._outbox.add(chunk)
         self.end(Ending(COMPLETED, answer=answer))
 
     def end(self, ending: Ending) -> None:
         """End the answer with what has been taken so far. Only the first ending counts."""
         if self._life is states.RUNNING:
             self._life = states.ENDING
-            self._ending = replace(ending, headers=self.headers) if self.headers else ending
+            self._asking = None
+            self._ending = replace(ending, headers=self.headers, count=self._count)
             self._hang_up(kindly=ending.state == COMPLETED)
             self._owner.on_pending(self)
 
-    def _fail(self, message: str, code: str, said: Json | None = None) -> None:
-        """End with an error of the model (`said`: in its own words), or as completed if all of the answer had come."""
-        self.end(Ending(COMPLETED) if self._progress.finished else upstream_error(message, code, said))
+    def _fail(self, error: Broken) -> None:
+        """End with an error, or as completed if all of the answer had come."""
+        failed = upstream_error(str(error), error.code, error.said)
+        self.end(Ending(COMPLETED) if self._progress.finished else failed)
 
     def _hang_up(self, *, kindly: bool) -> None:
         call, self._call = self._call, None
@@ -237,16 +237,11 @@ class Generation:
 
     def next_write(self) -> tuple[PendingFrames, Ending | None]:
         """Give the next write; with an ending it is the last. Until it is written, every call gives the same."""
-        if self._writing is None:
-            self._number += 1
-            frames = openai.frames(self._pending) if self._pending else []
-            self._pending, self._pending_bytes = [], 0
-            self._writing = PendingFrames(self.id, self._number, frames), self._ending
-        return self._writing
+        return self._outbox.next_write(self.id, self._ending)
 
     def on_written(self, state: str) -> bool:
         """Note a write, and the state in Redis after it (empty: Redis has lost it). True: there is more to write."""
-        self._writing = None
+        self._outbox.written()
         if not state and self._life is states.RUNNING:  # Redis has lost it; the listeners are told
             self.end(DATA_LOST)
             return True
@@ -257,17 +252,17 @@ class Generation:
             self._paused = False
             self._progress.heard_at = time.monotonic()
             self._call.resume()
-        return bool(self._pending) or self._life is states.ENDING
+        return bool(self._outbox) or self._life is states.ENDING
 
     def on_too_large(self) -> None:
         """End with an error, because the write is larger than Redis takes. No ending can have been written before."""
-        self._pending, self._pending_bytes, self._writing = [], 0, None
+        self._outbox.drop()
         self._life = states.RUNNING
         self.end(upstream_error("The model's answer is larger than Redis takes.", "upstream_too_long"))
 
     def on_broken(self) -> None:
         """End with an error of the service, because writing has failed for good."""
-        self._pending, self._pending_bytes, self._writing = [], 0, None
+        self._outbox.drop()
         if self._life is states.RUNNING:
             self.end(upstream_error("The service made an error; it was logged.", "internal_error"))
         else:  # the search for lost generations will write another ending

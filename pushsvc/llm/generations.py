@@ -6,6 +6,7 @@ worker has died, any other; the first ending counts.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -23,9 +24,10 @@ from pushsvc.events.names import answer_channel, generation_of
 from pushsvc.llm.formats import openai
 from pushsvc.llm.formats.joining import Json, joined
 from pushsvc.llm.generation import Generation
+from pushsvc.llm.making.asking import Engine
+from pushsvc.llm.making.progress import Limits
 from pushsvc.llm.models.base import Model
 from pushsvc.llm.outcome import CANCELLED, DATA_LOST, PRODUCER_LOST, RUNNING
-from pushsvc.llm.progress import Limits
 from pushsvc.llm.record import Record
 from pushsvc.llm.repeats import RepeatKey
 from pushsvc.llm.request import Question
@@ -65,6 +67,7 @@ class Generations:
         self._writer = writer
         self._model = model
         self._limits = limits
+        self._engine = Engine(limits.first_token)
         self._worker_id = worker_id
         self._presence = presence
         self._bus = bus
@@ -100,13 +103,17 @@ class Generations:
         if question.cancels:
             self._unheard[found] = float("inf")  # not cancelled before somebody has listened
         try:
-            generation.ask(self._model, question.body)
+            generation.ask(self._model, question, self._engine)
         except Exception:
             logger.exception("a question cannot be asked because of an error of the service")
             generation.on_broken()
         return found, generation
 
     # Reports of a Generation
+
+    def ask_later(self, generation: Generation, body: bytes, pause: float) -> None:
+        """Ask the model once more, after so many seconds."""
+        gevent.spawn_later(pause, generation.ask_again, self._model, body)
 
     def on_pending(self, generation: Generation) -> None:
         """Have the generation's new text or ending written. Harmless when repeated."""
@@ -126,7 +133,7 @@ class Generations:
             if record is None:
                 return
             whole = self.answer(record)
-            _count(openai.usage(whole, 0 if record.about is None else record.about.prompt))
+            metrics.count_tokens(openai.usage(whole, 0 if record.about is None else record.about.prompt))
             if record.answer is None:
                 self.records.keep_answer(generation_id, exact_json.dumps(whole, lone=True))
         except (Unavailable, TooLarge):
@@ -146,7 +153,8 @@ class Generations:
         if record.answer is not None:
             whole: Json = exact_json.loads(record.answer)
             return whole
-        return openai.completion(joined(self._said(record.id)))
+        count = [] if record.ending is None or record.ending.count is None else [record.ending.count]
+        return openai.completion(joined(itertools.chain(self._said(record.id), map(exact_json.loads, count))))
 
     def _said(self, generation_id: str) -> Iterator[Json]:
         """Read the chunks of a generation so far, without its error."""
@@ -265,11 +273,3 @@ class Generations:
         while self._running and time.monotonic() < deadline:
             gevent.sleep(0.01)
         return not self._running
-
-
-def _count(usage: Json) -> None:
-    """Count the tokens of an answer, as its model or an estimate says."""
-    for kind in ("prompt", "completion"):
-        tokens = usage.get(f"{kind}_tokens")
-        if isinstance(tokens, int) and tokens > 0:
-            metrics.TOKENS.labels(kind).inc(tokens)

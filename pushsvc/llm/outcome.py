@@ -19,13 +19,15 @@ RUNNING: Final = "running"  # the state of a generation without an ending
 class Ending:
     """The way in which a generation ended. `error`: the error that listeners are told; `refusal`: status, headers and
     body of the upstream's response, if that was an error; `answer`: the completion, if the upstream sent one;
-    `headers`: headers of the upstream's response that are passed on to the client."""
+    `headers`: headers of the upstream's response that are passed on to the client; `count`: a chunk with the count of
+    tokens, which is no part of the log because the client did not ask for it."""
 
     state: str
     error: Json | None = None
     refusal: tuple[int, dict[str, str], bytes] | None = None
     answer: bytes | None = None
     headers: dict[str, str] = field(default_factory=dict)
+    count: bytes | None = None
 
     def frames(self) -> list[bytes]:
         """The last events of the answer."""
@@ -48,6 +50,8 @@ class Ending:
             found += ["answer", self.answer]
         if self.headers:
             found += ["headers", orjson.dumps(self.headers)]
+        if self.count is not None:
+            found += ["count", self.count]
         return found
 
     @classmethod
@@ -57,7 +61,7 @@ class Ending:
         if b"refusal" in raw:
             refusal = (int(raw[b"refusal-status"]), orjson.loads(raw[b"refusal-headers"]), raw[b"refusal"])
         error = exact_json.loads(raw[b"error"]) if b"error" in raw else None
-        return cls(state, error, refusal, headers=orjson.loads(raw.get(b"headers", b"{}")))
+        return cls(state, error, refusal, headers=orjson.loads(raw.get(b"headers", b"{}")), count=raw.get(b"count"))
 
 
 def _failed(state: str, message: str, kind: str, code: str) -> Ending:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -43,13 +43,16 @@ def _about(raw: bytes, messages: Member, model: str) -> About:
 class Question:
     """A question that was checked. `body`: the request for the model; `stream`: it asks for a stream; `cancels`: the
     answer is cancelled when nobody listens; `choices`: the number of answers that it asks for; `about`: what others ask
-    about it."""
+    about it; `sent`: the request with what this service adds, None: nothing; `counts`: the count of tokens in a chunk
+    of its own is for this service alone."""
 
     body: bytes
     stream: bool
     cancels: bool
     choices: int = 1
     about: About = NOTHING
+    sent: bytes | None = None
+    counts: bool = False
 
 
 def parse(raw: bytes, *, model: str, stream: bool | None = None, pause: Callable[[], None] = lambda: None) -> Question:
@@ -78,7 +81,19 @@ def parse(raw: bytes, *, model: str, stream: bool | None = None, pause: Callable
     if passed.keys() != said.keys() or streams != asked:
         raw = members.write(passed)
     cancels, choices = body.get("on_disconnect") == "cancel", _choices(body.get("n"))
-    return Question(raw, streams, cancels, choices, _about(raw, said["messages"], body.get("model", model)))
+    known = _about(raw, said["messages"], body.get("model", model))
+    sent = _with_count(passed) if streams else None
+    return Question(raw, streams, cancels, choices, known, sent, sent is not None)
+
+
+def _with_count(passed: Mapping[str, Member]) -> bytes | None:
+    """The request with a wish for the engine's count of tokens. None: it has that wish, or one that is no wish."""
+    given = passed.get("stream_options")
+    options = {} if given is None or given.value is None else exact_json.loads(given.text.encode())
+    if not isinstance(options, dict) or options.get("include_usage") is True:
+        return None
+    options["include_usage"] = True
+    return members.write({**passed, "stream_options": Member(options, exact_json.dumps(options, lone=True).decode())})
 
 
 def _read(raw: bytes, pause: Callable[[], None]) -> dict[str, Member]:

@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 from pushsvc.events import exact_json, sse, structure
+from pushsvc.llm.formats import counting
 from pushsvc.llm.formats.joining import GROWING, SAYING, Json
 
 _CHARACTERS_PER_TOKEN: Final = 4  # a rule of thumb for English
@@ -228,9 +229,9 @@ def prompt_tokens(messages: Sequence[Any]) -> int:
 
 
 def usage(whole: Json, prompt: int) -> Json:
-    """The server's count of tokens; without one an estimate, with the member `estimated`. `prompt`: the estimate for
-    the question."""
-    given = whole.get("usage")
+    """The server's count of tokens, in `usage` or in llama.cpp's `timings`; without one an estimate, with the member
+    `estimated`. `prompt`: the estimate for the question."""
+    given = whole.get("usage") or counting.of_timings(whole)
     if given and isinstance(given, dict):
         return given
     said = _tokens(_characters([_message(choice) for choice in whole.get("choices") or ()]))

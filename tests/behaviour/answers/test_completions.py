@@ -14,6 +14,8 @@ from tests.support.models.completions import ASK, PATH, ask, data, sdk, text
 from tests.support.models.model import HEAD, Conversation, Model, event, plain
 from tests.support.stack import Stack
 
+COUNT = {"stream_options": {"include_usage": True}}  # asked for by the service
+
 # The official client
 
 
@@ -21,7 +23,7 @@ def test_the_client_streams(client: openai.OpenAI, model: Model) -> None:
     stream = client.chat.completions.create(**ASK, stream=True)
     assert "".join(chunk.choices[0].delta.content or "" for chunk in stream) == "Hello world"
     asked = model.asked()
-    assert asked.json == ASK | {"stream": True}
+    assert asked.json == ASK | {"stream": True} | COUNT
     assert asked.headers["authorization"] == "Bearer a-test-key"
     assert asked.headers[":path"] == "/v1/chat/completions"
 
@@ -83,7 +85,7 @@ def test_what_is_unknown_here_passes_untouched(answering: Stack, user: str, mode
 
 def test_a_question_that_names_no_model(answering: Stack, user: str, model: Model) -> None:
     answering.post(PATH, {"messages": ASK["messages"], "stream": True}, answering.bearer(user))
-    assert model.asked().json == {"messages": ASK["messages"], "stream": True, "model": "the-default"}
+    assert model.asked().json == {"messages": ASK["messages"], "stream": True, "model": "the-default"} | COUNT
 
 
 def test_the_mock_needs_nobody(stack: Stack, user: str) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pushsvc.llm.progress import MOMENT_SECONDS, Limits, Progress
+from pushsvc.llm.making.progress import MOMENT_SECONDS, Limits, Progress
 from tests.support.models.chunks import chunk
 
 LIMITS = Limits(first_token=8, between_tokens=2, total=100)

@@ -1,0 +1,51 @@
+"""What of an answer is still to be written to the log."""
+
+from __future__ import annotations
+
+from pushsvc.llm.formats import openai
+from pushsvc.llm.formats.openai import Chunk
+from pushsvc.llm.making import sizes
+from pushsvc.llm.outcome import Ending
+from pushsvc.llm.store import PendingFrames
+
+
+class Outbox:
+    """Collects chunks while a write is under way, and gives them as the next write."""
+
+    __slots__ = ("_bytes", "_chunks", "_number", "_writing")
+
+    def __init__(self) -> None:
+        self._chunks: list[Chunk] = []
+        self._bytes = 0
+        self._number = 0
+        self._writing: tuple[PendingFrames, Ending | None] | None = None  # repeated until Redis has it
+
+    def __bool__(self) -> bool:
+        return bool(self._chunks)
+
+    def add(self, chunk: Chunk) -> None:
+        """Take a chunk."""
+        self._chunks.append(chunk)
+        self._bytes += len(chunk.raw)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether so much waits that no more should be read from the model."""
+        return self._bytes > sizes.MOST_UNWRITTEN
+
+    def next_write(self, generation_id: str, ending: Ending | None) -> tuple[PendingFrames, Ending | None]:
+        """Give the next write; with an ending it is the last. Until it is written, every call gives the same."""
+        if self._writing is None:
+            self._number += 1
+            frames = openai.frames(self._chunks) if self._chunks else []
+            self._chunks, self._bytes = [], 0
+            self._writing = PendingFrames(generation_id, self._number, frames), ending
+        return self._writing
+
+    def written(self) -> None:
+        """Take note that Redis has the write."""
+        self._writing = None
+
+    def drop(self) -> None:
+        """Write nothing of what was taken."""
+        self._chunks, self._bytes, self._writing = [], 0, None
