@@ -111,6 +111,13 @@ class UnsupportedMedia(PushError):
         return self._accepts
 
 
+class RequestTimeout(PushError):
+    """The request comes too slowly."""
+
+    status = 408
+    title = "Request timeout"
+
+
 class ClientLeft(PushError):
     """The client has closed the connection, so nobody reads what is said of this."""
 

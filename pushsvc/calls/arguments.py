@@ -11,7 +11,7 @@ from urllib.parse import unquote_to_bytes
 
 from gunicorn.http.errors import ParseException
 
-from pushsvc.calls.call import CUT_OFF, Call, too_large
+from pushsvc.calls.call import Call, cut_off, too_large
 from pushsvc.calls.content_coding import decoded
 from pushsvc.delivery.subscriber import COMMENT, HEARTBEAT_EVENT
 from pushsvc.errors import Invalid, TooLarge, UnsupportedMedia
@@ -32,29 +32,29 @@ MOST_VALUES: Final = 2000  # in a JSON object with a few fields
 def json_body(call: Call, most: int, owner: str) -> Iterator[bytes]:
     """Read the body of a request, of at most so many bytes. A long one has room in the worker, as its owner's, while
     the block runs. The media type must be JSON's, because a form on another site's page cannot send that (CSRF).
-    Raises UnsupportedMedia, TooLarge, Invalid, or Unavailable if there is no room."""
+    Raises UnsupportedMedia, TooLarge, Invalid, RequestTimeout, or Unavailable if there is no room."""
     if call.media_type != "application/json":
         raise UnsupportedMedia("Content-Type: must be application/json.")
     codings, length, begun = call.header("content-encoding"), call.content_length, b""
     if length is not None and length > most:
         raise too_large(most)
-    with _cut_off_is_invalid():
+    with _failures_are_told():
         if length is None and codings is None:
             begun = call.body.read(LONG_BYTES + 1)  # most bodies in chunks are short
             length = len(begun) if len(begun) <= LONG_BYTES else None
     size = most if codings or length is None else length
     with call.service.room.holding(size, owner) if size > LONG_BYTES else contextlib.nullcontext():
-        with _cut_off_is_invalid():
+        with _failures_are_told():
             body = call.read(most, begun)
         yield body if codings is None else decoded(body, codings, most)
 
 
 @contextlib.contextmanager
-def _cut_off_is_invalid() -> Iterator[None]:
+def _failures_are_told() -> Iterator[None]:
     try:
         yield
     except (OSError, ParseException) as error:
-        raise Invalid(CUT_OFF) from error
+        raise cut_off(error) from error
 
 
 def read_json(load: Callable[[bytes], Any], body: bytes, values: int, what: str = "body") -> Any:

@@ -11,8 +11,8 @@ import werkzeug.urls  # noqa: F401  # it registers the handling of bytes that ar
 from werkzeug.datastructures import MultiDict
 from werkzeug.sansio.http import parse_cookie
 
-from pushsvc.delivery.transports.handover import CLOSES, HELD, UNREAD
-from pushsvc.errors import Invalid, TooLarge
+from pushsvc.delivery.transports.handover import CLOSES, HELD, PATIENT, UNREAD
+from pushsvc.errors import Invalid, PushError, RequestTimeout, TooLarge
 from pushsvc.service import Service
 
 MOST_COOKIES: Final = 100  # of ours in one request
@@ -25,7 +25,7 @@ class Call:
     `path`: decoded, without the path of PUBLIC_URL; `query`: as it was sent; `protocol`: such as "HTTP/1.1"; `header`:
     gives the value of a field by its lower-case name, or None; `body`: a file, as WSGI's `wsgi.input`;
     `content_length`: None if the body is chunked, or the server marks its end otherwise; `client`: the client's socket,
-    if the server gives it; `closes`, `held`, `unread`: see delivery/transports/handover.py.
+    if the server gives it; `closes`, `held`, `unread`, `patient`: see delivery/transports/handover.py.
     """
 
     service: Service
@@ -41,6 +41,7 @@ class Call:
     closes: Callable[[], None] | None = None
     held: dict[Callable[[], None], None] = field(default_factory=dict)
     unread: Callable[[bytes], None] | None = None
+    patient: Callable[[], None] | None = None
     _args: MultiDict[str, str] | None = field(default=None, init=False)
     _cookies: Mapping[str, str] | None = field(default=None, init=False)
 
@@ -71,6 +72,7 @@ class Call:
             closes=environ.get(CLOSES),
             held=environ.get(HELD, {}),
             unread=environ.get(UNREAD),
+            patient=environ.get(PATIENT),
         )
 
     @property
@@ -117,3 +119,8 @@ def too_large(most: int) -> TooLarge:
 
 
 CUT_OFF: Final = "The body is cut off, or not the chunks it says it is."
+
+
+def cut_off(error: Exception) -> PushError:
+    """What is said of a body whose reading failed so."""
+    return RequestTimeout("The body comes too slowly.") if isinstance(error, TimeoutError) else Invalid(CUT_OFF)

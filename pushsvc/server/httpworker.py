@@ -21,7 +21,7 @@ from gunicorn.workers.ggevent import GeventWorker
 from pushsvc.calls.answers import Answer, Upgrade
 from pushsvc.concurrency.loops import TimeSlice
 from pushsvc.concurrency.throttle import TickThrottle
-from pushsvc.delivery.transports.handover import CLOSES, HELD, UNREAD, HandOver
+from pushsvc.delivery.transports.handover import CLOSES, HELD, PATIENT, UNREAD, HandOver
 from pushsvc.server.begun import stays
 from pushsvc.server.limits import HEAD_SECONDS, MOST_SKIPPED_BYTES
 from pushsvc.server.unanswered import answer_to, is_bug
@@ -161,6 +161,7 @@ class HttpWorker(GeventWorker):
             environ[CLOSES] = response.force_close  # gunicorn takes no Connection header from an application
             environ[HELD] = connection.held
             environ[UNREAD] = connection.push_back
+            environ[PATIENT] = connection.be_patient
             self._send(environ, response, began)
             return not response.should_close()
         except OSError:  # the client is gone

@@ -17,7 +17,7 @@ from flask import Response
 from gunicorn.http.errors import ParseException
 
 from pushsvc.calls.arguments import read_json
-from pushsvc.calls.call import CUT_OFF, Call
+from pushsvc.calls.call import Call, cut_off
 from pushsvc.concurrency.loops import TimeSlice
 from pushsvc.delivery.transports.hangup import hang_up
 from pushsvc.errors import Invalid, PushError, TooLarge, TooManyRequests, Unauthorized, Unavailable, UnsupportedMedia
@@ -43,12 +43,14 @@ def publish_stream(call: Call, publisher: Publisher) -> Response:
         raise UnsupportedMedia("Content-Encoding: a stream of events comes as it is.")
     if call.closes is not None:
         call.closes()  # where the stream ends early, the rest of the body is nothing to read
+    if call.patient is not None:
+        call.patient()
     body = ArrivingBody(call.body)
     try:
         while not body.begin(LOOK_SECONDS) and not call.service.capacity.stopping:
             pass
     except (OSError, ParseException) as error:
-        raise Invalid(CUT_OFF) from error
+        raise cut_off(error) from error
     stream = _Stream(call, publisher)
     headers = {"Content-Type": NDJSON, "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     response = Response(stream.answers(body), headers=headers)

@@ -10,6 +10,8 @@ CLOSES: Final = "pushsvc.closes"  # a function: makes the server close the conne
 HELD: Final = "pushsvc.held"  # a dict whose keys are functions, all called when the connection ends for any reason
 UNREAD: Final = "pushsvc.unread"  # a function: takes bytes that came after the request, and belong to the next one
 
+PATIENT: Final = "pushsvc.patient"  # a function: makes the server wait for the body for as long as it takes
+
 
 class HandOver(BaseException):
     """Raised by a response's iterator when the Hub is to go on with the client's socket.

@@ -38,19 +38,22 @@ class Body(Protocol):
 class LengthBody:
     """A body of a known length."""
 
-    __slots__ = ("_connection", "left")
-
-    broken = False  # if it is cut off, the client is gone
+    __slots__ = ("_connection", "broken", "left")
 
     def __init__(self, connection: Connection, length: int) -> None:
         self._connection = connection
         self.left = length
+        self.broken = False
 
     def receive(self, most: int) -> bytes:
         """See Body."""
         if not self.left:
             return b""
-        piece = self._connection.take(min(most, self.left))
+        try:
+            piece = self._connection.take(min(most, self.left))
+        except BrokenBody:
+            self.broken = True
+            raise
         self.left -= len(piece)
         return piece
 

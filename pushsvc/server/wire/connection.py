@@ -12,9 +12,9 @@ from typing import Any, Final
 import gevent
 from gevent.monkey import get_original
 
-from pushsvc.server.limits import HEAD_SECONDS, LONGEST_HEAD, LONGEST_LINE
+from pushsvc.server.limits import BODY_BYTES, BODY_SECONDS, HEAD_SECONDS, LONGEST_HEAD, LONGEST_LINE
 from pushsvc.server.wire.head import END
-from pushsvc.server.wire.unreadable import BrokenBody, HeadTooLarge, LineTooLong, SlowHead, Unreadable
+from pushsvc.server.wire.unreadable import BrokenBody, HeadTooLarge, LineTooLong, SlowBody, SlowHead, Unreadable
 
 PIECE_BYTES: Final = 65536  # received at a time
 MOST_BLANK_BYTES: Final = 1024  # of line ends before a request
@@ -33,7 +33,10 @@ class Connection:
     `idle_since`: the monotonic time of the end of the last response.
     """
 
-    __slots__ = ("_at", "_head", "_readable", "_rest", "address", "answered", "client", "heard", "held", "idle_since")
+    __slots__ = (
+        "_at", "_head", "_patience", "_readable", "_rest", "address", "answered", "client", "heard", "held",
+        "idle_since",
+    )  # fmt: skip
 
     def __init__(self, client: Any, address: Any) -> None:
         """`client`: the socket; `address`: as `accept` gave it."""
@@ -47,6 +50,7 @@ class Connection:
         self._head: bytes | bytearray = b""
         self._readable: Any = None  # a watcher, once there was a response
         self._at = 0  # the bytes before it have been taken
+        self._patience: float | None = None  # seconds that may still be waited for the body; None: for ever
 
     @property
     def owes_head(self) -> bool:
@@ -77,6 +81,7 @@ class Connection:
             raise HeadTooLarge
         self._at = end + len(END)
         self._head = head = self._rest[: self._at]
+        self._patience = BODY_SECONDS
         return head
 
     def _receive_head(self) -> int:
@@ -104,12 +109,27 @@ class Connection:
         """The head of the present request, as far as it has come."""
         return bytes(self._head or self._rest)
 
+    def be_patient(self) -> None:
+        """Wait for the present request's body for as long as it takes: it may be a stream."""
+        self._patience = None
+
+    def _receive(self) -> bytes:
+        """Wait for more of a body. Raises BrokenBody if the client leaves, or is too slow."""
+        if self._patience is None:
+            piece: bytes = self.client.recv(PIECE_BYTES)
+        else:
+            began = time.monotonic()
+            with gevent.Timeout(max(0.0, self._patience), SlowBody("the body comes too slowly")):
+                piece = self.client.recv(PIECE_BYTES)
+            self._patience += len(piece) / BODY_BYTES - (time.monotonic() - began)
+        if not piece:
+            raise BrokenBody("the body is cut off")
+        return piece
+
     def take(self, most: int) -> bytes:
-        """Give the next bytes, at most so many, at least one. Raises BrokenBody if the client leaves."""
+        """Give the next bytes, at most so many, at least one. Raises BrokenBody as `_receive` does."""
         if self._at >= len(self._rest):
-            self._rest, self._at = self.client.recv(PIECE_BYTES), 0
-            if not self._rest:
-                raise BrokenBody("the body is cut off")
+            self._rest, self._at = self._receive(), 0
         piece = self._rest[self._at : self._at + most]
         self._at += len(piece)
         return piece
@@ -120,9 +140,7 @@ class Connection:
         while (end := self._rest.find(b"\r\n", self._at)) < 0:
             if len(self._rest) - self._at > most + 1:
                 raise BrokenBody("a line between chunks is too long")
-            piece = self.client.recv(PIECE_BYTES)
-            if not piece:
-                raise BrokenBody("the body is cut off")
+            piece = self._receive()
             self._rest, self._at = self._rest[self._at :] + piece, 0
         if end - self._at > most:
             raise BrokenBody("a line between chunks is too long")

@@ -57,3 +57,7 @@ class UnknownVersion(Unreadable):
 
 class BrokenBody(OSError):
     """The body is cut off, or its chunks are malformed. The connection cannot be used any longer."""
+
+
+class SlowBody(BrokenBody, TimeoutError):
+    """The body comes more slowly than `limits` allow. The connection cannot be used any longer."""

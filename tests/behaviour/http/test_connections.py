@@ -139,12 +139,17 @@ def test_head_is_get_without_the_body(stack: Stack, path: str) -> None:
 
 @pytest.fixture(scope="module")
 def impatient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A worker that waits for a head for a moment only."""
+    """A worker that waits for a head, or a body, for a moment only."""
     folder = copied(tmp_path_factory.mktemp("service"))
     limits = folder / "pushsvc/server/limits.py"
     text = limits.read_text()
     assert "HEAD_SECONDS: Final = 30" in text
-    limits.write_text(text.replace("HEAD_SECONDS: Final = 30", "HEAD_SECONDS: Final = 0.5"))
+    assert "BODY_SECONDS: Final = 30" in text
+    limits.write_text(
+        text.replace("HEAD_SECONDS: Final = 30", "HEAD_SECONDS: Final = 0.5").replace(
+            "BODY_SECONDS: Final = 30", "BODY_SECONDS: Final = 0.5"
+        )
+    )
     running = Stack(tmp_path_factory.mktemp("impatient"), workers=1, folder=folder)
     yield running
     running.stop()
@@ -186,3 +191,39 @@ def test_a_request_names_one_host(stack: Stack, field: str) -> None:
     with wire(stack.app_url) as client:
         client.send(b"GET /healthz HTTP/1.0\r\n\r\n")
         assert [answer.status for answer in client.answers()] == [200]
+
+
+@pytest.mark.parametrize("path", ["/publish", "/v1/chat/completions"])
+def test_a_body_that_takes_too_long_is_refused(impatient: Stack, path: str) -> None:
+    """Also one of which bytes come all the time; but not one that comes fast enough, or is a stream of events."""
+    bearer = f"Authorization: {impatient.bearer('slow', publish=['*'])['Authorization']}"
+    json, length = "Content-Type: application/json", "Content-Length: 1000"
+    with wire(impatient.app_url) as client:
+        client.send(request(f"POST {path}", json, length, bearer))
+        client.socket.settimeout(0.05)
+        while not _has_answer(client):
+            client.send(b" ")
+        client.socket.settimeout(40)
+        answer = client.answer()
+        assert answer is not None
+        assert (answer.status, answer.fields["connection"]) == (408, "close")
+        assert b"The body comes too slowly." in answer.body
+        assert client.closed
+
+
+def test_a_stream_of_events_may_pause(impatient: Stack, user: str) -> None:
+    bearer = f"Authorization: {impatient.bearer('slow', publish=['*'])['Authorization']}"
+    line = b'{"user":"%b","data":1}\n' % user.encode()
+    chunk = b"%x\r\n%b\r\n" % (len(line), line)
+    with wire(impatient.app_url) as client, wire(impatient.app_url) as slow:
+        kind = "Content-Type: application/x-ndjson"
+        client.send(request("POST /publish", kind, "Transfer-Encoding: chunked", bearer))
+        slow.send(request("POST /publish", "Content-Type: application/json", "Content-Length: 9", bearer))
+        answer = slow.answer()  # so the time of others is over
+        assert answer is not None
+        assert answer.status == 408
+        client.send(chunk, b"0\r\n\r\n")
+        answer = client.answer()
+        assert answer is not None
+        assert answer.status == 200
+        assert b'"id"' in answer.body
