@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.support.ports import free_port
+from tests.support.redis.servers import Servers
+from tests.support.stack import Stack
+
+_numbers = itertools.count()
+
+
+@dataclass
+class Pair:
+    """Two services on one Redis."""
+
+    one: Stack
+    two: Stack
+
+    @property
+    def ports(self) -> tuple[int, int]:
+        first, second = (int(str(each.settings["app"]).rpartition(":")[2]) for each in (self.one, self.two))
+        return first, second
+
+    def stop(self) -> None:
+        for each in (self.one, self.two):
+            each.stop()
+
+
+def make_pair(folder: Path, port: int) -> Pair:
+    """`port`: where Redis is."""
+    redis_url = f"redis://127.0.0.1:{port}"
+    one, two = (
+        Stack(folder / name, redis_url=redis_url, workers=1, max_connections_per_user=100) for name in ("one", "two")
+    )
+    return Pair(one, two)
+
+
+@pytest.fixture(scope="session")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    """Not to be broken."""
+    yield from _pair(tmp_path_factory.mktemp("pair"))
+
+
+@pytest.fixture
+def own_pair(tmp_path: Path) -> Iterator[Pair]:
+    """To be broken."""
+    yield from _pair(tmp_path)
+
+
+def _pair(folder: Path) -> Iterator[Pair]:
+    servers = Servers(folder / "redis")
+    servers.serve(port := free_port())
+    running = make_pair(folder, port)
+    yield running
+    running.stop()
+    servers.stop()
+
+
+@pytest.fixture
+def user() -> str:
+    return f"user{next(_numbers)}"

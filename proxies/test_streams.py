@@ -1,0 +1,93 @@
+"""A stream through each proxy: when its events come, whether it lives while it is idle, how soon it is noticed that its
+browser left, and what it gets while no service answers."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+
+import httpx
+import pytest
+
+from proxies.conftest import Pair
+from proxies.kinds import KINDS, Kind
+from proxies.running import Proxy
+from tests.support.clients.eventsource import EventSource, until
+from tests.support.ports import free_port
+from tests.support.stack import connections
+
+IDLE_SECONDS = 40.0  # more than two heartbeats
+LONGEST_LEAVING = 100.0  # seconds: beyond it counts as never
+Record = Callable[[str, object], None]
+
+_WAYS = [(kind, what, file) for kind in KINDS
+         for what, file in {"plain": kind.plain, "recommended": kind.file, **kind.others}.items()]  # fmt: skip
+ways = pytest.mark.parametrize(("kind", "what", "file"), _WAYS, ids=[f"{kind.name}, {what}" for kind, what, _ in _WAYS])
+
+
+@ways
+def test_an_idle_stream(kind: Kind, what: str, file: str, pair: Pair, user: str, record_property: Record) -> None:
+    """Events come one by one, the stream lives on while nothing is said, and a browser that leaves is noticed."""
+    record_property("cell", (kind.name, what))
+    with Proxy(kind, file, pair.ports) as proxy:
+        source = EventSource(f"{proxy.url}/events", pair.one.bearer(user), reconnect=True)
+        try:
+            first = _first_events(pair, source, user)
+            record_property("first", first)
+            if first is None:
+                assert what != "recommended", "no event arrives"
+                return
+            opened, count = source.opened, len(source.messages)
+            lives = not _becomes(lambda: source.opened > opened, IDLE_SECONDS)
+            record_property("idle", lives)
+            assert lives or what != "recommended", "an idle stream was cut"
+            pair.one.publish(user=user, data="after the silence")
+            source.wait_for(count + 1)
+        finally:
+            source.close()
+        seconds = _left(pair, user)
+        record_property("left", seconds)
+        assert seconds is not None or what != "recommended", "the stream goes on after its browser has left"
+
+
+def _becomes(condition: Callable[[], object], seconds: float) -> bool:
+    """Whether it does within this time."""
+    try:
+        until(condition, "the condition", seconds)
+    except AssertionError:
+        return False
+    return True
+
+
+def _first_events(pair: Pair, source: EventSource, user: str) -> float | None:
+    """Milliseconds from the publish to the event, the median of six. None: nothing arrives."""
+    if not _becomes(lambda: source.opened, 10):
+        return None
+    took = []
+    for number in range(6):
+        began = time.perf_counter()
+        pair.one.publish(user=user, data=str(number))
+        if not _becomes(lambda number=number: len(source.messages) > number, 10):  # type: ignore[misc]
+            return None
+        took.append((time.perf_counter() - began) * 1000)
+    return statistics.median(took)
+
+
+def _left(pair: Pair, user: str) -> float | None:
+    """Seconds until the stream of a browser that left counts no more; None: it still does."""
+    began = time.monotonic()
+    return time.monotonic() - began if _becomes(lambda: not connections(pair.one, user), LONGEST_LEAVING) else None
+
+
+@ways
+def test_no_service(kind: Kind, what: str, file: str, record_property: Record) -> None:
+    """A page that asks for a stream must be told to come back, by status 200: an EventSource gives up at others."""
+    record_property("cell", (kind.name, what))
+    with Proxy(kind, file, (free_port(), free_port())) as proxy:
+        answer = httpx.get(f"{proxy.url}/events", headers={"Accept": "text/event-stream"}, trust_env=False, timeout=60)
+    record_property("away", answer.status_code)
+    assert answer.status_code == (200 if kind.says_retry and what == "recommended" else answer.status_code)
+    if answer.status_code == 200:
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        assert "retry:" in answer.text
