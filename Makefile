@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test coverage clients servers lint bench chaos fuzz attack lock audit sbom clean
+.PHONY: help run test coverage clients proxies servers lint bench chaos fuzz attack lock audit sbom clean
 
 help:  ## What can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -29,6 +29,10 @@ coverage:  ## Run the suite and print the branch coverage, and the lines that no
 clients: $(VENV)/.test  ## Run browsers and other people's libraries through every fault (docs/clients.md)
 	@$(BIN)/python -m clients.install
 	@$(BIN)/python -m pytest clients -n 4 --dist loadfile --no-loadscope-reorder --timeout 300 $(ARGS)
+
+proxies: $(VENV)/.test  ## Put other proxies before the service, as they come and as docs/proxies.md has them
+	@$(BIN)/python -m proxies.install
+	@$(BIN)/python -m pytest proxies -n 4 --timeout 600 $(ARGS)
 
 servers: $(VENV)/.test  ## Run the same behaviour with every Redis that is tested (docs/redis.md)
 	@$(BIN)/python tests/support/programs.py
@@ -68,7 +72,7 @@ sbom: $(VENV)/.supply  ## Write a software bill of materials of requirements.loc
 	@$(BIN)/cyclonedx-py requirements requirements.lock --output-format JSON --output-file sbom.json
 
 clean:  ## Remove what was made, except data
-	rm -rf $(VENV) clients/.venv clients/node_modules bench/subjects/better_sse/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*
+	rm -rf $(VENV) clients/.venv clients/node_modules proxies/.venv proxies/node_modules bench/subjects/better_sse/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*
 
 # A venv made by another Python is made anew.
 $(VENV)/.python: FORCE

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import itertools
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from proxies import table
 from tests.support.ports import free_port
 from tests.support.redis.servers import Servers
 from tests.support.stack import Stack
@@ -64,3 +67,24 @@ def _pair(folder: Path) -> Iterator[Pair]:
 @pytest.fixture
 def user() -> str:
     return f"user{next(_numbers)}"
+
+
+class _Table:
+    """Gathers what the tests saw, and writes it into the page when none was left out or skipped."""
+
+    def __init__(self) -> None:
+        self._cells: dict[tuple[str, str], dict[str, Any]] = defaultdict(dict)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        properties: dict[str, Any] = dict(report.user_properties)
+        if report.when == "call" and "cell" in properties:
+            name, what = properties.pop("cell")
+            self._cells[name, what] |= properties
+
+    def pytest_sessionfinish(self) -> None:
+        table.write(self._cells)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):  # with several processes, the one that hears of all tests
+        config.pluginmanager.register(_Table())

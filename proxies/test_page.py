@@ -1,0 +1,9 @@
+"""docs/proxies.md has the configurations that are tried here, and nothing else."""
+
+from __future__ import annotations
+
+from proxies import table
+
+
+def test_its_blocks_are_the_files() -> None:
+    assert table.blocks() == table.configurations()
