@@ -62,7 +62,7 @@ class Fuzz:
     def __init__(self, stack: Stack, seed: int) -> None:
         self._stack = stack
         self._seed = seed
-        self._bearer = stack.bearer("fuzz", publish=["*"], subscribe=["*"])["Authorization"]
+        self._bearer = stack.bearer("fuzz", ttl=30 * 86400, publish=["*"], subscribe=["*"])["Authorization"]
         self._corpus = Corpus("fuzz", self._bearer)
 
     def round(self, first: int, door: str) -> tuple[list[str], int]:

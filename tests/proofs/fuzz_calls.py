@@ -122,7 +122,7 @@ class Calls:
 
     def __init__(self, stack: Stack, seed: int) -> None:
         self._stack, self._seed = stack, seed
-        rights: dict[str, Any] = {"publish": ["*"], "subscribe": ["*"]}
+        rights: dict[str, Any] = {"publish": ["*"], "subscribe": ["*"], "ttl": 30 * 86400}
         self._bearers = [
             f"Bearer {stack.token('fuzz', **rights)}", f"Bearer {stack.token('fuzz', admin=True, **rights)}",
             f"Bearer {stack.token(None, **rights)}", f"Bearer {stack.token('other')}", "Bearer x.y.z", "Basic \xff", "",

@@ -14,7 +14,9 @@ from pushsvc.server.wire.unreadable import BrokenBody
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _VALUE: Final = rb"[\t\x20-\x7e\x80-\xff]*"
-_CHUNK: Final = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;" + _TOKEN + _VALUE + rb")?")  # section 7.1
+_QUOTED: Final = rb'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t\x20-\x7e\x80-\xff])*"'
+# Section 7.1, without the blanks in extensions that it tells receivers to bear: llhttp refuses them, too.
+_CHUNK: Final = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;" + _TOKEN + rb"(?:=(?:" + _TOKEN + rb"|" + _QUOTED + rb"))?)*")
 _TRAILER: Final = re.compile(_TOKEN + b":" + _VALUE)
 _LONGEST_LINE: Final = 8192  # bytes, of a chunk's size and extensions, and of a trailer
 _MOST_TRAILERS: Final = 64

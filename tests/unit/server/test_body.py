@@ -114,6 +114,8 @@ def test_good_chunks_are_read_and_what_follows_stays(chunks: list[bytes], places
         b" 5\r\nhello\r\n0\r\n\r\n", b"5 \r\nhello\r\n0\r\n\r\n", b"\r\nhello\r\n0\r\n\r\n", b"-5\r\nhello",
         b"1111111111111111111\r\nhello", b"5;a=\x00\r\nhello\r\n0\r\n\r\n", b"5;\n\r\nhello\r\n0\r\n\r\n",
         b"5\r\nhello\r\n0\r\nno trailer\r\n\r\n", b"5\r\nhello\r\n0\r\nX : y\r\n\r\n", b"5\r\nhello\r\n", b"5\r\nhel",
+        b'5;a="b\r\nhello\r\n0\r\n\r\n', b"5;a =b\r\nhello\r\n0\r\n\r\n", b"5; a=b\r\nhello\r\n0\r\n\r\n",
+        b"5;a=b c\r\nhello\r\n0\r\n\r\n", b'5;a="b"c\r\nhello\r\n0\r\n\r\n', b"5;a=\r\nhello\r\n0\r\n\r\n",
         b"5;" + b"a" * 70_000, b"0\r\n" + b"X: y\r\n" * 1000 + b"\r\n", b"0\r\n\n", b"0\r\n\r",
     ],
 )  # fmt: skip
