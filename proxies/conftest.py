@@ -77,7 +77,7 @@ class _Table:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         properties: dict[str, Any] = dict(report.user_properties)
-        if report.when == "call" and "cell" in properties:
+        if report.when == "call" and report.passed and "cell" in properties:
             name, what = properties.pop("cell")
             self._cells[name, what] |= properties
 

@@ -17,7 +17,7 @@ from tests.support import programs
 from tests.support.stack import ROOT
 
 FOLDER: Final = ROOT / "proxies"
-CONFIGURATIONS: Final = FOLDER / "configurations"
+CONFIGURATIONS: Final = FOLDER / "configurations"  # recommended, with what they send; `plain/` as proxies come
 MODULES: Final = FOLDER / "node_modules"
 ENVIRONMENT: Final = FOLDER / ".venv"
 PORT, SERVICES = 8080, (8001, 8002)  # as the configurations have them
@@ -129,48 +129,48 @@ _CADDY = "{\n\tadmin off\n\tauto_https off\n}\n{lines}"
 
 KINDS: Final = (
     Kind(
-        "HAProxy", "haproxy.cfg", "haproxy.plain.cfg", _on_path("haproxy", "-db", "-f", "{file}"),
+        "HAProxy", "haproxy.cfg", "plain/haproxy.cfg", _on_path("haproxy", "-db", "-f", "{file}"),
     ),
     Kind(
-        "nginx", "nginx.conf", "nginx.plain.conf", _nginx, _NGINX, others={"gzip": "nginx.gzip.conf"},
+        "nginx", "nginx.conf", "plain/nginx.conf", _nginx, _NGINX, others={"gzip": "plain/nginx.gzip.conf"},
     ),
     Kind(
-        "Apache", "apache.conf", "apache.plain.conf",
+        "Apache", "apache.conf", "plain/apache.conf",
         _on_path("apache2", "-DFOREGROUND", "-d", "{folder}", "-f", "{file}"), _APACHE,
     ),
     Kind(
-        "Caddy", "Caddyfile", "Caddyfile.plain",
+        "Caddy", "Caddyfile", "plain/Caddyfile",
         _on_path("caddy", "run", "--adapter", "caddyfile", "--config", "{file}"), _CADDY,
     ),
     Kind(
-        "Traefik", "traefik.dynamic.yml", "traefik.dynamic.plain.yml",
+        "Traefik", "traefik.dynamic.yml", "plain/traefik.dynamic.yml",
         _on_path("traefik", "--entrypoints.push.address=127.0.0.1:{port}", "--providers.file.filename={file}"),
         says_retry=False,
     ),
     Kind(
-        "Envoy", "envoy.yaml", "envoy.plain.yaml",
+        "Envoy", "envoy.yaml", "plain/envoy.yaml",
         _on_path("envoy", "-c", "{file}", "--use-dynamic-base-id", "--concurrency", "1", "--log-level", "warn"),
     ),
     Kind(
-        "Varnish", "varnish.vcl", "varnish.plain.vcl",
+        "Varnish", "varnish.vcl", "plain/varnish.vcl",
         _on_path("varnishd", "-F", "-j", "none", "-a", "127.0.0.1:{port}", "-f", "{file}", "-n", "{folder}/work",
                  "-s", "malloc,16m"),
     ),
     Kind(
-        "lighttpd", "lighttpd.conf", "lighttpd.plain.conf", _on_path("lighttpd", "-D", "-f", "{file}"), _LIGHTTPD,
+        "lighttpd", "lighttpd.conf", "plain/lighttpd.conf", _on_path("lighttpd", "-D", "-f", "{file}"), _LIGHTTPD,
         says_retry=False,
     ),
     Kind(
-        "Squid", "squid.conf", "squid.plain.conf", _on_path("squid", "-N", "-f", "{file}"), _SQUID, says_retry=False,
+        "Squid", "squid.conf", "plain/squid.conf", _on_path("squid", "-N", "-f", "{file}"), _SQUID, says_retry=False,
     ),
     Kind(
-        "http-proxy (Node)", "http-proxy.mjs", "http-proxy.plain.mjs", _node("{file}"), balances=False,
+        "http-proxy (Node)", "http-proxy.mjs", "plain/http-proxy.mjs", _node("{file}"), balances=False,
     ),
     Kind(
-        "Express, compression", "express.mjs", "express.plain.mjs", _node("{file}"), balances=False,
+        "Express, compression", "express.mjs", "plain/express.mjs", _node("{file}"), balances=False,
     ),
     Kind(
-        "Vite", "vite.config.mjs", "vite.config.plain.mjs",
+        "Vite", "vite.config.mjs", "plain/vite.config.mjs",
         _node("node_modules/vite/bin/vite.js", "--config", "{file}"), balances=False, says_retry=False,
     ),
 )  # fmt: skip

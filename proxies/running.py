@@ -30,7 +30,7 @@ class Proxy:
             shutil.copy(each, self._folder)
         ports = dict(zip(map(str, SERVICES), map(str, services), strict=True)) | {str(PORT): str(self._port)}
         text = re.sub(r"\b(8001|8002|8080)\b", lambda found: ports[found[0]], kind.configuration(file, self._folder))
-        path = self._folder / file
+        path = self._folder / Path(file).name
         path.write_text(text)
         words = kind.words(self._folder, path, self._port)
         self._log = (self._folder / "output").open("w")
@@ -39,8 +39,12 @@ class Proxy:
             env={"PATH": "/usr/sbin:/usr/bin:/bin", "HOME": str(self._folder)},
             preexec_fn=dies_with_the_tests(signal.SIGKILL),
         )  # fmt: skip
-        until(lambda: self._listens() or self._process.poll() is not None, f"{kind.name} to listen")
-        assert self._process.poll() is None, (self._folder / "output").read_text()
+        try:
+            until(lambda: self._listens() or self._process.poll() is not None, f"{kind.name} to listen")
+            assert self._process.poll() is None, (self._folder / "output").read_text()
+        except BaseException:
+            self.close()
+            raise
 
     def _listens(self) -> bool:
         with socket.socket() as probe:
@@ -50,6 +54,9 @@ class Proxy:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
         self._process.terminate()
         try:
             self._process.wait(10)

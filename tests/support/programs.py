@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import pytest
 
@@ -64,6 +65,35 @@ def install(packages: Mapping[tuple[str, ...], Sequence[str]]) -> None:
     environ = os.environ | {"DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
     for words in (["update"], ["install", "--yes", "--no-install-recommends", *missing]):
         subprocess.run(["apt-get", "--quiet", "--quiet", *words], env=environ, check=False, stdout=subprocess.DEVNULL)
+
+
+def bring_wheels(folder: Path, pinned: Path) -> None:
+    """Make a virtual environment of a file of requirements."""
+    make = [sys.executable, "-m", "venv", "--clear", str(folder)]
+    _bring(folder, pinned, [make, [f"{folder}/bin/python", "-m", "pip", "install", "--quiet", "-r", pinned.name]])
+
+
+def bring_modules(folder: Path, pinned: Path) -> None:
+    """Make `node_modules` of a package-lock.json."""
+    npm = find(NPM)
+    if npm is None:
+        print("there is no npm: what is written in JavaScript is skipped", file=sys.stderr)
+    else:
+        _bring(folder, pinned, [[npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]])
+
+
+def _bring(folder: Path, pinned: Path, commands: Sequence[Sequence[str]]) -> None:
+    """Run the commands, beside the file `pinned`, unless the folder was made of what that says now. What fails is said;
+    what it would have brought is skipped."""
+    made = folder / ".made"
+    if made.exists() and made.read_text() == pinned.read_text():
+        return
+    for words in commands:
+        done = subprocess.run(words, cwd=pinned.parent, check=False, capture_output=True, text=True)
+        if done.returncode:
+            print(f"{' '.join(words)} failed, and what it brings is skipped:\n{done.stderr[-2000:]}", file=sys.stderr)
+            return
+    made.write_text(pinned.read_text())
 
 
 if __name__ == "__main__":
