@@ -22,8 +22,8 @@ from pushsvc.events.event import BEGINNING
 from pushsvc.events.names import ALL, checked_topics, user_channel
 from pushsvc.partition import Partition
 from pushsvc.storage.admission import Admission
+from pushsvc.storage.clock import Clock, Standing
 from pushsvc.storage.cursor import Cursor
-from pushsvc.storage.log import Clock, Standing
 
 
 def events(call: Call) -> Answer | Stream:

@@ -29,7 +29,8 @@ from pushsvc.events import sse
 from pushsvc.events.encoded import EncodedBatch
 from pushsvc.events.event import BEGINNING, EventId
 from pushsvc.events.proof import with_proof
-from pushsvc.storage.log import Clock, EventLog
+from pushsvc.storage.clock import Clock
+from pushsvc.storage.log import EventLog
 from pushsvc.storage.losses import Losses
 from pushsvc.storage.redis.pubsub import PubSub
 from pushsvc.storage.redis.scripts import Command

@@ -13,9 +13,10 @@ from pushsvc.delivery.transports.wakeup import Wakeup
 from pushsvc.events import sse
 from pushsvc.events.event import BEGINNING, EventId
 from pushsvc.events.names import ALL, user_channel
+from pushsvc.storage.clock import Clock
 from pushsvc.storage.entries import Entry, Slice
 from pushsvc.storage.gaps import losses, newest_loss, resume
-from pushsvc.storage.log import Clock, Count, EventLog
+from pushsvc.storage.log import Count, EventLog
 
 DEFAULT_LIMIT: Final = 100
 MAX_LIMIT: Final = 1000

@@ -17,8 +17,9 @@ from gevent.event import AsyncResult
 from pushsvc.delivery.channels import Channels
 from pushsvc.errors import Unavailable
 from pushsvc.events.event import EventId
+from pushsvc.storage.clock import Clock
 from pushsvc.storage.entries import Slice
-from pushsvc.storage.log import Clock, EventLog
+from pushsvc.storage.log import EventLog
 
 MOST_CHANNELS: Final = 64  # each costs a lookup with every clock
 MOST_SLICES: Final = 64  # per channel, for clients whose cursors differ

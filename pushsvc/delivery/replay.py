@@ -9,9 +9,9 @@ from pushsvc import metrics
 from pushsvc.errors import Unavailable
 from pushsvc.events import sse, websocket
 from pushsvc.events.event import BEGINNING, EventId
+from pushsvc.storage.clock import Clock
 from pushsvc.storage.entries import Entry, Slice
 from pushsvc.storage.gaps import Loss, losses, newest_loss, resume
-from pushsvc.storage.log import Clock
 
 # What one read may bring. It is not known before how large events are: a first read takes a few, further ones as many
 # as those were small.

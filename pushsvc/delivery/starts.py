@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from pushsvc.events.event import EventId
-from pushsvc.storage.log import Clock, Standing
+from pushsvc.storage.clock import Clock, Standing
 
 
 class Start(NamedTuple):

@@ -22,8 +22,8 @@ from pushsvc.events import sse
 from pushsvc.events.encoded import EncodedBatch, EncodedEvent
 from pushsvc.events.event import EventId
 from pushsvc.events.names import user_channel
+from pushsvc.storage.clock import Clock
 from pushsvc.storage.counted import counted_name
-from pushsvc.storage.log import Clock
 
 COMMENT: Final = EncodedBatch(sse.HEARTBEAT)  # a heartbeat that the page does not see
 HEARTBEAT_EVENT: Final = EncodedBatch(sse.HEARTBEAT_EVENT)  # a heartbeat that the page can see

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import enum
+import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from pushsvc.auth import Identity
 from pushsvc.errors import Unauthorized
 from pushsvc.events.event import EventId
+
+COOKIE_PREFIX: Final = "pushsvc_session_"
+_LONGEST_IN_COOKIE: Final = 64  # bytes of a name; written as JSON in base64 they may take six times as many
 
 
 class Evidence(NamedTuple):
@@ -77,3 +81,20 @@ class SpentTicket(Unauthorized):
 
 class LostRace(Unauthorized):
     """Another request used this ticket first; its stream may be taken over."""
+
+
+def cookie_name(user: str, key: str) -> str:
+    """What the names of the cookies that a user's tickets give a browser begin with; an earlier version's end there.
+    `key`: the one that signs it."""
+    return COOKIE_PREFIX + mark(user, key)[:16]
+
+
+def short_name(user: str, key: str) -> str:
+    """A short name for the user: a name of 255 characters makes a cookie that exceeds nginx's buffer for a response's
+    head."""
+    return user if len(user.encode()) <= _LONGEST_IN_COOKIE else mark(user, key)
+
+
+def mark(user: str, key: str) -> str:
+    """A name for the user which only who has the key can make."""
+    return hmac.digest(key.encode(), user.encode(), "sha256").hex()

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from pushsvc.events.event import EventId
+from pushsvc.storage.clock import Clock
 from pushsvc.storage.entries import Slice
-from pushsvc.storage.log import Clock
 from pushsvc.storage.redis.epochs import Boundary
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
@@ -15,6 +14,7 @@ from pushsvc.errors import NotApplied, PushError, Unavailable, WrongType
 from pushsvc.events import sse
 from pushsvc.events.event import BEGINNING, Event, EventId
 from pushsvc.events.names import TOPIC
+from pushsvc.storage.clock import NONE, Clock, Standing, position_in
 from pushsvc.storage.entries import Slice, kept, read_entry
 from pushsvc.storage.rates import Along
 from pushsvc.storage.redis.client import RedisClient
@@ -33,7 +33,6 @@ _ADVANCE: Final = Script("advance")
 
 PATIENCE_SECONDS: Final = 3.0  # how long a publish waits during a restart or failover of Redis
 EVICTS_SECONDS: Final = 5  # Retry-After while Redis may evict, which an operator must change
-_NONE: Final = b"0-0"  # what clock.lua answers in place of a key that is not there
 _NO_RATES: Final = Along()
 EPOCH_BYTES: Final = 42  # the longest id, and a mark
 
@@ -43,47 +42,6 @@ class Receipt(NamedTuple):
 
     id: EventId
     duplicate: bool
-
-
-class Clock(NamedTuple):
-    """A reading of the clock: the epochs of the data, the last id drawn, Redis's wall clock and the oldest time kept
-    (both in ms since 1970)."""
-
-    epochs: EpochHistory
-    last: EventId
-    now: int
-    cutoff: int
-
-    @property
-    def birth(self) -> EventId:
-        """The first id ever drawn in this data."""
-        return self.epochs.birth
-
-    def restart(self, cursor: EventId) -> EventId | None:
-        """The id after which a reader goes on if its cursor is not of this data. None: it is of this data.
-
-        A cursor between two epochs names a lost event; the reader resumes at the later epoch's first event. A cursor
-        before the birth or beyond the last id is meaningless: that reader begins anew.
-        """
-        if cursor == BEGINNING:
-            return None
-        if not self.birth <= cursor <= self.last:
-            return BEGINNING
-        boundary = self.epochs.unowned_range(cursor)
-        return None if boundary is None else boundary[1]
-
-
-class Standing(NamedTuple):
-    """The `position` up to which a user has received everything; None: it is unknown. `loss`: the data recently lost
-    events, maybe the user's, or the position itself."""
-
-    position: EventId | None
-    loss: bool
-
-    @property
-    def is_lost(self) -> bool:
-        """Whether the user may have had a position that is lost."""
-        return self.position is None and self.loss
 
 
 class Count(NamedTuple):
@@ -217,8 +175,8 @@ class EventLog:
         """Parse the answer to `probe` with so many channels: the clock, the tails and the standings, in order. Raises
         Fenced."""
         clock, rest = self._clock(*answer[:3]), answer[3 + channels :]
-        lost = self._store.fence.knows_more(answer[0]) or (len(rest) > 0 and rest[0] != _NONE)
-        standings = [Standing(_position(each), lost) for each in rest[1:]]
+        lost = self._store.fence.knows_more(answer[0]) or (len(rest) > 0 and rest[0] != NONE)
+        standings = [Standing(position_in(each), lost) for each in rest[1:]]
         return clock, list(map(EventId.from_redis, answer[3 : 3 + channels])), standings
 
     def _clock(self, raw: bytes, last: bytes, now: int) -> Clock:
@@ -315,10 +273,3 @@ class EventLog:
         names = [self._keys.position(user) for user in positions]
         # Kept as long as the tails: without a position, expired events would look like a loss.
         self._store.execute_one(_ADVANCE.call(names, self._retention.tail_seconds, *map(str, positions.values())))
-
-
-def _position(raw: bytes) -> EventId | None:
-    """Parse a position. None: there is none, or what is there is another program's."""
-    with contextlib.suppress(ValueError):
-        return None if raw == _NONE else EventId.from_redis(raw)
-    return None

@@ -12,7 +12,8 @@ import gevent.event
 
 from pushsvc.errors import PushError
 from pushsvc.events.event import BEGINNING, EventId
-from pushsvc.storage.log import Clock, EventLog
+from pushsvc.storage.clock import Clock
+from pushsvc.storage.log import EventLog
 from pushsvc.storage.redis.epochs import Boundary, EpochHistory
 from pushsvc.storage.redis.fencing import MOST_EPOCHS
 from pushsvc.storage.redis.pubsub import PubSub

@@ -31,7 +31,18 @@ from pushsvc.config import DEFAULT_PREFIX
 from pushsvc.errors import TooManyRequests, Unauthorized, Unwritable
 from pushsvc.events.event import EventId
 from pushsvc.events.proof import proof_in
-from pushsvc.storage.admission import Admission, Begun, Evidence, Kind, LostRace, SpentTicket, Use
+from pushsvc.storage.admission import (
+    Admission,
+    Begun,
+    Evidence,
+    Kind,
+    LostRace,
+    SpentTicket,
+    Use,
+    cookie_name,
+    mark,
+    short_name,
+)
 from pushsvc.storage.redis.client import RedisClient
 from pushsvc.storage.redis.scripts import Command, Script
 from pushsvc.tokens.verifier import Verifier
@@ -45,8 +56,6 @@ KEPT_SECONDS: Final = 600  # a ticket whose stream was refused for now stays val
 SESSION_SECONDS: Final = 12 * 3600  # how long the cookie, or the proof, lets the client reconnect
 READING_SECONDS: Final = SESSION_SECONDS  # for which the URL of an answer opens it
 TAKE_OVER_SECONDS: Final = 3.0  # after its first use
-_LONGEST_IN_COOKIE: Final = 64  # bytes of a name; written as JSON in base64 they may take six times as many
-COOKIE_PREFIX: Final = "pushsvc_session_"
 _MARK_CHARACTERS: Final = 16  # of a ticket's digest, at the end of a cookie's id
 _MOST_SESSIONS: Final = 20  # of one user in one browser that are looked at
 
@@ -255,23 +264,6 @@ class Tickets:
     def _drawn(self) -> str:
         """A random secret that maps to this partition."""
         return self._keys.draw(lambda: secrets.token_urlsafe(24))
-
-
-def cookie_name(user: str, key: str) -> str:
-    """What the names of the cookies that a user's tickets give a browser begin with; an earlier version's end there.
-    `key`: the one that signs it."""
-    return COOKIE_PREFIX + mark(user, key)[:16]
-
-
-def short_name(user: str, key: str) -> str:
-    """A short name for the user: a name of 255 characters makes a cookie that exceeds nginx's buffer for a response's
-    head."""
-    return user if len(user.encode()) <= _LONGEST_IN_COOKIE else mark(user, key)
-
-
-def mark(user: str, key: str) -> str:
-    """A name for the user which only who has the key can make."""
-    return hmac.digest(key.encode(), user.encode(), "sha256").hex()
 
 
 def reading_ticket(generation_id: str, key: str, end: int | None) -> str:

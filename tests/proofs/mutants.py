@@ -18,7 +18,8 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from tests.proofs.planted import MUTANTS, Mutant
+from tests.proofs.planted import MUTANTS
+from tests.proofs.planted.mutant import Mutant
 from tests.support.processes import dies_with_the_tests
 from tests.support.stack import ROOT
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.proofs.planted import MUTANTS, Mutant
+from tests.proofs.planted import MUTANTS
+from tests.proofs.planted.mutant import Mutant
 from tests.support.stack import ROOT
 
 

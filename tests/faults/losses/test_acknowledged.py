@@ -11,8 +11,8 @@ import pytest
 
 from pushsvc.events.event import BEGINNING, EventId
 from pushsvc.storage.acknowledged import MOST_EPOCHS, Acknowledged
+from pushsvc.storage.clock import Clock
 from pushsvc.storage.journal import SIZE
-from pushsvc.storage.log import Clock
 from pushsvc.storage.redis.epochs import EpochHistory
 from pushsvc.storage.redis.fencing import Fence
 from pushsvc.storage.redis.keys import ALONE as keys

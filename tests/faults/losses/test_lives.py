@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pushsvc.events.event import BEGINNING
-from pushsvc.storage.log import Clock
+from pushsvc.storage.clock import Clock
 from pushsvc.storage.redis.epochs import EpochHistory
 from pushsvc.storage.redis.fencing import MOST_EPOCHS
 from pushsvc.storage.redis.keys import ALONE as keys

@@ -13,7 +13,8 @@ import redis
 from pushsvc.delivery.replay import Backfill, Replay
 from pushsvc.errors import Unavailable
 from pushsvc.events.event import Event, EventId
-from pushsvc.storage.log import Clock, EventLog, Receipt
+from pushsvc.storage.clock import Clock
+from pushsvc.storage.log import EventLog, Receipt
 from pushsvc.storage.redis.client import RedisClient, connect
 from pushsvc.storage.redis.epochs import EpochHistory
 from pushsvc.storage.redis.keys import ALONE as keys

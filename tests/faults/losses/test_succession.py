@@ -18,8 +18,9 @@ from pushsvc.delivery.read_cache import ReadCache
 from pushsvc.errors import Unavailable
 from pushsvc.events.event import BEGINNING, Event, EventId
 from pushsvc.storage import log as eventlog
+from pushsvc.storage.clock import Clock
 from pushsvc.storage.entries import Slice
-from pushsvc.storage.log import Clock, EventLog, Receipt
+from pushsvc.storage.log import EventLog, Receipt
 from pushsvc.storage.redis.client import RedisClient, connect
 from pushsvc.storage.redis.epochs import EpochHistory
 from pushsvc.storage.redis.fencing import MOST_EPOCHS, Fence, Fenced

@@ -11,7 +11,7 @@ from pushsvc.delivery.hub import Hub
 from pushsvc.delivery.subscriber import Subscriber
 from pushsvc.events.encoded import EncodedBatch, EncodedEvent
 from pushsvc.events.event import BEGINNING, EventId
-from pushsvc.storage.log import Clock
+from pushsvc.storage.clock import Clock
 from pushsvc.storage.redis.epochs import EpochHistory
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from pushsvc.events.event import EventId
 from pushsvc.storage.acknowledged import Acknowledged
-from pushsvc.storage.log import Clock, EventLog, Standing
+from pushsvc.storage.clock import Clock, Standing
+from pushsvc.storage.log import EventLog
 from pushsvc.storage.redis.epochs import Boundary, EpochHistory
 from pushsvc.storage.redis.scripts import Command
 from tests.support.clients.eventsource import EventSource

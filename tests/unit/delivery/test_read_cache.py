@@ -8,8 +8,8 @@ import pytest
 from pushsvc.delivery.channels import Channels
 from pushsvc.delivery.read_cache import CACHE_SECONDS, ReadCache
 from pushsvc.events.event import EventId
+from pushsvc.storage.clock import Clock
 from pushsvc.storage.entries import Entry, Slice
-from pushsvc.storage.log import Clock
 from tests.support.inside.delivery import CLOCK, at
 
 

@@ -8,8 +8,8 @@ from typing import ClassVar
 from pushsvc.delivery.replay import Page, Replay
 from pushsvc.events import sse
 from pushsvc.events.event import BEGINNING, EventId
+from pushsvc.storage.clock import Clock
 from pushsvc.storage.entries import Entry, Slice
-from pushsvc.storage.log import Clock
 from pushsvc.storage.redis.epochs import EpochHistory
 
 
