@@ -14,11 +14,11 @@ run: $(VENV)/.run  ## Start the whole stack: Redis, gunicorn, nginx
 
 test: $(VENV)/.test  ## Run the whole suite on real parts
 	@$(BIN)/python tests/support/programs.py
-	@# Half of it is waiting: six at a time keep two cores busy. It starts hundreds of processes, which need not
-	@# compile what they load each time.
+	@# Half of it is waiting: six at a time keep two cores busy, with the coverage four. It starts hundreds of processes,
+	@# which need not compile what they load each time.
 	@$(if $(COVERAGE),$(BIN)/coverage erase)
 	@PYTHONDONTWRITEBYTECODE= $(BIN)/$(if $(COVERAGE),coverage run,python) -m pytest \
-		-n 6 --dist loadfile --no-loadscope-reorder $(ARGS) $(if $(COVERAGE),$(REPORT))
+		-n $(if $(COVERAGE),4,6) --dist loadfile --no-loadscope-reorder $(ARGS) $(if $(COVERAGE),$(REPORT))
 
 # In all processes and greenlets; what a test kills with SIGKILL cannot say what it ran.
 REPORT = ; status=$$?; $(BIN)/coverage combine --quiet && $(BIN)/coverage report; exit $$status
