@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Iterator
 
 import pytest
 
@@ -22,6 +23,14 @@ from tests.support.clients.eventsource import DEADLINE, until
 from tests.support.stack import Stack
 
 EVENTS = 3000
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """One that nobody else publishes to all on: these listeners begin with the earliest event."""
+    running = Stack(tmp_path_factory.mktemp("stack"), heartbeat_seconds=1)
+    yield running
+    running.stop()
 
 
 def token(stack: Stack, user: str) -> str:
