@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pushsvc.version import VERSION
+from pushsvc.program.version import VERSION
 
 if TYPE_CHECKING:
     from flask import Flask

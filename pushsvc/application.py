@@ -32,34 +32,20 @@ from pushsvc.llm.models.credentials import Credentials, NoKey
 from pushsvc.llm.models.mock import Mock
 from pushsvc.llm.models.upstream import Upstream
 from pushsvc.partition import Partition, Shared, make_partition
-from pushsvc.revoking import Revocation, Revoking
 from pushsvc.server.forwarding import Forwarding
 from pushsvc.service import EXTENSION, Service
 from pushsvc.storage.partitioned_log import PartitionedLog
 from pushsvc.storage.redis.client import nodes_of
 from pushsvc.storage.redis.keys import Keys
 from pushsvc.storage.redis.topology.coverage import Coverage
+from pushsvc.storage.revoking import Revocation, Revoking
 from pushsvc.tokens.provider_keys import ProviderKeys
 from pushsvc.tokens.revocations import Revocations
 from pushsvc.tokens.verifier import Verifier
-from pushsvc.web import (
-    completions,
-    connections,
-    events,
-    generations,
-    health,
-    history,
-    metrics,
-    models,
-    pages,
-    presence,
-    publish,
-    reference,
-    tickets,
-    unread,
-    websocket,
-)
+from pushsvc.web import events, history, pages, publish, reference, tickets, unread, websocket
+from pushsvc.web.answers import completions, generations, models
 from pushsvc.web.http import before_request, problems
+from pushsvc.web.operating import connections, health, metrics, presence
 
 _RESOURCES: Final = (
     publish, events, connections, history, tickets, unread, health, metrics, presence, completions, generations, models,

@@ -13,11 +13,11 @@ import httpx
 
 from pushsvc import __version__, auth
 from pushsvc.checks.remarks import MARK, tell
-from pushsvc.commands import own_secret, publish, read_settings, tail, ticket
+from pushsvc.commands.calling import own_secret, publish, read_settings, tail, ticket
 from pushsvc.config import PREFIX, Settings, redis_url
 from pushsvc.errors import PushError
+from pushsvc.program.terminal import say
 from pushsvc.settings.types import SELF_SIGNED
-from pushsvc.terminal import say
 from pushsvc.tokens.provider_keys import ProviderKeys
 from pushsvc.tokens.verifier import Verifier
 

@@ -14,8 +14,8 @@ from pushsvc.checks.checkup import Checkup
 from pushsvc.concurrency.loops import Loop
 from pushsvc.config import Settings
 from pushsvc.delivery.capacity import Capacity
-from pushsvc.delivery.history import Unread
 from pushsvc.delivery.hub import Hub
+from pushsvc.delivery.reading.history import Unread
 from pushsvc.delivery.streams import Streams
 from pushsvc.errors import Unavailable
 from pushsvc.llm.generations import Generations
@@ -24,17 +24,17 @@ from pushsvc.llm.models.base import Model
 from pushsvc.llm.store import Records
 from pushsvc.llm.writer import GenerationWriter
 from pushsvc.storage.acknowledged import Acknowledged
+from pushsvc.storage.counts.presence import Presence
+from pushsvc.storage.counts.rates import Rates
 from pushsvc.storage.journal import Journal
 from pushsvc.storage.log import EventLog
-from pushsvc.storage.presence import Presence
-from pushsvc.storage.rates import Rates
 from pushsvc.storage.redis.client import RedisClient, connect
 from pushsvc.storage.redis.fencing import Fence
 from pushsvc.storage.redis.keys import Keys
-from pushsvc.storage.redis.pubsub import PubSub
+from pushsvc.storage.redis.subscription.pubsub import PubSub
 from pushsvc.storage.redis.topology import failover
 from pushsvc.storage.retention import Retention
-from pushsvc.storage.tickets import Tickets
+from pushsvc.storage.tickets.tickets import Tickets
 
 logger = logging.getLogger(__name__)
 

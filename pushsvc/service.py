@@ -22,9 +22,9 @@ from pushsvc.events.names import user_of
 from pushsvc.events.publication import Limits
 from pushsvc.llm.models.base import Model
 from pushsvc.partition import Partition
-from pushsvc.revoking import Revoking
 from pushsvc.storage.partitioned_log import Appender
 from pushsvc.storage.redis.keys import place
+from pushsvc.storage.revoking import Revoking
 from pushsvc.tokens.verifier import Verifier
 
 EXTENSION: Final = "pushsvc"  # where Flask's `extensions` has the Service

@@ -26,7 +26,7 @@ from pushsvc.storage.redis.scripts import Command, Script
 
 logger = logging.getLogger(__name__)
 
-_HOLD: Final = Script("hold")
+_HOLD: Final = Script("attendance/hold")
 
 LOOK_SECONDS: Final = 0.25  # between two looks for new hooks
 HELD_MS: Final = int(ANSWER_SECONDS * 1000) + 5000  # longer than a round of posts can take
@@ -42,7 +42,7 @@ TYPES: Final = {
 
 
 class Hook(NamedTuple):
-    """Something that a backend is told. `member`: as it stands in Redis, see lua/turnout.lua."""
+    """Something that a backend is told. `member`: as it stands in Redis, see lua/attendance/turnout.lua."""
 
     member: bytes
     id: str

@@ -22,9 +22,9 @@ from pushsvc.storage.redis.keys import Keys, place
 from pushsvc.storage.redis.living import LEASE_SECONDS
 from pushsvc.storage.redis.scripts import Command, Script
 
-_ATTEND: Final = Script("attend", after="turnout")
-_BURY: Final = Script("bury", after="turnout")
-_DEPART: Final = Script("depart", after="turnout")
+_ATTEND: Final = Script("attendance/attend", after="attendance/turnout")
+_BURY: Final = Script("attendance/bury", after="attendance/turnout")
+_DEPART: Final = Script("attendance/depart", after="attendance/turnout")
 
 LOOK_SECONDS: Final = 1.0
 AWAY_SECONDS: Final = 3.0  # beside the time in which clients reconnect

@@ -15,8 +15,8 @@ from pushsvc.delivery.hub import Hub
 from pushsvc.delivery.subscriber import Subscriber
 from pushsvc.errors import Unavailable
 from pushsvc.events.names import user_of
-from pushsvc.storage.presence import Presence
-from pushsvc.storage.redis.pubsub import PubSub
+from pushsvc.storage.counts.presence import Presence
+from pushsvc.storage.redis.subscription.pubsub import PubSub
 
 ANSWER_SECONDS: Final = 2.0  # how long a worker may take to answer
 MOST_USERS: Final = 1000  # in one answer

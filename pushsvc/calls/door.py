@@ -6,10 +6,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
+from pushsvc.calls.access.credentials import revoke_shown
 from pushsvc.calls.answers import Answer, Stream, Upgrade, bug, refusal
 from pushsvc.calls.arguments import check_query
 from pushsvc.calls.call import Call
-from pushsvc.calls.credentials import revoke_shown
 from pushsvc.calls.events import events
 from pushsvc.calls.listening import listen, news
 from pushsvc.calls.publish import publish

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
 
+from pushsvc.calls.access.credentials import admit, identify
 from pushsvc.calls.answers import Answer, Stream
 from pushsvc.calls.arguments import choice, stream_cursor, stream_heartbeat, stream_parameters
 from pushsvc.calls.call import Call
 from pushsvc.calls.content_coding import coding_headers
-from pushsvc.calls.credentials import admit, identify
 from pushsvc.calls.refusing import STREAM_HEADERS, resumable
 from pushsvc.calls.streams import Connection, make_transport, opening, start_after, stream
 from pushsvc.delivery.endings import EVENTS, StreamKind
@@ -21,9 +21,9 @@ from pushsvc.events.encoded import EncodedBatch
 from pushsvc.events.event import BEGINNING
 from pushsvc.events.names import ALL, checked_topics, user_channel
 from pushsvc.partition import Partition
-from pushsvc.storage.admission import Admission
 from pushsvc.storage.clock import Clock, Standing
 from pushsvc.storage.cursor import Cursor
+from pushsvc.storage.tickets.admission import Admission
 
 
 def events(call: Call) -> Answer | Stream:

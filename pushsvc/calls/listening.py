@@ -8,13 +8,13 @@ from typing import NamedTuple
 
 from pushsvc import metrics
 from pushsvc.auth import Identity
+from pushsvc.calls.access.credentials import admit, bears_token, identify, same_site
+from pushsvc.calls.access.seats import Seat, listeners_of, readers_of
 from pushsvc.calls.answers import Answer, Stream
 from pushsvc.calls.arguments import stream_cursor, stream_heartbeat, stream_parameters
 from pushsvc.calls.call import Call
 from pushsvc.calls.content_coding import coded_stream, coding_headers
-from pushsvc.calls.credentials import admit, bears_token, identify, same_site
 from pushsvc.calls.refusing import STREAM_HEADERS, resumable
-from pushsvc.calls.seats import Seat, listeners_of, readers_of
 from pushsvc.calls.streams import Connection, begin, make_transport, opening, start_after, stream
 from pushsvc.calls.turn import ClientTurn
 from pushsvc.delivery.starts import Start
@@ -29,9 +29,9 @@ from pushsvc.llm.listening import answer_subscriber
 from pushsvc.llm.record import Record
 from pushsvc.llm.store import unknown
 from pushsvc.partition import Partition
-from pushsvc.storage.admission import Admission
 from pushsvc.storage.cursor import Cursor
 from pushsvc.storage.gaps import resume
+from pushsvc.storage.tickets.admission import Admission
 
 
 def listen(call: Call, generation_id: str) -> Answer | Stream:

@@ -6,17 +6,17 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from pushsvc.auth import Identity
+from pushsvc.calls.access.credentials import identify
 from pushsvc.calls.answers import Answer, json_answer
 from pushsvc.calls.arguments import json_body, read_json
 from pushsvc.calls.call import Call
-from pushsvc.calls.credentials import identify
 from pushsvc.calls.turn import ClientTurn
 from pushsvc.errors import Forbidden, Invalid, TooLarge
 from pushsvc.events import exact_json, structure
 from pushsvc.events.exact_json import NotJson
 from pushsvc.events.items import ItemTooLong, is_array, items_of
 from pushsvc.events.publication import Limits
-from pushsvc.publishing import Publisher, need_no_key
+from pushsvc.publishing.publisher import Publisher, need_no_key
 from pushsvc.service import Service
 
 _AT_ONCE_BYTES: Final = 2**18  # of a batch that is parsed in one go, which takes ten milliseconds at most

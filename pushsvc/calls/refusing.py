@@ -16,7 +16,7 @@ from pushsvc.calls.call import Call
 from pushsvc.delivery.transports.hangup import MOST_SAID_BYTES, hang_up
 from pushsvc.errors import Later, TooLarge, Unavailable
 from pushsvc.events import sse
-from pushsvc.storage.admission import LostRace
+from pushsvc.storage.tickets.admission import LostRace
 
 STREAM_HEADERS: Final = {
     "Content-Type": "text/event-stream; charset=utf-8",

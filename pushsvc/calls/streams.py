@@ -6,10 +6,10 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Self
 
+from pushsvc.calls.access.cookies import session_cookies
 from pushsvc.calls.answers import Headers, Stream
 from pushsvc.calls.call import Call
 from pushsvc.calls.content_coding import coding_headers, stream_coding
-from pushsvc.calls.cookies import session_cookies
 from pushsvc.calls.refusing import CHUNKED, STREAM_HEADERS
 from pushsvc.calls.sockets.dialogue import Dialogue
 from pushsvc.delivery.endings import Reason
@@ -25,8 +25,8 @@ from pushsvc.events.encoded import EncodedBatch
 from pushsvc.events.event import BEGINNING, EventId
 from pushsvc.events.proof import with_proof
 from pushsvc.partition import Partition
-from pushsvc.storage.admission import Admission
 from pushsvc.storage.cursor import Cursor
+from pushsvc.storage.tickets.admission import Admission
 
 
 def make_transport(call: Call, *, alone: bool = False, plain: bool = False) -> QueuedTransport:

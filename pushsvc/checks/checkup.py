@@ -11,7 +11,7 @@ from pushsvc.checks.findings import findings, parse
 from pushsvc.concurrency.loops import Loop
 from pushsvc.config import Settings
 from pushsvc.errors import NoRights, PushError, Unavailable, Unconfirmed, Unwritable
-from pushsvc.storage.presence import Presence
+from pushsvc.storage.counts.presence import Presence
 from pushsvc.storage.redis.client import RedisClient
 from pushsvc.storage.redis.scripts import Command
 

@@ -24,18 +24,18 @@ from pushsvc.llm.repeats import RepeatKey
 from pushsvc.llm.request import Question
 from pushsvc.llm.store import PendingFrames, Records
 from pushsvc.settings.rate import Rate
-from pushsvc.storage.admission import Evidence
+from pushsvc.storage.counts.presence import Presence
+from pushsvc.storage.counts.rates import Along, Rates
 from pushsvc.storage.log import EventLog
-from pushsvc.storage.presence import Presence
-from pushsvc.storage.rates import Along, Rates
 from pushsvc.storage.redis.client import RedisClient
 from pushsvc.storage.redis.fencing import Fence
 from pushsvc.storage.redis.keys import Keys
 from pushsvc.storage.redis.pipeline import AutoPipeline
 from pushsvc.storage.redis.scripts import Command, Script
-from pushsvc.storage.redis.subscription import batches, subscription
+from pushsvc.storage.redis.subscription.connection import batches, subscription
 from pushsvc.storage.retention import Retention
-from pushsvc.storage.tickets import Tickets
+from pushsvc.storage.tickets.admission import Evidence
+from pushsvc.storage.tickets.tickets import Tickets
 
 # Keys that belong to no single user or worker.
 _SHARED: Final = ("clock", "epoch", "loss", "server", "producers", "workers", "revocations")

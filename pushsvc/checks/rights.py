@@ -8,13 +8,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 from pushsvc.events.names import answer_channel, answers_channel
-from pushsvc.storage import (
-    tickets,  # noqa: F401  # imported for its scripts
-)
-from pushsvc.storage.redis.demoted import takes_reads
 from pushsvc.storage.redis.keys import Keys
 from pushsvc.storage.redis.refusals import first_word
 from pushsvc.storage.redis.scripts import Command, Script
+from pushsvc.storage.redis.topology.demoted import takes_reads
+from pushsvc.storage.tickets import tickets  # noqa: F401  # imported for its scripts
 
 _CALLED: Final = re.compile(rb"(?:redis\.p?call|\btry)\('([A-Z]+)'")
 _RIGHTS: Final = Script("rights")

@@ -29,6 +29,7 @@ from pushsvc.checks.findings import SECTIONS, findings, parse
 from pushsvc.checks.rehearsal import Refused, Unheard, exchange, rehearse
 from pushsvc.config import PREFIX, Settings
 from pushsvc.errors import ConfigError, Unavailable
+from pushsvc.program.terminal import say
 from pushsvc.storage.redis import fencing, refusals
 from pushsvc.storage.redis.client import connect
 from pushsvc.storage.redis.explaining import explained
@@ -38,7 +39,6 @@ from pushsvc.storage.redis.refusals import first_word
 from pushsvc.storage.redis.topology.connecting import check_files
 from pushsvc.storage.redis.topology.layout import WrongPartitions
 from pushsvc.storage.redis.topology.no_master import NoMaster
-from pushsvc.terminal import say
 
 OLDEST_REDIS: Final = (7, 0)
 PATIENCE_SECONDS: Final = 30.0  # for a Redis that loads its data, or runs another client's script

@@ -164,7 +164,7 @@ class Publisher:
 def _direct(redis_url: str) -> Service:
     """The service's own code, which is no part of the client. Raises ClientError if it is not installed."""
     try:
-        direct = importlib.import_module("pushsvc.direct")
+        direct = importlib.import_module("pushsvc.publishing.direct")
     except ModuleNotFoundError as error:
         raise ClientError(f"redis_url needs {error.name}: pip install 'pushsvc[server]'") from error
     service: Service = direct.DirectService(redis_url)

@@ -19,8 +19,8 @@ from pushsvc.concurrency.loops import TimeSlice
 from pushsvc.concurrency.turns import Turns
 from pushsvc.delivery.endings import Reason, channel_end
 from pushsvc.delivery.lifetimes import Lifetimes
-from pushsvc.delivery.read_cache import ReadCache
-from pushsvc.delivery.replay import Backfill, Page, Replay
+from pushsvc.delivery.reading.read_cache import ReadCache
+from pushsvc.delivery.reading.replay import Backfill, Page, Replay
 from pushsvc.delivery.subscriber import CatchUpState, Subscriber
 from pushsvc.delivery.subscribers import LOOK
 from pushsvc.delivery.transports.detached import DetachedSocket
@@ -32,8 +32,8 @@ from pushsvc.events.proof import with_proof
 from pushsvc.storage.clock import Clock
 from pushsvc.storage.log import EventLog
 from pushsvc.storage.losses import Losses
-from pushsvc.storage.redis.pubsub import PubSub
 from pushsvc.storage.redis.scripts import Command
+from pushsvc.storage.redis.subscription.pubsub import PubSub
 
 logger = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from pushsvc.delivery.transports.detached import write_all
 from pushsvc.events import sse
 from pushsvc.events.encoded import EncodedBatch, EncodedEvent
 from pushsvc.events.event import EventId
-from pushsvc.storage.redis.listener import Announcement
+from pushsvc.storage.redis.subscription.listener import Announcement
 
 logger = logging.getLogger(__name__)
 

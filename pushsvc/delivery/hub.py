@@ -22,10 +22,10 @@ from pushsvc.delivery.subscribers import Subscribers
 from pushsvc.delivery.transports.queued import QueuedTransport
 from pushsvc.errors import Unavailable
 from pushsvc.events.event import EventId
+from pushsvc.storage.counts.presence import Presence
 from pushsvc.storage.log import EventLog
-from pushsvc.storage.presence import Presence
-from pushsvc.storage.redis.listener import ControlListener
-from pushsvc.storage.redis.pubsub import PubSub
+from pushsvc.storage.redis.subscription.listener import ControlListener
+from pushsvc.storage.redis.subscription.pubsub import PubSub
 
 CONFIRM_SECONDS: Final = 5.0  # how long a join waits for Redis to confirm the subscription
 LINGER_SECONDS: Final = 5.0  # how long a channel without followers stays subscribed, so that a page reload is cheap

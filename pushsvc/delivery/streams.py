@@ -13,7 +13,7 @@ from pushsvc.delivery.lifetimes import Lifetimes
 from pushsvc.delivery.subscriber import Subscriber
 from pushsvc.errors import Unavailable
 from pushsvc.events.names import user_channel
-from pushsvc.storage.redis.pubsub import PubSub
+from pushsvc.storage.redis.subscription.pubsub import PubSub
 
 KNOWN_SECONDS: Final = 10.0  # longer than a repeat of a request can replace its stream, and than a message takes
 # How messages to other workers begin; no generation's id begins so.

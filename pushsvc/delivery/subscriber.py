@@ -23,7 +23,7 @@ from pushsvc.events.encoded import EncodedBatch, EncodedEvent
 from pushsvc.events.event import EventId
 from pushsvc.events.names import user_channel
 from pushsvc.storage.clock import Clock
-from pushsvc.storage.counted import counted_name
+from pushsvc.storage.counts.counted import counted_name
 
 COMMENT: Final = EncodedBatch(sse.HEARTBEAT)  # a heartbeat that the page does not see
 HEARTBEAT_EVENT: Final = EncodedBatch(sse.HEARTBEAT_EVENT)  # a heartbeat that the page can see

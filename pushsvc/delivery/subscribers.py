@@ -14,7 +14,7 @@ from pushsvc.delivery.channels import Channels
 from pushsvc.delivery.endings import Reason
 from pushsvc.delivery.subscriber import Subscriber
 from pushsvc.delivery.transports.detached import DetachedSocket
-from pushsvc.storage.presence import Presence
+from pushsvc.storage.counts.presence import Presence
 
 logger = logging.getLogger(__name__)
 

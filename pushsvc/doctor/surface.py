@@ -12,7 +12,7 @@ import httpx
 from pushsvc.config import PREFIX
 from pushsvc.doctor.findings import Finding, Wrong
 from pushsvc.doctor.site import Site, claims_of, explained
-from pushsvc.storage.admission import COOKIE_PREFIX
+from pushsvc.storage.tickets.admission import COOKIE_PREFIX
 
 _CLOCK_SECONDS: Final = 5.0  # by which two clocks may differ; the Date header has whole seconds
 _TOKEN_SECONDS: Final = 60.0  # for which the token should still be good

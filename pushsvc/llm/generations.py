@@ -33,8 +33,8 @@ from pushsvc.llm.repeats import RepeatKey
 from pushsvc.llm.request import Question
 from pushsvc.llm.store import Records
 from pushsvc.llm.writer import GenerationWriter
-from pushsvc.storage.presence import BEAT_SECONDS, Presence
-from pushsvc.storage.redis.pubsub import PubSub
+from pushsvc.storage.counts.presence import BEAT_SECONDS, Presence
+from pushsvc.storage.redis.subscription.pubsub import PubSub
 
 logger = logging.getLogger(__name__)
 

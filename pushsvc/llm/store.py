@@ -26,9 +26,9 @@ from pushsvc.storage.redis.client import RedisClient
 from pushsvc.storage.redis.scripts import Command, Script
 from pushsvc.storage.retention import Retention
 
-_BEGIN: Final = Script("begin", after="log")
-_SAY: Final = Script("say", after="log")
-_FINISH: Final = Script("finish", after="log")
+_BEGIN: Final = Script("answers/begin", after="log/log")
+_SAY: Final = Script("answers/say", after="log/log")
+_FINISH: Final = Script("answers/finish", after="log/log")
 
 FEED_SECONDS: Final = 3600  # a page that was away for longer reads the list again anyway
 FORGOTTEN_AT_ONCE: Final = 100  # generations that are deleted at once, of a user who has too many

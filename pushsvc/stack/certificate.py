@@ -19,8 +19,8 @@ from cryptography.x509.oid import AuthorityInformationAccessOID, NameOID
 
 from pushsvc.config import PREFIX, Settings
 from pushsvc.errors import ConfigError
+from pushsvc.program.terminal import say
 from pushsvc.settings.types import SELF_SIGNED
-from pushsvc.terminal import say
 
 LOOK_SECONDS: Final = 10.0
 DAYS: Final = 397  # of a certificate made here; browsers take none that is longer valid

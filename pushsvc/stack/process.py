@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from pushsvc.concurrency.backoff import Backoff
-from pushsvc.terminal import say
+from pushsvc.program.terminal import say
 
 STEADY_SECONDS: Final = 5.0  # a part that ran this long is restarted at once, others after growing pauses
 FIRST_PAUSE: Final = 0.1  # seconds; doubled each time

@@ -17,6 +17,7 @@ from pushsvc.addresses.redis_address import at_socket
 from pushsvc.checks.start import check_redis
 from pushsvc.config import PREFIX, Settings
 from pushsvc.errors import ConfigError
+from pushsvc.program.terminal import say
 from pushsvc.server.rlimit import raise_descriptor_limit
 from pushsvc.server.stopping import patience
 from pushsvc.stack.certificate import CertificateWatch
@@ -26,7 +27,6 @@ from pushsvc.stack.probes import answers, check_addresses, is_loopback, valkey_r
 from pushsvc.stack.process import ManagedProcess
 from pushsvc.stack.valkey import cut_zeros, log_path, server_command
 from pushsvc.stack.valkey_log import ServerLog
-from pushsvc.terminal import say
 
 READY_SECONDS: Final = 30.0  # how long a part may take to come up
 STOP_SECONDS: Final = 5.0  # how long a part may take to stop at once

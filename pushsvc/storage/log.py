@@ -15,8 +15,8 @@ from pushsvc.events import sse
 from pushsvc.events.event import BEGINNING, Event, EventId
 from pushsvc.events.names import TOPIC
 from pushsvc.storage.clock import NONE, Clock, Standing, position_in
+from pushsvc.storage.counts.rates import Along
 from pushsvc.storage.entries import Slice, kept, read_entry
-from pushsvc.storage.rates import Along
 from pushsvc.storage.redis.client import RedisClient
 from pushsvc.storage.redis.epochs import Boundary, EpochHistory, record_loss
 from pushsvc.storage.redis.fencing import Fenced
@@ -26,10 +26,10 @@ from pushsvc.storage.retention import Retention
 
 logger = logging.getLogger(__name__)
 
-_APPEND: Final = Script("append", after=("counting", "log"))
-_CLOCK: Final = Script("clock")
-_COUNT: Final = Script("count")
-_ADVANCE: Final = Script("advance")
+_APPEND: Final = Script("log/append", after=("counts/counting", "log/log"))
+_CLOCK: Final = Script("log/clock")
+_COUNT: Final = Script("log/count")
+_ADVANCE: Final = Script("log/advance")
 
 PATIENCE_SECONDS: Final = 3.0  # how long a publish waits during a restart or failover of Redis
 EVICTS_SECONDS: Final = 5  # Retry-After while Redis may evict, which an operator must change

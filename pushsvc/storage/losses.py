@@ -16,7 +16,7 @@ from pushsvc.storage.clock import Clock
 from pushsvc.storage.log import EventLog
 from pushsvc.storage.redis.epochs import Boundary, EpochHistory
 from pushsvc.storage.redis.fencing import MOST_EPOCHS
-from pushsvc.storage.redis.pubsub import PubSub
+from pushsvc.storage.redis.subscription.pubsub import PubSub
 
 logger = logging.getLogger(__name__)
 

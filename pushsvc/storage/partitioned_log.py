@@ -10,8 +10,8 @@ import gevent
 from pushsvc.errors import PushError, Unavailable
 from pushsvc.events.event import Event
 from pushsvc.events.names import user_of
+from pushsvc.storage.counts.rates import Along
 from pushsvc.storage.log import EventLog, Receipt
-from pushsvc.storage.rates import Along
 from pushsvc.storage.redis.keys import place
 from pushsvc.storage.redis.refusals import LOST
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from flask import Blueprint, request
 from flask.typing import ResponseReturnValue
 
+from pushsvc.calls.access.credentials import identify
 from pushsvc.calls.arguments import id_argument, number
-from pushsvc.calls.credentials import identify
 from pushsvc.calls.streams import Connection
-from pushsvc.delivery import history
 from pushsvc.delivery.endings import LONG_POLL
+from pushsvc.delivery.reading import history
 from pushsvc.delivery.subscriber import Subscriber
 from pushsvc.delivery.transports.wakeup import Wakeup
 from pushsvc.errors import Invalid

@@ -16,11 +16,11 @@ from flask import Blueprint, Response, current_app, render_template, request
 from flask.typing import ResponseReturnValue
 
 from pushsvc import auth
-from pushsvc.calls.cookies import set_cookie
+from pushsvc.calls.access.cookies import set_cookie
 from pushsvc.calls.refusing import STREAM_HEADERS
 from pushsvc.errors import NotFound, PushError, Unavailable
 from pushsvc.events import sse
-from pushsvc.storage.tickets import SESSION_SECONDS
+from pushsvc.storage.tickets.tickets import SESSION_SECONDS
 from pushsvc.web.http.current import call, service
 from pushsvc.web.http.links import base
 

@@ -6,7 +6,7 @@ from flask import Blueprint
 from flask.typing import ResponseReturnValue
 
 from pushsvc.calls.publish import publish, publisher_of
-from pushsvc.publishing import need_no_key
+from pushsvc.publishing.publisher import need_no_key
 from pushsvc.web.http.current import call, respond
 from pushsvc.web.publish_stream import NDJSON, publish_stream
 

@@ -24,7 +24,7 @@ from pushsvc.errors import Invalid, PushError, TooLarge, TooManyRequests, Unauth
 from pushsvc.events import exact_json
 from pushsvc.events.lines import Lines
 from pushsvc.events.publication import Publication
-from pushsvc.publishing import Answer, Publisher, count_events, refused
+from pushsvc.publishing.publisher import Answer, Publisher, count_events, refused
 from pushsvc.web.http.arriving import ArrivingBody
 
 NDJSON: Final = "application/x-ndjson"

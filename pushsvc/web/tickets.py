@@ -8,11 +8,11 @@ from typing import Final
 from flask import Blueprint
 from flask.typing import ResponseReturnValue
 
+from pushsvc.calls.access.credentials import identify
 from pushsvc.calls.arguments import json_object
-from pushsvc.calls.credentials import identify
 from pushsvc.errors import Invalid
 from pushsvc.events.names import checked_name, checked_topics, user_channel
-from pushsvc.storage.tickets import DEFAULT_TTL, MAX_TTL
+from pushsvc.storage.tickets.tickets import DEFAULT_TTL, MAX_TTL
 from pushsvc.web.http.current import call, service
 from pushsvc.web.http.links import link
 

@@ -7,9 +7,9 @@ from typing import Final
 from flask import Blueprint
 from flask.typing import ResponseReturnValue
 
+from pushsvc.calls.access.credentials import identify, prover
 from pushsvc.calls.acknowledging import acknowledge
 from pushsvc.calls.arguments import json_object
-from pushsvc.calls.credentials import identify, prover
 from pushsvc.errors import PushError
 from pushsvc.web.http.current import call, service
 

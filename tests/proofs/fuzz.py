@@ -27,7 +27,7 @@ import orjson
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from tests.support.clients.eventsource import until
-from tests.support.clients.mutated import Corpus, mutate
+from tests.support.clients.fuzzing.mutated import Corpus, mutate
 from tests.support.clients.wire import Answer, read_answer, request
 from tests.support.stack import Stack
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from tests.support.clients.eventsource import until
-from tests.support.hookreceiver import HOOK_SECRET, HookReceiver
+from tests.support.others.hookreceiver import HOOK_SECRET, HookReceiver
 from tests.support.stack import Stack
 
 SHORTEST_SECONDS = 0.1  # of a visit

@@ -8,10 +8,10 @@ from typing import Final
 
 from wsproto.utilities import generate_accept_token
 
+from pushsvc.calls.access.credentials import admit, same_site
 from pushsvc.calls.answers import Answer, Headers, Upgrade
 from pushsvc.calls.arguments import stream_heartbeat
 from pushsvc.calls.call import Call
-from pushsvc.calls.credentials import admit, same_site
 from pushsvc.calls.events import prepare
 from pushsvc.calls.refusing import keep_ticket
 from pushsvc.calls.sockets.conversation import Conversation
@@ -22,7 +22,7 @@ from pushsvc.delivery.transports.hangup import hang_up
 from pushsvc.errors import Invalid, Later, NoWebSockets, UpgradeRequired
 from pushsvc.events import websocket as frames
 from pushsvc.events.encoded import EncodedBatch
-from pushsvc.storage.admission import LostRace
+from pushsvc.storage.tickets.admission import LostRace
 
 _KEY: Final = re.compile(r"[A-Za-z0-9+/]{22}==")  # 16 bytes in base64
 _HEARTBEAT: Final = EncodedBatch.unchunked(frames.PING)

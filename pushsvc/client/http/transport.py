@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 
 from pushsvc.client.errors import ServiceError
 from pushsvc.client.http import address
-from pushsvc.version import VERSION
+from pushsvc.program.version import VERSION
 
 AGENT: Final = f"pushsvc/{VERSION}"
 JSON: Final = "application/json"

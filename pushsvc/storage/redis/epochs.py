@@ -12,7 +12,7 @@ from pushsvc.events.event import BEGINNING, EventId
 from pushsvc.storage.redis.keys import Keys
 from pushsvc.storage.redis.scripts import Command, Script
 
-_LOSE: Final = Script("lose")
+_LOSE: Final = Script("log/lose")
 
 Boundary = tuple[EventId, EventId]  # the last id of one epoch, and the first of the next
 

@@ -18,14 +18,14 @@ from redis.exceptions import ReadOnlyError, ResponseError
 
 from pushsvc.concurrency.loops import SAME_SECONDS, is_news
 from pushsvc.storage.acknowledged import Acknowledged
-from pushsvc.storage.redis.demoted import ELSEWHERE, is_demoted, takes_reads
 from pushsvc.storage.redis.epochs import Boundary, EpochHistory
 from pushsvc.storage.redis.keys import Keys
 from pushsvc.storage.redis.scripts import Command, Script
+from pushsvc.storage.redis.topology.demoted import ELSEWHERE, is_demoted, takes_reads
 
 logger = logging.getLogger(__name__)
 
-_BEGIN_EPOCH: Final = Script("epoch")
+_BEGIN_EPOCH: Final = Script("log/epoch")
 
 UNKNOWN: Final = EpochHistory(b"0-0")
 PROMPT_SECONDS: Final = 1.0

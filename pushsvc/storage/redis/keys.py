@@ -58,7 +58,7 @@ class Keys:
         self.server = f"{self._prefix}server"  # string; the process of Redis that had the data last
         self.workers = f"{self._prefix}workers"  # sorted set: ids of workers, by the ms of their last sign of life
         self.revocations = f"{self._prefix}revocations"  # sorted set: tokens that are void, by the ms; see revoking.py
-        self.who = f"{self._prefix}who"  # hash: user or topic -> number of workers with it; see lua/turnout.lua
+        self.who = f"{self._prefix}who"  # hash: user or topic -> workers with it; see lua/attendance/turnout.lua
         self.away = f"{self._prefix}away"  # sorted set: users and topics, by the ms at which to tell that they went
         self.attending = f"{self._prefix}attending"  # set: ids of workers with a key `here`
         self.hooks = f"{self._prefix}hooks"  # sorted set: hooks yet to be taken, in their order

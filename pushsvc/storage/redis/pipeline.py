@@ -25,10 +25,10 @@ from redis.exceptions import ResponseError
 
 from pushsvc import metrics
 from pushsvc.concurrency.loops import TimeSlice
-from pushsvc.storage.redis.demoted import is_demoted
 from pushsvc.storage.redis.fencing import Fence, Fenced
 from pushsvc.storage.redis.largest import LARGE, longest
 from pushsvc.storage.redis.scripts import Command
+from pushsvc.storage.redis.topology.demoted import is_demoted
 
 logger = logging.getLogger(__name__)
 

@@ -32,9 +32,9 @@ from pushsvc.errors import (
     Unavailable,
     WrongType,
 )
-from pushsvc.storage.redis.demoted import ELSEWHERE
 from pushsvc.storage.redis.largest import TooLong
 from pushsvc.storage.redis.pipeline import NotSent
+from pushsvc.storage.redis.topology.demoted import ELSEWHERE
 
 logger = logging.getLogger(__name__)
 

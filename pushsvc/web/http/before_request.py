@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from flask import Flask
 
+from pushsvc.calls.access.credentials import revoke_shown
 from pushsvc.calls.arguments import check_query
-from pushsvc.calls.credentials import revoke_shown
 from pushsvc.service import Service
 from pushsvc.web.http.current import call
 

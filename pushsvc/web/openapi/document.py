@@ -10,7 +10,7 @@ from flask import Flask
 
 from pushsvc.auth import COOKIE
 from pushsvc.events.publication import Limits
-from pushsvc.version import VERSION
+from pushsvc.program.version import VERSION
 from pushsvc.web.openapi.operations import OPERATIONS
 from pushsvc.web.openapi.schemas import all_schemas
 

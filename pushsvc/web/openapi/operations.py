@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any, Final
 
 from pushsvc.attendance.roll_call import MOST_USERS
-from pushsvc.delivery import history
-from pushsvc.web import generations, presence
+from pushsvc.delivery.reading import history
+from pushsvc.web.answers import generations
 from pushsvc.web.openapi.schemas import CHANNEL, EVENT_ID, NAME, Schema, listed, ref
+from pushsvc.web.operating import presence
 
 Operation = dict[str, Any]
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 from pushsvc.events.event import RESERVED
 from pushsvc.events.names import MAX_TOPICS
 from pushsvc.events.publication import MAX_EVENT_NAME, MAX_KEY, MAX_TTL, Limits
-from pushsvc.storage import tickets
+from pushsvc.storage.tickets import tickets
 
 Schema = dict[str, Any]
 

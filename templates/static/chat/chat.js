@@ -24,7 +24,7 @@ export async function ask(messages, key = uuid(), model = shown?.model) {
   if (busy) return;
   busy = true;
   const mine = leave(), body = { messages, stream: true, stream_options: { include_usage: true }, ...(model && { model }) };
-  sessionStorage.setItem("pushsvc.web.completions", JSON.stringify([messages, key, model]));  // for a reload right now
+  sessionStorage.setItem("pushsvc.web.answers.completions", JSON.stringify([messages, key, model]));  // for a reload right now
   forget();
   show({ id: "", state: "asking", messages, text: "", model });
   tell("connecting", "Asking.");
@@ -36,7 +36,7 @@ export async function ask(messages, key = uuid(), model = shown?.model) {
     refused = problem;
   }
   busy = false;
-  if (!refused?.passing) sessionStorage.removeItem("pushsvc.web.completions");
+  if (!refused?.passing) sessionStorage.removeItem("pushsvc.web.answers.completions");
   if (mine !== attempt) return;  // another conversation was opened meanwhile; this one is in the history
   if (refused) {
     show({ ...shown, state: "unsent", key, error: { message: `Your message was not sent. ${refused.message}` } });
@@ -90,14 +90,14 @@ function open(id) {
 
 function fresh() {
   leave();
-  sessionStorage.removeItem("pushsvc.web.completions");
+  sessionStorage.removeItem("pushsvc.web.answers.completions");
   show(null);
   tell("idle", "Ready.");
   $("prompt").focus();
 }
 
 function begin() {
-  const asking = JSON.parse(sessionStorage.getItem("pushsvc.web.completions") ?? "null");
+  const asking = JSON.parse(sessionStorage.getItem("pushsvc.web.answers.completions") ?? "null");
   if (asking) ask(...asking);  // the page was left before the service said which generation this is
   else if (location.hash) open(location.hash.slice(1));
   else control();

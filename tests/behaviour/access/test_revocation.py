@@ -10,8 +10,8 @@ import pytest
 import redis
 
 from pushsvc.auth import Identity
-from pushsvc.revoking import Revocation, Revoking
 from pushsvc.storage.redis.client import RedisClient
+from pushsvc.storage.revoking import Revocation, Revoking
 from pushsvc.tokens.revocations import Revocations
 from tests.behaviour.publishing.test_publish_stream import upload
 from tests.support.clients.eventsource import EventSource, until

@@ -15,7 +15,7 @@ from pushsvc.doctor import streams
 from pushsvc.doctor.findings import Finding
 from pushsvc.doctor.site import Site, find_site
 from tests.support.doctor import look, site
-from tests.support.proxies import Nginx, Proxy, unflushed
+from tests.support.others.proxies import Nginx, Proxy, unflushed
 from tests.support.stack import SECRET, Stack, command
 
 IGNORED = "proxy_ignore_headers X-Accel-Buffering;"

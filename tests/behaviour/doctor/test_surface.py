@@ -15,8 +15,8 @@ from pushsvc.doctor.site import Site, find_site
 from pushsvc.doctor.visit import from_outside
 from tests.conftest import Start
 from tests.support.doctor import look, site
+from tests.support.others.proxies import Head, Proxy
 from tests.support.ports import free_port
-from tests.support.proxies import Head, Proxy
 from tests.support.stack import Stack
 
 ALLOWED = "https://app.example.com"

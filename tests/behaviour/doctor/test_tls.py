@@ -16,7 +16,7 @@ from pushsvc.doctor.visit import from_outside
 from tests.conftest import Start
 from tests.support.certificates import make_certificate
 from tests.support.doctor import look, site
-from tests.support.proxies import Nginx
+from tests.support.others.proxies import Nginx
 from tests.support.stack import SECRET, Stack
 
 Front = Callable[..., Site]

@@ -9,8 +9,8 @@ from typing import Final, NamedTuple
 import orjson
 import pytest
 
-from tests.support.clients import smuggled
 from tests.support.clients.eventsource import EventSource
+from tests.support.clients.fuzzing import smuggled
 from tests.support.clients.wire import Answer, request, wire
 from tests.support.stack import Stack, read_to_the_end
 

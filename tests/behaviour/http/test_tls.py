@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import orjson
 import pytest
 
-from tests.support.clients import smuggled
+from tests.support.clients.fuzzing import smuggled
 from tests.support.clients.wire import Wire, request
 from tests.support.deployment import certificate
 from tests.support.gunicorn import gunicorn

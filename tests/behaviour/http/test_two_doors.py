@@ -11,7 +11,7 @@ from typing import Final
 import pytest
 
 from pushsvc import auth
-from tests.support.clients.generated import Generator
+from tests.support.clients.fuzzing.generated import Generator
 from tests.support.clients.wire import wire
 from tests.support.gunicorn import gunicorn
 from tests.support.stack import SECRET, Stack

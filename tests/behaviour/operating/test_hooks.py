@@ -11,7 +11,7 @@ import pytest
 
 from tests.conftest import Start
 from tests.support.clients.eventsource import EventSource, until
-from tests.support.hookreceiver import HOOK_SECRET, HookReceiver
+from tests.support.others.hookreceiver import HOOK_SECRET, HookReceiver
 from tests.support.ports import free_port
 from tests.support.stack import Stack
 

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 import httpx
 import pytest
 
-from pushsvc.storage.presence import GIVE_WAY
+from pushsvc.storage.counts.presence import GIVE_WAY
 from tests.conftest import Start
 from tests.support.clients.eventsource import EventSource, gave_way, until
 from tests.support.stack import Stack, connections, descriptors

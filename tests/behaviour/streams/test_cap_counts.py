@@ -15,7 +15,7 @@ from pushsvc.delivery.hub import Hub
 from pushsvc.delivery.subscriber import Subscriber
 from pushsvc.delivery.transports.queued import QueuedTransport
 from pushsvc.events.event import BEGINNING
-from pushsvc.storage.presence import Presence
+from pushsvc.storage.counts.presence import Presence
 from pushsvc.storage.redis.client import RedisClient, connect
 from pushsvc.storage.redis.keys import ALONE as keys
 from pushsvc.storage.redis.scripts import Command

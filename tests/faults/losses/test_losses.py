@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 import redis
 
-from pushsvc.delivery.replay import Backfill, Replay
+from pushsvc.delivery.reading.replay import Backfill, Replay
 from pushsvc.errors import Unavailable
 from pushsvc.events.event import Event, EventId
 from pushsvc.storage.clock import Clock
@@ -27,7 +27,7 @@ from tests.support.stack import Stack
 
 def append_unannounced(stack: Stack, user: str, data: str) -> str:
     """What the service does, except that the announcement gets lost on its way."""
-    whole = Script("append", after=("counting", "log")).source.decode()
+    whole = Script("log/append", after=("counts/counting", "log/log")).source.decode()
     silent = "\n".join(line for line in whole.splitlines() if "try('SPUBLISH'" not in line)
     assert silent != whole.rstrip("\n")
     channel = f"user:{user}"

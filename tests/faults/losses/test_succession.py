@@ -14,7 +14,7 @@ import pytest
 import redis
 
 from pushsvc.delivery.channels import Channels
-from pushsvc.delivery.read_cache import ReadCache
+from pushsvc.delivery.reading.read_cache import ReadCache
 from pushsvc.errors import Unavailable
 from pushsvc.events.event import BEGINNING, Event, EventId
 from pushsvc.storage import log as eventlog

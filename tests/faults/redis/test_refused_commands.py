@@ -40,7 +40,7 @@ class Keyed:
     """A call of a script, on keys that are its own for each test."""
 
     def __init__(
-        self, client: redis.Redis, script: str, names: list[str], *args: Any, after: str | tuple[str, ...] = "log"
+        self, client: redis.Redis, script: str, names: list[str], *args: Any, after: str | tuple[str, ...] = "log/log"
     ) -> None:
         self._client = client
         self._script = Script(script, after=after)
@@ -95,7 +95,19 @@ def entries(server: redis.Redis, name: str) -> list[Any]:
 @pytest.mark.parametrize("rates", [(), (5, 2, 9, 60_000, 9, 60_000)], ids=["no rates", "rates"])
 def test_one_key_is_one_event(server: redis.Redis, rates: tuple[int, ...]) -> None:
     names = keys("clock", "epoch", "log", "tail", "key", *(["events", "topics"] if rates else []))
-    call = Keyed(server, "append", names, "data: x\n\n", 1000, 3600, 3600, 0, 3600, *rates, after=("counting", "log"))
+    call = Keyed(
+        server,
+        "log/append",
+        names,
+        "data: x\n\n",
+        1000,
+        3600,
+        3600,
+        0,
+        3600,
+        *rates,
+        after=("counts/counting", "log/log"),
+    )
 
     def check(answer: Any) -> None:
         again, once_more = call.run(), call.run()
@@ -128,7 +140,7 @@ BEGIN = (
 def test_one_key_is_one_question(server: redis.Redis) -> None:
     fields = ("user", "u", "request", "{}", "cancels", "0")
     args = ("new", "w", 3600, 100, 10, 3600, "new", "data: x\n\n", 3600, 100, *fields)
-    call = Keyed(server, "begin", keys(*BEGIN), *args)
+    call = Keyed(server, "answers/begin", keys(*BEGIN), *args)
 
     def check(answer: Any) -> None:
         record = server.hgetall(f"{TAG}gen:new")
@@ -144,7 +156,7 @@ def test_one_key_is_one_question(server: redis.Redis) -> None:
 
 def test_what_is_said_is_said_once(server: redis.Redis) -> None:
     names = keys("clock", "epoch", "gen:new", "log:new", "tail:new")
-    call = Keyed(server, "say", names, 3600, 1, 2, "data: a\n\n", "data: b\n\n")
+    call = Keyed(server, "answers/say", names, 3600, 1, 2, "data: a\n\n", "data: b\n\n")
 
     def check(_: Any) -> None:
         server.hset(f"{TAG}gen:new", mapping={"state": "running"})
@@ -161,7 +173,7 @@ def test_what_is_said_is_said_once(server: redis.Redis) -> None:
 def test_an_ending_is_said_once(server: redis.Redis) -> None:
     names = keys("clock", "epoch", "log:new", "tail:new", "gen:new", "generating", "feed", "feed-tail", "running")
     args = (1, 3600, "completed", "new", "data: f\n\n", 3600, 2, "data: a\n\n", "data: [DONE]\n\n", "worker", "w")
-    call = Keyed(server, "finish", names, *args)
+    call = Keyed(server, "answers/finish", names, *args)
     for k in range(1, MOST_COMMANDS):
         clean(server)
         server.hset(f"{TAG}gen:new", mapping={"state": "running", "seq": 0})
@@ -174,7 +186,7 @@ def test_an_ending_is_said_once(server: redis.Redis) -> None:
 def test_a_ticket_is_not_lost_and_works_once(server: redis.Redis) -> None:
     names = keys("fresh", "spent", "use", "proof", "proofs:its-proof", "proofs:its-proof")
     args = (3600, 3000, 1, "stream", "5-0", "cookie", "digest", "its-proof", "its-proof", "s")
-    call = Keyed(server, "spend", names, *args, after=())
+    call = Keyed(server, "tickets/spend", names, *args, after=())
     for k in range(1, MOST_COMMANDS):
         clean(server)
         server.set(f"{TAG}fresh", '{"user":"a"}')
@@ -186,7 +198,7 @@ def test_a_ticket_is_not_lost_and_works_once(server: redis.Redis) -> None:
 
 
 def test_a_life_that_begins_is_noted(server: redis.Redis) -> None:
-    call = Keyed(server, "epoch", keys("clock", "epoch", "server"), "another", 32, after=())
+    call = Keyed(server, "log/epoch", keys("clock", "epoch", "server"), "another", 32, after=())
     for k in range(1, MOST_COMMANDS):
         clean(server)
         server.xadd(f"{TAG}clock", {"": ""}, id="5-0")
@@ -204,8 +216,8 @@ def test_the_epoch_that_may_not_be_read_is_not_taken_for_lost(server: redis.Redi
     server.xadd(clock, {"": ""}, id="9-0")
     server.set(epoch, "1-0 5-0 6-0")
     server.set(process, "one")
-    reading = Keyed(server, "clock", [clock, epoch], after=())
-    greeting = Keyed(server, "epoch", [clock, epoch, process], "one", 32, after=())
+    reading = Keyed(server, "log/clock", [clock, epoch], after=())
+    greeting = Keyed(server, "log/epoch", [clock, epoch, process], "one", 32, after=())
     for k in range(1, MOST_COMMANDS):
         reading.run(refuse=k)
         greeting.run(refuse=k)
@@ -216,7 +228,7 @@ def test_the_epoch_that_may_not_be_read_is_not_taken_for_lost(server: redis.Redi
 def test_a_position_that_may_not_be_read_does_not_move_back(server: redis.Redis) -> None:
     [position] = keys("position")
     server.set(position, "5-0")
-    call = Keyed(server, "advance", [position], 3600, "4-0", after=())
+    call = Keyed(server, "log/advance", [position], 3600, "4-0", after=())
     for k in range(1, MOST_COMMANDS):
         call.run(refuse=k)
         assert server.get(position) == b"5-0"
@@ -224,7 +236,7 @@ def test_a_position_that_may_not_be_read_does_not_move_back(server: redis.Redis)
 
 def test_each_event_names_the_one_before_it(server: redis.Redis) -> None:
     names = keys("clock", "epoch", "log", "tail")
-    call = Keyed(server, "append", names, "data: x\n\n", 1000, 3600, 3600, 0, 3600)
+    call = Keyed(server, "log/append", names, "data: x\n\n", 1000, 3600, 3600, 0, 3600)
     for k in range(1, MOST_COMMANDS):
         clean(server)
         call.run()

@@ -19,10 +19,10 @@ from redis.exceptions import (
 
 import pushsvc.storage.log  # noqa: F401  # so that its scripts are known, whichever tests are run
 from pushsvc.errors import NoRights, NotApplied, OutOfSpace, PushError, ReadsOnly, TooFewReplicas, Unavailable
-from pushsvc.storage.redis.demoted import is_demoted
 from pushsvc.storage.redis.pipeline import NotSent
 from pushsvc.storage.redis.refusals import LOST, RefusalLog, refusal
 from pushsvc.storage.redis.scripts import Script
+from pushsvc.storage.redis.topology.demoted import is_demoted
 from tests.conftest import Start
 from tests.support.clients.eventsource import EventSource, until
 from tests.support.ports import free_port
@@ -66,7 +66,7 @@ def test_a_part_of_a_cluster_that_is_down() -> None:
 def test_one_refusal_among_answers_is_of_one_command(start: Start, user: str, says: str) -> None:
     """The others in the same round trip were run, and are not run again."""
     count = itertools.count()
-    [append] = {script.sha for script in Script.all if script.name == "append"}
+    [append] = {script.sha for script in Script.all if script.name == "log/append"}
 
     def rewrite(words: list[bytes]) -> list[bytes]:
         if words[0] == b"EVALSHA" and words[1].decode() == append and next(count) % 3 == 1:

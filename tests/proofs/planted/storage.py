@@ -8,7 +8,7 @@ from tests.proofs.planted.mutant import Mutant
 
 MUTANTS: Final = [
     Mutant(
-        "delivers a repeated key again", "storage/redis/lua/append.lua",
+        "delivers a repeated key again", "storage/redis/lua/log/append.lua",
         "  if type(first) == 'string' and first ~= '?' then", "  if false then",
         "behaviour/publishing/test_publish.py::test_a_repeated_key_answers_the_first_id_and_delivers_nothing",
     ),
@@ -38,44 +38,44 @@ MUTANTS: Final = [
         "faults/losses/test_succession.py::test_two_masters_for_a_while",
     ),
     Mutant(
-        "acknowledges a repetition that no replica has", "storage/redis/lua/append.lua",
+        "acknowledges a repetition that no replica has", "storage/redis/lua/log/append.lua",
         "and left > 0 then redis.pcall('PEXPIRE', key, left) end", "then end",
         "faults/losses/test_succession.py::test_a_repetition_is_not_acknowledged_either_while_no_replica_has_it",
     ),
     Mutant(
-        "lets a ticket be used twice", "storage/redis/lua/spend.lua",
+        "lets a ticket be used twice", "storage/redis/lua/tickets/spend.lua",
         "redis.call('DEL', KEYS[1])", "",
         "behaviour/access/test_auth.py::test_twenty_races_for_one_ticket_leave_one_stream",
     ),
     Mutant(
-        "takes any ticket's proof for this one's", "storage/tickets.py",
+        "takes any ticket's proof for this one's", "storage/tickets/tickets.py",
         "proven == digest.encode()", "proven is not None",
         "behaviour/access/test_tickets.py::test_only_the_proof_itself_is_one",
     ),
     Mutant(
-        "takes a proof that stood in a URL", "storage/tickets.py",
+        "takes a proof that stood in a URL", "storage/tickets/tickets.py",
         "self._keys.proof(hashed(proof)) for proof in proofs", '"" for proof in proofs',
         "behaviour/access/test_tickets.py::test_a_proof_that_stood_in_a_url_is_dead",
     ),
     Mutant(
-        "begins a repeated request after what the first one had", "storage/tickets.py",
+        "begins a repeated request after what the first one had", "storage/tickets/tickets.py",
         "EventId.from_redis(cursor) if cursor and not evidence.last_event_id else None", "None",
         "behaviour/access/test_takeover.py::test_a_repeat_takes_the_stream_over",
     ),
     Mutant(
-        "moves a position back", "storage/redis/lua/advance.lua",
+        "moves a position back", "storage/redis/lua/log/advance.lua",
         "if type(had) ~= 'string' or after(ARGV[1 + i], had) then", "if true then",
         "behaviour/streams/test_events.py::test_manual_acknowledgement",
     ),
     Mutant(
-        "takes ids from the wall clock", "storage/redis/lua/append.lua",
+        "takes ids from the wall clock", "storage/redis/lua/log/append.lua",
         "local done, id = pcall(draw, KEYS[1], KEYS[2])",
         "local done, t = pcall(draw, KEYS[1], KEYS[2]), redis.call('TIME') "
         "local id = string.format('%d%03d-0', t[1], t[2] / 1000)",
         "behaviour/publishing/test_publish.py::test_ids_rise_over_all_channels",
     ),
     Mutant(
-        "forgets the cap on a user's connections", "storage/redis/lua/enter.lua",
+        "forgets the cap on a user's connections", "storage/redis/lua/counts/enter.lua",
         "local over = total > tonumber(ARGV[3])", "local over = false",
         "behaviour/streams/test_cap.py::test_the_oldest_gives_way_to_the_newest",
     ),
@@ -85,12 +85,12 @@ MUTANTS: Final = [
         "behaviour/redis/test_prefix.py::test_events",
     ),
     Mutant(
-        "lets who has given way do so once more", "storage/presence.py",
+        "lets who has given way do so once more", "storage/counts/presence.py",
         "                self._store.send(command)\n", "                pass\n",
         "behaviour/streams/test_cap.py::test_who_has_given_way_does_not_once_more",
     ),
     Mutant(
-        "makes a name in a script", "storage/redis/lua/enter.lua",
+        "makes a name in a script", "storage/redis/lua/counts/enter.lua",
         "keys[worker] and redis.call('EXISTS', keys[worker]) == 0",
         "redis.call('EXISTS', 'pushsvc{0}:worker:' .. worker) == 0",
         "behaviour/redis/test_declared_names.py::test_streams_of_a_worker_that_is_gone",
@@ -111,7 +111,7 @@ MUTANTS: Final = [
         "faults/losses/test_data_safety.py::test_cancelled_requests_leave_no_answer_to_others",
     ),
     Mutant(
-        "writes what an answer says a second time", "storage/redis/lua/say.lua",
+        "writes what an answer says a second time", "storage/redis/lua/answers/say.lua",
         "and tonumber(record[2]) < number then", "then",
         "behaviour/answers/test_generation_endings.py::test_a_frozen_redis",
     ),

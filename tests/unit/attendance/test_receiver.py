@@ -9,7 +9,7 @@ import pytest
 
 from pushsvc.attendance.hooks import read_hook
 from pushsvc.attendance.receiver import Receiver
-from tests.support.hookreceiver import HOOK_SECRET, HookReceiver
+from tests.support.others.hookreceiver import HOOK_SECRET, HookReceiver
 from tests.support.ports import free_port
 
 HOOK = read_hook(b"1795229804123-7 1795229804123 went topic:a b", "")

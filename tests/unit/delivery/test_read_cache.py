@@ -6,7 +6,7 @@ import gevent
 import pytest
 
 from pushsvc.delivery.channels import Channels
-from pushsvc.delivery.read_cache import CACHE_SECONDS, ReadCache
+from pushsvc.delivery.reading.read_cache import CACHE_SECONDS, ReadCache
 from pushsvc.events.event import EventId
 from pushsvc.storage.clock import Clock
 from pushsvc.storage.entries import Entry, Slice

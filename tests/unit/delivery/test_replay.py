@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from pushsvc.delivery.replay import Page, Replay
+from pushsvc.delivery.reading.replay import Page, Replay
 from pushsvc.events import sse
 from pushsvc.events.event import BEGINNING, EventId
 from pushsvc.storage.clock import Clock

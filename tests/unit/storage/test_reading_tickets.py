@@ -8,7 +8,7 @@ import pytest
 import redis
 
 from pushsvc.storage.redis.client import RedisClient
-from pushsvc.storage.tickets import READING_SECONDS, Tickets, reading_ticket
+from pushsvc.storage.tickets.tickets import READING_SECONDS, Tickets, reading_ticket
 
 SECRET, OTHER = "a-test-key-and-nothing-but-a-test-key", "another-test-key-and-nothing-but-a-test-key"
 

@@ -18,8 +18,8 @@ from pushsvc.config import Settings
 from pushsvc.events import exact_json
 from pushsvc.events.exact_json import NotJson
 from pushsvc.events.tail import events
+from pushsvc.program.terminal import say
 from pushsvc.stack.certificate import find_certificate
-from pushsvc.terminal import say
 
 RECONNECT_SECONDS: Final = 1.0
 

@@ -12,9 +12,9 @@ from pushsvc.concurrency.loops import TimeSlice
 from pushsvc.errors import Invalid, PushError, TooLarge, Unavailable
 from pushsvc.events.event import Event
 from pushsvc.events.publication import Limits, Publication, parse_publication
+from pushsvc.storage.counts.rates import Along, Rates, Share
 from pushsvc.storage.log import Receipt
 from pushsvc.storage.partitioned_log import Appender, JoinedReceipt
-from pushsvc.storage.rates import Along, Rates, Share
 
 Answer = dict[str, Any]
 

@@ -18,8 +18,8 @@ from pushsvc.calls.arguments import choice
 from pushsvc.calls.call import Call
 from pushsvc.errors import Forbidden, PushError, Unauthorized, Unavailable
 from pushsvc.events.proof import proof_in, proofs_in
-from pushsvc.storage.admission import Admission, Evidence, Kind, SpentTicket
 from pushsvc.storage.cursor import PARAMETERS
+from pushsvc.storage.tickets.admission import Admission, Evidence, Kind, SpentTicket
 
 MOST_SHOWN: Final = 20  # proofs in one URL that are looked up; a stream's URL has one
 

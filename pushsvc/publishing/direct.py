@@ -14,7 +14,7 @@ from pushsvc.config import Settings
 from pushsvc.errors import ConfigError, Later, PushError
 from pushsvc.events import exact_json
 from pushsvc.events.publication import Limits
-from pushsvc.publishing import Answer, Publisher
+from pushsvc.publishing.publisher import Answer, Publisher
 from pushsvc.storage.log import EventLog
 from pushsvc.storage.partitioned_log import Appender, PartitionedLog
 from pushsvc.storage.redis.client import RedisClient, connect

@@ -7,11 +7,11 @@ from typing import Final
 from flask import Blueprint, request
 from flask.typing import ResponseReturnValue
 
+from pushsvc.calls.access.credentials import identify
 from pushsvc.calls.arguments import choice
-from pushsvc.calls.credentials import identify
 from pushsvc.errors import Invalid
 from pushsvc.events.names import checked_name
-from pushsvc.revoking import Revocation
+from pushsvc.storage.revoking import Revocation
 from pushsvc.web.http.current import call, service
 
 LONGEST_ID: Final = 255  # characters of a token's id

@@ -9,8 +9,8 @@ from flask import Blueprint, request
 from flask.typing import ResponseReturnValue
 
 from pushsvc.attendance.roll_call import MOST_USERS, Present
+from pushsvc.calls.access.credentials import identify
 from pushsvc.calls.arguments import number
-from pushsvc.calls.credentials import identify
 from pushsvc.errors import Invalid
 from pushsvc.events.names import checked_name, topic_channel, user_channel
 from pushsvc.web.http.current import call, service

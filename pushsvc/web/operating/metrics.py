@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Blueprint, Response, request
 
 from pushsvc import metrics
-from pushsvc.calls.credentials import identify
+from pushsvc.calls.access.credentials import identify
 from pushsvc.web.http.current import call
 
 blueprint = Blueprint("metrics", __name__)

@@ -27,11 +27,16 @@ from pushsvc import metrics
 from pushsvc.concurrency.loops import SAME_SECONDS, Loop, TimeSlice, is_news
 from pushsvc.errors import NoRights, Unavailable
 from pushsvc.storage.redis.client import RedisClient
-from pushsvc.storage.redis.demoted import is_demoted
 from pushsvc.storage.redis.fencing import INTRODUCE, RoleAnswers, introduction
-from pushsvc.storage.redis.listener import Announcement, AnnouncementListener, ControlListener, SubscriptionListener
 from pushsvc.storage.redis.scripts import Command
-from pushsvc.storage.redis.subscription import batches, subscription
+from pushsvc.storage.redis.subscription.connection import batches, subscription
+from pushsvc.storage.redis.subscription.listener import (
+    Announcement,
+    AnnouncementListener,
+    ControlListener,
+    SubscriptionListener,
+)
+from pushsvc.storage.redis.topology.demoted import is_demoted
 
 logger = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ from werkzeug.http import dump_cookie
 
 from pushsvc.calls.answers import Headers
 from pushsvc.calls.call import Call
-from pushsvc.storage.admission import COOKIE_PREFIX
-from pushsvc.storage.tickets import SESSION_SECONDS
+from pushsvc.storage.tickets.admission import COOKIE_PREFIX
+from pushsvc.storage.tickets.tickets import SESSION_SECONDS
 
 MOST_BYTES: Final = 4096  # of one browser's sessions: many servers refuse a request whose head is over 8 KB
 MOST_DELETED: Final = 2  # in one response: nginx bounds its head

@@ -22,14 +22,14 @@ import gevent
 from pushsvc import metrics
 from pushsvc.concurrency.loops import Loop
 from pushsvc.errors import PushError, TooManyConnections, Unavailable, Unwritable, WrongType
-from pushsvc.storage.counted import Counted, Stream, StreamsHere, counted_name, is_user
+from pushsvc.storage.counts.counted import Counted, Stream, StreamsHere, counted_name, is_user
 from pushsvc.storage.redis.client import RedisClient
 from pushsvc.storage.redis.living import LEASE_SECONDS, Living
 from pushsvc.storage.redis.scripts import Command, Script
 
-_ENTER: Final = Script("enter")
-_NOTE: Final = Script("note")
-_STAND: Final = Script("stand")
+_ENTER: Final = Script("counts/enter")
+_NOTE: Final = Script("counts/note")
+_STAND: Final = Script("counts/stand")
 
 BEAT_SECONDS: Final = 1.0  # how often changed counts and the lease are written
 EVERYTHING_SECONDS: Final = 60.0  # how often all counts are written, in case other workers counted this one as dead

@@ -16,7 +16,7 @@ from pushsvc.storage.redis.scripts import Command, Script
 
 logger = logging.getLogger(__name__)
 
-_RATE: Final = Script("rate", after="counting")
+_RATE: Final = Script("counts/rate", after="counts/counting")
 
 
 class Rates:

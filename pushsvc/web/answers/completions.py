@@ -10,11 +10,11 @@ import gevent.event
 from flask import Blueprint, Response, request
 from flask.typing import ResponseReturnValue
 
+from pushsvc.calls.access.credentials import identify
+from pushsvc.calls.access.seats import Seat, listeners_of
 from pushsvc.calls.arguments import json_body
 from pushsvc.calls.content_coding import coded_stream, coding_headers
-from pushsvc.calls.credentials import identify
 from pushsvc.calls.refusing import STREAM_HEADERS
-from pushsvc.calls.seats import Seat, listeners_of
 from pushsvc.calls.streams import Connection, make_transport, stream
 from pushsvc.calls.turn import ClientTurn
 from pushsvc.delivery.endings import Reason
@@ -33,7 +33,7 @@ from pushsvc.llm.record import Record
 from pushsvc.llm.repeats import RepeatKey, key_of
 from pushsvc.llm.request import Question
 from pushsvc.partition import Partition
-from pushsvc.web.generations import answer_url
+from pushsvc.web.answers.generations import answer_url
 from pushsvc.web.http.current import call, respond, service
 
 MOST_BODY_BYTES: Final = 8 * 2**20  # of a question; it is kept with the answer

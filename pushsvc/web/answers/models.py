@@ -8,7 +8,7 @@ import gevent.event
 from flask import Blueprint, Response
 from flask.typing import ResponseReturnValue
 
-from pushsvc.calls.credentials import identify
+from pushsvc.calls.access.credentials import identify
 from pushsvc.llm.models.base import Fault, passing
 from pushsvc.llm.models.body import Body, Unreadable
 from pushsvc.llm.outcome import OPERATORS, Ending, refused, timeout, upstream_error

@@ -8,7 +8,7 @@ from typing import Final
 
 import orjson
 
-from tests.support.clients import smuggled
+from tests.support.clients.fuzzing import smuggled
 from tests.support.clients.wire import request
 
 _BYTES: Final = [

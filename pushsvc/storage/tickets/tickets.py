@@ -31,7 +31,9 @@ from pushsvc.config import DEFAULT_PREFIX
 from pushsvc.errors import TooManyRequests, Unauthorized, Unwritable
 from pushsvc.events.event import EventId
 from pushsvc.events.proof import proof_in
-from pushsvc.storage.admission import (
+from pushsvc.storage.redis.client import RedisClient
+from pushsvc.storage.redis.scripts import Command, Script
+from pushsvc.storage.tickets.admission import (
     Admission,
     Begun,
     Evidence,
@@ -43,12 +45,10 @@ from pushsvc.storage.admission import (
     mark,
     short_name,
 )
-from pushsvc.storage.redis.client import RedisClient
-from pushsvc.storage.redis.scripts import Command, Script
 from pushsvc.tokens.verifier import Verifier
 
-_SPEND: Final = Script("spend")
-_ISSUE: Final = Script("issue")
+_SPEND: Final = Script("tickets/spend")
+_ISSUE: Final = Script("tickets/issue")
 
 DEFAULT_TTL: Final = 60  # seconds to use a ticket in
 MAX_TTL: Final = 3600

@@ -8,8 +8,8 @@ import orjson
 from flask import Blueprint, Response, request
 from flask.typing import ResponseReturnValue
 
+from pushsvc.calls.access.credentials import identify
 from pushsvc.calls.arguments import choice, number
-from pushsvc.calls.credentials import identify
 from pushsvc.calls.listening import listen, news, record_for
 from pushsvc.errors import Invalid
 from pushsvc.events import exact_json

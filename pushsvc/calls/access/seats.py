@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Self
 
 from pushsvc.delivery.subscriber import Subscriber
-from pushsvc.storage.presence import Presence
+from pushsvc.storage.counts.presence import Presence
 
 
 class Seat:

@@ -1,0 +1,1 @@
+"""Who calls, and what is kept in a browser for that."""

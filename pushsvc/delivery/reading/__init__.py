@@ -1,0 +1,1 @@
+"""Reads events from the log, for those that join and for `GET /history`."""

@@ -1,0 +1,1 @@
+"""The program itself: its version, and what it says to the operator."""

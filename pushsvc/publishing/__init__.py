@@ -1,0 +1,1 @@
+"""Publishing, through the service and straight into Redis."""

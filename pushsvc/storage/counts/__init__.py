@@ -1,0 +1,1 @@
+"""What Redis counts: connections, and calls against their rates."""

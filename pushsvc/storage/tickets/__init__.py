@@ -1,0 +1,1 @@
+"""Tickets and the sessions that they begin."""
