@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test coverage clients proxies servers lint bench chaos fuzz attack lock audit sbom clean
+.PHONY: help run test coverage clients proxies servers lint bench chaos fuzz attack package lock audit sbom clean
 
 help:  ## What can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -60,6 +60,10 @@ fuzz: $(VENV)/.test  ## Send mutated requests to nginx and to a worker (make fuz
 
 attack: $(VENV)/.test  ## Measure what cheap requests cost others (make attack ARGS="--seconds 6 bodies")
 	@$(BIN)/python -m tests.proofs.cost $(ARGS)
+
+package: $(VENV)/.test  ## Build wheel and sdist into dist/, and try them in empty environments (from the package index)
+	@rm -rf dist && $(BIN)/python -m hatchling build -d dist
+	@$(BIN)/python -m tests.proofs.package dist
 
 lock: $(VENV)/.supply  ## Write requirements.lock anew: each package that the service needs, with its hashes
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \

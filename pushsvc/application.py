@@ -32,6 +32,7 @@ from pushsvc.llm.models.credentials import Credentials, NoKey
 from pushsvc.llm.models.mock import Mock
 from pushsvc.llm.models.upstream import Upstream
 from pushsvc.partition import Partition, Shared, make_partition
+from pushsvc.program.files import FOLDER
 from pushsvc.server.forwarding import Forwarding
 from pushsvc.service import EXTENSION, Service
 from pushsvc.storage.partitioned_log import PartitionedLog
@@ -77,7 +78,7 @@ def create_app(settings: Settings) -> Flask:
     coverage = Coverage(nodes_of(url, settings.redis_password_file), keys) if url.startswith(CLUSTER_SCHEMES) else None
 
     limits = Limits(settings.max_event_bytes, settings.max_batch)
-    app = Flask("pushsvc", template_folder="../templates", static_folder=None)
+    app = Flask("pushsvc", template_folder=str(FOLDER / "templates"), static_folder=None)
     app.url_map.merge_slashes = False  # a redirect would repeat the query, and nginx answers 502 to a head of 4 KB
     app.json = json = DefaultJSONProvider(app)
     json.sort_keys = False

@@ -15,10 +15,11 @@ from pushsvc.concurrency.cores import usable_cores
 from pushsvc.config import Settings
 from pushsvc.errors import ConfigError
 from pushsvc.events.publication import Limits
+from pushsvc.program.files import FOLDER
 from pushsvc.stack.certificate import Certificate
 from pushsvc.stack.wheels import how_to_get, the_systems_own
 
-_FILES: Final = Path(__file__).resolve().parent.parent.parent / "nginx"
+_FILES: Final = FOLDER / "nginx"
 _INCLUDED: Final = ("http.conf", "locations.conf")
 _STDERR: Final = "/dev/stderr"
 _BUSY_SECONDS: Final = 5.0  # mean reconnection time for an address with too many connections; see http.conf

@@ -54,12 +54,14 @@ class Stack:
 
     def __init__(self, data_dir: Path, **settings: object) -> None:
         """Settings of the service, and `worker`: another of gunicorn's classes instead of ours; `gunicorn`: its
-        options; `files`: how many each process may open; `folder`: where the service's code is."""
+        options; `files`: how many each process may open; `folder`: where the service's code is; `program`: that is
+        run in place of `python -m pushsvc`."""
         self.data_dir = data_dir
         self.worker = settings.pop("worker", "")
         self.gunicorn = settings.pop("gunicorn", f"--worker-class {self.worker}" if self.worker else "")
         self.files = settings.pop("files", 0)
         self.folder = str(settings.pop("folder", ROOT))
+        self._program: list[str] | None = settings.pop("program", None)  # type: ignore[assignment]
         self.settings: dict[str, object] = {
             "data_dir": data_dir,
             "secret": SECRET,
@@ -78,6 +80,9 @@ class Stack:
 
     def start(self) -> None:
         words, environ = command("up", **self.settings)
+        if self._program is not None:
+            words = [*self._program, "up"]
+            environ.pop("PYTHONPATH", None)
         if self.gunicorn:
             environ["GUNICORN_CMD_ARGS"] = str(self.gunicorn)
         self.process = subprocess.Popen(
