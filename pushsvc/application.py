@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from functools import partial
 from typing import Final
 
@@ -31,7 +31,8 @@ from pushsvc.llm.models.connecting import Connector
 from pushsvc.llm.models.credentials import Credentials, NoKey
 from pushsvc.llm.models.mock import Mock
 from pushsvc.llm.models.upstream import Upstream
-from pushsvc.partition import Partition, Shared, make_partition
+from pushsvc.llm.passing import Passing
+from pushsvc.partition import Partition, Shared, limits_of, make_partition
 from pushsvc.program.files import FOLDER
 from pushsvc.server.forwarding import Forwarding
 from pushsvc.service import EXTENSION, Service
@@ -44,7 +45,7 @@ from pushsvc.tokens.provider_keys import ProviderKeys
 from pushsvc.tokens.revocations import Revocations
 from pushsvc.tokens.verifier import Verifier
 from pushsvc.web import events, history, pages, publish, reference, tickets, unread, websocket
-from pushsvc.web.answers import completions, generations, models
+from pushsvc.web.answers import completions, generations, models, passing
 from pushsvc.web.http import before_request, problems
 from pushsvc.web.operating import connections, health, metrics, presence
 
@@ -60,6 +61,7 @@ def create_app(settings: Settings) -> Flask:
     own = auth.load_secrets(settings.secret, settings.data_dir)
     provider = ProviderKeys(settings.jwks) if settings.jwks else None
     partitions: list[Partition] = []
+    asked: list[Sized] = []  # who asks the model's server
     revocations = Revocations()
     worker_id = secrets.token_hex(6)
     shared = Shared(
@@ -68,13 +70,15 @@ def create_app(settings: Settings) -> Flask:
         worker_id,
         Capacity(settings.max_connections, lambda: sum(len(each.hub.subscribers) for each in partitions)),
         _model(settings),
-        lambda: sum(len(each.generations) for each in partitions) >= settings.llm_max_generations,
+        lambda: sum(map(len, asked)) >= settings.llm_max_generations,
         RollCall(worker_id),
         Register(worker_id, settings.retry_seconds),
     )
     count = settings.partitions if url.startswith(CLUSTER_SCHEMES) else 1
     keys = Keys(0, count, settings.redis_prefix)
     partitions += [make_partition(url, each, shared) for each in keys.all()]
+    passing_on = Passing(shared.model, limits_of(settings), settings.llm_max_generations_per_user, shared.full)
+    asked += [passing_on, *(each.generations for each in partitions)]
     coverage = Coverage(nodes_of(url, settings.redis_password_file), keys) if url.startswith(CLUSTER_SCHEMES) else None
 
     limits = Limits(settings.max_event_bytes, settings.max_batch)
@@ -98,6 +102,7 @@ def create_app(settings: Settings) -> Flask:
         capacity=shared.capacity,
         partitions=tuple(partitions),
         model=shared.model,
+        passing=passing_on,
         log=partitions[0].log if count == 1 else PartitionedLog([each.log for each in partitions]),
         health=Health(partitions, coverage),
         roll=shared.roll,
@@ -112,6 +117,8 @@ def create_app(settings: Settings) -> Flask:
     before_request.install(app, service)
     for each in _RESOURCES:
         app.register_blueprint(each.blueprint)
+    if settings.llm_base_url:
+        passing.install(app, settings.llm_pass)
     if settings.allowed_origins:
         # Given as patterns, because Flask-CORS takes a string with a bracket, such as an IPv6 address, for a pattern.
         allowed = [re.compile(re.escape(each) + r"\Z", re.IGNORECASE) for each in settings.allowed_origins]

@@ -19,7 +19,7 @@ from pushsvc.delivery.reading.history import Unread
 from pushsvc.delivery.streams import Streams
 from pushsvc.errors import Unavailable
 from pushsvc.llm.generations import Generations
-from pushsvc.llm.making.progress import Limits
+from pushsvc.llm.making.progress import Limits as AnswerLimits
 from pushsvc.llm.models.base import Model
 from pushsvc.llm.store import Records
 from pushsvc.llm.writer import GenerationWriter
@@ -153,6 +153,13 @@ class Partition:
         return (self.presence.loop, self.checkup.loop, *self.generations.loops, *self.failover)
 
 
+def limits_of(settings: Settings) -> AnswerLimits:
+    """How long the model's server may take."""
+    return AnswerLimits(
+        settings.llm_first_token_seconds, settings.llm_between_tokens_seconds, settings.llm_total_seconds
+    )
+
+
 def _make_generations(
     store: RedisClient, records: Records, hub: Hub, presence: Presence, shared: Shared
 ) -> Generations:
@@ -161,7 +168,7 @@ def _make_generations(
         records,
         GenerationWriter(store, records, shared.worker_id),
         shared.model,
-        Limits(settings.llm_first_token_seconds, settings.llm_between_tokens_seconds, settings.llm_total_seconds),
+        limits_of(settings),
         shared.worker_id,
         presence,
         hub.bus,

@@ -21,6 +21,7 @@ from pushsvc.delivery.endings import Reason
 from pushsvc.events.names import user_of
 from pushsvc.events.publication import Limits
 from pushsvc.llm.models.base import Model
+from pushsvc.llm.passing import Passing
 from pushsvc.partition import Partition
 from pushsvc.storage.partitioned_log import Appender
 from pushsvc.storage.redis.keys import place
@@ -43,6 +44,7 @@ class Service:
     capacity: Capacity
     partitions: tuple[Partition, ...]
     model: Model
+    passing: Passing
     log: Appender
     health: Health
     roll: RollCall

@@ -140,6 +140,26 @@ def _api_key(value: str) -> str:
 
 ApiKey = Annotated[str, AfterValidator(_api_key)]
 
+_OWN_PATHS: Final = re.compile(r"(chat/completions|models|generations)(/.*)?")
+
+
+def _passed_paths(value: object) -> object:
+    """Read paths under /v1."""
+    if not isinstance(value, str):
+        return value
+    if value.strip() == "off":
+        return ()
+    found = dict.fromkeys(each.removeprefix("/v1/").strip("/") for each in listed(value))
+    for path in found:
+        if not re.fullmatch(r"[A-Za-z0-9_.\-]+(/[A-Za-z0-9_.\-]+)*", path) or {".", ".."} & set(path.split("/")):
+            raise ValueError("should be off, or paths under /v1 such as embeddings,audio/transcriptions")
+        if _OWN_PATHS.fullmatch(path):
+            raise ValueError(f"should be without {path}, which the service has itself")
+    return tuple(found)
+
+
+PassedPaths = Annotated[tuple[str, ...], BeforeValidator(_passed_paths)]
+
 _FRAMING: Final = frozenset({"host", "content-length", "transfer-encoding", "connection", "accept-encoding", "expect"})
 
 

@@ -42,6 +42,7 @@ from tests.support.settings import GOOD_SECRET, refusal, settings
         ("LLM_API_KEY", ""),
         ("LLM_API_KEY_FILE", None),
         ("LLM_HEADERS", ()),
+        ("LLM_PASS", ("embeddings", "completions")),
     ],
 )
 def test_defaults_are_those_of_the_contract(name: str, default: object) -> None:
@@ -93,6 +94,8 @@ def test_defaults_are_those_of_the_contract(name: str, default: object) -> None:
             for value in ("https://api.openai.com/v1", "http://[::1]:8001", "http://m/v1/")
         ),
         ("LLM_FIRST_TOKEN_SECONDS", "0.5", 0.5),
+        ("LLM_PASS", "messages, /v1/audio/transcriptions,messages", ("messages", "audio/transcriptions")),
+        ("LLM_PASS", "off", ()),
     ],
 )
 def test_good_values_are_taken(name: str, value: str, meaning: object) -> None:
@@ -149,6 +152,8 @@ def test_good_values_are_taken(name: str, value: str, meaning: object) -> None:
             for value in ("http://a:0x", "http://a:99999", "http://a/#b", "http://[a")
         ),
         ("LLM_BASE_URL", "http://a/my model", "without blanks"),
+        *(("LLM_PASS", value, "paths under /v1") for value in ("../x", "a//b", "a b", "<x>", "http://a")),
+        *(("LLM_PASS", value, "has itself") for value in ("chat/completions", "models/x", "generations")),
         ("LLM_BASE_URL", "http://a/v1\u200a/x", "without blanks"),
         ("LLM_BASE_URL", "http://a/v1/\u00fc", "percent-encoded"),
         ("LLM_BASE_URL", "http://a/{model}/v1", "percent-encoded"),

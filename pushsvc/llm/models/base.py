@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from itertools import islice
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 _READ: Final = frozenset({"content-type", "content-encoding", "location"})  # headers that this service itself reads
-_PASSED: Final = frozenset({"x-request-id", "retry-after", "retry-after-ms", "x-should-retry"})  # those passed on
-_PASSED_PREFIXES: Final = ("x-ratelimit-", "openai-")
+# Those that are passed on.
+_PASSED: Final = frozenset({"x-request-id", "request-id", "retry-after", "retry-after-ms", "x-should-retry"})
+_PASSED_PREFIXES: Final = ("x-ratelimit-", "openai-", "anthropic-ratelimit-")
 _MOST_PASSED: Final = 40
 _MOST_PASSED_BYTES: Final = 2560  # nginx has a buffer of 4 KB for the head of a response, and refuses a longer one
 _VALUE: Final = re.compile("[ -~]{1,512}")  # no line break, which would end the header
@@ -65,6 +66,16 @@ class ResponseHandler(Protocol):
         """Take note that the response will not come, or not end properly."""
 
 
+class Passed(NamedTuple):
+    """A request that goes through as it is, by POST. `path`: under the base URL, with a slash before it; `query`:
+    percent-encoded, may be empty; `headers`: those that go along, by name."""
+
+    path: str
+    query: str
+    body: bytes
+    headers: Mapping[str, str]
+
+
 class Call(Protocol):
     """A question that was asked, and whose response is being read."""
 
@@ -89,3 +100,6 @@ class Model(Protocol):
 
     def list(self, name: str | None, handler: ResponseHandler) -> Call:
         """Ask for the list of models, or for the description of the one of this name."""
+
+    def pass_on(self, request: Passed, handler: ResponseHandler) -> Call:
+        """Send another request as it is."""

@@ -15,7 +15,7 @@ from pushsvc.events import exact_json, sse
 from pushsvc.llm.formats import openai
 from pushsvc.llm.formats.joining import Json
 from pushsvc.llm.models import script
-from pushsvc.llm.models.base import Call, ResponseHandler
+from pushsvc.llm.models.base import Call, Passed, ResponseHandler
 from pushsvc.llm.models.script import Answer
 
 NAME: Final = "mock"
@@ -42,6 +42,15 @@ class Mock:
             return _Whole(itself, handler)
         error = {"message": f"There is no model {name[:80]!r}; ask {NAME!r}.", "type": "invalid_request_error"}
         return _Whole({"error": error | {"param": "model", "code": "model_not_found"}}, handler, 404)
+
+    def pass_on(self, request: Passed, handler: ResponseHandler) -> Call:
+        """Refuse: the built-in model has nothing but answers; see Model."""
+        error = {
+            "message": f"The built-in model has no {request.path}.",
+            "type": "not_found_error",
+            "code": "not_found",
+        }
+        return _Whole({"error": error}, handler, 404)
 
 
 class _Call:

@@ -13,6 +13,7 @@ import re
 import socket
 import ssl
 import time
+from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
@@ -20,7 +21,7 @@ import gevent
 import urllib3.exceptions
 
 from pushsvc.concurrency.poll import MakePoll
-from pushsvc.llm.models.base import Call, Fault, ResponseHandler
+from pushsvc.llm.models.base import Call, Fault, Passed, ResponseHandler
 from pushsvc.llm.models.connecting import Connector
 from pushsvc.llm.models.credentials import Credentials, NoKey
 from pushsvc.llm.models.http_call import HttpCall
@@ -31,6 +32,7 @@ logger = logging.getLogger(__name__)
 
 TOLD_SECONDS: Final = 60.0  # a status is logged only once in this time
 MOST_REPEATED_BYTES: Final = 65536  # of a question that is sent on a kept connection, and so may have to be repeated
+_NOTHING_PASSED: Final = Passed("", "", b"", MappingProxyType({}))
 _WRONG: Final = {
     401: "PUSHSVC_LLM_API_KEY is not what it wants",
     403: "PUSHSVC_LLM_API_KEY does not allow what was asked",
@@ -47,7 +49,7 @@ class Upstream:
         parts = urlsplit(base_url)
         self._origin = origin_of(parts)
         self._path = parts.path.rstrip("/")
-        self._query = f"?{parts.query}" if parts.query else ""  # Azure's base URLs have one, with a version
+        self._query = parts.query  # Azure's base URLs have one, with a version
         self._credentials = credentials
         self._connector = connector
         self._poll = poll(self._ready)
@@ -63,8 +65,16 @@ class Upstream:
         """Ask `/models`; see Model."""
         return self._call("GET", "/models" if name is None else f"/models/{quote(name)}", None, handler)
 
-    def _call(self, method: str, path: str, body: bytes | None, handler: ResponseHandler) -> Call:
-        request = Request(method, self._origin, f"{self._path}{path}{self._query}", body)
+    def pass_on(self, request: Passed, handler: ResponseHandler) -> Call:
+        """Send a request to another path; see Model."""
+        return self._call("POST", request.path, request.body, handler, request)
+
+    def _call(
+        self, method: str, path: str, body: bytes | None, handler: ResponseHandler, passed: Passed = _NOTHING_PASSED
+    ) -> Call:
+        queries = "&".join(filter(None, (self._query, passed.query)))
+        target = f"{self._path}{path}{'?' if queries else ''}{queries}"
+        request = Request(method, self._origin, target, body, passed.headers)
         call = HttpCall(self, handler, request)
         call.sending = gevent.spawn(self._send, call, request)  # runs when the caller waits for something
         return call

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
 from pushsvc.calls.answers import bug, is_openai, problem_answer, refusal
+from pushsvc.config import Settings
 from pushsvc.errors import PushError, TooLarge
-from pushsvc.web.http.current import respond
+from pushsvc.web.http.current import respond, service
 
 
 def install(app: Flask) -> None:
@@ -28,7 +27,7 @@ def _http(error: HTTPException) -> Response:
     response = error.get_response()
     status = response.status_code
     details = {
-        404: _NO_SUCH_CALL if is_openai(request.path) else "There is nothing at this path.",
+        404: _no_such_call(service().settings) if is_openai(request.path) else "There is nothing at this path.",
         405: f"{request.method} is not allowed here.",
         413: "The body is larger than this path takes.",
     }
@@ -43,7 +42,11 @@ def _bug(_error: Exception) -> Response:
     return respond(bug(request.method, request.path))
 
 
-_NO_SUCH_CALL: Final = (
-    "There is nothing at this path: of OpenAI's API, this service has POST /v1/chat/completions, GET /v1/models and "
-    "GET /v1/models/<id>."
-)
+def _no_such_call(settings: Settings) -> str:
+    passed = [f"POST /v1/{path}" for path in settings.llm_pass] if settings.llm_base_url else []
+    there = ", ".join(["POST /v1/chat/completions", "GET /v1/models", "GET /v1/models/<id>", *passed])
+    without = "" if settings.llm_base_url else ", once PUSHSVC_LLM_BASE_URL says where that is"
+    return (
+        f"There is nothing at this path. Of OpenAI's API, this service has {there}. "
+        f"What PUSHSVC_LLM_PASS names goes through to the model's server{without}."
+    )

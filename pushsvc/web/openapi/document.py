@@ -11,11 +11,12 @@ from flask import Flask
 from pushsvc.auth import COOKIE
 from pushsvc.events.publication import Limits
 from pushsvc.program.version import VERSION
+from pushsvc.web.answers import passing
 from pushsvc.web.openapi.operations import OPERATIONS
 from pushsvc.web.openapi.schemas import all_schemas
 
-# For people: they are no part of the surface for programs.
-PAGES: Final = ("pages.", "reference.")
+# For people, or the model's server's: they are no part of the surface for programs.
+PAGES: Final = ("pages.", "reference.", passing.ENDPOINT)
 _SECURITY: Final = {
     "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
     "cookie": {"type": "apiKey", "in": "cookie", "name": COOKIE},
