@@ -57,36 +57,38 @@ _RESOURCES: Final = (
 
 def create_app(settings: Settings) -> Flask:
     """Make the Flask application and its Service. Nothing runs until `Service.start()`. Raises ConfigError."""
-    url = redis_url(settings)
-    own = auth.load_secrets(settings.secret, settings.data_dir)
-    provider = ProviderKeys(settings.jwks) if settings.jwks else None
-    partitions: list[Partition] = []
-    asked: list[Sized] = []  # who asks the model's server
-    revocations = Revocations()
-    worker_id = secrets.token_hex(6)
-    shared = Shared(
-        settings,
-        own,
-        worker_id,
-        Capacity(settings.max_connections, lambda: sum(len(each.hub.subscribers) for each in partitions)),
-        _model(settings),
-        lambda: sum(map(len, asked)) >= settings.llm_max_generations,
-        RollCall(worker_id),
-        Register(worker_id, settings.retry_seconds),
-    )
-    count = settings.partitions if url.startswith(CLUSTER_SCHEMES) else 1
-    keys = Keys(0, count, settings.redis_prefix)
-    partitions += [make_partition(url, each, shared) for each in keys.all()]
-    passing_on = Passing(shared.model, limits_of(settings), settings.llm_max_generations_per_user, shared.full)
-    asked += [passing_on, *(each.generations for each in partitions)]
-    coverage = Coverage(nodes_of(url, settings.redis_password_file), keys) if url.startswith(CLUSTER_SCHEMES) else None
-
-    limits = Limits(settings.max_event_bytes, settings.max_batch)
     app = Flask("pushsvc", template_folder=str(FOLDER / "templates"), static_folder=None)
     app.url_map.merge_slashes = False  # a redirect would repeat the query, and nginx answers 502 to a head of 4 KB
     app.json = json = DefaultJSONProvider(app)
     json.sort_keys = False
-    app.extensions[EXTENSION] = service = Service(
+    app.extensions[EXTENSION] = service = _make_service(settings)
+    problems.install(app)
+    before_request.install(app, service)
+    for each in _RESOURCES:
+        app.register_blueprint(each.blueprint)
+    if settings.llm_base_url:
+        passing.install(app, settings.llm_pass)
+    if settings.allowed_origins:
+        # Given as patterns, because Flask-CORS takes a string with a bracket, such as an IPv6 address, for a pattern.
+        allowed = [re.compile(re.escape(each) + r"\Z", re.IGNORECASE) for each in settings.allowed_origins]
+        CORS(app, origins=allowed, supports_credentials=True, expose_headers=list(EXPOSED))
+    app.wsgi_app = Forwarding(app.wsgi_app, settings, [rule.rule for rule in app.url_map.iter_rules()])  # type: ignore[method-assign]
+    return app
+
+
+def _make_service(settings: Settings) -> Service:
+    own = auth.load_secrets(settings.secret, settings.data_dir)
+    provider = ProviderKeys(settings.jwks) if settings.jwks else None
+    revocations = Revocations()
+    partitions: list[Partition] = []
+    asked: list[Sized] = []
+    shared = _shared(settings, own, partitions, asked)
+    coverage = _make_partitions(settings, shared, partitions)
+    passing_on = Passing(shared.model, limits_of(settings), settings.llm_max_generations_per_user, shared.full)
+    asked += [passing_on, *(each.generations for each in partitions)]
+    logs = [each.log for each in partitions]
+    limits = Limits(settings.max_event_bytes, settings.max_batch)
+    return Service(
         settings=settings,
         secrets=own,
         verifier=Verifier(
@@ -103,28 +105,38 @@ def create_app(settings: Settings) -> Flask:
         partitions=tuple(partitions),
         model=shared.model,
         passing=passing_on,
-        log=partitions[0].log if count == 1 else PartitionedLog([each.log for each in partitions]),
+        log=logs[0] if len(logs) == 1 else PartitionedLog(logs),
         health=Health(partitions, coverage),
         roll=shared.roll,
-        revoking=Revoking(
-            partitions[0].store,
-            revocations,
-            partial(_end_revoked, partitions),
-        ),
+        revoking=Revoking(partitions[0].store, revocations, partial(_end_revoked, partitions)),
         hooks=_hooks(shared, partitions) if settings.hook_url else None,
     )
-    problems.install(app)
-    before_request.install(app, service)
-    for each in _RESOURCES:
-        app.register_blueprint(each.blueprint)
-    if settings.llm_base_url:
-        passing.install(app, settings.llm_pass)
-    if settings.allowed_origins:
-        # Given as patterns, because Flask-CORS takes a string with a bracket, such as an IPv6 address, for a pattern.
-        allowed = [re.compile(re.escape(each) + r"\Z", re.IGNORECASE) for each in settings.allowed_origins]
-        CORS(app, origins=allowed, supports_credentials=True, expose_headers=list(EXPOSED))
-    app.wsgi_app = Forwarding(app.wsgi_app, settings, [rule.rule for rule in app.url_map.iter_rules()])  # type: ignore[method-assign]
-    return app
+
+
+def _shared(
+    settings: Settings, own: tuple[str, ...], partitions: Sequence[Partition], asked: Sequence[Sized]
+) -> Shared:
+    """What the partitions have in common. `partitions`, `asked` (who asks the model's server): they are added later."""
+    worker_id = secrets.token_hex(6)
+    return Shared(
+        settings,
+        own,
+        worker_id,
+        Capacity(settings.max_connections, lambda: sum(len(each.hub.subscribers) for each in partitions)),
+        _model(settings),
+        lambda: sum(map(len, asked)) >= settings.llm_max_generations,
+        RollCall(worker_id),
+        Register(worker_id, settings.retry_seconds),
+    )
+
+
+def _make_partitions(settings: Settings, shared: Shared, partitions: list[Partition]) -> Coverage | None:
+    """Add the partitions: on a cluster many, whose coverage this gives; else one."""
+    url = redis_url(settings)
+    is_cluster = url.startswith(CLUSTER_SCHEMES)
+    keys = Keys(0, settings.partitions if is_cluster else 1, settings.redis_prefix)
+    partitions += [make_partition(url, each, shared) for each in keys.all()]
+    return Coverage(nodes_of(url, settings.redis_password_file), keys) if is_cluster else None
 
 
 def _model(settings: Settings) -> Model:

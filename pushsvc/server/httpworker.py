@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import socket
 import ssl
 import time
 from datetime import datetime
@@ -27,6 +26,7 @@ from pushsvc.server.limits import HEAD_SECONDS, MOST_SKIPPED_BYTES
 from pushsvc.server.unanswered import answer_to, is_bug
 from pushsvc.server.wire.connection import PIECE_BYTES, Connection, Idle
 from pushsvc.server.wire.head import read_head
+from pushsvc.server.wire.lingering import LINGER_SECONDS, linger
 from pushsvc.server.wire.request import Request
 from pushsvc.server.wire.response import WireResponse
 from pushsvc.server.wire.unreadable import BrokenBody
@@ -37,9 +37,7 @@ if TYPE_CHECKING:
     from pushsvc.service import Service
 
 NEWCOMERS: Final = 5  # connections accepted, and streams begun, in one turn of the event loop
-LINGER_SECONDS: Final = 0.5  # for a client that still sends when its request is refused
 SKIP_SECONDS: Final = 5.0  # for the rest of a body that the application did not read
-DRAIN_SECONDS: Final = 0.02  # between two pieces of what such a client sends
 
 
 class HttpWorker(GeventWorker):
@@ -202,12 +200,12 @@ class HttpWorker(GeventWorker):
         if body is None or request.waits:
             return not request.waits
         if body.left > MOST_SKIPPED_BYTES:
-            return _linger(connection)
+            return linger(connection)
         with gevent.Timeout(seconds, False):
             while piece := body.receive(PIECE_BYTES):
                 skipped += len(piece)
                 if skipped > MOST_SKIPPED_BYTES:
-                    return _linger(connection)
+                    return linger(connection)
                 turn.yield_if_over()
             return True
         return False
@@ -219,7 +217,7 @@ class HttpWorker(GeventWorker):
             origins, retry_ms = service.settings.allowed_origins, service.retry_ms()
             with contextlib.suppress(OSError), gevent.Timeout(LINGER_SECONDS, False):
                 write_nonblock(connection.client, answer_to(error, connection.begun, origins, retry_ms))
-                _linger(connection)
+                linger(connection)
         if is_bug(error):
             self.log.exception("Error handling request")
 
@@ -252,22 +250,6 @@ class HttpWorker(GeventWorker):
 def speaks_otherwise(settings: Any) -> bool:
     """Whether gunicorn's settings ask for more than HTTP/1 on connections without TLS."""
     return bool(settings.protocol != "http" or settings.proxy_protocol != "off" or settings.http2_cleartext != "off")
-
-
-def _linger(connection: Connection) -> bool:
-    """Send the end, and discard what the client still sends for a moment: closed with unread bytes, the connection
-    would be reset, and the client lose the answer. That is read slowly, because a client that can go on sending may not
-    look for an answer; nginx does not."""
-    left = MOST_SKIPPED_BYTES  # while bytes are there, receiving them does not let the time-out happen
-    with contextlib.suppress(OSError), gevent.Timeout(LINGER_SECONDS, False):
-        connection.client.shutdown(socket.SHUT_WR)
-        while left > 0:
-            gevent.sleep(DRAIN_SECONDS)
-            piece = connection.client.recv(PIECE_BYTES)
-            if not piece:
-                break
-            left -= len(piece)
-    return False
 
 
 class _Name:

@@ -126,44 +126,43 @@ class Tickets:
         if fresh is None and spent is None:
             raise Unauthorized("The ticket is unknown, or has expired; ask for a new one.")
         claims = orjson.loads(fresh or spent)
-        if self._is_revoked(claims):
-            raise Unauthorized("An admin has ended the connections of this user; ask for a new ticket.")
-        user, topics = claims["user"], tuple(claims["topics"])
-        expires = min(claims["expires"] or float("inf"), time.time() + SESSION_SECONDS)
-        if expires <= time.time():
-            raise Unauthorized("The ticket has expired with the token that it was made with; ask for a new one.")
-        sessions, own = self._sessions_of(user, evidence.cookies), claims.get("session")
-        has_cookie = bool(sessions)  # so cookies come back
-        has_own_cookie = has_cookie if own is None else own in sessions  # an earlier version kept no session
-        has_proof = brought is not None and proven == digest.encode()
+        expires = self._check_claims(claims)
+        user, topics, own = claims["user"], tuple(claims["topics"]), claims.get("session")
+        sessions = self._sessions_of(user, evidence.cookies)
         # A cookie from another ticket of this user does not prove that the answer to this one has arrived.
-        arrived = bool(evidence.last_event_id) or its_cookie in {
-            hashed(cookie).encode() for cookie in sessions.values()
-        }
+        arrived = evidence.last_event_id or its_cookie in {hashed(cookie).encode() for cookie in sessions.values()}
+        has_proof = brought is not None and proven == digest.encode()
         if fresh is not None:
             kind = Kind.FIRST
         elif cursor is not None and not arrived:
             kind = Kind.TAKE_OVER
-        elif has_own_cookie or has_proof:
+        elif has_proof or (bool(sessions) if own is None else own in sessions):  # an earlier version kept no session
             kind = Kind.RETURN
             if cursor is not None:
                 with contextlib.suppress(Unwritable):  # it expires by itself
                     self._store.execute_one(("DEL", self._keys.ticket_use(digest)))
         else:
             raise SpentTicket(user, topics)
-        clean = not evidence.by_id and (has_cookie or (evidence.same_origin and not has_proof))
-        return Admission(
-            Identity(user, subscribe=topics, expires=expires, token=claims.get("token"), ticket=True),
-            topics,
-            Use(
-                ticket,
-                kind,
-                None if clean else brought if has_proof else self._drawn(),
-                has_proof,
-                EventId.from_redis(cursor) if cursor and not evidence.last_event_id else None,
-                own or next(filter(None, reversed(sessions)), "") or secrets.token_hex(4),
-            ),
+        comes_back = bool(sessions) or (evidence.same_origin and not has_proof)  # the cookie, so the ids need no proof
+        use = Use(
+            ticket,
+            kind,
+            None if comes_back and not evidence.by_id else brought if has_proof else self._drawn(),
+            has_proof,
+            EventId.from_redis(cursor) if cursor and not evidence.last_event_id else None,
+            own or next(filter(None, reversed(sessions)), "") or secrets.token_hex(4),
         )
+        identity = Identity(user, subscribe=topics, expires=expires, token=claims.get("token"), ticket=True)
+        return Admission(identity, topics, use)
+
+    def _check_claims(self, claims: Mapping[str, Any]) -> float:
+        """When a stream with these claims ends, as Unix time. Raises Unauthorized if they are void."""
+        if self._is_revoked(claims):
+            raise Unauthorized("An admin has ended the connections of this user; ask for a new ticket.")
+        expires: float = min(claims["expires"] or float("inf"), time.time() + SESSION_SECONDS)
+        if expires <= time.time():
+            raise Unauthorized("The ticket has expired with the token that it was made with; ask for a new one.")
+        return expires
 
     def _sessions_of(self, user: str, cookies: Mapping[str, str]) -> dict[str, str]:
         """The sessions of the user that this browser has, with their cookies; the name is empty if an earlier version

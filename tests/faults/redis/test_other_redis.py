@@ -61,6 +61,7 @@ def stack(
 def test_it_is_killed_and_started_again(stack: Elsewhere, user: str) -> None:
     servers = stack.servers
     assert isinstance(servers, Alone)
+    servers.redis.config_set("appendfsync", "always")  # a slow disk has `everysec` put writes off
     with stack.listen(user, "?since=now", reconnect=True) as source:
         with publishing(stack, user) as acked:
             until(lambda: len(acked) > 50, "traffic")

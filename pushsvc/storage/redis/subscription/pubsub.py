@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
@@ -29,6 +28,7 @@ from pushsvc.errors import NoRights, Unavailable
 from pushsvc.storage.redis.client import RedisClient
 from pushsvc.storage.redis.fencing import INTRODUCE, RoleAnswers, introduction
 from pushsvc.storage.redis.scripts import Command
+from pushsvc.storage.redis.subscription.awaited import Awaited, Refused
 from pushsvc.storage.redis.subscription.connection import batches, subscription
 from pushsvc.storage.redis.subscription.listener import (
     Announcement,
@@ -61,11 +61,9 @@ class PubSub:
         self._own = self._keys.control(worker_id)
         self._wanted: set[str] = set()
         self._queue: list[tuple[str, str]] = []  # (SSUBSCRIBE or SUNSUBSCRIBE, key) yet to be sent
-        self._unanswered: Counter[str] = Counter()  # SSUBSCRIBEs sent or queued and not confirmed, by key
         self._asked = False  # a probe is to be sent
         self._probing: Callable[[Any], None] | None = None  # the probe under way; callers meanwhile share the next
-        # Callbacks for the next answers; for a command without an answer, the keys that are yet to be confirmed.
-        self._awaited: deque[Callable[[Any], None] | set[str]] = deque()
+        self._awaited = Awaited()
         self._role = RoleAnswers(store.fence)
         self._looked = 0.0  # monotonic times
         self._queued = gevent.event.Event()
@@ -130,7 +128,7 @@ class PubSub:
         if self._connection is None:
             return  # the next connection subscribes to all wanted channels
         if command == "SSUBSCRIBE":
-            self._unanswered[key] += 1
+            self._awaited.request(key)
         self._queue.append((command, key))
         self._queued.set()
         if len(self._queue) >= CROWD:
@@ -147,11 +145,10 @@ class PubSub:
             self._subscription.on_connect()
             self._connection = connection
             self._queue.clear()
-            self._unanswered.clear()
             self._asked = self._asked or self._probing is not None
             self._probing = None
             self._awaited.clear()
-            self._awaited.append({self._own})
+            self._awaited.await_keys([self._own])
             self._role.clear()
             for channel in self._wanted:
                 self._put("SSUBSCRIBE", self._keys.log(channel))
@@ -188,7 +185,7 @@ class PubSub:
         """Handle a confirmation, or a message on this worker's own channel."""
         key = raw_key.decode()
         if kind != b"smessage":
-            self._subscribed(key)
+            self._awaited.strike_out(key)
         if key != self._own:
             if kind == b"ssubscribe":
                 self._confirmed(key)
@@ -206,31 +203,19 @@ class PubSub:
                 metrics.BUS_LAG.observe(self._heard - self._said)
 
     def _confirmed(self, key: str) -> None:
-        self._unanswered[key] -= 1
-        # A SUNSUBSCRIBE may stand between two SSUBSCRIBEs of one channel; only the last answer proves anything.
-        if self._unanswered[key] <= 0:
-            del self._unanswered[key]
+        if self._awaited.is_confirmed(key):
             channel = self._keys.channel_of(key)
             if channel in self._wanted:
                 self._subscription.on_subscribed(channel)
 
-    def _subscribed(self, key: str) -> None:
-        """Handle one confirmation: Redis confirms each key of a command by itself, unless it refuses the command."""
-        pending = self._awaited[0] if self._awaited else None
-        if isinstance(pending, set):
-            pending.discard(key)
-            if not pending:
-                self._awaited.popleft()
-
     def _answered(self, answer: Any) -> None:
-        taker = self._awaited.popleft() if self._awaited else None
-        if isinstance(taker, set):  # none of these keys is subscribed; the next connection retries
+        try:
+            self._awaited.take(answer)
+        except Refused as error:  # the next connection retries
             line = f"Redis refuses a subscription: {answer}"
             if isinstance(self._store.refusal(answer), NoRights):
-                raise NoRights(line, retry_after=1)
-            raise redis.ResponseError(line)
-        if taker is not None:
-            taker(answer)
+                raise NoRights(line, retry_after=1) from error
+            raise redis.ResponseError(line) from error
         if self._asked:
             self._queued.set()
 
@@ -261,7 +246,7 @@ class PubSub:
                 while same < min(len(queue), BATCH) and queue[same][0] == command:
                     same += 1
                 keys = [key for _, key in queue[:same]]
-                self._awaited.append(set(keys))
+                self._awaited.await_keys(keys)
                 connection.send_command(command, *keys, check_health=False)
                 del queue[:same]
             # Sending may have blocked; a request since then needs the present queue confirmed first.
@@ -269,7 +254,7 @@ class PubSub:
             if self._asked and free and connection is not None and connection is self._connection:
                 self._asked = False
                 commands, takers = zip(*self._questions(), strict=True)
-                self._awaited.extend(takers)
+                self._awaited.await_answers(takers)
                 connection.send_packed_command([b"".join(map(hiredis.pack_command, commands))], check_health=False)
             self._crowd.clear()
             if len(self._queue) < CROWD:
