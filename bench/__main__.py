@@ -1,4 +1,4 @@
-"""`python -m bench`: run, report."""
+"""`python -m bench`: run the scenarios, and report the figures."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """What PUSHSVC_DURABILITY=always costs: `python -m bench.durability` publishes to two embedded servers in turns.
 
-No HTTP: one publisher that waits for each answer, and batches of 100, as the service sends what comes together. An
-argument names the folder, and so the disk, to do it on.
+No HTTP is involved: one publisher appends single events, then batches of 100, as the service does with events that come
+together, and waits for each answer. An argument names the folder, and so the disk, that is measured.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ def draw(path: Path, results: Results, plan: Plan, found: Sequence[Row]) -> None
 
 
 def draw_others(path: Path, results: Results, plan: Plan) -> None:
-    """Beside what people would take instead."""
+    """Draw the service beside the servers that people would take instead."""
     figure, axes = _begin("pushsvc beside others: each listener is another user, each event for one of them")
     title = "CPU of one POST to one listener, µs\n32 publishers; processes of the store included"
     _bars(axes[0][0], _figure(results, "publish", "cpu_us"), title, "µs")
@@ -70,7 +70,7 @@ def _end(figure: Figure, path: Path, note: str) -> None:
 
 
 def _figure(results: Results, scenario: str, name: str) -> list[Bar]:
-    """Of all that have it."""
+    """One figure as bars, one for each server that is compared."""
     return [
         (_label(server), _known(results.values(scenario, server, name)), _COLOURS.get(server, OTHER))
         for server in _OTHERS
@@ -119,7 +119,7 @@ def _bars(axes: Axes, bars: Sequence[Bar], title: str, unit: str, target: float 
 
 
 def _targets(axes: Axes, found: Sequence[Row]) -> None:
-    """Each figure that has a target, as a share of it."""
+    """Draw each figure that has a target, as a share of the target."""
     for place, row in enumerate(found):
         limit = row.limit or 1
         axes.barh(place, row.median / limit, 0.62, color=OURS if row.met else TARGET)

@@ -14,9 +14,10 @@ class Faulty(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Connections of each scenario: `heard` hear events of their own at full speed, `among` at an even rate; `idle` are
-    those of `million`, watched for `idle_seconds`. `lines` of a stream of events, `answers` that are heard at a time
-    and `unsaid` ones that wait for their model, `seconds` of flow, and how often every server has its turn."""
+    """Most fields are numbers of connections: `heard` hear events of their own at full speed, `among` at an even rate,
+    and `idle`, those of `million`, are watched for `idle_seconds`. `lines` is the length of a stream of events.
+    `answers` are heard at the same time, `unsaid` ones wait for their model. Events flow for `seconds`, and every
+    server has its turn in each of `rounds`."""
 
     fanout: int = 4000
     many: int = 8000
@@ -36,7 +37,8 @@ class Plan:
     rounds: int = 5
 
     def within(self, descriptors: int) -> Plan:
-        """Scaled down to what a process may open: a proxied stream takes two of them, and something is left over."""
+        """The plan scaled down to the files that a process may open: a proxied stream takes two, and some are kept
+        for other uses."""
         room = descriptors - 500
         return Plan(
             fanout=min(self.fanout, room),

@@ -28,9 +28,9 @@ from pushsvc.server.rlimit import raise_descriptor_limit
 
 WINDOW: Final = 10  # tenths of a second, in which returns are counted
 OTHERS: Final = 6  # threads that ask for other things meanwhile, on kept-alive connections
-BEFORE_SECONDS: Final = 1.0  # of traffic
-AFTER_SECONDS: Final = 0.5  # so that there is something that nobody can have had before
-PAUSE_SECONDS: Final = 0.1  # between two questions of one of them
+BEFORE_SECONDS: Final = 1.0  # of traffic before the blow
+AFTER_SECONDS: Final = 0.5  # of traffic after it: events that nobody can have had before
+PAUSE_SECONDS: Final = 0.1  # between two requests of one of the other threads
 AGAIN_SECONDS: Final = 0.05
 PATIENCE_SECONDS: Final = 90.0
 
@@ -53,7 +53,7 @@ class Service(PushsvcUp):
         return [pid for pid in below if not proc.name(pid).startswith(("nginx", "valkey"))]
 
     def reload(self) -> None:
-        """Returns when the old workers have ended."""
+        """Reload gunicorn. Returns when the old workers have ended."""
         master, *old = self.gunicorn()
         os.kill(master, signal.SIGHUP)
         deadline = time.monotonic() + PATIENCE_SECONDS
@@ -67,7 +67,7 @@ class Service(PushsvcUp):
             os.kill(pid, signal.SIGKILL)
 
     def restart_redis(self) -> None:
-        """By SIGKILL; the supervisor starts it again. Returns when it answers."""
+        """Kill Redis, which the supervisor starts again. Returns when it answers."""
         for pid in self.pids("valkey"):
             os.kill(pid, signal.SIGKILL)
         deadline = time.monotonic() + PATIENCE_SECONDS
@@ -80,8 +80,8 @@ class Service(PushsvcUp):
 
 
 class Traffic:
-    """One backend that publishes numbered events to all listeners, under keys; and others that ask for this and that,
-    all the time. `answers` counts what was answered, and what was not."""
+    """A backend that publishes numbered events to all listeners, each with a key, and other clients that send various
+    requests all the time. `answers` counts what they were answered, and the requests that had no answer."""
 
     def __init__(self, server: Service) -> None:
         self.answers: Counter[str] = Counter()
@@ -105,7 +105,7 @@ class Traffic:
         return {answer: count for answer, count in sorted(self.answers.items()) if answer[0] not in "234"}
 
     def publish(self, phase: int, rate: float, done: Callable[[], bool]) -> int:
-        """Until `done`; each is repeated until it is acknowledged. Returns how many there are."""
+        """Publish until `done()`, repeating each event until it is acknowledged. Returns how many events there are."""
         with self._client() as client:
             begun, number = time.monotonic(), 0
             while not done():
@@ -140,8 +140,8 @@ class Traffic:
 
 
 def endure(load: Load, traffic: Traffic, phase: int, rate: float, blow: Callable[[], None]) -> tuple[Heard, float]:
-    """Strike while events are published. What was heard, and the seconds from the blow's end until everybody had all
-    of them."""
+    """Strike while events are published. Returns what was heard, and the seconds from the blow's end until everybody
+    had all events."""
     struck: list[float] = []
 
     def strike() -> None:
@@ -158,7 +158,7 @@ def endure(load: Load, traffic: Traffic, phase: int, rate: float, blow: Callable
 
 
 def busiest(returns: Sequence[int]) -> int:
-    """The most returns within a second."""
+    """The largest number of returns within a second."""
     return max(sum(returns[start : start + WINDOW]) for start in range(len(returns)))
 
 
@@ -174,7 +174,7 @@ def say(what: str, heard: Heard, *more: str) -> None:
 
 
 def rolling(programs: dict[str, Path], folder: Path, clients: int) -> None:
-    """Twenty reloads, one after the other."""
+    """Reload twenty times, one after the other."""
     with Service(programs, folder, 5) as server, server.load(clients) as load, Traffic(server) as traffic:
         server.settle(load.open(clients).up)
         for number in range(1, 21):
@@ -184,7 +184,7 @@ def rolling(programs: dict[str, Path], folder: Path, clients: int) -> None:
 
 
 def even(programs: dict[str, Path], folder: Path, clients: int) -> None:
-    """The reconnects of one reload, second by second."""
+    """Reload once, and count the reconnects second by second."""
     drain = 20
     with Service(programs, folder, drain) as server, server.load(clients) as load, Traffic(server) as traffic:
         server.settle(load.open(clients).up)
@@ -196,7 +196,7 @@ def even(programs: dict[str, Path], folder: Path, clients: int) -> None:
 
 
 def killed(programs: dict[str, Path], folder: Path, clients: int) -> None:
-    """All workers at once."""
+    """Kill all workers at once."""
     with Service(programs, folder, 1) as server, server.load(clients) as load, Traffic(server) as traffic:
         server.settle(load.open(clients).up)
         heard, seconds = endure(load, traffic, 1, 5, server.kill_workers)
@@ -204,7 +204,7 @@ def killed(programs: dict[str, Path], folder: Path, clients: int) -> None:
 
 
 def redis_restarted(programs: dict[str, Path], folder: Path, clients: int) -> None:
-    """Killed, and started again."""
+    """Kill Redis, which is started again."""
     with Service(programs, folder, 1) as server, server.load(clients) as load, Traffic(server) as traffic:
         server.settle(load.open(clients).up)
         heard, seconds = endure(load, traffic, 1, 5, server.restart_redis)

@@ -1,4 +1,4 @@
-"""The figures that are told, of all that were measured."""
+"""The rows of the table, and how they follow from the figures that were measured."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from bench.run import Results
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A figure of every round. `limit`: the median may be so much, and just that unless `strictly` below; or `at_least`
-    that."""
+    """One figure, with its value in every round. The target is a median of at most `limit`, below it if `strictly`, or
+    at least that if `at_least`."""
 
     name: str
     values: Sequence[float]
@@ -40,7 +40,7 @@ class Row:
 
 
 def rows(results: Results) -> list[Row]:
-    """Those for which something was measured."""
+    """The rows for which something was measured."""
     parts = (_publish, _ndjson, _join, _costs, _memory, _latencies, _storm, _proxied, _tokens, _million)
     found = [row for part in parts for row in part(results)]
     return [row for row in found if row.values]
@@ -178,7 +178,7 @@ def _tokens(results: Results) -> list[Row]:
 
 
 def _million(results: Results) -> list[Row]:
-    """The last rows suppose that what grows with connections goes on to do so."""
+    """The last rows assume that what grows with the connections goes on growing at the same rate."""
 
     def given(figure: str) -> list[float]:
         return _given(results, "million", "pushsvc, many", figure)
@@ -207,19 +207,19 @@ def _million(results: Results) -> list[Row]:
 
 
 def ratio(results: Results, scenario: str, figure: str, ours: str, other: str) -> list[float]:
-    """Round by round, where both have the figure."""
+    """The figure of `ours` divided by that of `other`, for each round in which both have it."""
     both = zip(results.values(scenario, ours, figure), results.values(scenario, other, figure), strict=True)
     return [mine / theirs for mine, theirs in both if mine is not None and theirs]
 
 
 def difference(results: Results, scenario: str, figure: str, ours: str, other: str) -> list[float]:
-    """As ratio."""
+    """The figure of `ours` less that of `other`, for each round in which both have it."""
     both = zip(results.values(scenario, ours, figure), results.values(scenario, other, figure), strict=True)
     return [mine - theirs for mine, theirs in both if mine is not None and theirs is not None]
 
 
 def growth(results: Results, server: str) -> list[float]:
-    """What a delivery to many costs, beside one to few."""
+    """The cost of a delivery to many, divided by that of one to few, for each round."""
     both = zip(results.values("size", server, "many_cpu_us"), results.values("size", server, "few_cpu_us"), strict=True)
     return [many / few for many, few in both if many is not None and few]
 
@@ -229,5 +229,5 @@ def _given(results: Results, scenario: str, server: str, figure: str) -> list[fl
 
 
 def number(value: float) -> str:
-    """As many digits as say something."""
+    """The value with as many digits as mean something."""
     return f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:.2f}"

@@ -22,13 +22,13 @@ class Results:
     failed: bool = False
 
     def values(self, scenario: str, server: str, name: str) -> list[float | None]:
-        """A figure by round; None where there is none."""
+        """One figure, by round; None where a round does not have it."""
         turns = self.figures.get(scenario, {}).get(server, [])
         return [None if turn is None else turn.get(name) for turn in turns]
 
 
 def run(names: Sequence[str], plan: Plan, programs: dict[str, Path], progress: Callable[[str], None]) -> Results:
-    """`progress` is called before each turn, with what it is."""
+    """Run all turns. Before each, `progress` is called with a description of it."""
     results = Results()
     for name in names:
         servers = SCENARIOS[name].servers

@@ -84,7 +84,7 @@ def _run(plan: Plan, schedule: Sequence[Step], results: Path, console: Console) 
 
         def say(what: str, done: int) -> None:
             bar.update(task, completed=done, description=what)
-            if not console.is_terminal:  # which shows no bar before the end
+            if not console.is_terminal:  # where no bar is shown before the end
                 console.print(f"{time.strftime('%H:%M:%S')} {done}/{len(schedule)} {what}", highlight=False)
 
         async def interruptible() -> Ledger:
@@ -100,7 +100,7 @@ def _run(plan: Plan, schedule: Sequence[Step], results: Path, console: Console) 
 
 
 def _keep_logs(folder: Path, results: Path) -> None:
-    """What the service printed, for whoever looks for the cause."""
+    """Copy what the service printed, for whoever looks for the cause."""
     kept = results / "logs"
     shutil.rmtree(kept, ignore_errors=True)
     kept.mkdir(parents=True)
@@ -109,7 +109,7 @@ def _keep_logs(folder: Path, results: Path) -> None:
 
 
 def _report(ledger: Ledger, plan: Plan, results: Path, console: Console) -> bool:
-    """Prints and writes; whether anything was wrong."""
+    """Print and write the report. Returns whether anything was wrong."""
     found = rows(ledger, loses=TOPOLOGIES[plan.redis].loses)
     Console(width=max(console.width, TABLE_WIDTH)).print(table(found))
     for note, count in ledger.notes.most_common(SHOWN_NOTES):

@@ -1,4 +1,4 @@
-"""Which acknowledged events the data lacks at the end, and whether who was away is told."""
+"""Finds which acknowledged events the data lacks at the end, and whether users who were away are told."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _BEFORE_ALL: Final[EventId] = (0, 0)
 
 
 class Hole(NamedTuple):
-    """Events of a channel that are gone, one after the other, and the id that somebody had who was there until then."""
+    """Consecutive events of a channel that are gone, and the cursor of a reader who has seen all before them."""
 
     channel: str
     numbers: list[int]
@@ -29,7 +29,8 @@ class Hole(NamedTuple):
 
 
 async def gone(stack: Stack, ledger: Ledger) -> set[int]:
-    """The numbers of those events. In each chapter they count as gone, or as lost where a reader is not told."""
+    """The numbers of the acknowledged events that are gone. Each counts in its chapter, as gone if a reader is told so,
+    else as lost."""
     holes = await asyncio.to_thread(lambda: list(_holes(stack, ledger)))
     turns = asyncio.Semaphore(AT_ONCE)
 
@@ -73,7 +74,7 @@ def _kept(stack: Stack, channel: str) -> set[EventId]:
 
 
 class _Reader:
-    """Comes with the id of an event from before the hole."""
+    """A reader who comes with an id from before the hole."""
 
     def __init__(self, hole: Hole) -> None:
         self._next = hole.next

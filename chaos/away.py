@@ -1,7 +1,7 @@
 """`python -m chaos.away`: Redis loses its last events while nobody listens, and every user who comes later is told.
 
-Nothing but the receipts says that there was anything: no page is open, and what is lost was acknowledged at most a
-tenth of a second before.
+Only the receipts show that the lost events ever existed: no page is open, and they were acknowledged at most a tenth of
+a second before the loss.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ from chaos.traffic.readiness import Readiness
 
 RESULTS: Final = Path(__file__).resolve().parent / "results"
 USERS: Final = 12  # of each round
-BURST_SECONDS: Final = 0.1  # at most, from the first acknowledgement of what is lost to the loss
-KEPT_SECONDS: Final = 1.2  # at most, for which Redis is left alone before
+BURST_SECONDS: Final = 0.1  # the longest pause between the acknowledgement of what is lost and the loss
+KEPT_SECONDS: Final = 1.2  # the longest pause before what is lost is published
 SHOWN_NOTES: Final = 20
 
 
 @dataclass
 class Outcome:
-    """Of the rounds of one name. `told` and `silent` count events that are gone, once for each user."""
+    """What came of the rounds of one name. `told` and `silent` count events that are gone, once for each user."""
 
     rounds: int = 0
     owed: int = 0
@@ -65,7 +65,7 @@ Loss = Callable[[Play, Callable[[], Awaitable[None]]], Awaitable[None]]
 
 
 async def _cut(play: Play, burst: Callable[[], Awaitable[None]]) -> None:
-    """As a power cut does with `appendfsync everysec`: the end of the append-only file is not there."""
+    """Cut off the end of the append-only file, as a power cut does with `appendfsync everysec`."""
     sizes = {path: path.stat().st_size for path in (play.data / "appendonlydir").glob("*.incr.aof")}
     await burst()
     await play.stack.kill_redis()
@@ -76,7 +76,7 @@ async def _cut(play: Play, burst: Callable[[], Awaitable[None]]) -> None:
 
 
 async def _restore(play: Play, burst: Callable[[], Awaitable[None]]) -> None:
-    """An older copy of the data is put back."""
+    """Put an older copy of the data back."""
     copy = play.data.with_name("copy")
     shutil.rmtree(copy, ignore_errors=True)
     shutil.copytree(play.data, copy, ignore=shutil.ignore_patterns("*.sock"))
@@ -87,13 +87,13 @@ async def _restore(play: Play, burst: Callable[[], Awaitable[None]]) -> None:
 
 
 async def _flush(play: Play, burst: Callable[[], Awaitable[None]]) -> None:
-    """By somebody's hand; no connection breaks."""
+    """Delete all data with FLUSHALL; no connection breaks."""
     await burst()
     await asyncio.to_thread(play.stack.redis.flushall)
 
 
 async def _kill(play: Play, burst: Callable[[], Awaitable[None]]) -> None:
-    """The machine goes on, so all is there: nobody is to be told anything."""
+    """Kill Redis, which loses nothing as the machine goes on: nobody may be told of a loss."""
     await burst()
     await play.stack.kill_redis()
 
@@ -128,7 +128,7 @@ WITH: Final[dict[str, Company]] = {
 
 
 async def play_round(play: Play, number: int, name: str) -> None:
-    """`name`: of a loss, and of who is killed with Redis, as in LOSSES and WITH."""
+    """Play one round. `name` is one of LOSSES, and after ` + ` one of WITH: what breaks together with Redis."""
     loss, _, company = name.partition(" + ")
     ledger, chance = play.ledger, play.chance
     publisher = Publisher(play.stack, ledger, Channels((), ()), chance, 1.0)
@@ -183,7 +183,7 @@ def _judge(play: Play, name: str, users: list[Absent], *, lossless: bool) -> Non
 async def run(
     seed: int, seconds: float, workers: int, only: Sequence[str], folder: Path, say: Callable[[str], None]
 ) -> Play:
-    """Rounds until the time is over, each loss in each company at least once. Raises BenchError."""
+    """Play rounds until the time is over, each loss with each of WITH at least once. Raises BenchError."""
     stack, ledger = Stack(folder, workers), Ledger()
     play = Play(stack, ledger, folder / "data" / "valkey", random.Random(seed))
     names = [" + ".join(filter(None, (loss, company))) for loss in LOSSES if loss in only for company in WITH]
@@ -236,7 +236,7 @@ def main(seed: int | None, minutes: float, workers: int, only: Sequence[str], re
 
 
 def _report(play: Play, seed: int, results: Path, console: Console) -> bool:
-    """Prints and writes; whether anything was wrong."""
+    """Print and write the report. Returns whether anything was wrong."""
     shown = Table(title="events that are gone, by user: said, and in silence", title_justify="left")
     for heading in ("", "rounds", "owed", "told", "silent", "false gaps"):
         shown.add_column(heading, justify="left" if not heading else "right", no_wrap=True)

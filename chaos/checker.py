@@ -30,7 +30,7 @@ class Witness:
         self._seen: dict[int, EventId] = {}
         self._last: dict[str, EventId] = {}  # by channel
         self._newest: EventId = (0, 0)
-        self._gaps: list[EventId] = []  # what it had when it was told
+        self._gaps: list[EventId] = []  # the id that the user had when told of each gap
         self._connections = 0
 
     def opened(self) -> None:
@@ -63,7 +63,7 @@ class Witness:
         identity = event_id(message.id)
         if number in self._seen and self._seen[number] != identity and self.was_told(self._seen[number]):
             self._seen[number] = identity
-            chapter.gone += 1  # a Redis that is no more announced it, and then it was published again
+            chapter.gone += 1  # Redis announced it and lost it, and then it was published again
             return
         if number in self._seen:
             chapter.repeated += 1
@@ -77,7 +77,8 @@ class Witness:
         chapter.lags_ms.append(lag * 1000)
 
     def _check_order(self, channel: str, identity: EventId) -> None:
-        """Over all connections of a channel; an event of another may come late, once (docs/architecture.md)."""
+        """Check that ids rise on a channel, over all connections. An event of another channel may come late, once
+        (docs/architecture.md)."""
         if identity <= self._last.get(channel, (0, 0)):
             self._ledger.now.disorder += 1
             self._ledger.note(f"{self.user} heard {channel} out of order in {self._ledger.now.name}")
@@ -87,14 +88,14 @@ class Witness:
         self._newest = max(self._newest, identity)
 
     def was_told(self, identity: EventId | None) -> bool:
-        """That something after an event before this one is gone."""
+        """Whether the user was told that events are gone after an id that lies before this one."""
         return identity is not None and any(gap < identity for gap in self._gaps)
 
     def missing(self, promised: dict[str, list[int]]) -> list[int]:
         return [number for channel in self.channels for number in promised.get(channel, ()) if number not in self._seen]
 
     def check_ids(self) -> None:
-        """What came has the id that its publisher was told."""
+        """Check that each event came with the id that its publisher was told."""
         for number, identity in self._seen.items():
             told = self._ledger.id_of(number)
             if told not in (None, identity):
@@ -109,7 +110,8 @@ def missing(witnesses: Sequence[Witness], ledger: Ledger) -> int:
 
 
 def close(witnesses: Sequence[Witness], ledger: Ledger, gone: Collection[int] = ()) -> None:
-    """Nothing more will come: what is missing is lost, unless it is `gone` from the data, and that was said."""
+    """Count as lost what is missing once nothing more will come, unless it is `gone` from the data and its user was
+    told so."""
     promised = ledger.promised()
     for witness in witnesses:
         witness.check_ids()

@@ -92,7 +92,7 @@ async def pull_network(scene: Scene, chance: random.Random) -> None:
 
 
 async def kill_subscriptions(scene: Scene, _: random.Random) -> None:
-    with suppress(redis.RedisError):  # another fault has it
+    with suppress(redis.RedisError):  # another fault may have Redis down
         await asyncio.to_thread(scene.stack.redis.execute_command, "CLIENT", "KILL", "TYPE", "pubsub")
 
 
@@ -101,12 +101,12 @@ async def drop_clients(scene: Scene, chance: random.Random) -> None:
 
 
 async def kill_nginx(scene: Scene, _: random.Random) -> None:
-    """Its workers: every connection of a client, and every request under way."""
+    """Kill nginx's workers, and with them every connection of a client and every request under way."""
     scene.stack.send(signal.SIGKILL, scene.stack.pids("nginx")[1:])
 
 
 async def reload_workers(scene: Scene, _: random.Random) -> None:
-    """Waits until the old ones are gone, so that what they do while they stop is seen."""
+    """Reload gunicorn, and wait until the old workers are gone, so that what they do while they stop is seen."""
     old = scene.stack.pids("gunicorn")
     scene.stack.send(signal.SIGHUP, old[:1])
     with suppress(TimeoutError):
@@ -120,12 +120,12 @@ async def reload_nginx(scene: Scene, _: random.Random) -> None:
 
 
 async def restart_all(scene: Scene, chance: random.Random) -> None:
-    """Gently or not; Redis too."""
+    """Restart everything, Redis too, by SIGTERM or by SIGKILL."""
     await scene.stack.restart(chance.choice((signal.SIGTERM, signal.SIGKILL)))
 
 
 async def fail_over(scene: Scene, _: random.Random) -> None:
-    """As an operator asks for it."""
+    """Fail over as an operator does."""
     if isinstance(scene.stack, Pair):
         await scene.stack.fail_over()
 

@@ -10,7 +10,7 @@ EventId = tuple[int, int]
 
 
 def event_id(text: str) -> EventId:
-    ms, _, number = text.partition("~")[0].partition("-")  # what follows is the proof of a ticket's stream
+    ms, _, number = text.partition("~")[0].partition("-")  # after ~ stands the proof of a ticket's stream
     return int(ms), int(number)
 
 
@@ -23,7 +23,7 @@ class Chapter:
     unanswered: int = 0  # publishes that were refused, or had no answer, and are repeated
     abandoned: int = 0  # events whose publisher gave up
     lost: int = 0
-    gone: int = 0  # acknowledged or heard, and not in the data any more, of which readers are told
+    gone: int = 0  # acknowledged or heard events that the data has no more, and whose readers are told so
     repeated: int = 0
     disorder: int = 0
     foreign: int = 0
@@ -42,7 +42,7 @@ class Chapter:
 
 @dataclass(slots=True)
 class Entry:
-    """One event. `id` is None while nobody promised anything."""
+    """One event. `id` is None until it is acknowledged."""
 
     channel: str
     id: EventId | None = None
@@ -68,11 +68,11 @@ class Ledger:
         return self.now
 
     def note(self, what: str) -> None:
-        """Something for people to read, below the table."""
+        """Note something for people to read, below the table."""
         self.notes[what] += 1
 
     def begin(self, channel: str) -> int:
-        """The number of a new event."""
+        """Begin a new event, and give its number."""
         self._entries.append(Entry(channel))
         return len(self._entries) - 1
 

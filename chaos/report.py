@@ -1,4 +1,4 @@
-"""What came out, as a table and as JSON."""
+"""The results, as a table and as JSON."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from rich.table import Table
 from chaos.ledger import Chapter, Ledger
 from chaos.run import Plan
 
-WRONG: Final = ("lost", "gone", "repeated", "disorder", "foreign", "gaps", "refused")  # none of them may be, but
-ALLOWED: Final = ("gone", "gaps")  # where replication is asynchronous
+WRONG: Final = ("lost", "gone", "repeated", "disorder", "foreign", "gaps", "refused")  # each must be 0
+ALLOWED: Final = ("gone", "gaps")  # need not be 0 where replication is asynchronous
 COUNTS: Final = ("acked", *WRONG, "unanswered", "abandoned", "reconnects", "crossed")
 LATE: Final = ("p50", "p99", "max")
 
@@ -52,7 +52,7 @@ def _at(values: Sequence[float], share: float) -> float:
 
 
 def rows(ledger: Ledger, *, loses: bool) -> list[Row]:
-    """One for each fault, pair of faults and so on, in the order of the schedule; the whole run last. `loses`: see
+    """A row for each fault, pair of faults and so on, in the order of the schedule; the whole run is last. `loses`: see
     Topology."""
     loses = loses and any(chapter.gone for chapter in ledger.chapters)  # else nobody has to be told of anything
     named: dict[str, list[Chapter]] = {}

@@ -1,4 +1,4 @@
-"""One run: traffic all the time, the steps of the schedule one after the other, and then what came of it."""
+"""One run: traffic all the time, the steps of the schedule one after the other, and at the end what users saw."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from chaos.traffic.publishers import Channels, Publisher
 from chaos.traffic.readiness import Readiness
 
 WARM_EVENTS: Final = 100  # acknowledged before the first fault
-CALM_SECONDS: Final = 1.0  # of traffic after the last
+CALM_SECONDS: Final = 1.0  # of traffic after the last fault
 ARRIVE_SECONDS: Final = 60.0  # after the traffic's end, for what is still to come
 LOOK_SECONDS: Final = 0.2
 SPEAK_SECONDS: Final = 0.3  # after a fault began: most of its victims are cut by then, and not back
@@ -46,7 +46,8 @@ Say = Callable[[str, int], None]  # what is going on, and how many steps are don
 
 
 async def run(plan: Plan, schedule: Sequence[Step], folder: Path, say: Say) -> Ledger:
-    """`folder` keeps the service's data and what it prints. Raises BenchError if the stack does not start."""
+    """Run the schedule under traffic. `folder` keeps the service's data and what it prints. Raises BenchError if the
+    stack does not start."""
     ledger = Ledger()
     stack = TOPOLOGIES[plan.redis].stack(folder, plan.workers)
     say("starting", 0)
@@ -112,7 +113,7 @@ async def _traffic(
 
 
 async def _speak(tabs: IdleTabs, publisher: Publisher, channels: Channels, step: Step) -> None:
-    """To the idle tabs, once the faults of the step have begun."""
+    """Publish to the idle tabs once the faults of the step have begun."""
     await asyncio.sleep(max(blow.after for blow in step.blows) + SPEAK_SECONDS)
     channels.quiet = False
     await tabs.speak(publisher)
@@ -142,9 +143,9 @@ async def _strike(blow: Blow, scene: Scene, ledger: Ledger) -> None:
 
 
 async def _arrive(listeners: Listeners, ledger: Ledger) -> None:
-    """Until everybody has everything, or it has taken too long."""
+    """Wait until everybody has everything, or it has taken too long."""
     clock = asyncio.get_running_loop().time
     deadline = clock() + ARRIVE_SECONDS
     while missing(listeners.witnesses, ledger) and clock() < deadline:
         await asyncio.sleep(LOOK_SECONDS)
-    await asyncio.sleep(LOOK_SECONDS)  # what comes now is once too often
+    await asyncio.sleep(LOOK_SECONDS)  # an event too many would come now

@@ -29,8 +29,8 @@ class Step:
 
 
 def steps(seed: int, faults: Sequence[str], count: int) -> list[Step]:
-    """So many steps: every fault alone, every pair, all together, and from the start again; each part in an order of
-    its own."""
+    """The first `count` steps: every fault alone, every pair, all together, and then all that again. Single faults and
+    pairs are shuffled each time."""
     chance = random.Random(seed)
     return [_step(names, chance) for names in itertools.islice(_rounds(sorted(faults), chance), count)]
 

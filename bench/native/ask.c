@@ -1,4 +1,4 @@
-/* Asks for streamed answers, and hears them: in one process, N requests that are under way at the same time.
+/* Asks for streamed answers and reads them: N requests at the same time, in one process.
  *
  * Usage: ask PORT PATH HEADER_FILE BODY_FILE
  *
@@ -6,8 +6,8 @@
  * each is answered by one JSON object on stdout with what was heard since the command before:
  *
  *   open COUNT   ask, and wait until all answers have begun
- *   hear MS      for so long
- *   finish       until all answers are complete, or nothing came for a while
+ *   hear MS      read for so long
+ *   finish       read until all answers are complete, or nothing came for a while
  *
  * A token is "n=NUMBER t=MICROSECONDS", see model.c; an event may bring several.
  */
@@ -69,7 +69,7 @@ static void give_up(struct asker *asker, const char *reason, int code) {
 
 static void hear_token(struct asker *asker, long number, uint64_t sent) {
     if (number < asker->next) {
-        heard.repeated++; /* or it comes late, and is missed too */
+        heard.repeated++; /* or it is late, and then counts as lost too */
         return;
     }
     begun += asker->next == 0;

@@ -11,7 +11,7 @@
 enum { DATA = 83 };
 
 long events, events_of_each;
-static long users; /* who are spoken to in turn; 0: each event is for all */
+static long users; /* how many take events in turn; 0: each event is for all */
 
 void events_begin(const char *template) {
     int to_one = strstr(template, "@USER@") != NULL || strstr(options.publish, "@USER@") != NULL;
@@ -21,7 +21,7 @@ void events_begin(const char *template) {
         events_of_each++;
 }
 
-/* Whether the numbers of another body's events can be told apart. Without subscribers nobody has to. */
+/* Whether there are numbers left for the events of another body. Without subscribers, nobody has to tell them apart. */
 int events_left(void) {
     long most = subscribers_up == 0 ? LONG_MAX - events_of_each : MOST_EVENTS * (users > 0 ? users : 1);
     return events + events_of_each <= most;
@@ -35,7 +35,7 @@ static size_t fill_data(char *data, int phase) {
     return DATA;
 }
 
-/* The template with each @DATA@ replaced by the data of another event, each @USER@ before it by whom it is for. */
+/* The template with each @DATA@ replaced by the data of a new event, and each @USER@ before it by that event's user. */
 size_t events_fill(char *body, size_t room, const char *template, int phase) {
     size_t length = 0;
     for (const char *spot; (spot = strchr(template, '@')) != NULL;) {

@@ -14,12 +14,12 @@ enum { CHUNK = 1 << 14, SPARE = 1 << 10, PATIENCE = 10 /* s */ };
 
 static struct {
     struct source source;
-    int phase, ended; /* the last chunk is made */
+    int phase, ended; /* ended: the last chunk is made */
     long count;
     const char *template;
     size_t length, sent;
     char out[CHUNK + SPARE];
-    size_t start_length; /* of the answer's line so far, of which the first bytes are kept */
+    size_t start_length; /* bytes in `start`, the beginning of the answer's line so far */
     char start[16];
 } stream;
 
@@ -44,7 +44,7 @@ static void read_answers(void) {
         fprintf(stderr, "%ld of %ld lines were answered, errno %d\n", posts, events, got < 0 ? errno : 0);
         fail("the server left the stream of lines");
     }
-    if (got <= 0) { /* it closes after the last answer, and events may still be on their way */
+    if (got <= 0) { /* the server closes after the last answer; events may still be on their way */
         close(stream.source.fd);
         stream.source.fd = -1;
     }

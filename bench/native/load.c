@@ -46,7 +46,7 @@ static int last_tenth(void) {
     return end;
 }
 
-/* Every answer has the same fields; those that a command does not touch say what was before. */
+/* Every answer has the same fields; those that a command does not touch keep their values. */
 static void answer(long expected, uint64_t began) {
     uint64_t ended = tally.last > began ? tally.last : now();
     printf("{\"up\": %d, \"failed\": %d, \"why\": \"%s\", \"seconds\": %.6f, ", subscribers_up, subscribers_failed,

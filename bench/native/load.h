@@ -17,8 +17,8 @@ struct options {
 extern struct options options;
 
 /* What was heard since `listen_for`. `deliveries` are events heard for the first time, `disorder` are ids that do not
- * rise and, after a resume, numbers that do not; `stray` are events of an earlier phase. `most` is how often one
- * connection came back, `returns` how many did in each tenth of a second of a resume. */
+ * rise and, after a resume, numbers that do not; `stray` are events of an earlier phase. `most` is the largest number
+ * of times that one connection came back, `returns` is how many came back in each tenth of a second of a resume. */
 enum { TENTHS = 6000 };
 struct tally {
     long deliveries, repeated, disorder, stray, without_id, dropped, reconnects, bytes;

@@ -2,11 +2,11 @@
  *
  * Usage: model PORT RATE STREAMS
  *
- * A question's "max_tokens" says how many tokens its answer has, RATE how many it says in a second. The phases of
- * STREAMS answers that begin one after the other lie evenly in 1/RATE, those of fewer nearly so. A token is
- * " n=NUMBER t=MICROSECONDS", always of the same length; NUMBER rises from 0, the time is the monotonic one of its
- * sending. A question to the model "pauses" is answered with the response's head and nothing more; one to the model
- * "silent" with nothing at all. GET says that it is up.
+ * A question's "max_tokens" says how many tokens its answer has, RATE how many are sent in a second. Answers speak in
+ * turn: the tokens of STREAMS answers that begin one after the other are spread evenly over 1/RATE seconds, those of
+ * fewer answers nearly so. A token is " n=NUMBER t=MICROSECONDS", always of the same length; NUMBER rises from 0, the
+ * time is that of the monotonic clock when it is sent. A question to the model "pauses" is answered with the response's
+ * head and nothing more; one to the model "silent" with nothing at all. GET says that it is up.
  */
 #define _GNU_SOURCE
 #include "loop.h"
@@ -25,11 +25,11 @@ enum { MOST_QUESTION = 4096, MOST_PIECE = 1024 };
 
 struct call {
     struct source source;
-    struct call *next; /* of those that speak at the same time */
-    int slot;          /* of those times, -1 while it has nothing to say */
+    struct call *next; /* the next call with the same slot */
+    int slot;          /* when it speaks, see `even_step`; -1 while it has nothing to say */
     long said, most;   /* tokens */
     size_t length;
-    char question[MOST_QUESTION]; /* what has arrived of it */
+    char question[MOST_QUESTION]; /* the part that has arrived */
 };
 
 static const char HEAD[] = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n"
@@ -157,7 +157,8 @@ static int common_divisor(int a, int b) {
     return b == 0 ? a : common_divisor(b, a % b);
 }
 
-/* From one answer's slot to the next one's: the golden section, which spreads any number and meets all slots. */
+/* The step from one answer's slot to the next one's: near the golden section, which spreads any number of answers, and
+ * with no common divisor, so that it meets all slots. */
 static int even_step(int slots) {
     int found = (int)(0.618 * slots) + 1;
     while (common_divisor(found, slots) != 1)
@@ -165,7 +166,7 @@ static int even_step(int slots) {
     return found;
 }
 
-/* Every slot has its time in each 1/RATE. */
+/* Each slot speaks once in 1/RATE seconds. */
 static void speak_for_ever(uint64_t period) {
     uint64_t start = now(), times = 0;
     for (;;) {

@@ -117,8 +117,8 @@ static void a_line_came(struct source *source, uint32_t ready) {
     stopped = 1;
 }
 
-/* Until every connection has every event of what was not refused; or nothing has come for PATIENCE, and the rest is
- * lost. Gives the deliveries due. */
+/* Wait until every connection has every event that was not refused. If nothing comes for PATIENCE, the rest is lost.
+ * Gives the deliveries due. */
 static long wait_for_all(int count) {
     uint64_t began = now();
     for (;;) {

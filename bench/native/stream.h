@@ -25,7 +25,7 @@ struct stream {
     char line[LINE]; /* a line of the stream */
     char data[LINE]; /* of the event so far; what is longer than the benchmark's own data is cut */
     char next_id[ID]; /* takes effect at the blank line, so that an event that is cut short does not move it */
-    char id[ID];      /* the last event's id, kept as an EventSource keeps it */
+    char id[ID];      /* the last event's id, kept as in an EventSource */
 };
 
 /* Called for each event that has data. */

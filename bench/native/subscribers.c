@@ -250,7 +250,7 @@ long subscribers_resume(int *events, int pace) {
         start_those_due(pace, began);
         turn(10 * MS);
     }
-    for (uint64_t end = now() + 200000000u; now() < end;) /* what should not come would come now */
+    for (uint64_t end = now() + 200000000u; now() < end;) /* an event too many would come now */
         turn(10 * MS);
     resuming = 0;
     return opened;

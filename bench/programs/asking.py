@@ -13,8 +13,8 @@ from bench.programs.child import BenchError, Child
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What a command brought, see ask.c; times of token sent to token read in ms. `begun`, `complete` and `failed`
-    count answers since the first command."""
+    """What a command brought (see ask.c). Times are in ms, from the sending of a token to its reading. `begun`,
+    `complete` and `failed` count answers since the first command."""
 
     begun: int
     complete: int
@@ -52,7 +52,7 @@ class Asking:
         self._child.stop()
 
     def open(self) -> Told:
-        """Raises BenchError unless all answers begin."""
+        """Ask, and wait until all answers have begun. Raises BenchError if one does not."""
         told = self._ask(f"open {self._count}")
         if told.begun != self._count:
             raise BenchError(f"{told.begun} of {self._count} answers began: {told.why or 'no token'}")

@@ -19,7 +19,7 @@ _PARTS: Final = {
 
 
 def build(folder: Path) -> dict[str, Path]:
-    """The programs by name. Raises BenchError."""
+    """Compile all programs, and give their paths by name. Raises BenchError."""
     compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     if compiler is None:
         raise BenchError("there is no C compiler (cc); on Debian: apt install gcc libc6-dev")
@@ -27,7 +27,7 @@ def build(folder: Path) -> dict[str, Path]:
 
 
 def _compile(compiler: str, parts: tuple[str, ...], target: Path) -> Path:
-    """`parts`: options, and sources."""
+    """Compile one program. `parts`: options of the compiler, and source files."""
     words = [compiler, "-O2", "-Wall", "-o", str(target)]
     words += [part if part.startswith("-") else str(_SOURCES / part) for part in parts]
     done = subprocess.run(words, capture_output=True, text=True)

@@ -23,13 +23,13 @@ STOP_SECONDS: Final = 5.0
 
 
 class BenchError(Exception):
-    """Why there is nothing to measure; one line."""
+    """The reason why there is nothing to measure, in one line."""
 
 
 class Child:
     """A program in a session of its own, so that Ctrl-C reaches the benchmark alone, which then ends it.
 
-    `ending` is what it gets from the kernel if the benchmark itself is killed, and from `stop`.
+    `ending` is the signal that it gets from `stop`, and from the kernel if the benchmark itself is killed.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Child:
         return " ".join(self._output.read().decode(errors="replace")[-600:].split())
 
     def until(self, ready: Callable[[], bool]) -> None:
-        """Raises BenchError if it ends, or takes too long."""
+        """Wait until `ready()` holds. Raises BenchError if the program ends, or takes too long."""
         deadline = time.monotonic() + READY_SECONDS
         while not ready():
             if self.process.poll() is not None or time.monotonic() > deadline:
@@ -75,7 +75,7 @@ class Child:
             time.sleep(0.02)
 
     def stop(self) -> None:
-        """Ask, then kill. Harmless when repeated."""
+        """Ask the program to end, then kill it. May be called again."""
         if self.process.poll() is None:
             self.process.send_signal(self.ending)
             try:
@@ -91,12 +91,12 @@ class Child:
 
 
 def _clean_environment() -> dict[str, str]:
-    """Without settings of the service from outside."""
+    """The environment without settings of the service."""
     return {name: value for name, value in os.environ.items() if not name.startswith("PUSHSVC_")}
 
 
 def free_port() -> int:
-    """Below the range from which the kernel takes the ports of clients."""
+    """A free port below the range from which the kernel takes the ports of clients."""
     while True:
         port = random.randrange(20_000, 32_000)
         with socket.socket() as probe:
@@ -105,7 +105,7 @@ def free_port() -> int:
 
 
 def answers(port: int, path: str) -> bool:
-    """With any status below 500: what runs there is up."""
+    """Whether the port answers with a status below 500, which shows that the server is up."""
     try:
         return httpx.get(f"http://127.0.0.1:{port}{path}", trust_env=False, timeout=2).status_code < 500
     except httpx.HTTPError:

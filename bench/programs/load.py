@@ -14,7 +14,7 @@ from bench.programs.child import BenchError, Child
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What a phase brought, see load.h; times of publish sent to event read in ms."""
+    """What a phase brought (see load.h). Times are in ms, from the sending of a publish to the reading of its event."""
 
     up: int
     failed: int
@@ -43,7 +43,7 @@ class Heard:
         return cls(**{field.name: values[field.name] for field in fields(cls)})
 
     def faults(self) -> str:
-        """What no server may do; empty if all is well."""
+        """What no server may do and this one did, as text; empty if all is well."""
         names = ("failed", "lost", "repeated", "disorder", "refused", "dropped")
         told = [f"{getattr(self, name)} {name}" for name in names if getattr(self, name)]
         return ", ".join([*told, *([self.why] if told and self.why else [])])
@@ -61,9 +61,9 @@ class Target:
 
 
 class Load:
-    """One client process. Phases are numbered, so that an event of an earlier one, or of another client's, is known.
+    """One client process. Phases are numbered, so that events of an earlier phase or of another client are recognised.
 
-    `phase` is the number before its first: clients whose events can meet need different ones.
+    `phase` is the number before that of the first phase; clients whose events can meet need different ones.
     """
 
     def __init__(self, program: Path, folder: Path, target: Target, headers: Sequence[str], phase: int = 0) -> None:
@@ -95,18 +95,18 @@ class Load:
         return heard
 
     def flow(self, body: str, rate: float, seconds: float, publishers: int = 4) -> Heard:
-        """POST `body` at `rate` a second, each @DATA@ in it an event; until all is delivered. Rate 0: as fast as
-        answers come, one request under way for each publisher. @USER@: see load.c."""
+        """POST `body` `rate` times a second, and wait until all is delivered. Each @DATA@ in it is an event; for @USER@
+        see load.c. With rate 0 each publisher sends its next request as soon as it has an answer."""
         self.begin_flow(body, rate, seconds, publishers)
         return self.answer()
 
     def begin_flow(self, body: str, rate: float, seconds: float = 0, publishers: int = 4) -> None:
-        """As `flow`, without waiting; 0 seconds: until `end_flow`."""
+        """Begin what `flow` does, without waiting. With 0 seconds it goes on until `end_flow`."""
         path = self._next_body(body)
         self._say(f"flow {self._phase} {rate} {seconds} {publishers} {path}")
 
     def begin_lines(self, line: str, count: int) -> None:
-        """As `begin_flow`, of so many events in one request as NDJSON."""
+        """Begin to publish `count` events in one request as NDJSON, without waiting."""
         path = self._next_body(line)
         self._say(f"lines {self._phase} {count} {path}")
 
@@ -121,7 +121,7 @@ class Load:
         self._ask(f"listen {phase}")
 
     def begin_hear(self, deliveries: int) -> None:
-        """Wait for so many since `listen`."""
+        """Begin to wait until there were so many deliveries since `listen`; `answer` ends it."""
         self._say(f"hear {deliveries}")
 
     def ready(self, seconds: float) -> bool:
@@ -141,12 +141,12 @@ class Load:
         return self.answer()
 
     def begin_resume(self, phase: int, events: int, pace: int) -> None:
-        """As `resume`, without waiting; 0 events: until `end_resume`. Who is connected stays so; who is let go comes
-        back."""
+        """Begin what `resume` does, without waiting. With 0 events it goes on until `end_resume`. Whoever is connected
+        stays so, and comes back if the server lets go of them."""
         self._say(f"resume {phase} {events} {pace}")
 
     def end_resume(self, events: int) -> Heard:
-        """Wait until each has the `events` that were published."""
+        """Wait until each connection has the `events` that were published."""
         return self._ask(str(events))
 
     def _ask(self, command: str) -> Heard:

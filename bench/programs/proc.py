@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
-_TICKS: Final = os.sysconf("SC_CLK_TCK")  # a second
+_TICKS: Final = os.sysconf("SC_CLK_TCK")  # clock ticks in a second
 
 
 def family(pid: int) -> Iterator[int]:
@@ -30,7 +30,7 @@ def name(pid: int) -> str:
 
 
 def cpu_seconds(pids: Iterable[int]) -> float:
-    """User and system time, that of children which have ended included."""
+    """User and system time in seconds, with that of children which have ended."""
     return sum(_ticks(pid) for pid in pids) / _TICKS
 
 
@@ -43,7 +43,7 @@ def _ticks(pid: int) -> int:
 
 
 def uss(pids: Iterable[int]) -> int:
-    """Bytes that only these processes hold, each for itself: unique set size."""
+    """The processes' unique set size: the bytes that each of them shares with no other process."""
     return sum(_private(pid) for pid in pids)
 
 
@@ -56,6 +56,6 @@ def _private(pid: int) -> int:
 
 
 def kernel_bytes() -> int:
-    """What the kernel holds for itself, on the whole machine: for sockets, files, epoll (SUnreclaim)."""
+    """Bytes that the machine's kernel holds for itself, such as those of sockets, files and epoll (SUnreclaim)."""
     lines = Path("/proc/meminfo").read_text().splitlines()
     return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("SUnreclaim:"))

@@ -29,7 +29,7 @@ from bench.subjects.servers import (
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """`once`: it takes long, so it has one turn, and only if it is asked for."""
+    """A scenario, and the servers it is for. `once`: it takes long, so it has one turn, and only if it is asked for."""
 
     servers: tuple[type[Server], ...]
     measure: Callable[..., Figures]

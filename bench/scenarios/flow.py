@@ -14,7 +14,7 @@ def measured_flow(server: Server, load: Load, body: str, rate: float, seconds: f
     """What was heard, and the CPU time of all the server's processes for each delivery, in µs."""
     before = proc.cpu_seconds(server.pids())
     heard = load.flow(body, rate, seconds)
-    time.sleep(0.3)  # what is done a moment later, such as keeping positions, belongs to it
+    time.sleep(0.3)  # what the server does a moment later, such as keeping positions, is part of the cost
     used = proc.cpu_seconds(server.pids()) - before
     if heard.faults():
         raise Faulty(heard.faults())

@@ -1,4 +1,4 @@
-"""As many idle listeners as the machine has room for, each another user's: what each costs, and how soon they hear."""
+"""Idle listeners, as many as the machine has room for, each another user's: what each costs, and how soon they hear."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from bench.programs import proc
 from bench.programs.load import Load
 from bench.subjects.servers import PushsvcOften, bearer
 
-MOST: Final = 18_000  # connections of a process: it may open 20 000 files on many machines
+MOST: Final = 18_000  # connections of a process, which may open 20 000 files on many machines
 PACE: Final = 200  # connections under way
 ONES: Final = 1000
 TO_ALL, TO_ONES = 1, 2  # phases
 
 
 def million(server: PushsvcOften, plan: Plan) -> Figures:
-    """A client process for each worker, which it connects to directly."""
+    """Measure with one client process for each worker, to which it connects directly."""
     ports = server.serve(max(2, ceil(plan.idle / MOST)))
     bounds = [plan.idle * number // len(ports) for number in range(len(ports) + 1)]
     shares = [range(first, end) for first, end in pairwise(bounds)]
@@ -63,14 +63,14 @@ def _load(server: PushsvcOften, port: int, users: range) -> Load:
 
 
 def _memory(server: PushsvcOften) -> tuple[int, int, int]:
-    """Of the workers, Valkey, and the kernel."""
+    """The bytes that the workers, Valkey and the kernel hold."""
     valkey = server.pids("valkey-server")
     workers = [pid for pid in server.pids() if pid not in valkey]
     return proc.uss(workers), proc.uss(valkey), proc.kernel_bytes()
 
 
 def _connect(loads: Sequence[Load], shares: Sequence[range]) -> float:
-    """Seconds until all are up."""
+    """Open all connections; gives the seconds until all are up."""
     began = time.monotonic()
     for load, share in zip(loads, shares, strict=True):
         load.begin_open(len(share), max(1, PACE // len(loads)))
@@ -80,7 +80,7 @@ def _connect(loads: Sequence[Load], shares: Sequence[range]) -> float:
 
 
 def _heard(loads: Sequence[Load], expected: Sequence[int], phase: int, publish: Callable[[str], None]) -> float:
-    """Seconds from the publish until the last of those for whom it is has it. Raises Faulty if one has not."""
+    """The seconds from the publish to the last of the expected deliveries. Raises Faulty if one is missing or wrong."""
     for load in loads:
         load.listen(phase)
     for load, deliveries in zip(loads, expected, strict=True):
@@ -94,7 +94,7 @@ def _heard(loads: Sequence[Load], expected: Sequence[int], phase: int, publish: 
 
 
 def _post(server: PushsvcOften, whom: Sequence[str], data: str) -> None:
-    """One event with this data for each, a hundred in a request."""
+    """Publish one event with this data to each of `whom`, a hundred in a request."""
     name, _, value = bearer("publisher", "*").partition(": ")
     headers = {name: value, "Content-Type": "application/json"}
     with httpx.Client(headers=headers, trust_env=False, timeout=60) as client:

@@ -12,7 +12,8 @@ from bench.subjects.servers import Server
 
 
 def publish(server: Server, plan: Plan) -> Figures:
-    """A few among many who are idle; then as fast as answers come to 32 publishers; then a hundred in each request."""
+    """Publish now and then among many idle listeners; then as fast as 32 publishers get answers; then a hundred events
+    in each request."""
     if isinstance(server, FlaskNothing):
         with server.own_load(1) as load:
             return _fast(server, load, server.to_one, plan.seconds)
@@ -32,7 +33,7 @@ def _among(server: Server, plan: Plan) -> Figures:
     with server.own_load(plan.among) as load:
         server.settle(load.open(plan.among).up)
         memory = (proc.uss(server.pids()) - before) / plan.among
-        load.flow(server.to_one, 300, plan.seconds / 5)  # first its code is compiled, its caches filled
+        load.flow(server.to_one, 300, plan.seconds / 5)  # meanwhile code is compiled and caches are filled
         heard = load.flow(server.to_one, 300, plan.seconds)
         _check(heard)
     return {"memory": memory, "p50_ms": heard.p50_ms, "p99_ms": heard.p99_ms, "max_ms": heard.max_ms}
@@ -43,7 +44,7 @@ def _fast(server: Server, load: Load, body: str, seconds: float) -> Figures:
     load.flow(body, 0, seconds / 5, publishers=32)
     before = proc.cpu_seconds(server.pids())
     heard = load.flow(body, 0, seconds, publishers=32)
-    time.sleep(0.3)  # what is done a moment later belongs to it
+    time.sleep(0.3)  # what the server does a moment later is part of the cost
     used = proc.cpu_seconds(server.pids()) - before
     _check(heard)
     events = heard.posts * body.count("@DATA@")
@@ -56,7 +57,7 @@ def _check(heard: Heard) -> None:
 
 
 def join(server: Server, plan: Plan) -> Figures:
-    """Users who have missed nothing."""
+    """Connect users who have missed nothing."""
     with server.own_load(plan.fanout) as load:
         before = proc.cpu_seconds(server.pids())
         opened = load.open(plan.fanout)
@@ -69,7 +70,7 @@ def join(server: Server, plan: Plan) -> Figures:
 
 
 def ndjson(server: Server, plan: Plan) -> Figures:
-    """One request of so many lines, each for one listener. Memory is looked at all the time."""
+    """Publish many lines in one request, each for one listener, and watch the worker's memory meanwhile."""
     with server.own_load(plan.heard) as load:
         server.settle(load.open(plan.heard).up)
         load.flow(server.to_one, 0, 1, publishers=4)

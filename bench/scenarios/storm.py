@@ -15,15 +15,15 @@ from bench.scenarios.flow import measured_flow
 from bench.subjects.servers import Pushsvc, bearer
 
 MISSED: Final = 10  # events for each
-MISSED_PHASE: Final = 99  # what the missed events are numbered under
+MISSED_PHASE: Final = 99  # the phase of the missed events
 LIVE_PHASE: Final = 50
-PUBLISHERS: Final = 16  # of the live flow, so that one that waits does not hold up the next
+PUBLISHERS: Final = 16  # of the live flow: enough that a request that waits does not hold up the next
 LIVE: Final = '{"topic":"live","data":"@DATA@"}'
 TO_ALL: Final = '{"all":true,"data":"@DATA@"}'
 
 
 def storm(server: Pushsvc, plan: Plan) -> Figures:
-    """Also the memory, and the cost of a delivery, when every connection is another user's."""
+    """Measure the storm; before it, memory and the cost of a delivery when every connection is another user's."""
     with _live(server, plan.live) as live, server.load(users=plan.many) as load:
         before = proc.uss(server.pids())
         server.settle(load.open(plan.many).up)

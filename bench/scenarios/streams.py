@@ -11,7 +11,7 @@ from bench.subjects.servers import Floor, Pushsvc, Server
 
 
 def fanout(server: Server, plan: Plan) -> Figures:
-    """One event to all, 20 a second; then ten at a time, twice a second."""
+    """Publish to all, one event 20 times a second; then ten at a time, twice a second."""
     with server.load() as load:
         opened = load.open(int(plan.fanout * server.share))
         server.settle(opened.up)
@@ -31,7 +31,7 @@ def fanout(server: Server, plan: Plan) -> Figures:
 
 
 def latency(server: Server, plan: Plan) -> Figures:
-    """Ten events a second to all."""
+    """Publish ten events a second to all."""
     with server.load() as load:
         server.settle(load.open(plan.latency).up)
         heard, cpu_us = measured_flow(server, load, server.body, 10, plan.seconds * 0.5)
@@ -39,7 +39,7 @@ def latency(server: Server, plan: Plan) -> Figures:
 
 
 def size(server: Server, plan: Plan) -> Figures:
-    """Memory of idle connections; then the same number of deliveries to many, and to few."""
+    """Measure the memory of idle connections; then the cost of the same number of deliveries to many, and to few."""
     figures: Figures = {}
     before = proc.uss(server.pids())
     with server.load() as load:
@@ -58,7 +58,7 @@ def size(server: Server, plan: Plan) -> Figures:
 
 
 def proxied(server: Server, plan: Plan) -> Figures:
-    """Ten events a second to all through nginx; then its memory for more of them."""
+    """Publish ten events a second to all through nginx; then measure nginx's memory with more connections."""
     before = proc.uss(server.pids("nginx"))
     with server.load() as load:
         server.settle(load.open(plan.proxied).up)

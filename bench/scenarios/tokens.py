@@ -1,4 +1,4 @@
-"""Answers of a model: what the way through the service adds to a token, and what an answer that waits for one holds."""
+"""Answers of a model: what the service adds to a token's latency, and the memory of an answer that waits for one."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from bench.programs.child import BenchError
 from bench.subjects.models import RATE, Answering, Unsaid
 from bench.subjects.servers import Server, bearer
 
-BEGINNING_SECONDS: Final = 4  # of each answer, in which the others begin
+BEGINNING_SECONDS: Final = 4  # of each answer, while the others begin
 WARM: Final = 50  # answers before anything is measured
 PATIENCE: Final = 30.0  # seconds
 
 
 def tokens(server: Server, plan: Plan) -> Figures:
-    """Many answers at a time; or as many as are waited for, and nobody listens."""
+    """Measure many answers that are heard at a time; or many that nobody listens to and that wait for the model."""
     if isinstance(server, Answering):
         _warm_up(server)
     return _unsaid(server, plan.unsaid) if isinstance(server, Unsaid) else _said(server, plan)
 
 
 def _said(server: Server, plan: Plan) -> Figures:
-    """Cost and latency while all are under way; what was lost or repeated, of all."""
+    """Cost and latency while all answers are under way, and what was lost or repeated in any of them."""
     seconds = 2 * plan.seconds
     most = int((seconds + BEGINNING_SECONDS) * RATE)
     with Asking(server.programs["ask"], server.folder, server.port, _question("speaks", most),
@@ -68,7 +68,7 @@ def _cpu(server: Server) -> tuple[float, float]:
 
 
 def _unsaid(server: Unsaid, count: int) -> Figures:
-    """What each holds in the service's own processes."""
+    """The memory that each waiting answer holds in the service's own processes."""
     with _client(server) as client:
         before = proc.uss(server.processes())
         for _ in range(count):
@@ -91,7 +91,7 @@ def _client(server: Answering) -> httpx.Client:
 
 
 def _begin(client: httpx.Client, model: str, most: int) -> str:
-    """An answer's path."""
+    """Begin an answer, and give its path."""
     answer = client.post("/v1/generations", content=_question(model, most))
     if answer.status_code != 202:
         raise BenchError(f"no answer is begun: {answer.status_code} {answer.text[:200]}")

@@ -19,7 +19,7 @@ def _gunicorn(port: int, module: str) -> list[str]:
 
 
 class FlaskNothing(Server):
-    """What reads a POST, and does nothing with it: nobody listens."""
+    """An application that reads a POST and does nothing with it; nobody listens."""
 
     name = "flask, no-op"
 
@@ -28,7 +28,7 @@ class FlaskNothing(Server):
 
 
 class FlaskSse(Server):
-    """flask-sse under gunicorn with gevent: a Redis connection for each stream, so it is given less."""
+    """flask-sse under gunicorn with gevent. Each stream takes a Redis connection, so it is given less load."""
 
     name = "flask-sse"
     share = 0.125

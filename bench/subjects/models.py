@@ -1,4 +1,4 @@
-"""The servers that are asked for answers: the model of model.c, and the service before it."""
+"""The servers that are asked for answers: the model of model.c, and the service in front of it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Direct(Server):
 
 
 class Answering(Pushsvc):
-    """`python -m pushsvc serve` with one worker, before the model."""
+    """`python -m pushsvc serve` with one worker, in front of the model."""
 
     def start(self) -> None:
         self.model_port = free_port()
@@ -49,7 +49,7 @@ class Answering(Pushsvc):
         return super().settings() | {PREFIX + name.upper(): value for name, value in given.items()}
 
     def processes(self) -> list[int]:
-        """Those of the service itself: neither Valkey's nor the model's."""
+        """The ids of the service's own processes: neither Valkey's nor the model's."""
         return list(proc.family(self.children[-1].pid))
 
     def valkey(self) -> list[int]:
@@ -58,7 +58,7 @@ class Answering(Pushsvc):
 
 
 class Unsaid(Answering):
-    """For answers that do not begin. `says`: the model's name, see model.c."""
+    """The service with answers that do not begin. `says`: the model's name, see model.c."""
 
     says: ClassVar[str]
 
@@ -71,7 +71,7 @@ class Pauses(Unsaid):
 
 
 class Silent(Unsaid):
-    """Nothing comes."""
+    """Nothing comes, not even the response's head."""
 
     name = "pushsvc, silent"
     says = "silent"

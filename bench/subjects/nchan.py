@@ -1,4 +1,4 @@
-"""nchan: a system nginx with this module, the strongest of the others."""
+"""nchan, a module of the system's nginx: the strongest of the other servers."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ http {{
 
 
 class Nchan(Server):
-    """A publish is the event's data itself, and one event."""
+    """nchan with one channel. The body of a publish is the data of one event."""
 
     name = "nchan"
     batches = False

@@ -53,7 +53,7 @@ class Server(ABC):
         self.folder = folder
         self.port = free_port()
         self.children: list[Child] = []
-        self.faults: list[str] = []  # what it did that its figures alone do not say
+        self.faults: list[str] = []  # what went wrong and does not show in its figures
 
     def __enter__(self) -> Self:
         try:
@@ -80,23 +80,23 @@ class Server(ABC):
         return Target(self.port, self.stream, self.publish, blind=self.blind)
 
     def headers(self, count: int) -> list[str]:
-        """A header line for each of `count` users; without users any will do."""
+        """A header line for each of `count` users; where the server knows no users, any line will do."""
         return ["X-Bench: 1"] * count
 
     def load(self, users: int = 1) -> Load:
         return Load(self.programs["load"], self.folder, self.target(), self.headers(users))
 
     def own_load(self, users: int) -> Load:
-        """Each connection hears what is for its own user."""
+        """A client each of whose connections hears what is for its own user."""
         target = replace(self.target(), stream=self.own)
         return Load(self.programs["load"], self.folder, target, self.headers(users))
 
     def settle(self, connections: int) -> None:
-        """After so many connected: what the server does once for each of them is done."""
+        """Wait until the server has done what it does once for each of so many new connections."""
         time.sleep(1.0)
 
     def pids(self, program: str = "") -> list[int]:
-        """Its processes, or those of one program."""
+        """The ids of its processes, or of those that run one program."""
         pids = [pid for child in self.children for pid in proc.family(child.pid)]
         return [pid for pid in pids if program in proc.name(pid)]
 
@@ -124,7 +124,7 @@ class FloorBehindNginx(Floor):
 
 
 def run_valkey(server: Server, *options: str) -> Path:
-    """A Valkey as `pushsvc up` starts it; gives its socket."""
+    """Start a Valkey as `pushsvc up` does, and give its socket."""
     settings = Settings(data_dir=server.folder / "data")
     path = socket_path(settings.data_dir)
     child = Child([*server_command(settings), *options])
@@ -161,7 +161,7 @@ class Pushsvc(Server):
             "max_connections_per_user": str(UNLIMITED),
             "max_connections": str(UNLIMITED),
             "drain_seconds": "0",
-            "rate_ask": "off",  # one does as many do
+            "rate_ask": "off",  # one user asks as often as many do
             "rate_connect": "off",
         }
         return {PREFIX + name.upper(): value for name, value in given.items()}
@@ -184,12 +184,12 @@ class PushsvcWebSocket(Pushsvc):
 
 
 class PushsvcOften(Pushsvc):
-    """More of them on one Valkey, each with one worker and a port of its own."""
+    """Several of them on one Valkey, each with one worker and a port of its own."""
 
     name = "pushsvc, many"
 
     def serve(self, count: int) -> list[int]:
-        """Their ports, when so many are up."""
+        """Start servers until `count` are up, and give their ports."""
         ports = [self.port]
         for _ in range(count - 1):
             ports.append(free_port())

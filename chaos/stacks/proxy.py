@@ -17,7 +17,7 @@ class Proxy:
     def __init__(self, port: int, upstream: Path) -> None:
         self.port = port
         self.refusing = False  # new connections are closed at once
-        self.delay_seconds = 0.0  # at most so much for each piece, either way
+        self.delay_seconds = 0.0  # the longest delay of a piece, in either direction
         self._upstream = upstream
         self._flowing = asyncio.Event()  # cleared: whatever is sent waits, as behind a cable that was pulled
         self._flowing.set()
@@ -33,7 +33,7 @@ class Proxy:
         self.cut(1.0, random.Random())
 
     def move(self, upstream: Path) -> None:
-        """As a balancer does when another is the master: all connections break."""
+        """Move to another master, as a balancer does: all connections break."""
         self._upstream = upstream
         self.cut(1.0, random.Random())
 
@@ -44,7 +44,7 @@ class Proxy:
         self._flowing.set()
 
     def cut(self, share: float, chance: random.Random) -> None:
-        """Break so many of the connections."""
+        """Break this share of the connections."""
         for relay in sorted(self._relays, key=lambda relay: relay.get_name()):
             if chance.random() < share:
                 relay.cancel()
@@ -64,7 +64,7 @@ class Proxy:
             writer.transport.abort()
 
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Until either side ends."""
+        """Carry bytes in both directions until either side ends."""
         redis_reader, redis_writer = await asyncio.open_unix_connection(str(self._upstream), limit=READ_BYTES)
         ways = [
             asyncio.create_task(self._pump(reader, redis_writer)),

@@ -1,4 +1,4 @@
-"""Stacks whose Redis is a master and its replica. Which is which, sentinels know, or a balancer: the proxy is one."""
+"""Stacks whose Redis is a master and its replica. Sentinels know which is which, or the proxy does, as a balancer."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ sentinel failover-timeout {service} 5000
 
 
 class Server:
-    """One of the two."""
+    """One of the two Redis servers."""
 
     def __init__(self, folder: Path) -> None:
         self.port = free_port()
@@ -40,7 +40,7 @@ class Server:
         self._child: Child | None = None
 
     def start(self, *options: str) -> None:
-        """Unless it runs."""
+        """Start the server unless it runs."""
         if self._child is None:
             port = ("--port", str(self.port), "--bind", "127.0.0.1", "--repl-diskless-sync-delay", "0")
             self._child = Child([*server_command(self._settings), *port, *options])
@@ -57,7 +57,7 @@ class Server:
         return redis.Redis(unix_socket_path=str(self.path), socket_timeout=2)
 
     def role(self) -> list[Any] | None:
-        """As ROLE says it; None: it does not answer."""
+        """What ROLE says; None if the server does not answer."""
         try:
             role: list[Any] = self.redis.role()
         except redis.RedisError:
@@ -70,13 +70,13 @@ class Server:
 
     @property
     def is_fed(self) -> bool:
-        """It is a replica that has all its master has."""
+        """Whether it is a replica that has all its master has."""
         role = self.role()
         return role is not None and role[0] == b"slave" and role[3] == b"connected"
 
 
 class Pair(Stack):
-    """Behind the proxy, which is moved when the roles change, as a balancer that looks at the roles."""
+    """A pair behind the proxy, which moves when the roles change, as a balancer does that looks at them."""
 
     def __init__(self, folder: Path, workers: int) -> None:
         self._servers = [Server(folder / name) for name in ("first", "second")]
@@ -89,7 +89,7 @@ class Pair(Stack):
         return self._servers[0].redis
 
     async def start_redis(self) -> None:
-        """The master is the first of the two, always."""
+        """Start both. The first of the two is always the master."""
         master, replica = self._servers
         await asyncio.to_thread(master.start)
         await asyncio.to_thread(replica.start, "--replicaof", "127.0.0.1", str(master.port))
@@ -100,7 +100,7 @@ class Pair(Stack):
             await asyncio.to_thread(server.kill)
 
     async def fail_over(self) -> None:
-        """Redis' own: it lets nobody write until the replica has everything."""
+        """Fail over with Redis' own command, which lets nobody write until the replica has everything."""
         async with self._changing:
             old, new = self._servers
             old.redis.execute_command("FAILOVER", "TO", "127.0.0.1", new.port)
@@ -111,7 +111,7 @@ class Pair(Stack):
 
 
 class Watched(Pair):
-    """With three sentinels, whom the workers ask."""
+    """A pair with three sentinels, which the workers ask."""
 
     def __init__(self, folder: Path, workers: int) -> None:
         self._folder = folder
@@ -142,24 +142,24 @@ class Watched(Pair):
         await super()._end_redis()
 
     def _ask(self, command: str) -> Any:
-        """The first sentinel; nothing, if it does not answer or refuses."""
+        """Ask the first sentinel. The answer is empty if it does not answer or refuses."""
         with redis.Redis(port=self._ports[0], protocol=2, socket_timeout=2) as client, suppress(redis.RedisError):
             return client.execute_command("SENTINEL", command, SERVICE)
         return ()
 
     @property
     def _named(self) -> int:
-        """The port of who is the master, say they."""
+        """The port of the master, as the sentinels have it; 0 if they do not say."""
         answer = self._ask("GET-MASTER-ADDR-BY-NAME")
         return int(answer[1]) if answer else 0
 
     async def fail_over(self) -> None:
-        """As the sentinels do it: the old master knows nothing of it for some ten seconds."""
+        """Have the sentinels fail over. The old master knows nothing of it for some ten seconds."""
         async with self._changing:
-            await self._replaced(lambda: self._ask("FAILOVER"))  # until it is done: they give up on some
+            await self._replaced(lambda: self._ask("FAILOVER"))  # repeated, as the sentinels give up on some
 
     async def kill_master(self) -> None:
-        """It comes back once another is the master."""
+        """Kill the master. It comes back once another is the master."""
         async with self._changing:
             await asyncio.to_thread(self._servers[0].kill)
             await self._replaced()
@@ -178,7 +178,8 @@ class Watched(Pair):
         await _until(self._is_settled, "the old master to follow the new")
 
     def _is_settled(self) -> bool:
-        """The sentinels may have changed their mind meanwhile, and have the old one again."""
+        """Whether there is a master, and a replica that has all it has. The sentinels may have gone back to the old
+        master meanwhile."""
         self._servers.sort(key=lambda server: server.port != self._named)
         return self._servers[0].is_master and self._servers[1].is_fed
 

@@ -24,7 +24,7 @@ SECRET: Final = "a-key-for-chaos-and-nothing-but-chaos"  # noqa: S105 - no secre
 STOP_SECONDS: Final = 60.0
 AGAIN_SECONDS: Final = 0.5
 DRAIN_SECONDS: Final = 2.0
-KEEP_EVENTS: Final = 10**6  # so that no gap is a true one
+KEEP_EVENTS: Final = 10**6  # enough that nothing is trimmed, which would be a true gap
 
 
 class Stack:
@@ -38,7 +38,7 @@ class Stack:
         self._valkey: Child | None = None
         self._up: Child | None = None
         self._starts = 0
-        # Faults that come together may both want to start or end one of the two.
+        # Faults that come together may both want to start or end Redis, or the service.
         self._redis_lock = asyncio.Lock()
         self._service_lock = asyncio.Lock()
         self.proxy = Proxy(free_port(), socket_path(self._data_dir))
@@ -87,7 +87,7 @@ class Stack:
 
     @property
     def redis(self) -> redis.Redis:
-        """Not through the proxy."""
+        """A client that goes past the proxy."""
         return redis.Redis(unix_socket_path=str(socket_path(self._data_dir)), socket_timeout=2)
 
     @property
@@ -95,7 +95,7 @@ class Stack:
         return None if self._valkey is None else self._valkey.pid
 
     async def start_redis(self) -> None:
-        """Unless it runs; anew if another fault does not let it come up."""
+        """Start Redis unless it runs, and again if another fault does not let it come up."""
         async with self._redis_lock:
             while self._valkey is None:
                 self._valkey = Child(server_command(self._embedded))
@@ -106,7 +106,7 @@ class Stack:
                     await asyncio.sleep(AGAIN_SECONDS)
 
     async def kill_redis(self) -> None:
-        """Unless it is dead."""
+        """Kill Redis unless it is dead."""
         async with self._redis_lock:
             await self._end_redis()
 
@@ -125,7 +125,8 @@ class Stack:
     # gunicorn and nginx
 
     async def start_service(self) -> None:
-        """Unless it runs; again and again while Redis is in no state to start with, as systemd would."""
+        """Start the service unless it runs. While Redis is in no state to start with, try again and again, as systemd
+        would."""
         async with self._service_lock:
             while self._up is None:
                 self._starts += 1
@@ -140,7 +141,7 @@ class Stack:
         await asyncio.to_thread(self._up.until, lambda: "pushsvc is up" in log.read_text())
 
     async def restart(self, ending: signal.Signals) -> None:
-        """All of it. SIGTERM: the service lets its connections go before."""
+        """Restart the service and Redis. With SIGTERM the service lets its connections go first."""
         async with self._service_lock:
             await self._end_service(ending)
         await self.kill_redis()
@@ -162,7 +163,7 @@ class Stack:
         return "".join(log.read_text(errors="replace") for log in logs)
 
     def pids(self, part: str) -> list[int]:
-        """Of `gunicorn` or `nginx`: the master, then its workers."""
+        """The process ids of `gunicorn` or `nginx`: the master, then its workers."""
         if self._up is None:
             return []
         below = list(proc.family(self._up.pid))[1:]

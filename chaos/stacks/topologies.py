@@ -14,7 +14,7 @@ _OF_ONE_SERVER: Final = frozenset({"redis killed", "redis frozen", "stack restar
 
 
 class Topology(NamedTuple):
-    """`loses`: replication is asynchronous, so acknowledged events may be gone, if that is said."""
+    """A kind of Redis. `loses`: replication is asynchronous, so acknowledged events may be gone if users are told."""
 
     stack: type[Stack]
     faults: list[str]

@@ -1,1 +1,1 @@
-"""Who publishes and who listens while things break."""
+"""The backends that publish and the users who listen while things break."""

@@ -20,14 +20,14 @@ from pushsvc import auth
 
 COME_SECONDS: Final = 30.0  # until somebody who came back must have heard of everything
 LOOK_SECONDS: Final = 0.02
-PAGE: Final = 7  # events of a page of history, so that some have several
+PAGE: Final = 7  # events in a page of history, so few that some users read several pages
 GAP: Final = "gap"
 
 
 @dataclass
 class Absent:
-    """`channels`: what is followed; `cursor`: the id that is brought ('': none); `since`: the number of the first event
-    that is owed. `heard`: numbers of events, and GAP, in the order in which they came."""
+    """A user who is away. `channels`: what they follow; `cursor`: the id that they bring ('': none); `since`: the
+    number of the first event that they are owed. `heard`: numbers of events, and GAP, in the order of their coming."""
 
     user: str
     channels: tuple[str, ...]
@@ -41,15 +41,15 @@ class Absent:
         return [number for channel in self.channels for number in promised.get(channel, ()) if number >= self.since]
 
     def judge(self, ledger: Ledger) -> tuple[int, int, int]:
-        """How many of the events owed to it it was told of as gone, how many are gone in silence, and how many gaps it
-        was told."""
+        """How many of the events owed to the user are gone and were told as gone, how many are gone in silence, and how
+        many gaps were told."""
         came = {number for number in self.heard if isinstance(number, int)}
         missing = [number for number in self.owed(ledger) if number not in came]
         told = [number for number in missing if self._was_told(ledger.id_of(number) or (0, 0), ledger)]
         return len(told), len(missing) - len(told), self.heard.count(GAP)
 
     def _was_told(self, identity: EventId, ledger: Ledger) -> bool:
-        """Before the first event behind it."""
+        """Whether a gap was told before the first event that comes after this id."""
         for each in self.heard:
             if each == GAP:
                 return True
@@ -62,7 +62,7 @@ Get = Callable[..., Any]
 
 
 class Return:
-    """Somebody comes back."""
+    """The return of one user."""
 
     def __init__(self, stack: Stack, ledger: Ledger, who: Absent) -> None:
         self._stack = stack
@@ -71,7 +71,7 @@ class Return:
         self._token = stack.token(who.user)
 
     async def leave(self) -> None:
-        """Be there for a moment, as the way wants it, and go with a cursor."""
+        """Connect for a moment, where the user's way needs it, and leave with a cursor."""
         match self._who.way:
             case "a ticket's cursor":
                 async with self._client() as client:
@@ -85,7 +85,7 @@ class Return:
                 self._who.cursor = ""
 
     async def come(self, last: Sequence[int]) -> None:
-        """Until the `last` events have come, or it takes too long."""
+        """Come back, and stay until the `last` events have come or it takes too long."""
         self._who.heard.clear()
         with suppress(TimeoutError):
             async with asyncio.timeout(COME_SECONDS):
@@ -133,7 +133,7 @@ class Return:
     # Pages of history
 
     async def _read(self, last: Sequence[int]) -> None:
-        """Of one channel: its events, or those that come."""
+        """Read the history of one channel, or poll for its events, until the `last` ones have come."""
         wait = {"wait": 5} if "poll" in self._who.way else {}
         asked: dict[str, Any] = {"channel": self._who.channels[0], "limit": PAGE} | wait
         async with self._client() as client:
@@ -158,7 +158,7 @@ WAYS: Final = (
 
 
 def absentees(number: int, count: int, chance: random.Random) -> list[Absent]:
-    """Those of one round: with its topic, and what is for all; who reads history, one channel alone."""
+    """The users of one round, who follow its topic and what is for all. Those who read history follow one channel."""
     found = []
     for place in range(count):
         user, way = f"away{number}-{place}", WAYS[place % len(WAYS)]

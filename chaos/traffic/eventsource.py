@@ -9,12 +9,12 @@ from typing import Final, Protocol
 from chaos.traffic.wire import Answer, Message, Stream, reason
 
 RETRY_SECONDS: Final = 3.0  # Chromium's, until the server says another
-SPOKEN: Final = ("cursor", "refused", "heartbeat")  # by the service, of the stream itself
-REFUSED_SECONDS: Final = 1.0  # after which a page makes a new one
+SPOKEN: Final = ("cursor", "refused", "heartbeat")  # events in which the service speaks of the stream itself
+REFUSED_SECONDS: Final = 1.0  # after which a page makes a new EventSource
 
 
 class PubSubListener(Protocol):
-    """Who is told of what an EventSource hears."""
+    """Whatever an EventSource is to tell of what it hears."""
 
     def heard(self, message: Message) -> None: ...
 
@@ -33,8 +33,8 @@ class _Refused(Exception):
 
 
 class EventSource:
-    """Runs until it is cancelled. Where a browser's would give up, a new one is made with the last id, as by a page
-    that is patient; each time is told."""
+    """Runs until it is cancelled. Where a browser's would give up, it tells so and begins anew with the last id, as a
+    patient page does."""
 
     def __init__(self, address: tuple[str, int], path: str, headers: dict[str, str], ear: PubSubListener) -> None:
         self.last_event_id = ""
@@ -60,12 +60,12 @@ class EventSource:
             await asyncio.sleep(self._retry_seconds)
 
     def drop(self) -> None:
-        """The network between is gone."""
+        """Break the connection, as when the network is gone."""
         if self._hang_up is not None:
             self._hang_up()
 
     async def _listen(self) -> None:
-        """One connection. Raises _Refused, or OSError if there is none or it breaks."""
+        """Read one connection to its end. Raises _Refused, or OSError if there is none or it breaks."""
         reader, writer = await asyncio.open_connection(*self._address)
         self._hang_up = writer.transport.abort
         try:

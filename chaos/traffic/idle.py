@@ -24,7 +24,7 @@ class IdleTabs:
     """The tabs of one step. Their users, and the topic that they follow, are nobody else's; silent until `speak`."""
 
     def __init__(self, stack: Stack, ledger: Ledger, number: int, users: int) -> None:
-        """`number`: of the step."""
+        """`number`: the number of the step."""
         self._topic = f"idle{number}"
         self._users = [f"{self._topic}-{user}" for user in range(users)]
         self._ledger = ledger
@@ -42,19 +42,20 @@ class IdleTabs:
                 self._sources.append(EventSource(stack.address, path, cookie, witness))
 
     async def open(self) -> None:
-        """All are connected when this returns."""
+        """Open the tabs. All are connected when this returns."""
         self._tasks = [asyncio.create_task(source.run()) for source in self._sources]
         async with asyncio.timeout(CONNECT_SECONDS):
             while not all(witness.connected for witness in self.witnesses):
                 await asyncio.sleep(LOOK_SECONDS)
 
     async def speak(self, publisher: Publisher) -> None:
-        """One event for each user, and one for the topic, until all are acknowledged."""
+        """Publish one event to each user and one to the topic, until all are acknowledged."""
         channels = [*(f"user:{user}" for user in self._users), f"topic:{self._topic}"]
         await publisher.publish([self._ledger.begin(channel) for channel in channels])
 
     async def close(self) -> None:
-        """Once everything has come, or it has taken too long: what is missing then is found at the end of the run."""
+        """Close the tabs once everything has come, or it has taken too long. What is missing then is found at the end
+        of the run."""
         clock = asyncio.get_running_loop().time
         deadline = clock() + ARRIVE_SECONDS
         while self._missing() and clock() < deadline:

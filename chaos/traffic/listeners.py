@@ -46,7 +46,7 @@ class Listeners:
         return EventSource(self._stack.address, path, headers, self.witnesses[number])
 
     async def start(self) -> None:
-        """All are connected when this returns."""
+        """Open a page for each user. All are connected when this returns."""
         async with httpx.AsyncClient(base_url=self._stack.url, trust_env=False, timeout=CONNECT_SECONDS) as backend:
             self._sources = [await self._page(backend, number) for number in range(len(self.users))]
         self._tasks = [asyncio.create_task(source.run()) for source in self._sources]
@@ -56,7 +56,7 @@ class Listeners:
                 await asyncio.sleep(0.05)
 
     def check(self) -> None:
-        """Raises what went wrong in any of them; nothing should."""
+        """Raise what went wrong in any of the listeners; nothing should."""
         for task in self._tasks:
             if task.done():
                 task.result()
@@ -67,7 +67,7 @@ class Listeners:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def drop(self, share: float, chance: random.Random) -> None:
-        """So many of the clients lose their network."""
+        """Break the connections of this share of the clients."""
         for source in self._sources:
             if chance.random() < share:
                 source.drop()

@@ -17,11 +17,11 @@ PATIENCE_SECONDS: Final = 90.0  # longer than any fault lasts
 ANSWER_SECONDS: Final = 10.0
 AGAIN_SECONDS: Final = 0.2  # after no answer at all, or one that does not say when
 BATCHES: Final = (1, 1, 1, 2, 5, 20)  # events in one request
-IMPATIENT: Final = 0.1  # of the publishes are given up after the first failure
+IMPATIENT: Final = 0.1  # the share of publishes that are given up after the first failure
 
 
 class Publisher:
-    """Sends one request after the other. So its events' ids must rise."""
+    """Sends one request after the other, so the ids of its events must rise."""
 
     def __init__(self, stack: Stack, ledger: Ledger, channels: Channels, chance: random.Random, rate: float) -> None:
         """`rate`: events a second."""
@@ -34,7 +34,7 @@ class Publisher:
         self._last: EventId = (0, 0)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Until `stop`; what was begun is brought to its end."""
+        """Publish until `stop` is set, and bring to its end what was begun."""
         clock = asyncio.get_running_loop().time
         due = clock()
         async with httpx.AsyncClient(headers=self._headers, trust_env=False, timeout=ANSWER_SECONDS) as client:
@@ -47,7 +47,7 @@ class Publisher:
                 await asyncio.sleep(due - clock())
 
     async def publish(self, numbers: Sequence[int]) -> None:
-        """These events, until they are acknowledged."""
+        """Publish these events until they are acknowledged."""
         async with httpx.AsyncClient(headers=self._headers, trust_env=False, timeout=ANSWER_SECONDS) as client:
             await self._publish(client, numbers, PATIENCE_SECONDS)
 
@@ -79,7 +79,7 @@ class Publisher:
         return self._channels.address(data.partition(" ")[0]) | {"data": data, "key": f"event-{number}"}
 
     def _acked(self, numbers: Sequence[int], answer: dict[str, Any]) -> list[int]:
-        """Those of a batch that were refused, each for itself, are left."""
+        """Note the events of a batch that were acknowledged, and give those that were refused."""
         now, left = asyncio.get_running_loop().time(), []
         for number, receipt in zip(numbers, answer.get("results", [answer]), strict=True):
             if "error" in receipt:
@@ -96,12 +96,12 @@ class Publisher:
 
 
 class Channels:
-    """Who can be published to: mostly single users, at times a topic, seldom all."""
+    """The channels that are published to: mostly single users, at times a topic, seldom all."""
 
     def __init__(self, users: Sequence[str], topics: Sequence[str]) -> None:
         self._users = users
         self._topics = topics
-        self.quiet = False  # nothing for all meanwhile: some tabs shall have heard nothing
+        self.quiet = False  # True: nothing is published to all, because some tabs shall have heard nothing
 
     def draw(self, chance: random.Random) -> str:
         kind = chance.random()
@@ -111,6 +111,6 @@ class Channels:
 
     @staticmethod
     def address(channel: str) -> dict[str, Any]:
-        """The fields of an event for it."""
+        """The fields that address an event to this channel."""
         kind, _, name = channel.partition(":")
         return {kind: name or True}

@@ -28,7 +28,7 @@ class Readiness:
         self._looks: list[_Look] = []
 
     async def run(self) -> None:
-        """Until it is cancelled."""
+        """Ask again and again until cancelled."""
         async with httpx.AsyncClient(trust_env=False, timeout=ANSWER_SECONDS) as client:
             while True:
                 asked = self._clock()
@@ -46,11 +46,11 @@ class Readiness:
         return [look for look in self._looks if look.asked >= moment]
 
     def red_after(self, moment: float) -> float | None:
-        """Seconds until it was first seen red; None: it was not."""
+        """The seconds from `moment` until the service was first seen red; None if it was not."""
         return next((look.answered - moment for look in self._since(moment) if not look.good), None)
 
     async def green_after(self, moment: float) -> float | None:
-        """Wait until it is green for good; seconds, or None if that takes too long."""
+        """Wait until the service is green for good. Gives the seconds from `moment`, or None if that takes too long."""
         while self._clock() < moment + PATIENCE_SECONDS:
             last = self._since(moment)[-IN_A_ROW:]
             if len(last) == IN_A_ROW and all(look.good for look in last):

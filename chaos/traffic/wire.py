@@ -1,4 +1,4 @@
-"""What a browser reads: an HTTP/1.1 answer that does not end, and the events in it. Pure."""
+"""What a browser reads: an HTTP/1.1 answer that does not end, and the events in it. Nothing here does I/O."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ class BetterSse(Server):
 
 
 def _installed() -> bool:
-    """Whether the pinned packages are there; they are brought once."""
+    """Whether the pinned packages are there; npm installs them the first time."""
     made, pinned = _FOLDER / "node_modules" / ".made", (_FOLDER / "package-lock.json").read_text()
     npm = shutil.which("npm")
     if npm and not (made.exists() and made.read_text() == pinned):

@@ -7,12 +7,12 @@ import Redis from "ioredis"
 const [port, socket] = process.argv.slice(2)
 const publisher = new Redis(socket)
 const subscriber = new Redis(socket)
-const sessions = new Map() // user: a Set
+const sessions = new Map() // a Set for each user
 let sent = 0
 
 subscriber.on("message", (_, message) => {
 	const { user, data } = JSON.parse(message)
-	const id = String(++sent) // cheaper than the random one that it would make itself
+	const id = String(++sent) // cheaper than the random one that better-sse would make
 	for (const session of sessions.get(user) ?? []) session.push(data, "message", id)
 })
 
