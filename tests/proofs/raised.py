@@ -9,6 +9,7 @@ All runs in one process, worker and clients. Exits with 1 if anything was wrong.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import os
 import random
@@ -20,12 +21,14 @@ from types import FrameType
 from typing import Any, Final
 
 import gevent
+import greenlet  # type: ignore[import-untyped]
 
-from tests.support.inside.lab import FILES, SKIPPED, Client, Injected, Lab, descriptors, until
+from tests.support.inside.lab import FILES, SKIPPED, Client, Injected, Lab, Reason, Subscriber, descriptors, until
 
 CROWD: Final = 50  # connections at a time
-ODDS: Final = 1 / 600  # of an exception, at each line
+ODDS: Final = 1 / 400  # of an exception, at each line
 EVENTS: Final = 3  # for each user, while exceptions are raised
+ENDS: Final = ("leaves", "leaves", "leaves HTTP/1.0", "leaves at once", "expires", "is drained")
 
 
 class Raiser:
@@ -34,6 +37,7 @@ class Raiser:
     def __init__(self, seed: int) -> None:
         self.armed, self.raised, self._chance = False, 0, random.Random(seed)
         self.places: set[str] = set()
+        self.of: dict[str, list[str]] = {}  # by user, of this crowd
 
     def __call__(self, frame: FrameType, event: str, argument: Any) -> Callable[..., Any] | None:
         code = frame.f_code
@@ -46,8 +50,39 @@ class Raiser:
             self.raised += 1
             place = f"{os.path.basename(frame.f_code.co_filename)}:{frame.f_lineno}"
             self.places.add(place)
+            self.of.setdefault(_user_of(frame), []).append(place)
             raise Injected(place)
         return self._line
+
+
+def _user_of(frame: FrameType | None) -> str:
+    """Whose connection these frames are about; '' if they do not say."""
+    while frame is not None:
+        for each in frame.f_locals.values():
+            who = each if isinstance(each, Subscriber) else getattr(each, "subscriber", None)
+            if isinstance(who, Subscriber):
+                return who.user
+        frame = frame.f_back
+    return ""
+
+
+def live(lab: Lab, client: Client, end: str) -> None:
+    """A connection's life, from its request to its end."""
+    client.ask(version="1.0" if end == "leaves HTTP/1.0" else "1.1")
+    client.open()
+    for event in range(EVENTS):
+        lab.publish(client.user, f"{client.user}{event}")
+    if end != "leaves at once":
+        client.wait(f"{client.user}{EVENTS - 1}".encode())
+    who = lab.subscriber(client.user)
+    if end == "expires" and who is not None:
+        who.expires = time.time()
+        client.wait(b"never said")
+    elif end == "is drained" and who is not None:
+        with contextlib.suppress(Injected):
+            lab.hub.lifetimes.end(who, Reason.DRAINING)
+        client.wait(b"never said")
+    client.close()
 
 
 def crowd(lab: Lab, raiser: Raiser, chance: random.Random, number: int) -> list[str]:
@@ -57,17 +92,9 @@ def crowd(lab: Lab, raiser: Raiser, chance: random.Random, number: int) -> list[
     before = descriptors()
     held = lab.held()
 
-    def live(client: Client, stay: bool) -> None:
-        client.ask()
-        client.open()
-        for event in range(EVENTS):
-            lab.publish(client.user, f"{client.user}{event}")
-        if stay:
-            client.wait(f"{client.user}{EVENTS - 1}".encode())
-        client.close()
-
+    raiser.of.clear()
     raiser.armed = True
-    lives = [gevent.spawn(live, client, chance.random() < 0.7) for client in clients]
+    lives = [gevent.spawn(live, lab, client, chance.choice(ENDS)) for client in clients]
     gevent.joinall(lives)
     raiser.armed = False
     wrong = [
@@ -77,25 +104,36 @@ def crowd(lab: Lab, raiser: Raiser, chance: random.Random, number: int) -> list[
         if other != client.user and other.encode() in client.heard
     ]
     if not until(lambda: all(count <= held[name] for name, count in lab.held().items())):
-        wrong.append(f"left behind: {lab.held()}, before: {held}")
+        left = {who.user: raiser.of.get(who.user) for who in lab.hub.subscribers.all() if who.user in users}
+        wrong.append(f"left behind: {lab.held()}, before: {held}; raised for them at {left}")
     if not until(lambda: descriptors() <= before - CROWD):
         wrong.append(f"descriptors stay open: {descriptors()}, of {before - CROWD}")
     return wrong
 
 
-def _trace_on(raiser: Raiser) -> None:
-    """Tracing ends with each exception, so it is begun again and again, here and in the event loop, from which all new
-    greenlets have it."""
-    while True:
-        sys.settrace(raiser)
-        gevent.get_hub().loop.run_callback(sys.settrace, raiser)
-        gevent.sleep(0.001)
+def trace(raiser: Raiser) -> None:
+    """Trace all greenlets from now on. What a trace function raises ends the tracing, for good in that greenlet: those
+    that live long, as the wheel, would be tried once in all. So it begins again with each switch to another greenlet,
+    and in the event loop."""
+
+    def switched(event: str, _greenlets: object) -> None:
+        if event == "switch" and sys.gettrace() is not raiser:
+            sys.settrace(raiser)
+
+    greenlet.settrace(switched)
+
+    def keep_on() -> None:
+        while True:
+            gevent.get_hub().loop.run_callback(sys.settrace, raiser)
+            gevent.sleep(0.001)
+
+    gevent.spawn(keep_on)
 
 
 def run(redis_url: str, connects: int, seed: int) -> int:
     """Run crowds. The number of findings."""
     raiser, chance, began, findings = Raiser(seed), random.Random(seed), time.monotonic(), 0
-    gevent.spawn(_trace_on, raiser)
+    trace(raiser)
     gevent.get_hub().NOT_ERROR += (Injected,)  # or gevent prints each
     with tempfile.TemporaryDirectory() as folder:
         lab = Lab(redis_url, folder)

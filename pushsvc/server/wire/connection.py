@@ -17,6 +17,7 @@ from pushsvc.server.wire.head import END
 from pushsvc.server.wire.unreadable import BrokenBody, HeadTooLarge, LineTooLong, SlowBody, SlowHead, Unreadable
 
 PIECE_BYTES: Final = 65536  # received at a time
+TRIES: Final = 3  # of what is to be done at a connection's end
 MOST_BLANK_BYTES: Final = 1024  # of line ends before a request
 _READABLE: Final = 1  # libev's EV_READ
 _poll: Final = get_original("select", "poll")  # the original does not switch to other greenlets
@@ -174,8 +175,10 @@ class Connection:
         if self._readable is not None:
             self._readable.close()
         for end in list(self.held):
-            with contextlib.suppress(Exception):
-                end()
+            for _ in range(TRIES):  # nobody does it later
+                with contextlib.suppress(Exception):
+                    end()
+                    break
 
     def silent(self) -> bool:
         """Whether neither a byte of a request nor the end of the connection has arrived."""

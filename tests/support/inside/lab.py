@@ -35,6 +35,7 @@ assert all(map(os.path.exists, FILES)), FILES
 # Bodies that go on for ever, and what the PubSub says, which begins anew after any error.
 SKIPPED = {
     "Connection.__enter__",  # it does nothing, so nothing is raised there
+    "HttpWorker.handle",  # its last lines are the last resort
     *("Lifetimes._run", "Hub._tidy", "Presence._beat", "write_all"),
     *("Broadcaster._send", "Broadcaster.write", "runs", "parse", "plan", "_joined"),
     *("CatchUp.probe", "CatchUp._clock_came", "CatchUp.sync", "CatchUp.pages", "CatchUp._pages", "CatchUp._replay"),
@@ -90,7 +91,7 @@ from gunicorn.glogging import Logger  # noqa: E402
 from pushsvc import auth, create_app  # noqa: E402
 from pushsvc.config import Settings  # noqa: E402
 from pushsvc.delivery.endings import Reason as Reason  # noqa: E402
-from pushsvc.delivery.subscriber import Subscriber  # noqa: E402
+from pushsvc.delivery.subscriber import Subscriber as Subscriber  # noqa: E402
 from pushsvc.events.event import Event  # noqa: E402
 from pushsvc.server.shortcut import shortcut_to  # noqa: E402
 from pushsvc.server.worker import PushWorker  # noqa: E402
