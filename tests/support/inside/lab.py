@@ -27,7 +27,7 @@ FILES = {
     for name in (
         *(f"delivery/{name}" for name in ("subscribers", "lifetimes", "channels", "hub", "fanout", "catch_up")),
         *("delivery/transports/detached", "delivery/transports/queued", "concurrency/timer_wheel"),
-        *("calls/events", "calls/streams", "storage/presence", "server/worker", "server/httpworker"),
+        *("calls/events", "calls/streams", "storage/counts/presence", "server/worker", "server/httpworker"),
         "server/wire/writing",
     )
 }
