@@ -26,7 +26,16 @@ class Pair:
 
     @property
     def ports(self) -> tuple[int, int]:
-        first, second = (int(str(each.settings["app"]).rpartition(":")[2]) for each in (self.one, self.two))
+        """Where their workers listen."""
+        return self._of("app")
+
+    @property
+    def fronts(self) -> tuple[int, int]:
+        """Where their nginx listen."""
+        return self._of("http")
+
+    def _of(self, setting: str) -> tuple[int, int]:
+        first, second = (int(str(each.settings[setting]).rpartition(":")[2]) for each in (self.one, self.two))
         return first, second
 
     def stop(self) -> None:
@@ -34,11 +43,12 @@ class Pair:
             each.stop()
 
 
-def make_pair(folder: Path, port: int) -> Pair:
+def make_pair(folder: Path, port: int, **settings: object) -> Pair:
     """`port`: where Redis is."""
     redis_url = f"redis://127.0.0.1:{port}"
     one, two = (
-        Stack(folder / name, redis_url=redis_url, workers=1, max_connections_per_user=100) for name in ("one", "two")
+        Stack(folder / name, redis_url=redis_url, workers=1, max_connections_per_user=100, **settings)
+        for name in ("one", "two")
     )
     return Pair(one, two)
 

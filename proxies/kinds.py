@@ -89,6 +89,15 @@ http {
 {lines}
 }
 """.replace("{USER}", "user root;" if os.geteuid() == 0 else "")
+_NGINX_STREAM = """
+{USER}
+daemon off;
+pid {folder}/nginx.pid;
+events { worker_connections 4096; }
+stream {
+{lines}
+}
+""".replace("{USER}", "user root;" if os.geteuid() == 0 else "")
 _APACHE_MODULES = (
     "mpm_event", "authz_core", "mime", "headers", "setenvif", "asis", "proxy", "proxy_http", "proxy_balancer",
     "slotmem_shm", "lbmethod_byrequests",
@@ -174,3 +183,9 @@ KINDS: Final = (
         _node("node_modules/vite/bin/vite.js", "--config", "{file}"), balances=False, says_retry=False,
     ),
 )  # fmt: skip
+
+# They pass bytes on, and know nothing of HTTP: before services with PUSHSVC_PROXY_PROTOCOL.
+BALANCERS: Final = (
+    Kind("HAProxy", "haproxy.tcp.cfg", "haproxy.tcp.cfg", _on_path("haproxy", "-db", "-f", "{file}")),
+    Kind("nginx", "nginx.stream.conf", "nginx.stream.conf", _nginx, _NGINX_STREAM),
+)

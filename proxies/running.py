@@ -11,6 +11,8 @@ import tempfile
 from pathlib import Path
 from typing import Self
 
+import httpx
+
 from proxies.kinds import CONFIGURATIONS, PORT, SERVICES, Kind
 from tests.support.clients.eventsource import until
 from tests.support.ports import free_port
@@ -65,3 +67,11 @@ class Proxy:
             self._process.wait()
         self._log.close()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def status_of(url: str) -> int:
+    """The status of an answer; 0: nobody answers."""
+    try:
+        return httpx.get(url, trust_env=False, timeout=10).status_code
+    except httpx.HTTPError:
+        return 0

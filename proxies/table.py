@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from proxies.kinds import CONFIGURATIONS, KINDS
+from proxies.kinds import BALANCERS, CONFIGURATIONS, KINDS
 from tests.support.stack import ROOT
 
 PAGE: Final = ROOT / "docs" / "proxies.md"
@@ -51,7 +51,7 @@ def _left(seconds: float | None) -> str:
 
 def configurations() -> dict[str, str]:
     """The block of each proxy in the page: file -> what it should hold."""
-    return {kind.file: (CONFIGURATIONS / kind.file).read_text() for kind in KINDS}
+    return {kind.file: (CONFIGURATIONS / kind.file).read_text() for kind in (*KINDS, *BALANCERS)}
 
 
 def blocks(page: Path = PAGE) -> dict[str, str]:

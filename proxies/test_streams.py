@@ -12,7 +12,7 @@ import pytest
 
 from proxies.conftest import Pair
 from proxies.kinds import KINDS, Kind
-from proxies.running import Proxy
+from proxies.running import Proxy, status_of
 from tests.support.clients.eventsource import EventSource, until
 from tests.support.ports import free_port
 from tests.support.stack import connections
@@ -31,7 +31,7 @@ def test_an_idle_stream(kind: Kind, what: str, file: str, pair: Pair, user: str,
     """Events come one by one, the stream lives on while nothing is said, and a browser that leaves is noticed."""
     record_property("cell", (kind.name, what))
     with Proxy(kind, file, pair.ports) as proxy:
-        _becomes(lambda: _status(f"{proxy.url}/readyz") == 200, 20)  # some look for the services first
+        _becomes(lambda: status_of(f"{proxy.url}/readyz") == 200, 20)  # some look for the services first
         source = EventSource(f"{proxy.url}/events", pair.one.bearer(user), reconnect=True)
         try:
             first = _first_events(pair, source, user)
@@ -61,14 +61,6 @@ def _becomes(condition: Callable[[], object], seconds: float) -> bool:
     return True
 
 
-def _status(url: str) -> int:
-    """0: nobody answers."""
-    try:
-        return httpx.get(url, trust_env=False, timeout=10).status_code
-    except httpx.HTTPError:
-        return 0
-
-
 def _first_events(pair: Pair, source: EventSource, user: str) -> float | None:
     """Milliseconds from the publish to the event, the median of six. None: nothing arrives."""
     if not _becomes(lambda: source.opened, 10):
@@ -95,7 +87,7 @@ def test_no_service(kind: Kind, what: str, file: str, record_property: Record) -
     """A page that asks for a stream must be told to come back, by status 200: an EventSource gives up at others."""
     record_property("cell", (kind.name, what))
     with Proxy(kind, file, (free_port(), free_port())) as proxy:
-        _becomes(lambda: _status(f"{proxy.url}/readyz") != 404, 20)  # it has read its configuration
+        _becomes(lambda: status_of(f"{proxy.url}/readyz") != 404, 20)  # it has read its configuration
         answer = httpx.get(f"{proxy.url}/events", headers={"Accept": "text/event-stream"}, trust_env=False, timeout=60)
     record_property("away", answer.status_code)
     assert answer.status_code == (200 if kind.says_retry and what == "recommended" else answer.status_code)

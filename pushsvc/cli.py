@@ -72,13 +72,15 @@ def _announce(settings: Settings) -> None:
     token = auth.encode(auth.DEMO_CLAIMS | settings.own_claims, secret, ttl=_DEMO_TOKEN_SECONDS)
     url = settings.http_url
     made = settings.data_dir / "tls" / "certificate.pem"
-    trusting = f" --cacert {made}" if settings.tls == SELF_SIGNED else ""
+    options = f" --cacert {made}" if settings.tls == SELF_SIGNED else ""
+    options += " --haproxy-protocol" if settings.proxy_protocol else ""
+    opened = settings.public_url if settings.proxy_protocol and settings.public_url else url
     click.echo(f"""
 pushsvc is up
 
-  open     {url}/{f"?demo={settings.demo_key}" if settings.demo_key else ""}
+  open     {opened}/{f"?demo={settings.demo_key}" if settings.demo_key else ""}
   token    {token}
-  publish  curl{trusting} -X POST {url}/publish -H 'Authorization: Bearer {token}' \\
+  publish  curl{options} -X POST {url}/publish -H 'Authorization: Bearer {token}' \\
              -H 'Content-Type: application/json' -d '{{"user": "alice", "data": "hello"}}'
 
 Ctrl-C ends it.""")
@@ -110,12 +112,13 @@ def serve() -> None:
 def nginx(folder: Path) -> None:
     """Write to DIR what a system nginx includes: http.conf, locations.conf, and a site.conf to begin with.
 
-    They hold PUSHSVC_APP, ALLOWED_ORIGINS, PUBLIC_URL, TRUSTED_PROXIES and RETRY_SECONDS: write them anew, and reload
-    nginx, where one of these changes.
+    They hold PUSHSVC_APP, ALLOWED_ORIGINS, PUBLIC_URL, TRUSTED_PROXIES, PROXY_PROTOCOL and RETRY_SECONDS: write them
+    anew, and reload nginx, where one of these changes.
     """
     from pushsvc.stack.nginx import write_site
 
-    write_site(read_settings(), folder)
+    for warning in write_site(read_settings(), folder):
+        say(warning)
 
 
 @cli.command(epilog="A CHANNEL is user:ID, topic:NAME or all; a trailing * matches the rest.")

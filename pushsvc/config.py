@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
 from collections.abc import Mapping
@@ -27,6 +26,7 @@ from pushsvc.settings.types import (
     Line,
     MemorySize,
     Name,
+    Networks,
     PassedPaths,
     RateWords,
     RequestHeaders,
@@ -91,7 +91,8 @@ class Settings(BaseModel):
     poller: Literal["epoll", "gevent"] = Field(default_factory=lambda: "epoll" if has_epoll() else "gevent")
     allowed_origins: tuple[str, ...] = ()
     public_url: str = ""  # without a slash at its end
-    trusted_proxies: tuple[str, ...] = ()  # networks; a single address is a network of one
+    trusted_proxies: Networks = ()
+    proxy_protocol: bool = False  # whether `http` speaks the PROXY protocol, and only that
     hook_url: HookUrl = Field("", repr=False)  # its path or query may hold a key
     hook_secret: Annotated[str, Field(validate_default=True, repr=False)] = ""  # signs hooks
     hook_private: bool = False  # whether the name in hook_url may lead to a private address
@@ -182,15 +183,12 @@ class Settings(BaseModel):
             raise ValueError(f"should have another path: {path}/ is where the service has paths of its own")
         return origin + path
 
-    @field_validator("trusted_proxies", mode="before")
+    @field_validator("proxy_protocol")
     @classmethod
-    def _networks(cls, value: object) -> object:
-        if not isinstance(value, str):
-            return value
-        try:
-            return tuple(dict.fromkeys(str(ipaddress.ip_network(each)) for each in listed(value)))
-        except ValueError as error:
-            raise ValueError(f"should be addresses or networks such as 10.0.0.0/8, comma separated: {error}") from error
+    def _of_somebody(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and info.data.get("trusted_proxies") == ():
+            raise ValueError(f"should be off, or {PREFIX}TRUSTED_PROXIES should name whose PROXY protocol is believed")
+        return value
 
     @field_validator("poller")
     @classmethod

@@ -28,6 +28,23 @@ def address(value: str) -> str:
     return host_port(value)
 
 
+def to_call(address: str) -> str:
+    """Give the `host:port` by which this machine calls a server that listens at `host:port`: where that is every
+    address, the loopback one."""
+    for everywhere, loopback in (("0.0.0.0:", "127.0.0.1:"), ("[::]:", "[::1]:")):
+        if address.startswith(everywhere):
+            return loopback + address.removeprefix(everywhere)
+    return address
+
+
+def url_to_call(address: str) -> tuple[str, str | None]:
+    """Give the URL by which this machine calls a server that listens at `host:port` or `unix:PATH`, and the path of its
+    unix socket. None: it has none."""
+    if address.startswith("unix:"):
+        return "http://localhost", address.removeprefix("unix:")
+    return f"http://{to_call(address)}", None
+
+
 def port(parts: SplitResult) -> int | None:
     """The port of an address, or its scheme's default port. None: the port is invalid."""
     try:

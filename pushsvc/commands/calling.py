@@ -1,4 +1,4 @@
-"""Commands that call the service at PUSHSVC_HTTP, with tokens of their own."""
+"""Commands that call the service on this machine, with tokens of their own."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import httpx
 import orjson
 
 from pushsvc import auth
+from pushsvc.addresses import hosts
 from pushsvc.config import Settings
 from pushsvc.events import exact_json
 from pushsvc.events.exact_json import NotJson
@@ -142,14 +143,17 @@ def _post(path: str, body: dict[str, Any], claims: dict[str, Any]) -> httpx.Resp
 
 
 def _client(claims: dict[str, Any]) -> httpx.Client:
-    """Make a client of the service at PUSHSVC_HTTP, with a token of its own that lives a day."""
+    """Make a client of the service at PUSHSVC_HTTP, or of the workers where only proxies may speak there, with a token
+    of its own that lives a day."""
     settings = read_settings()
     secret = own_secret(settings)
     bearer = auth.encode(claims | settings.own_claims, secret, ttl=86400)
     headers = {"Authorization": f"Bearer {bearer}"}
-    certificate = find_certificate(settings)
-    transport = httpx.HTTPTransport(verify=False if certificate is None else certificate.trust())
-    return httpx.Client(base_url=settings.http_url, headers=headers, transport=transport, trust_env=False)
+    url, path, certificate = settings.http_url, None, find_certificate(settings)
+    if settings.proxy_protocol:
+        url, path = hosts.url_to_call(settings.app)
+    transport = httpx.HTTPTransport(verify=False if certificate is None else certificate.trust(), uds=path)
+    return httpx.Client(base_url=url, headers=headers, transport=transport, trust_env=False)
 
 
 def _check(answer: httpx.Response, media_type: str) -> None:

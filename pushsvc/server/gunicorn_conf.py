@@ -47,6 +47,8 @@ control_socket_disable = True  # its default path is shared by all instances of 
 forwarded_allow_ips = ""
 forwarder_headers = ""
 secure_scheme_headers: dict[str, str] = {}
+# With gunicorn's option --proxy-protocol: whose headers are believed; others' are refused.
+proxy_allow_ips = ",".join(["127.0.0.1", "::1", *_settings.trusted_proxies])
 accesslog = None
 logger_class = "pushsvc.server.log.logger"
 loglevel = "warning"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import select
 import sys
@@ -60,6 +61,16 @@ def _bytes(value: object) -> object:
     return size
 
 
+def _networks(value: object) -> object:
+    """Read addresses and networks; a single address is a network of one."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return tuple(dict.fromkeys(str(ipaddress.ip_network(each)) for each in listed(value)))
+    except ValueError as error:
+        raise ValueError(f"should be addresses or networks such as 10.0.0.0/8, comma separated: {error}") from error
+
+
 def default_memory() -> int:
     """Half of the memory that this process may use, in bytes."""
     return max(LEAST_MEMORY, (usable_memory() or OTHER_MEMORY) // 2)
@@ -71,6 +82,7 @@ Line = Annotated[str, AfterValidator(one_line_only)]
 Name = Annotated[str, AfterValidator(_name)]
 FilePath = Annotated[Path, AfterValidator(one_line_only)]
 RateWords = Annotated[tuple[Rate, ...], BeforeValidator(parse_rates)]
+Networks = Annotated[tuple[str, ...], BeforeValidator(_networks)]
 MemorySize = Annotated[int, BeforeValidator(_bytes)]
 Count = Annotated[int, Field(ge=1, le=10**9)]
 Seconds = Annotated[float, Field(gt=0, le=86400, allow_inf_nan=False)]

@@ -12,7 +12,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from pushsvc.concurrency.cores import usable_cores
-from pushsvc.config import Settings
+from pushsvc.config import PREFIX, Settings
 from pushsvc.errors import ConfigError
 from pushsvc.events.publication import Limits
 from pushsvc.program.files import FOLDER
@@ -41,19 +41,32 @@ _STAPLED: Final = "        ssl_stapling on;\n"
 _HSTS: Final = 'add_header Strict-Transport-Security "max-age=31536000" always;'
 
 
-def write_site(settings: Settings, folder: Path) -> None:
-    """Write the files that a system nginx includes. An existing `site.conf` is kept, because operators edit it. Raises
-    ConfigError."""
+def write_site(settings: Settings, folder: Path) -> list[str]:
+    """Write the files that a system nginx includes, and give what should be said. An existing `site.conf` is kept,
+    because operators edit it. Raises ConfigError."""
     folder = folder.resolve()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         words = _words(settings, folder)
         for name in _INCLUDED:
             _fill(name, folder / name, words)
-        if not (folder / "site.conf").exists():
-            _fill("site.conf", folder / "site.conf", words)
+        site = folder / "site.conf"
+        if not site.exists():
+            _fill("site.conf", site, words)
+        return _differences(settings, site)
     except OSError as error:
         raise ConfigError(f"cannot write to {folder}: {error.strerror}") from error
+
+
+def _differences(settings: Settings, site: Path) -> list[str]:
+    """What the operator's file should have otherwise: where the PROXY protocol is spoken, its `listen` says so."""
+    lines = [line.strip() for line in site.read_text(errors="replace").splitlines()]
+    spoken = any("proxy_protocol" in line for line in lines if line.startswith("listen "))
+    if spoken == settings.proxy_protocol:
+        return []
+    what = "has no line `listen` with" if settings.proxy_protocol else "has a line `listen` with"
+    value = "on" if settings.proxy_protocol else "off"
+    return [f"{site} was kept, and {what} the word proxy_protocol, while {PREFIX}PROXY_PROTOCOL is {value}"]
 
 
 def nginx_command(settings: Settings, certificate: Certificate | None = None) -> list[str]:
@@ -64,7 +77,7 @@ def nginx_command(settings: Settings, certificate: Certificate | None = None) ->
     nginx = _find_nginx()
     words = _words(settings, folder) | {
         "USER": "user root;" if os.geteuid() == 0 else "",
-        "LISTEN": settings.http + (" ssl" if certificate else ""),
+        "LISTEN": settings.http + (" ssl" if certificate else "") + _proxied(settings),
         "TLS": "" if certificate is None else _tls(certificate, nginx),
         "HSTS": _HSTS if certificate and not certificate.own else "",
         "CORES": str(usable_cores()),  # nginx's own `auto` counts those of the machine
@@ -87,6 +100,7 @@ def _words(settings: Settings, folder: Path) -> dict[str, str]:
     path = re.escape(settings.public_path)
     return {
         "APP": settings.app,
+        "PROXIED": _proxied(settings),
         "FOLDER": str(folder),
         "NAME": (urlsplit(settings.public_url).hostname or "push.example.com").strip("[]"),
         "ORIGINS": _origins(settings),
@@ -131,10 +145,19 @@ def _origins(settings: Settings) -> str:
     return "\n".join(entries)
 
 
+def _proxied(settings: Settings) -> str:
+    """The word of `listen` after which nginx speaks the PROXY protocol, and refuses what does not begin with it."""
+    return " proxy_protocol" if settings.proxy_protocol else ""
+
+
 def _real_ip(settings: Settings) -> str:
+    """The lines that take the client's address from a trusted proxy. With the PROXY protocol X-Forwarded-For may be
+    what the client wrote: such proxies pass bytes on."""
     if not settings.trusted_proxies:
         return ""
     networks = [f"set_real_ip_from {each};" for each in settings.trusted_proxies]
+    if settings.proxy_protocol:
+        return "\n".join([*networks, "real_ip_header proxy_protocol;"])
     return "\n".join([*networks, "real_ip_header X-Forwarded-For;", "real_ip_recursive on;"])
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import errno
+import http.client
 import os
 import socket
+import ssl
+from contextlib import closing
 from pathlib import Path
 
 import httpx
 
+from pushsvc.addresses import hosts
 from pushsvc.config import PREFIX, Settings
 from pushsvc.errors import ConfigError
 
@@ -64,10 +68,38 @@ def valkey_ready(path: Path) -> bool:
         return False
 
 
+class _Introduced(http.client.HTTPConnection):
+    """A connection that begins with a header of the PROXY protocol, which names no client: it is our own."""
+
+    def __init__(self, address: str, tls: bool) -> None:
+        super().__init__(address, timeout=2.0)
+        self._tls = tls
+
+    def connect(self) -> None:
+        super().connect()
+        self.sock.sendall(b"PROXY UNKNOWN\r\n")
+        if self._tls:
+            trust = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            trust.check_hostname, trust.verify_mode = False, ssl.CERT_NONE
+            self.sock = trust.wrap_socket(self.sock)
+
+
+def nginx_answers(settings: Settings) -> bool:
+    """Whether our nginx answers with 200, in the protocol that it speaks."""
+    if not settings.proxy_protocol:
+        return answers(settings.http, f"{settings.http_url}/healthz")
+    with closing(_Introduced(hosts.to_call(settings.http), bool(settings.tls))) as connection:
+        try:
+            connection.request("GET", "/healthz")
+            return connection.getresponse().status == 200
+        except (OSError, http.client.HTTPException):
+            return False
+
+
 def answers(address: str, url: str) -> bool:
     """Whether the server at an address answers this URL with 200."""
     path = address.removeprefix("unix:") if address.startswith("unix:") else None
-    url = url.replace(address, "localhost") if path else url.replace("//0.0.0.0:", "//127.0.0.1:")
+    url = url.replace(address, "localhost" if path else hosts.to_call(address))
     transport = httpx.HTTPTransport(uds=path, verify=False)  # no TLS; to load certificates takes 40 ms
     try:
         with httpx.Client(transport=transport, trust_env=False, timeout=2.0) as client:

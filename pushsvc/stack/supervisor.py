@@ -23,7 +23,7 @@ from pushsvc.server.stopping import patience
 from pushsvc.stack.certificate import CertificateWatch
 from pushsvc.stack.gunicorn import COMMAND, FOLDER
 from pushsvc.stack.nginx import nginx_command
-from pushsvc.stack.probes import answers, check_addresses, is_loopback, valkey_ready
+from pushsvc.stack.probes import answers, check_addresses, is_loopback, nginx_answers, valkey_ready
 from pushsvc.stack.process import ManagedProcess
 from pushsvc.stack.valkey import cut_zeros, log_path, server_command
 from pushsvc.stack.valkey_log import ServerLog
@@ -102,8 +102,7 @@ class Supervisor:
         environ[f"{PREFIX}JWKS"] = settings.jwks
         ready = partial(answers, settings.app, f"http://{settings.app}/readyz")
         yield ManagedProcess("gunicorn", COMMAND, ready, environ, lock, at_once=signal.SIGINT, folder=FOLDER)
-        healthy = partial(answers, settings.http, f"{settings.http_url}/healthz")
-        yield ManagedProcess("nginx", proxy, healthy, environ, lock)
+        yield ManagedProcess("nginx", proxy, partial(nginx_answers, settings), environ, lock)
 
     def _bring_up(self, part: ManagedProcess) -> None:
         try:

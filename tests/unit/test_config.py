@@ -89,6 +89,7 @@ def test_defaults_are_those_of_the_contract(name: str, default: object) -> None:
         ("PUBLIC_URL", "HTTPS://Push.example.com:443/", "https://push.example.com"),
         ("PUBLIC_URL", "http://[::1]:8080/a/b-c_d.e~f/", "http://[::1]:8080/a/b-c_d.e~f"),
         ("TRUSTED_PROXIES", "10.0.0.0/8, 192.0.2.7,::1", ("10.0.0.0/8", "192.0.2.7/32", "::1/128")),
+        ("PROXY_PROTOCOL", "off", False),
         *(
             ("LLM_BASE_URL", value, value)
             for value in ("https://api.openai.com/v1", "http://[::1]:8001", "http://m/v1/")
@@ -146,6 +147,8 @@ def test_good_values_are_taken(name: str, value: str, meaning: object) -> None:
         ),
         ("PUBLIC_URL", "https://a/v1", "another path"),
         *(("TRUSTED_PROXIES", value, "addresses or networks") for value in ("proxy", "10.0.0.0/33", "10.0.0.1/8", "*")),
+        ("PROXY_PROTOCOL", "on", "should be off, or PUSHSVC_TRUSTED_PROXIES should name"),
+        ("PROXY_PROTOCOL", "v2", "boolean"),
         *(("LLM_BASE_URL", value, "an address such as") for value in ("api.openai.com", "ftp://a/v1", "http://", "x")),
         *(
             ("LLM_BASE_URL", value, "an address such as")

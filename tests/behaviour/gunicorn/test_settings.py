@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -170,14 +171,19 @@ def test_the_service_has_limits_of_its_own(tmp_path: Path, folder: Path) -> None
 
 
 def test_what_only_gunicorn_can_read_is_read_by_it(tmp_path: Path, folder: Path, user: str) -> None:
-    """The PROXY protocol's line, in front of the first request."""
+    """The PROXY protocol's line, in front of the first request, of those who may say it."""
+    line = b"PROXY TCP4 10.1.2.3 10.4.5.6 1234 80\r\n"
     with serving(tmp_path, folder, "--proxy-protocol v1") as stack, wire(stack.app_url) as client:
-        client.send(b"PROXY TCP4 10.1.2.3 10.4.5.6 1234 80\r\n")
+        client.send(line)
         for _ in range(2):
             told = orjson.loads(ask(client, "POST /tested/environment", body=b"hello").body)["values"]
             assert (told["REMOTE_ADDR"], told["CONTENT_LENGTH"]) == ("10.1.2.3", "5")
         with stack.listen(user, base=stack.app_url) as source:
             source.wait_ids(stack.publish(user=user))
+        host, port = stack.app_url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=20, source_address=("127.0.0.2", 0)) as stranger:
+            stranger.sendall(line + request("GET /healthz"))
+            assert stranger.recv(12) == b"HTTP/1.1 403"
 
 
 def test_a_request_under_way_is_finished_before_the_end(start: Start, folder: Path) -> None:

@@ -19,12 +19,14 @@ from tests.support.clients.eventsource import until
 from tests.support.ports import free_port
 from tests.support.processes import dies_with_the_tests
 
-_CONF = """
+_MAIN = """
 {user}
 daemon off;
 pid {folder}/nginx.pid;
 error_log {folder}/error.log;
-events {{ }}
+events {{ worker_connections 4096; }}
+"""
+_CONF = """
 http {{
     access_log off;
     client_body_temp_path {folder}; proxy_temp_path {folder}; fastcgi_temp_path {folder};
@@ -36,18 +38,26 @@ http {{
     }}
 }}
 """
+_RELAY = """
+stream {{
+    server {{
+        listen 127.0.0.1:{port};
+        proxy_pass {target};
+        {server}
+    }}
+}}
+"""
 
 
-class Nginx:
-    """An nginx before the service at `target`. `location`, `server`, `listen`: words of its configuration."""
+class _Running:
+    """An nginx with a configuration of its own."""
 
-    def __init__(self, folder: Path, target: str, location: str, server: str = "", listen: str = "") -> None:
+    def __init__(self, folder: Path, text: str, **words: str) -> None:
         folder.mkdir()
         self.port = free_port()
         file = folder / "nginx.conf"
         user = "user root;" if os.geteuid() == 0 else ""
-        file.write_text(_CONF.format(folder=folder, port=self.port, target=target, location=location, server=server,
-                                     listen=listen, user=user))  # fmt: skip
+        file.write_text((_MAIN + text).format(folder=folder, port=self.port, user=user, **words))
         binary = nginx_command(Settings(data_dir=folder / "unused"))[0]
         self._process = subprocess.Popen(
             [binary, "-c", str(file), "-p", str(folder), "-e", str(folder / "error.log")],
@@ -62,6 +72,20 @@ class Nginx:
     def stop(self) -> None:
         self._process.terminate()
         self._process.wait(30)
+
+
+class Nginx(_Running):
+    """An nginx before the service at `target`. `location`, `server`, `listen`: words of its configuration."""
+
+    def __init__(self, folder: Path, target: str, location: str, server: str = "", listen: str = "") -> None:
+        super().__init__(folder, _CONF, target=target, location=location, server=server, listen=listen)
+
+
+class Relay(_Running):
+    """An nginx that passes bytes on to `target`, a host:port, and knows nothing of HTTP."""
+
+    def __init__(self, folder: Path, target: str, server: str = "") -> None:
+        super().__init__(folder, _RELAY, target=target, server=server)
 
 
 Head = list[tuple[str, str]]
