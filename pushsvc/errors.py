@@ -185,6 +185,13 @@ class NotFound(PushError):
     title = "Not found"
 
 
+class Conflict(PushError):
+    """The request does not fit the state of what it is about."""
+
+    status = 409
+    title = "Conflict"
+
+
 class Unavailable(Later):
     """The service is full or draining, or Redis does not answer."""
 

@@ -19,6 +19,7 @@ from pushsvc.delivery.reading.history import Unread
 from pushsvc.delivery.streams import Streams
 from pushsvc.errors import Unavailable
 from pushsvc.llm.generations import Generations
+from pushsvc.llm.kept import Kept
 from pushsvc.llm.making.progress import Limits as AnswerLimits
 from pushsvc.llm.models.base import Model
 from pushsvc.llm.store import Records
@@ -67,6 +68,7 @@ class Partition:
     tickets: Tickets
     streams: Streams
     generations: Generations
+    kept: Kept
     failover: tuple[Loop, ...]
     checkup: Checkup
     publishes: Rates
@@ -205,6 +207,7 @@ def make_partition(url: str, keys: Keys, shared: Shared) -> Partition:
         Tickets(store, shared.secrets, settings.leeway_seconds, settings.max_tickets_per_user),
         Streams(worker_id, hub.lifetimes, hub.bus),
         _make_generations(store, records, hub, presence, shared),
+        Kept(store, records),
         failover.loops(client),
         Checkup(store, settings, presence),
         Rates(store, "RATE_PUBLISH", settings.rate_publish),

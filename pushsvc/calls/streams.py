@@ -24,16 +24,21 @@ from pushsvc.events import sse
 from pushsvc.events.encoded import EncodedBatch
 from pushsvc.events.event import BEGINNING, EventId
 from pushsvc.events.proof import with_proof
+from pushsvc.llm.dialects.translating import TranslatingCoder, Translator
 from pushsvc.partition import Partition
 from pushsvc.storage.cursor import Cursor
 from pushsvc.storage.tickets.admission import Admission
 
 
-def make_transport(call: Call, *, alone: bool = False, plain: bool = False) -> QueuedTransport:
+def make_transport(
+    call: Call, *, alone: bool = False, plain: bool = False, translator: Translator | None = None
+) -> QueuedTransport:
     """Make the transport of a stream that answers this call. `alone`: hardly any other has the same bytes; `plain`: it
-    has no content coding."""
+    has no content coding; `translator`: the events go out in other words."""
     coding = None if plain else stream_coding(call)
     coder = None if coding is None else make_coder(coding, history=alone)
+    if translator is not None:
+        coder = TranslatingCoder(translator, coder)
     return QueuedTransport(call.service.settings.send_buffer_bytes, call.client, coder)
 
 
@@ -149,13 +154,14 @@ def pieces(hub: Hub, connection: Connection, transport: QueuedTransport, head: b
     else:
         yield coder.encode(EncodedBatch(head))
         for piece in listened:
-            yield coder.encode(EncodedBatch(piece))
+            if coded := coder.encode(EncodedBatch(piece)):
+                yield coded
     if connection.detachable and not transport.ended:
         raise connection.hand_over()
     if not transport.whole:
         transport.abort()
-    elif coder is not None:
-        yield coder.end()
+    elif coder is not None and (end := coder.end()):
+        yield end
 
 
 def begin(

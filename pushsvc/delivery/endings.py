@@ -63,7 +63,8 @@ class StreamKind:
     `cursor`. `returns`: the client reconnects and resumes; a client that does not is kept as long as possible.
     `patience_seconds`: how long a client may read nothing while bytes wait for it. `farewell(refusal, retry_ms)`: the
     last bytes for a client whose stream the service ends. `transport`: its name in metrics. `framed`: it is a
-    WebSocket, which gets all events as frames. `ending`: the last bytes of a stream that is complete.
+    WebSocket, which gets all events as frames. `ending`: the last bytes of a stream that is complete. `tells_ending`:
+    its last event says how it ended, so one that broke off ends properly, too.
     """
 
     farewell: Callable[[PushError, int], bytes]
@@ -75,6 +76,7 @@ class StreamKind:
     transport: str = "sse"
     framed: bool = False
     ending: bytes = b""
+    tells_ending: bool = False
 
     def refusal(self, reason: Reason) -> PushError | None:
         """The error that the client is told when its stream ends for this reason. None: it is told nothing, and finds

@@ -150,7 +150,7 @@ class Subscriber:
     def whole(self) -> bool:
         """Whether the stream has ended completely, so that its client is not to reconnect. For a client that cannot
         resume, a stream that was broken off is not complete."""
-        broken_off = self.channel_end is ChannelEnd.BROKEN_OFF and not self.kind.returns
+        broken_off = self.channel_end is ChannelEnd.BROKEN_OFF and not (self.kind.returns or self.kind.tells_ending)
         return self.reason in FINAL and not broken_off
 
     def begin(self, start: Start, unclear: bool) -> None:  # called by Origin alone

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 import orjson
@@ -27,6 +28,9 @@ ANSWER: Final = StreamKind(refused_event, finite=True)
 ANSWER_TO_REQUESTER: Final = StreamKind(
     _error_event, finite=True, reads_cursor=False, returns=False, patience_seconds=600.0, transport="answer"
 )
+
+# In the words of another API, whose streams have an event for each ending.
+ANSWER_TRANSLATED: Final = replace(ANSWER_TO_REQUESTER, tells_ending=True)
 
 
 def answer_subscriber(  # noqa: PLR0913  # a record of what the stream asked for

@@ -8,19 +8,21 @@ from typing import Final, Self
 
 import orjson
 
+from pushsvc.llm import asked
+from pushsvc.llm.asked import PLAIN, Asked
 from pushsvc.llm.outcome import RUNNING, Ending
 from pushsvc.llm.request import About
 
 FIELDS: Final = (
     b"state", b"user", b"worker", b"created", b"ended", b"about", b"cancels", b"answer",
-    b"error", b"refusal-status", b"refusal-headers", b"refusal", b"headers", b"count",
+    b"error", b"refusal-status", b"refusal-headers", b"refusal", b"headers", b"count", *asked.FIELDS,
 )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
     """The record of a generation. `about`: see About; None: it was begun before that was kept; `answer`: the
-    completion, once it has been put together; `ended`: Unix time in milliseconds."""
+    completion, once it has been put together; `ended`: Unix time in milliseconds; `asked`: see Asked."""
 
     id: str
     user: str
@@ -32,6 +34,7 @@ class Record:
     cancels: bool  # the generation is cancelled when nobody listens
     ending: Ending | None
     answer: bytes | None
+    asked: Asked = PLAIN
 
     @classmethod
     def read(cls, generation_id: str, raw: Mapping[bytes, bytes | None]) -> Self | None:
@@ -44,6 +47,7 @@ class Record:
                 int(held[b"ended"]) if b"ended" in held else None,
                 _about(held.get(b"about")), held[b"cancels"] == b"1",
                 None if state == RUNNING else Ending.of(state, held), held.get(b"answer"),
+                Asked.of(*map(held.get, asked.FIELDS)),
             )  # fmt: skip
         except KeyError:
             return None

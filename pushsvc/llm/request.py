@@ -6,8 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
+import orjson
+
 from pushsvc.errors import Invalid, TooLarge
 from pushsvc.events import exact_json, structure
+from pushsvc.llm.asked import PLAIN, Asked
 from pushsvc.llm.formats import members, openai
 from pushsvc.llm.formats.members import Member
 
@@ -44,7 +47,7 @@ class Question:
     """A question that was checked. `body`: the request for the model; `stream`: it asks for a stream; `cancels`: the
     answer is cancelled when nobody listens; `choices`: the number of answers that it asks for; `about`: what others ask
     about it; `sent`: the request with what this service adds, None: nothing; `counts`: the count of tokens in a chunk
-    of its own is for this service alone."""
+    of its own is for this service alone; `asked`: what is kept beside it."""
 
     body: bytes
     stream: bool
@@ -53,6 +56,12 @@ class Question:
     about: About = NOTHING
     sent: bytes | None = None
     counts: bool = False
+    asked: Asked = PLAIN
+
+    def fields(self) -> list[Any]:
+        """The fields and values that keep it in Redis."""
+        found: list[Any] = ["request", self.body, "cancels", int(self.cancels), "about", orjson.dumps([*self.about])]
+        return found + self.asked.fields()
 
 
 def parse(raw: bytes, *, model: str, stream: bool | None = None, pause: Callable[[], None] = lambda: None) -> Question:
@@ -97,7 +106,7 @@ def _with_count(passed: Mapping[str, Member]) -> bytes | None:
 
 
 def _read(raw: bytes, pause: Callable[[], None]) -> dict[str, Member]:
-    _check_size(raw, pause)
+    check_size(raw, pause)
     try:
         said = members.read(raw)
     except exact_json.NotJson as error:
@@ -110,7 +119,7 @@ def _read(raw: bytes, pause: Callable[[], None]) -> dict[str, Member]:
     return said
 
 
-def _check_size(raw: bytes, pause: Callable[[], None]) -> None:
+def check_size(raw: bytes, pause: Callable[[], None]) -> None:
     """Refuse a body with too many values, or nested too deeply, before it is parsed. Raises TooLarge, or Invalid."""
     try:
         structure.check(raw, depth=openai.MOST_DEPTH, values=MOST_VALUES, pause=pause)

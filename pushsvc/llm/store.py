@@ -71,7 +71,7 @@ class Records:
         self._worker_id = worker_id
         self._retention = retention
         self._most_per_user = most_per_user
-        self._quota = Quota(store, most_bytes, self._forget)
+        self._quota = Quota(store, most_bytes, self.forget)
 
     def begin(self, user: str, question: Question, key: RepeatKey | None) -> tuple[str, bool]:
         """Begin a generation in this worker, and give its id and True. With a key that was used before, give the id of
@@ -90,8 +90,7 @@ class Records:
                 _BEGIN.call(
                     names + keyed, new, self._worker_id, retention.keep_seconds, retention.keep_events,
                     self._most_per_user, (key and key.seconds) or retention.dedupe_seconds, first, _news(new, RUNNING),
-                    FEED_SECONDS, FORGOTTEN_AT_ONCE, "user", user, "request", question.body,
-                    "cancels", int(question.cancels), "about", orjson.dumps([*question.about]),
+                    FEED_SECONDS, FORGOTTEN_AT_ONCE, "user", user, *question.fields(),
                 )
             )  # fmt: skip
             if word == b"other":
@@ -104,7 +103,7 @@ class Records:
                     "This user has as many answers made as one may; try again later.", retry_after=2
                 )
             else:
-                self._forget(user, [each.decode() for each in ids])
+                self.forget(user, [each.decode() for each in ids])
                 return (new, True) if word == b"begun" else (first, False)
 
     def forget_key(self, user: str, key: RepeatKey) -> None:
@@ -119,7 +118,7 @@ class Records:
         if ended:
             self._store.execute_one(("SREM", self._keys.running(user), *ended))
 
-    def _forget(self, user: str, ids: Sequence[str]) -> Sequence[str]:
+    def forget(self, user: str, ids: Sequence[str]) -> Sequence[str]:
         """Delete these generations with everything that belongs to them, unless they run; give those that are gone. If
         Redis is away, the next `begin` does so."""
         with contextlib.suppress(PushError):
@@ -237,7 +236,7 @@ class Records:
         A listener can still resume from any of them."""
         said = b"".join([event.wire for event in self.said(generation_id)])
         if said:
-            self._keep(generation_id, "said", zlib.compress(said))
+            self.keep(generation_id, "said", zlib.compress(said))
             # The tail is deleted, too: to a slow listener the log must not look as if its end was lost.
             self._store.execute_one(("DEL", *self._log_keys(answer_channel(generation_id))[2:]))
 
@@ -250,9 +249,9 @@ class Records:
 
     def keep_answer(self, generation_id: str, answer: bytes) -> None:
         """Store the completion of a generation in one piece, so that its events need not be read for it again."""
-        self._keep(generation_id, "answer", answer)
+        self.keep(generation_id, "answer", answer)
 
-    def _keep(self, generation_id: str, field: str, value: bytes) -> None:
+    def keep(self, generation_id: str, field: str, value: bytes) -> None:
         """Store a field in the record. If the record has expired by now, the new field must expire, too."""
         name = self._keys.generation(generation_id)
         self._store.execute([("HSET", name, field, value), ("EXPIRE", name, self._retention.keep_seconds, "NX")])

@@ -19,7 +19,7 @@ from pushsvc.llm.making import sizes
 from pushsvc.llm.models.base import Fault, Passed, passing
 from pushsvc.llm.outcome import OPERATORS, refused, timeout, upstream_error
 from pushsvc.llm.passing import Passage
-from pushsvc.web.answers.completions import MOST_BODY_BYTES
+from pushsvc.web.answers.asking import MOST_BODY_BYTES
 from pushsvc.web.http.current import call, service
 
 ENDPOINT: Final = "passing."  # the names of the views begin with it

@@ -72,7 +72,7 @@ def test_the_mock_lists_itself(stack: Stack, user: str) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        "/v1/embeddings", "/v1/completions", "/v1/responses", "/v1/", "/v1/v1/chat/completions",
+        "/v1/embeddings", "/v1/completions", "/v1/responses/", "/v1/", "/v1/v1/chat/completions",
         "/chat/completions", "/openai/v1/chat/completions", "/v1/chat/completions/", "/models", "/v1/audio/speech",
     ],
 )  # fmt: skip

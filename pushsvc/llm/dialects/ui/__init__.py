@@ -1,0 +1,1 @@
+"""The UI message stream protocol of the AI SDK (ai-sdk.dev, "Stream Protocols")."""

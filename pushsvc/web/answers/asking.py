@@ -1,0 +1,54 @@
+"""Takes a question, within its user's rate, and has a model answer it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from flask import request
+
+from pushsvc.calls.access.credentials import identify
+from pushsvc.calls.arguments import json_body
+from pushsvc.calls.turn import ClientTurn
+from pushsvc.events.publication import checked_key
+from pushsvc.llm import request as question
+from pushsvc.llm.generation import Generation
+from pushsvc.llm.repeats import RepeatKey, key_of
+from pushsvc.llm.request import Question
+from pushsvc.partition import Partition
+from pushsvc.web.http.current import call, service
+
+MOST_BODY_BYTES: Final = 8 * 2**20  # of a question; it is kept with the answer
+
+Begin = tuple[Question, RepeatKey | None, tuple[str, Generation | None]]
+
+
+def asker() -> tuple[Partition, str]:
+    """Find who asks, and the partition that has the answers. Raises Unavailable if this worker takes no more
+    connections."""
+    svc = service()
+    user = identify(call()).need_user()
+    svc.capacity.check()
+    return svc.partition_of(user), user
+
+
+def parse(body: bytes, *, stream: bool | None = None) -> Question:
+    """Check a question of chat completions; see question.parse."""
+    pause = ClientTurn(call()).yield_if_over
+    return question.parse(body, model=service().settings.llm_model, stream=stream, pause=pause)
+
+
+def begin(
+    partition: Partition, user: str, read: Callable[[bytes], Question], *, whole: Callable[[], bool] | None = None
+) -> Begin:
+    """Read the question, within the user's rate, and begin the generation. `read`: makes the question of the request's
+    body; `whole`: whether the answer is to come in one piece, None: unless a stream was asked for. Raises
+    TooManyRequests before the question is read, what is wrong with the question, or as Generations.begin does."""
+    given = checked_key(request.headers.get("Idempotency-Key"), "Idempotency-Key")
+    retries = request.headers.get("X-Stainless-Retry-Count", "")
+    with partition.asks.counting(user) as counted:
+        counted()
+        with json_body(call(), MOST_BODY_BYTES, f"user:{user}") as body:
+            asked = read(body)
+            key = key_of(given, body, whole=not asked.stream if whole is None else whole(), retries=retries)
+            return asked, key, partition.generations.begin(asked, user, key)
