@@ -21,7 +21,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 @pytest.fixture(scope="session")
 def play(world: World, request: pytest.FixtureRequest) -> Callable[[str, str], dict[str, Outcome]]:
-    """A group's clients in a column: once, however many cells look at it; of the clients whose cells are asked for."""
+    """Plays a column with those clients of a group whose cells are asked for; once, however many cells look at it."""
     params: list[dict[str, Any]] = [item.callspec.params for item in request.session.items if hasattr(item, "callspec")]
     wanted = {(given["row"].name, given["column"]) for given in params if "row" in given}
 

@@ -22,7 +22,7 @@ ENVIRONMENT = FOLDER / ".venv"
 
 
 def node(program: str = "listen.mjs") -> list[str]:
-    """The pinned one, else the system's."""
+    """The command of Node: the pinned one, else the system's."""
     _need(MODULES)
     pinned = next(MODULES.glob("node-linux-*/bin/node"), None)
     return [str(pinned or programs.need(programs.NODE)), "--experimental-eventsource", program]
@@ -35,7 +35,7 @@ def deno() -> list[str]:
 
 
 def python(program: str = "listen.py") -> list[str]:
-    """In an environment of the clients' own: what they require must not meet what the service requires."""
+    """The command of Python in an environment of the clients' own, apart from what the service requires."""
     return [str(_need(ENVIRONMENT / "bin" / "python")), program]
 
 
@@ -54,7 +54,7 @@ def _need(path: Path) -> Path:
 
 
 class Program:
-    """One of them; it prints lines of JSON."""
+    """One of the programs; it prints lines of JSON."""
 
     def __init__(self, *words: str) -> None:
         self._process = subprocess.Popen(
@@ -92,7 +92,7 @@ class Program:
         return any(line.get("closed") for line in self.lines)
 
     def said(self) -> str:
-        """For people, when it did not do what it should."""
+        """What it said, for people who ask why it did not do what it should."""
         errors = [line for line in self.lines if "error" in line]
         return f"errors {errors[-5:]}, output {self._noise[-5:]}"
 

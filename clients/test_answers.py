@@ -105,7 +105,7 @@ def test_whole(asking: Asking, client: Client) -> None:
 
 @column("tool calls")
 def test_tool_calls(asking: Asking, client: Client) -> None:
-    """Whole, and streamed in pieces."""
+    """Calls of tools come whole, and streamed in pieces."""
     lines = asking.ask(client, "tools", "plain")
     calls = [line for line in lines if "tool" in line]
     assert calls == [{"tool": "weather", "arguments": json.loads(ARGUMENTS)}] * 2
@@ -114,7 +114,7 @@ def test_tool_calls(asking: Asking, client: Client) -> None:
 
 @column("refused")
 def test_refused(asking: Asking, client: Client) -> None:
-    """With the model's status, words and headers; and no library tries again that was told not to."""
+    """A refusal has the model's status, words and headers. A library that was told not to try again does not."""
     *_, last = asking.ask(client, "whole", f"refuse {client.name}")
     assert last["status"] == 429, last
     assert "Slow down." in last["message"], last
@@ -123,7 +123,7 @@ def test_refused(asking: Asking, client: Client) -> None:
 
 @column("cut in the middle")
 def test_cut_in_the_middle(asking: Asking, client: Client) -> None:
-    """It is told, and the same key gives the whole answer without asking the model again."""
+    """The client is told of the cut, and the same key gives the whole answer without asking the model again."""
     question, key = f"slow {client.name}", f"key-{client.library}-{client.words.__name__}"
     asking.engine.go_on.clear()
     program = asking.start(client, "streamed", question, key)

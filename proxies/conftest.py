@@ -44,7 +44,7 @@ class Pair:
 
 
 def make_pair(folder: Path, port: int, **settings: object) -> Pair:
-    """`port`: where Redis is."""
+    """Start two services. `port`: where their Redis listens."""
     redis_url = f"redis://127.0.0.1:{port}"
     one, two = (
         Stack(folder / name, redis_url=redis_url, workers=1, max_connections_per_user=100, **settings)
@@ -55,13 +55,13 @@ def make_pair(folder: Path, port: int, **settings: object) -> Pair:
 
 @pytest.fixture(scope="session")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
-    """Not to be broken."""
+    """A pair that no test breaks."""
     yield from _pair(tmp_path_factory.mktemp("pair"))
 
 
 @pytest.fixture
 def own_pair(tmp_path: Path) -> Iterator[Pair]:
-    """To be broken."""
+    """A pair of the test's own, which it may break."""
     yield from _pair(tmp_path)
 
 

@@ -27,8 +27,9 @@ Words = Callable[[Path, Path, int], list[str]]
 
 @dataclass(frozen=True)
 class Kind:
-    """`file`: the recommended lines, `plain`: the fewest that work at all. `around`: what a whole configuration has
-    besides. `words`: its command, of the folder it runs in, the file and the port to listen at."""
+    """A proxy. `file`: the recommended lines; `plain`: the fewest that work at all; `around`: what a whole
+    configuration has besides. `words` makes its command of the folder it runs in, the file, and the port to listen at.
+    """
 
     name: str
     file: str
@@ -40,7 +41,7 @@ class Kind:
     others: Mapping[str, str] = field(default_factory=dict)  # more ways that people write it: what -> file
 
     def configuration(self, file: str, folder: Path) -> str:
-        """Give a whole one, as the program reads it."""
+        """The whole configuration, as the program reads it."""
         lines = (CONFIGURATIONS / file).read_text()
         user = "www-data" if os.geteuid() == 0 else ""
         places = {"lines": lines, "folder": str(folder), "user": user, "port": str(PORT)}

@@ -20,10 +20,10 @@ from tests.support.processes import dies_with_the_tests
 
 
 class Proxy:
-    """It listens at `url` until it is closed."""
+    """A running proxy, which listens at `url` until it is closed."""
 
     def __init__(self, kind: Kind, file: str, services: tuple[int, int]) -> None:
-        """`services`: the ports of two services; of a configuration with one, the first."""
+        """`services`: the ports of two services; a configuration with one service takes the first."""
         self._port = free_port()
         self.url = f"http://127.0.0.1:{self._port}"
         self._folder = Path(tempfile.mkdtemp())

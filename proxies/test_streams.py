@@ -53,7 +53,7 @@ def test_an_idle_stream(kind: Kind, what: str, file: str, pair: Pair, user: str,
 
 
 def _becomes(condition: Callable[[], object], seconds: float) -> bool:
-    """Whether it does within this time."""
+    """Whether the condition holds within this time."""
     try:
         until(condition, "the condition", seconds)
     except AssertionError:

@@ -96,7 +96,7 @@ def tab(proxy: Proxy, pair: Pair, user: str) -> EventSource:
 
 
 def hear_more(tabs: list[EventSource], publisher: Publisher) -> None:
-    """Until each tab, none of which has died, has heard something that was published after this moment."""
+    """Wait until each tab has heard something that is published after this moment. None may have died."""
     wanted = publisher.published + 5
     for each in tabs:
         each.wait(lambda source: source.closed or (source.data and int(source.data[-1]) >= wanted), "more events")
@@ -104,7 +104,7 @@ def hear_more(tabs: list[EventSource], publisher: Publisher) -> None:
 
 
 def kill(stack: Stack) -> None:
-    """All of it, as when its machine dies."""
+    """Kill all processes of the stack, as when its machine dies."""
     pids = [stack.process.pid, *descendants(stack.process.pid)]
     for pid in pids:
         os.kill(pid, signal.SIGKILL)

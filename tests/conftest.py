@@ -41,7 +41,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Tests by the thousand are no garbage."""
+    """Keep thousands of tests out of the garbage collector's way: they are no garbage."""
     gc.freeze()
 
 
@@ -52,7 +52,8 @@ def pytest_make_parametrize_id(val: object) -> str | None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _certificates_are_loaded_once() -> Iterator[None]:
-    """Not with each of httpx's calls, most of which need none: that takes longer than what they ask for."""
+    """Load certificates once. httpx would do so with each call, though most need none, which takes longer than the call
+    itself."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ssl, "create_default_context", functools.cache(ssl.create_default_context))
         yield
@@ -60,7 +61,7 @@ def _certificates_are_loaded_once() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _answers_may_take_a_minute() -> None:
-    """A busy machine is no failure: httpx gives up after five seconds where a test says nothing else."""
+    """Let answers take a minute. httpx would give up after five seconds, and a busy machine is no failure."""
     inspect.signature(httpx.request).parameters["timeout"].default.read = 60.0
 
 
@@ -183,7 +184,7 @@ def other_answering(answering: Stack, tmp_path_factory: pytest.TempPathFactory) 
 
 @pytest.fixture(params=["nginx", "gunicorn", "queue"])
 def door(request: pytest.FixtureRequest, answering: Stack) -> str:
-    """As `base`, to `answering`."""
+    """The same choice as `base`, of doors to `answering`."""
     return address(request, answering, "other_answering")
 
 
@@ -208,7 +209,7 @@ def address(request: pytest.FixtureRequest, stack: Stack, other_server: str = "o
 
 @pytest.fixture(params=["", "gevent"], ids=["detached", "queue"])
 def worker(request: pytest.FixtureRequest) -> str:
-    """For a stack of one's own: our worker class, and gunicorn's."""
+    """A worker class for a stack of the test's own: ours, and gunicorn's."""
     name: str = request.param
     return name
 

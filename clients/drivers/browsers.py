@@ -45,7 +45,7 @@ class Browser(Protocol):
 
 
 class Browsers:
-    """Each engine with cookies and without, started when it is first needed."""
+    """The browsers: each engine with cookies and without, started when it is first needed."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -54,7 +54,7 @@ class Browsers:
         self._playwright: Playwright | None = None
 
     def get(self, engine: str, *, cookies: bool) -> Browser:
-        """Skips the test where the engine is not installed."""
+        """Give the engine's browser. Skips the test where it is not installed."""
         key = (engine, cookies)
         if key not in self._running:
             browser = self._start(engine, self._folder / f"{engine}-{cookies}", cookies)

@@ -14,14 +14,14 @@ Record = Callable[[str, object], None]
 
 
 def cells(group: str) -> pytest.MarkDecorator:
-    """For a test of each row of this group in each column."""
+    """Parametrise a test with each row of this group in each column."""
     rows = [row for row in ROWS if row.group == group]
     given = [pytest.param(row, column, id=f"{row.name} - {column}") for row in rows for column in COLUMNS]
     return pytest.mark.parametrize(("row", "column"), given)
 
 
 def check(row: Row, column: str, play: Play, record: Record) -> None:
-    """What became of the client, and tell the table; see conftest.py."""
+    """Check what became of the client, and tell the table; see conftest.py."""
     record("cell", ["listeners", row.name, column])
     outcome = play(row.group, column)[row.name]
     if outcome.skipped:

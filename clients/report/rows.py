@@ -43,15 +43,15 @@ HEADERS: Final = (
 
 class Listener(Protocol):
     def placed(self) -> bool:
-        """It heard the `cursor` event. Not all show that."""
+        """Whether it heard the `cursor` event, which not all clients show."""
 
     def heard(self) -> list[str]: ...
 
     def closed(self) -> bool:
-        """It said that it has ended for good."""
+        """Whether it said that it has ended for good."""
 
     def said(self) -> str:
-        """For people, when it did not do what it should."""
+        """What it said, for people who ask why it did not do what it should."""
 
     def close(self) -> None: ...
 
@@ -87,7 +87,7 @@ class Row:
 
 
 def _program(words: Callable[[], list[str]], *more: str, ticket: bool) -> Callable[[World, str, bool], Listener]:
-    """`more`: the library, and what comes after the token."""
+    """How to start a program. `more`: the library, and the words after the token."""
     library, rest = more[:1], more[1:]
 
     def start(world: World, user: str, good: bool) -> Listener:
@@ -115,7 +115,7 @@ def _without_reconnects(name: str, words: Callable[[], list[str]]) -> list[Row]:
 
 
 def _insisting(name: str, **ends: str) -> list[Row]:
-    """One that does not look at the status, by itself and with the lines that do."""
+    """The rows of a library that does not look at the status: by itself, and with the lines that do."""
     return [
         _by("ticket", f"`{name}`", runtimes.node, name, ends=ends, wrong=Wrong.INSISTS),
         _by("token", f"`{name}`", runtimes.node, name, ends=ends, wrong=Wrong.INSISTS),

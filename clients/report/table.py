@@ -16,7 +16,7 @@ Cells = dict[tuple[str, str, str], str]  # by table, row and column
 
 
 def write(cells: Cells, page: Path = PAGE) -> bool:
-    """Whether it did: a table is written whole or not at all."""
+    """Write the tables, and say whether that was done: they are written whole or not at all."""
     tables = {
         "listeners": ([row.name for row in ROWS], COLUMNS),
         "answers": ([client.name for client in CLIENTS], ANSWER_COLUMNS),
@@ -44,7 +44,7 @@ def _table(table: str, rows: Iterable[str], columns: Sequence[str], cells: Cells
 
 
 def _cell(mark: str, notes: list[str]) -> str:
-    """With the number of its note; the same note has one number."""
+    """The mark with the number of its note, if it has one; equal notes have the same number."""
     what, _, note = mark.partition(" | ")
     if not note:
         return what

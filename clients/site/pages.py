@@ -18,7 +18,7 @@ class Pages:
     """Listens on all of this machine's names: `127.0.0.1` and `localhost` are two sites to a browser."""
 
     def __init__(self, ticket: Callable[[str], dict[str, Any]]) -> None:
-        """`ticket` gives a user's; a page may ask for a URL that it is given the first time."""
+        """`ticket` gives a user's ticket. A page may name a URL that it gets in place of its first ticket's."""
         asked: set[str] = set()
 
         class Handler(BaseHTTPRequestHandler):

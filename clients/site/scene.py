@@ -30,7 +30,7 @@ class Outcome:
 
 
 def play(world: World, rows: Iterable[Row], column: str) -> dict[str, Outcome]:
-    """By the rows' names."""
+    """Play the column, and give the outcomes by the rows' names."""
     outcomes: dict[str, Outcome] = {}
     started: dict[str, tuple[Row, Listener]] = {}
     for row in rows:
@@ -66,7 +66,7 @@ def _through(world: World, started: dict[str, tuple[Row, Listener]], column: str
 
 
 def _there(site: Site, user: str, row: Row, listener: Listener) -> bool:
-    """Connected, and able to come back; or ended already, which its cell says."""
+    """Whether the client is connected and able to come back, or has ended already, which its cell says."""
     return listener.closed() or ((listener.placed() or not row.ticket) and connections(site.stack, user) > 0)
 
 
@@ -88,7 +88,7 @@ def _wait_heard(listeners: list[Listener], count: int) -> None:
 
 
 def _wait(condition: Callable[[], bool]) -> None:
-    """Until it holds, or patience ends: then the cells say who did not."""
+    """Wait until the condition holds or patience ends; then the cells say which clients failed."""
     end = time.monotonic() + PATIENCE
     while not condition() and time.monotonic() < end:
         Event().wait(0.05)

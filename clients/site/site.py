@@ -57,7 +57,7 @@ class Site:
         return f"{self.url}/events?ticket=no-such-ticket"
 
     def publish(self, users: list[str], data: str) -> None:
-        """The key makes it harmless to try again while parts are away."""
+        """Publish an event. Its key makes it harmless to try again while parts are away."""
 
         def acked() -> bool:
             item = {"users": users, "data": data, "key": data}
@@ -71,7 +71,7 @@ class Site:
         until(acked, f"the publish of {data}", 60)
 
     def cut(self, _: Meanwhile) -> None:
-        """Every connection breaks, and the next one is served."""
+        """Break every connection; the next one is served."""
         for pid in list(descendants(self._nginx.pid)):
             if "worker process" in command_line(pid):
                 os.kill(pid, signal.SIGKILL)
@@ -80,13 +80,13 @@ class Site:
         self.stack.kill("gunicorn", slice(1, None))
 
     def reload(self, _: Meanwhile) -> None:
-        """SIGHUP; the old workers are gone when this returns."""
+        """Reload by SIGHUP. The old workers are gone when this returns."""
         master, *old = self.stack.pids()["gunicorn"]
         os.kill(master, signal.SIGHUP)
         until(lambda: not set(old) & set(self.stack.pids()["gunicorn"]), "the end of the old workers", 60)
 
     def restart(self, meanwhile: Meanwhile) -> None:
-        """As `systemctl restart`: it drains, ends, and comes anew."""
+        """Restart as `systemctl restart` does: the service drains, ends, and starts anew."""
         self.stack.stop(signal.SIGTERM)
         meanwhile()
         self.stack.start()

@@ -34,7 +34,7 @@ STEADY_SECONDS: Final = LEASE_SECONDS + 3.0
 
 
 def trial(keys: Keys, worker: str) -> list[Command]:
-    """Each script once, on names of its own: what they would tell is told to nobody."""
+    """Each script once, on keys of its own, so that nobody is told anything."""
     here, who, away, hooks, ids, attending = (keys.here(f"{worker} {number}") for number in range(6))
     return [
         _ATTEND.call([here, who, away, hooks, ids, attending], worker, 0, 1, "user:came"),

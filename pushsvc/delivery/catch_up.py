@@ -271,7 +271,7 @@ class CatchUp:
 
     @contextlib.contextmanager
     def _waiting_greenlet(self) -> Iterator[None]:
-        """While one of the shared greenlets waits, another one works."""
+        """Mark one of the shared greenlets as waiting, so that another one works meanwhile."""
         self._workers -= 1
         self._add_worker()
         try:

@@ -78,7 +78,7 @@ class DirectService:
             ) from error
 
     def renew_token(self) -> bool:
-        """There is none."""
+        """Renew nothing: there is no token."""
         return False
 
     def close(self) -> None:

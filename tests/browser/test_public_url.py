@@ -40,7 +40,7 @@ class Behind(NamedTuple):
 
 @pytest.fixture(scope="module", params=["strips", "keeps"])
 def behind(request: pytest.FixtureRequest, shared: Start, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Behind]:
-    """Behind nginx as people write it: `proxy_pass` and nothing else, so that Host is rewritten too."""
+    """A stack behind nginx as people write it: `proxy_pass` and nothing else, so that Host is rewritten too."""
     folder = tmp_path_factory.mktemp("proxy")
     listen = f"127.0.0.1:{free_port()}"
     public = f"http://{listen}/a/push"
@@ -132,7 +132,7 @@ def test_a_trusted_proxy_before_our_nginx_names_the_scheme(
 
 
 def test_the_pages_work_under_the_path(behind: Behind, page: Page, user: str) -> None:
-    """Also what they send with a cookie, though the proxy rewrites Host."""
+    """What they send with a cookie works, too, though the proxy rewrites Host."""
     stack = behind.stack
     page.goto(stack.page(f"/?user={user}").replace(stack.url, behind.url))
     assert page.url == f"{behind.url}/?user={user}"

@@ -15,7 +15,7 @@ STREAM = "text/event-stream"
 
 
 def once(page: Page, **answer: Any) -> None:
-    """The first stream that the page opens gets this instead of an answer of ours."""
+    """Give the first stream that the page opens this instead of an answer of ours."""
     page.route("**/events?*", lambda route: route.fulfill(**answer), times=1)
 
 

@@ -32,7 +32,7 @@ class _Empty(BaseHTTPRequestHandler):
         self.wfile.write(b"<!doctype html><title>a page</title>")
 
     def log_message(self, *_: object) -> None:
-        """Nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def other_site() -> Iterator[str]:
 
 
 class Loses(Relay):
-    """The first answer of a stream does not come through; its connection ends instead."""
+    """A network that loses the first answer of a stream: its connection ends instead."""
 
     lost = 0
     _awaited = False

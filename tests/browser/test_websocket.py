@@ -29,7 +29,7 @@ def url(stack: Stack, query: str = "") -> str:
 
 
 def came(page: Page, **members: Any) -> None:
-    """Until such a message has come."""
+    """Wait until a message with these members has come."""
     page.wait_for_function(_HELD, arg=members)
 
 

@@ -1,5 +1,5 @@
 """`make audit`: asks a public list of vulnerabilities about the locked packages. Where the list cannot be reached, it
-says so and is content; what it finds is a failure."""
+says so and succeeds. It fails if there is a vulnerability."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ class Requests:
         return Event(f"user:t{tenant}", "message", f"<{tenant}>" * self._rng.randint(1, 400))
 
     def run(self, aborted: int) -> None:
-        """Until so many were cancelled."""
+        """Send requests until so many were cancelled."""
         pool = gevent.pool.Pool(AT_ONCE)
         while self.count["cancelled"] < aborted:
             pool.spawn(self._ask if self._rng.random() < 0.9 else self._hang_up, self._rng.randrange(TENANTS))
@@ -74,7 +74,7 @@ class Requests:
         self.count["own"] += len(marks)
 
     def _ask(self, tenant: int) -> None:
-        """In a greenlet that may be killed."""
+        """Ask in a greenlet, which may be killed."""
         asking = gevent.spawn(self._question(), tenant)
         if self._rng.random() < 0.8:
             gevent.sleep(self._rng.random() * 0.004)
@@ -108,7 +108,7 @@ class Requests:
         self._store.load_scripts()
 
     def _hang_up(self, tenant: int) -> None:
-        """A client of the real thing, that may leave at any moment."""
+        """Be a client of the real stack that may leave at any moment."""
         path = self._rng.choice((f"/history?channel=user:t{tenant}", "/events?since=earliest", "/unread"))
         head = f"Host: x\r\nConnection: close\r\nAuthorization: Bearer {self._tokens[tenant]}"
         with socket.create_connection(self._address, timeout=30) as client:

@@ -66,7 +66,7 @@ class Fuzz:
         self._corpus = Corpus("fuzz", self._bearer)
 
     def round(self, first: int, door: str) -> tuple[list[str], int]:
-        """Run cases. What was found, and the number of temporary refusals."""
+        """Run cases. Gives what was found, and the number of temporary refusals."""
         before = self._logged()
         with ThreadPoolExecutor(THREADS) as threads:
             outcomes = list(threads.map(lambda number: self.case(number, door), range(first, first + ROUND)))
@@ -96,7 +96,7 @@ class Fuzz:
         return [raw[begin:end] for begin, end in zip([0, *places], [*places, len(raw)], strict=True)]
 
     def case(self, number: int, door: str) -> Outcome:
-        """Run one."""
+        """Run one case."""
         pieces = self.bytes_of(number, door)
         found: list[str] = []
         try:
@@ -121,8 +121,8 @@ class Fuzz:
 
     def _heard(self, client: socket.socket, door: str, found: list[str]) -> tuple[bytes, int, bool]:
         """All that comes; how many good requests were served meanwhile; and whether the server ended the connection by
-        itself. A worker answers a client that says that it sends no more; nginx may drop what is under way for it, so
-        there nothing must have come several times before it is said."""
+        itself. A worker answers a client that says that it sends no more. nginx may drop what is under way for such a
+        client, so it is told only after nothing has come several times."""
         raw, address, patience = b"", self._address(door), OTHERS if door.startswith("nginx") else 0
         for silent in range(patience + 1):
             found += self._good(address, f"other{silent}")
@@ -141,7 +141,7 @@ class Fuzz:
         raise AssertionError
 
     def _good(self, address: tuple[str, int], user: str) -> list[str]:
-        """Send a request on a connection of its own. What is wrong with its answer."""
+        """Send a request on a connection of its own. Gives what is wrong with its answer."""
         fields = "Content-Type: application/json", f"Authorization: {self._bearer}", "Connection: close"
         asked = request("POST /publish", *fields, body=orjson.dumps({"users": [user], "data": "-"}))
         with socket.create_connection(address, timeout=DEADLINE) as client, client.makefile("rb") as file:
@@ -180,7 +180,7 @@ def _read(raw: bytes, door: str) -> tuple[list[Answer], str | None]:
 
 
 class _Counter:
-    """What the parser in C calls."""
+    """The callbacks of the parser in C."""
 
     def __init__(self) -> None:
         self.complete = 0
@@ -205,13 +205,13 @@ def _complete(raw: bytes) -> int:
 
 
 def _is_cut(answer: Answer) -> bool:
-    """Streams end so."""
+    """Whether the answer was cut short. Streams may end so."""
     kind = answer.fields.get("content-type", "").partition(";")[0]
     return not answer.whole and kind not in ("text/event-stream", "application/x-ndjson")
 
 
 def run(stack: Stack, seconds: float, seed: int) -> int:
-    """Fuzz for so long. The number of findings."""
+    """Fuzz for so long. Gives the number of findings."""
     fuzz = Fuzz(stack, seed)
     began, number, findings, busy = time.monotonic(), 0, 0, 0
     while time.monotonic() - began < seconds:

@@ -170,7 +170,7 @@ class Calls:
         return raw
 
     def case(self, number: int) -> str | None:
-        """Run one. What is wrong."""
+        """Run one case. Gives what is wrong; None if nothing is."""
         raw = self.bytes_of(number)
         polls = b"wait=" in raw
         host, port = str(self._stack.settings[DOORS[number % 2]]).split(":")
@@ -214,7 +214,7 @@ def _quoted(chance: random.Random, text: str) -> str:
 
 
 def run(stack: Stack, cases: int, seed: int) -> int:
-    """Run so many. The number of findings."""
+    """Run so many cases. Gives the number of findings."""
     calls, findings, began = Calls(stack, seed), 0, time.monotonic()
     with ThreadPoolExecutor(THREADS) as threads:
         for first in range(0, cases, ROUND):

@@ -51,7 +51,7 @@ class Stage:
             (root / "usr/local/bin/python").symlink_to("/usr/bin/python3")
 
     def run(self, command: str) -> None:
-        """RUN: by the image's shell, with the network."""
+        """Run the words of a RUN by the image's shell, with the network."""
         outside = [name for name in OUTSIDE if os.path.exists(name)]
         for name in outside:
             self._stand_in(name)
@@ -72,7 +72,7 @@ class Stage:
             target.mkdir() if os.path.isdir(name) else target.touch()
 
     def copy(self, words: Sequence[str], source: Path) -> None:
-        """COPY, from the project or from another stage."""
+        """Do a COPY from the project or from another stage."""
         *names, to = words
         target = self.root / os.path.join(self.folder, to).lstrip("/")
         for name in names:

@@ -79,7 +79,7 @@ class Machine:
         return EventLog(store, Retention(keep_events=10**6, keep_seconds=86400, dedupe_seconds=60))
 
     def publish_until_the_power_goes(self, number: int, events: int) -> None:
-        """About so many."""
+        """Publish about so many events, and then cut the power."""
         with self.running() as server:
             enough = threading.Semaphore(0)
 

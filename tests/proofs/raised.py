@@ -86,7 +86,7 @@ def live(lab: Lab, client: Client, end: str) -> None:
 
 
 def crowd(lab: Lab, raiser: Raiser, chance: random.Random, number: int) -> list[str]:
-    """Run a crowd's lives. What went wrong."""
+    """Run a crowd's lives. Gives what went wrong."""
     users = [f"user{number}.{place}." for place in range(CROWD)]
     clients = [Client(lab, user) for user in users]
     before = descriptors()
@@ -112,9 +112,9 @@ def crowd(lab: Lab, raiser: Raiser, chance: random.Random, number: int) -> list[
 
 
 def trace(raiser: Raiser) -> None:
-    """Trace all greenlets from now on. What a trace function raises ends the tracing, for good in that greenlet: those
-    that live long, as the wheel, would be tried once in all. So it begins again with each switch to another greenlet,
-    and in the event loop."""
+    """Trace all greenlets from now on. A trace function that raises ends its tracing, for good in that greenlet, so
+    that one that lives long, such as the wheel's, would be tried only once. Therefore tracing begins again with each
+    switch to another greenlet, and in the event loop."""
 
     def switched(event: str, _greenlets: object) -> None:
         if event == "switch" and sys.gettrace() is not raiser:
@@ -131,7 +131,7 @@ def trace(raiser: Raiser) -> None:
 
 
 def run(redis_url: str, connects: int, seed: int) -> int:
-    """Run crowds. The number of findings."""
+    """Run crowds. Gives the number of findings."""
     raiser, chance, began, findings = Raiser(seed), random.Random(seed), time.monotonic(), 0
     trace(raiser)
     gevent.get_hub().NOT_ERROR += (Injected,)  # or gevent prints each

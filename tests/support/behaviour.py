@@ -30,13 +30,13 @@ def marked(mark: str) -> dict[str, Any]:
 
 
 def _is_of(module: str, test: Any, mark: str) -> bool:
-    """Whether it is marked, and not a test that the module has from another one."""
+    """Whether it is a marked test, and not one that the module has from another module."""
     marks = [each.name for each in getattr(test, "pytestmark", ()) if isinstance(each, pytest.Mark)]
     return mark in marks and test.__module__ == module
 
 
 def settings(model: Model) -> dict[str, object]:
-    """Those that the tests here need."""
+    """The settings that the marked tests need."""
     return {
         "heartbeat_seconds": 0.5, "max_connections_per_user": 5,
         "llm_base_url": model.url, "llm_api_key": "a-test-key", "llm_model": "the-default",

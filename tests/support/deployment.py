@@ -37,7 +37,7 @@ def blocks(page: Path) -> list[str]:
 
 
 def environment_file(text: str) -> dict[str, str]:
-    """As systemd reads it (systemd.exec(5), EnvironmentFile=): a comment is a line of its own."""
+    """The variables as systemd reads them (systemd.exec(5), EnvironmentFile=): a comment is a line of its own."""
     found = {}
     for line in text.splitlines():
         name, given, value = line.strip().partition("=")
@@ -83,11 +83,11 @@ class Machine:
 
     @property
     def token(self) -> str:
-        """That the page made."""
+        """The token that the page made."""
         return self._variables["TOKEN"]
 
     def run(self, block: str) -> None:
-        """Each command in turn; one that fails ends the test."""
+        """Run each command in turn; one that fails ends the test."""
         for line in block.replace("\\\n", " ").splitlines():
             for part in filter(None, re.split(r" && ", line.partition("    #")[0].strip())):
                 self._do(self.here(re.sub(r"(^|\$\()sudo ", r"\1", part)))
@@ -160,7 +160,7 @@ class Machine:
         return self._clean() | environment_file(Path(file).read_text())
 
     def _start(self) -> None:
-        """Type=notify: done when the service says that it is ready."""
+        """Start a service of Type=notify, and wait until it says that it is ready."""
         [command], [folder] = self._unit("ExecStart"), self._unit("WorkingDirectory")
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify, (self.root / "journal").open("wb") as journal:
             notify.bind(str(self.root / "notify"))

@@ -19,7 +19,7 @@ from tests.support.stack import ROOT, Stack, command
 
 @contextmanager
 def gunicorn(stack: Stack, folder: Path, *words: str, scheme: str = "http", account: str = "") -> Iterator[str]:
-    """Run by hand, with the stack's Redis; `account`: there, as in a URL."""
+    """Run gunicorn by hand, with the stack's Redis. `account`: the account there, as in a URL."""
     settings = stack.settings | {"data_dir": folder, "redis_url": f"unix://{account}{stack.data_dir}/valkey.sock"}
     address = f"127.0.0.1:{free_port()}"
     _, environ = command(**settings)

@@ -35,7 +35,7 @@ def command_line(pid: int) -> str:
 
 
 def alive(pid: int) -> bool:
-    """Not gone, and not a zombie that waits for its parent."""
+    """Whether the process is neither gone nor a zombie that waits for its parent."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
@@ -43,7 +43,7 @@ def alive(pid: int) -> bool:
 
 
 def dies_with_the_tests(number: signal.Signals, files: object = 0) -> Callable[[], None]:
-    """For a child, before exec: no test leaves a process behind, also when the tests are killed."""
+    """What a child calls before exec, so that no test leaves a process behind, even if the tests are killed."""
 
     dies = dies_with_parent(number)
 

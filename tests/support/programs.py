@@ -48,7 +48,7 @@ def find(names: tuple[str, ...]) -> str | None:
 
 
 def need(names: tuple[str, ...]) -> str:
-    """Its path. Without it the test is skipped, but not where nobody would read that."""
+    """The program's path. Without it the test is skipped, or fails where nobody would read of a skipped test."""
     path = find(names)
     if path is None and os.environ.get("CI"):
         pytest.fail(f"there is no {names[0]}, and what was not tested is not done")
@@ -56,7 +56,7 @@ def need(names: tuple[str, ...]) -> str:
 
 
 def install(packages: Mapping[tuple[str, ...], Sequence[str]]) -> None:
-    """Debian's packages, by the programs they bring, where there are none and apt may be used."""
+    """Install Debian's packages, by the programs they bring, where these are missing and apt may be used."""
     missing = [package for names, brought in packages.items() if find(names) is None for package in brought]
     if not missing or shutil.which("apt-get") is None or os.geteuid() != 0:
         return  # the tests say by name that they were skipped
@@ -83,8 +83,8 @@ def bring_modules(folder: Path, pinned: Path) -> None:
 
 
 def _bring(folder: Path, pinned: Path, commands: Sequence[Sequence[str]]) -> None:
-    """Run the commands, beside the file `pinned`, unless the folder was made of what that says now. What fails is said;
-    what it would have brought is skipped."""
+    """Run the commands beside the file `pinned`, unless the folder was made of what that says now. A failure is
+    printed, and the tests that need the folder are skipped."""
     made = folder / ".made"
     if made.exists() and made.read_text() == pinned.read_text():
         return

@@ -167,7 +167,7 @@ class Stack:
         until(lambda: not any(map(alive, doomed)), f"the end of {part}")
 
     def until_ready(self) -> None:
-        """Every part answers, through nginx."""
+        """Wait until every part answers, through nginx."""
 
         def ready() -> bool:
             try:
@@ -186,7 +186,7 @@ class Stack:
         return {"Authorization": f"Bearer {self.token(user, **claims)}"}
 
     def post(self, path: str, body: Any, headers: dict[str, str], base: str | None = None) -> httpx.Response:
-        """The answer; of one that was cut, as much as came."""
+        """Post, and give the answer; of one that was cut, as much as came."""
         address = f"{base or self.url}{path}"
         with httpx.stream("POST", address, json=body, headers=headers, trust_env=False, timeout=30) as response:
             came = b""
@@ -226,7 +226,7 @@ class Stack:
         return events
 
     def listen(self, user: str, query: str = "", *, base: str | None = None, **options: Any) -> EventSource:
-        """Connected when this returns, unless refused."""
+        """Open a stream, which is connected when this returns, unless refused."""
         headers = self.bearer(user, subscribe=["topic:*"]) | options.pop("headers", {})
         return EventSource(f"{base or self.url}/events{query}", headers, **options).wait_open()
 
@@ -242,7 +242,7 @@ def descriptors(stack: Stack) -> int:
 
 
 def read_to_the_end(client: socket.socket) -> bytes:
-    """What came before the connection was closed, or reset."""
+    """All that came before the connection was closed or reset."""
     taken = b""
     try:
         while piece := client.recv(65536):

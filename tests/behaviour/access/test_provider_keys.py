@@ -261,7 +261,7 @@ def test_keys_that_do_not_sign_are_left_out(tmp_path: Path) -> None:
 
 
 def test_a_page_of_the_provider_listens(start: Start, provider: Provider, user: str) -> None:
-    """With several secrets, too: what the earlier one has signed is good as long as it stands there."""
+    """It does so beside several secrets, too: what an earlier secret has signed is good as long as it is listed."""
     stack = start(jwks=provider.url, issuer=ISSUER, audience=AUDIENCE, secret=f"{SECRET},{OTHER}")
     theirs = {"Authorization": f"Bearer {signed('ES256', 'ES256', sub=user)}"}
     with stack.listen(user, headers=theirs) as source:

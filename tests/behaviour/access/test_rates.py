@@ -201,7 +201,7 @@ def test_unspent_tickets_are_bounded_by_user(start: Start) -> None:
 
 
 def test_rates_of_a_cluster(start: Start, tmp_path: Path) -> None:
-    """Each user's, and each token's, is in one partition, wherever what they publish goes."""
+    """The counts of each user, and of each token, are in one partition, wherever their events go."""
     cluster = Cluster(tmp_path / "cluster", replicas=False)
     try:
         stack = start(workers=2, redis_url=cluster.url, rate_connect="1 per hour", rate_publish="2 per hour")

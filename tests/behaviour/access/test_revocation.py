@@ -34,7 +34,7 @@ def ended(source: EventSource) -> None:
 
 
 def refused_everywhere(stack: Stack, headers: dict[str, str]) -> None:
-    """By both workers: which one is asked is by chance."""
+    """Wait until both workers refuse; which one is asked is left to chance."""
     until(lambda: [status(stack, headers) for _ in range(8)] == [401] * 8, "all workers to know")
 
 
@@ -74,7 +74,7 @@ def test_all_tokens_of_a_user_up_to_now(stack: Stack, user: str) -> None:
 
 
 def _until_cut(lines: Iterator[str]) -> Iterator[str]:
-    """Without the last chunk: the answer is not complete."""
+    """The lines of an answer that is cut before its last chunk."""
     with pytest.raises(httpx.RemoteProtocolError):
         yield from lines
 
@@ -153,7 +153,7 @@ def test_a_worker_is_ready_once_it_knows_what_was_revoked(store: RedisClient) ->
 
 
 def test_what_redis_loses_is_written_again_by_who_knows_it(store: RedisClient, bare: redis.Redis) -> None:
-    """Also where a worker that knows nothing of it revokes as many others meanwhile."""
+    """It is written again even if a worker that knows nothing of it revokes as many tokens meanwhile."""
     old, known, ended = _worker(store)
     old.revoke(Revocation(token="t1"), 1)
     old._look()

@@ -267,7 +267,7 @@ def test_many_through_random_cuts_hear_each_event_once(stack: Stack, base: str, 
 
 
 def test_an_unspent_ticket_ends_with_the_token_it_was_made_with(stack: Stack, user: str) -> None:
-    """Also if that is a backend's."""
+    """The token may be a user's or a backend's."""
     for claims in ({"sub": user}, {"subscribe": ["*"]}):
         token = auth.encode(claims | {"exp": int(time.time()) + 20}, SECRET, ttl=None)
         headers = {"Authorization": f"Bearer {token}"}

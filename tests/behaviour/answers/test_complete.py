@@ -70,7 +70,7 @@ def test_two_choices_are_complete_when_both_are(answering: Stack, user: str, mod
 
 @pytest.mark.parametrize("how", ["cut", "whole"])
 def test_the_mark_of_the_end_without_a_reason(answering: Stack, user: str, model: Model, how: str) -> None:
-    """Of an engine that was interrupted: a broken body says so."""
+    """The answer is complete if its body comes to its end. A body that breaks off is that of an interrupted engine."""
 
     def script(conversation: Conversation) -> None:
         conversation.send(HEAD).chunk(event(None, choices=[{"index": 0, "delta": {"role": "assistant"}}]))
@@ -109,7 +109,8 @@ SIGNS = [
 
 
 def test_signs_of_life(impatient: Stack, user: str, model: Model) -> None:
-    """For longer than it may be silent, before the first token and after it. All kinds at once, as each takes long."""
+    """They come for longer than the model may be silent, before the first token and after it. All kinds are tried at
+    once, as each takes long."""
 
     def script(conversation: Conversation) -> None:
         sign = SIGNS[int(conversation.json["messages"][0]["content"])]

@@ -154,7 +154,7 @@ def test_a_kept_connection_that_closes_as_it_is_asked(answering: Stack, user: st
 
 
 def test_a_stream_that_ends_with_its_connection(answering: Stack, user: str, model: Model) -> None:
-    """As HTTP/1.0 has it; the end was said by a reason and not by [DONE]."""
+    """The response is HTTP/1.0's, and its end is told by a reason and not by [DONE]."""
 
     def script(conversation: Conversation) -> None:
         conversation.send(b"HTTP/1.0 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")

@@ -35,7 +35,7 @@ def asked(stack: Stack, user: str, body: bytes, path: str = PATH, **headers: str
     ],
 )  # fmt: skip
 def test_a_question_keeps_its_digits(digits: str, more: bytes, members: dict[str, Any]) -> None:
-    """Also where something is taken out or put in."""
+    """It keeps them even where something is taken out or put in."""
     raw = b'{%b,"seed":%b,"metadata":{"n":[%b]}%b}' % (MESSAGES, digits.encode(), digits.encode(), more)
     passed = request.parse(raw, **({"model": ""} | members)).body
     assert b'"seed":%b,' % digits.encode() in passed
@@ -89,7 +89,7 @@ def chunk(content: bytes, seq: str) -> bytes:
 
 @pytest.mark.parametrize("digits", DIGITS)
 def test_chunks_that_are_joined_keep_their_digits(digits: str) -> None:
-    """And doubled keys: all but the text stays as it came."""
+    """They keep doubled keys, too: all but the text stays as it came."""
     parsed = [
         openai.parse(chunk(word, digits)) for word in (b"a", b"\\u00fc\\n", "🚀".encode(), b"\\ud83d", b"\\ude80")
     ]

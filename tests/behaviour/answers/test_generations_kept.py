@@ -45,7 +45,7 @@ def test_a_state_says_everything(answering: Stack, user: str, model: Model) -> N
 
 
 def test_a_question_is_told_to_who_asks_for_it(answering: Stack, user: str, model: Model) -> None:
-    """As it was written, and not beside every state: it may be of megabytes."""
+    """It is told as it was written, and not with every state: it may have megabytes."""
     messages = b'[ {"role":"user","content":"\\u00e4","n":1.10} ]'
     body = b'{"model":"m\xc3\xa4","messages":%b}' % messages
     headers = answering.bearer(user) | {"Content-Type": "application/json"}
@@ -130,7 +130,7 @@ def test_left_alone_it_is_cancelled_if_asked_so(answering: Stack, user: str, mod
 
 @pytest.mark.every_script
 def test_what_is_packed_is_told_as_before(answering: Stack, user: str, model: Model) -> None:
-    """A minute after the end; here at once."""
+    """Answers are packed a minute after their end, here at once."""
     model.script = words("grün ", "\n\n", "data: x")
     begun = begin(answering, user, key="packed")
     model.asked().done()
@@ -162,7 +162,7 @@ def test_what_is_packed_is_told_as_before(answering: Stack, user: str, model: Mo
 
 
 def test_a_page_of_the_history_has_bounds(answering: Stack, user: str) -> None:
-    """However large the questions are."""
+    """A page is bounded however large the questions are."""
     messages = [{"role": "user", "content": "x" * (3 * 2**20)}]
     ids = [begin(answering, user, messages=messages)["id"] for _ in range(3)]
     found: list[str] = []

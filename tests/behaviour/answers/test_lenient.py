@@ -37,7 +37,7 @@ TYPES = [
 @pytest.mark.parametrize("types", TYPES, ids=" + ".join)
 @pytest.mark.parametrize("body", [STREAM, WHOLE])
 def test_whatever_the_type_says(answering: Stack, user: str, model: Model, types: list[str], body: bytes) -> None:
-    """Each way it is asked, what comes is told as it was asked for."""
+    """The answer is told as it was asked for, streamed or whole, whatever its Content-Type says."""
     model.script = lambda c: c.send(head(*(f"Content-Type: {each}" for each in types)) + body).close()
     for stream in (True, False):
         assert said(answering, user, stream=stream) == "all of it"
@@ -108,7 +108,7 @@ def test_chunks_that_say_little(answering: Stack, user: str, model: Model, what:
 
 
 def test_an_image_in_one_chunk(answering: Stack, door: str, user: str, model: Model) -> None:
-    """Larger than what a slow reader may fall behind, for those who listen, and those who come late."""
+    """The chunk is larger than what a slow reader may fall behind. Listeners get it, and so do those who come late."""
     image = b'{"choices":[{"index":0,"delta":{"images":[{"index":0,"image_url":{"url":"%b"}}]}}]}' % (b"x" * 1_500_000)
     model.script = lambda c: c.send(HEAD).say("a")
     bearer = answering.bearer(user)

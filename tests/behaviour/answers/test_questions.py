@@ -95,7 +95,7 @@ def test_bad_questions(answering: Stack, user: str, model: Model, path: str, bod
 
 @pytest.mark.parametrize("path", [PATH, "/v1/generations"])
 def test_bad_requests(answering: Stack, user: str, path: str) -> None:
-    """In the shape that clients of this API know, whatever is wrong."""
+    """The refusal has the shape that clients of this API know, whatever is wrong."""
     bearer, url = answering.bearer(user), answering.url + path
     ask = json.dumps(ASK)
     cases: list[tuple[int, str, httpx.Response]] = [

@@ -39,7 +39,7 @@ def tail(stack: Stack, *words: str) -> Iterator[list[dict[str, str]]]:
 
 
 def until_live(stack: Stack, user: str, events: list[dict[str, str]]) -> None:
-    """It says nothing when it is connected, so call until it hears."""
+    """Publish until `tail` prints something, as it does not say when it is connected."""
     until(lambda: stack.publish(user=user, event="call") and events, "the tail to hear")
 
 
@@ -208,7 +208,7 @@ def answer_as_another(listener: socket.socket) -> None:
 
 
 def answer_with_streams(listener: socket.socket, *bodies: bytes) -> None:
-    """As the service does, a connection for each."""
+    """Answer with streams as the service does, a connection for each."""
     for body in bodies:
         connection, _ = listener.accept()
         with connection:

@@ -30,7 +30,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Machine, ht
     key, cert = certificate(folder)
 
     def settings(_: str) -> str:
-        """With all that the page only proposes."""
+        """The page's settings, with all that it only proposes."""
         text = re.sub(r"^#PUSHSVC", "PUSHSVC", ENVIRONMENT, flags=re.MULTILINE).replace(
             "SECRET=...", f"SECRET={SECRET}"
         )

@@ -55,7 +55,7 @@ def test_a_newer_python_is_tried(tmp_path: Path, number: tuple[int, int]) -> Non
 
 
 def install(lines: str, folder: Path, *programs: str) -> subprocess.CompletedProcess[str]:
-    """Where nothing can be had from an index: only what is here already is a requirement met."""
+    """Install without an index, so that a requirement is met only by what is installed already."""
     (folder / "requirements.txt").write_text(lines)
     for name in programs:
         (folder / name).write_text("#!/bin/sh\n")
@@ -75,7 +75,7 @@ def test_what_is_here_is_enough(tmp_path: Path) -> None:
 
 
 def test_a_program_without_a_wheel_is_named_with_what_brings_it(tmp_path: Path) -> None:
-    """In a file that is included, too."""
+    """The program may be required by a file that is included."""
     (tmp_path / "more.txt").write_text(NO_WHEEL)
     done = install(f"{HERE}-r more.txt\n", tmp_path, "apk")
     assert done.returncode == 1

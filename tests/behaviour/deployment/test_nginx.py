@@ -117,7 +117,7 @@ def test_malformed_requests_are_problems(stack: Stack, request_line: str, status
 
 
 def test_what_up_cannot_share_with_nginx_is_a_file(tmp_path: Path) -> None:
-    """Under systemd standard error is a socket, which nginx cannot open."""
+    """nginx cannot open a socket, which standard error is under systemd."""
     words = [sys.executable, "-c", "import sys; from pathlib import Path; from pushsvc.config import Settings\n"
              "from pushsvc.stack.nginx import nginx_command\n"
              "print(*nginx_command(Settings(data_dir=Path(sys.argv[1]))), sep='\\n')", str(tmp_path)]  # fmt: skip

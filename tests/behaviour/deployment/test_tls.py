@@ -45,7 +45,7 @@ def test_a_ticket_and_its_cookie(secured: Stack, client: httpx.Client, user: str
 
 
 def test_more_streams_than_six_in_one_browser(secured: Stack, browser: Browser, user: str) -> None:
-    """Over HTTP/1.1 a browser opens six connections to a host, and holds back all further requests."""
+    """A browser opens six connections to a host over HTTP/1.1, and holds back all further requests."""
     context = browser.new_context(ignore_https_errors=True)
     page = context.new_page()
     page.goto(secured.url + "/healthz")

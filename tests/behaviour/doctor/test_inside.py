@@ -145,7 +145,7 @@ def test_enough_descriptors() -> None:
 
 
 def test_fewer_descriptors_than_somebody_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the default a worker just takes fewer connections."""
+    """The number that was asked for is missed, which is wrong; by default a worker just takes fewer connections."""
     monkeypatch.setattr(resource, "getrlimit", lambda _: (1024, 20_000))
     [asked], [default] = machine.descriptors(Settings(max_connections=20_000)), machine.descriptors(Settings())
     assert (asked.mark, default.mark) == ("WRONG", "note")

@@ -86,7 +86,7 @@ def spoiled(stack: Stack, check: Check, body: Callable[[Iterator[bytes]], Iterat
 
 
 def late(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """As a proxy sends that collects for a while."""
+    """The pieces as a proxy sends them that collects for a while."""
     for piece in pieces:
         Event().wait(1.2)
         yield piece

@@ -33,7 +33,7 @@ def ask(client: Wire, line: str, *fields: str, body: bytes = b"", version: str =
 
 
 def asked(stack: Stack, line: str, *fields: str, body: bytes = b"", version: str = "1.1") -> Answer:
-    """On a connection of its own."""
+    """The answer to a request on a connection of its own."""
     with wire(stack.app_url) as client:
         return ask(client, line, *fields, body=body, version=version)
 
@@ -85,7 +85,7 @@ def others(text: str) -> list[str]:
 
 
 def told(stack: Stack) -> list[str]:
-    """By the hooks."""
+    """What the hooks have printed."""
     return others("\n".join(re.findall(r"hook: .*", stack.output)))
 
 

@@ -38,7 +38,7 @@ def ask(client: Wire, path: str, *fields: str, method: str = "GET", body: bytes 
 
 
 def noted(client: Wire) -> list[str]:
-    """By the applications since this was last asked, on a connection that goes on."""
+    """What the applications have noted since this was last asked."""
     found: list[str] = orjson.loads(ask(client, "noted").body)
     return found
 
@@ -105,7 +105,7 @@ def test_a_chunked_body_has_no_length(client: Wire) -> None:
     ],
 )  # fmt: skip
 def test_what_is_answered(client: Wire, name: str, status: int, body: bytes) -> None:
-    """And the connection goes on."""
+    """The answer is as it should be, and the connection goes on."""
     for _ in range(2):
         answer = ask(client, name)
         assert (answer.status, answer.body, answer.whole) == (status, body, True)
@@ -132,7 +132,7 @@ def test_what_breaks_before_it_began_is_a_problem(client: Wire, name: str) -> No
 
 
 def test_an_iterable_is_closed(tested: Stack, client: Wire) -> None:
-    """Once, whatever its end."""
+    """It is closed once, whatever its end."""
     noted(client)
     ask(client, "closing")
     assert noted(client) == ["closed"]

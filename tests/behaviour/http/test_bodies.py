@@ -23,7 +23,7 @@ def item(user: str, size: int = 1) -> bytes:
 
 
 def head(stack: Stack, *fields: str, credentials: bool = True) -> bytes:
-    """Of a publication."""
+    """The head of a publication."""
     bearer = stack.bearer(publish=["*"])["Authorization"]
     more = [f"Authorization: {bearer}"] if credentials else []
     return request("POST /publish", "Content-Type: application/json", *more, *fields)
@@ -183,7 +183,7 @@ def test_a_large_body_that_nobody_reads_costs_the_connection_and_not_the_answer(
 
 @pytest.mark.parametrize("path", ["/publish", "/healthz"])
 def test_a_body_that_is_too_large_is_refused_with_an_answer(stack: Stack, path: str) -> None:
-    """Before it is sent."""
+    """The refusal comes before the body is sent."""
     bearer = stack.bearer(publish=["*"])["Authorization"]
     fields = "Content-Type: application/json", f"Authorization: {bearer}", f"Content-Length: {10**15}"
     with wire(stack.app_url) as client:

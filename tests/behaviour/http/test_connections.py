@@ -31,7 +31,7 @@ def many(stack: Stack, user: str, count: int) -> bytes:
 
 
 def heard_in_order(stack: Stack, user: str, client: Wire, count: int) -> None:
-    """Each request is answered, in the order in which they were sent."""
+    """Check that the requests are answered in the order in which they were sent."""
     ids = []
     for number in range(count):
         answer = client.answer()
@@ -157,7 +157,7 @@ def impatient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 
 def test_a_head_that_takes_too_long_is_refused(impatient: Stack) -> None:
-    """Also one of which bytes come all the time, and one that follows others."""
+    """It is refused even if bytes of it come all the time, or if it follows other requests."""
     for before in (b"", HEALTH):
         with wire(impatient.app_url) as client:
             client.send(before)
@@ -195,7 +195,7 @@ def test_a_request_names_one_host(stack: Stack, field: str) -> None:
 
 @pytest.mark.parametrize("path", ["/publish", "/v1/chat/completions"])
 def test_a_body_that_takes_too_long_is_refused(impatient: Stack, path: str) -> None:
-    """Also one of which bytes come all the time; but not one that comes fast enough, or is a stream of events."""
+    """It is refused even if bytes of it come all the time, unless it comes fast enough or is a stream of events."""
     bearer = f"Authorization: {impatient.bearer('slow', publish=['*'])['Authorization']}"
     json, length = "Content-Type: application/json", "Content-Length: 1000"
     with wire(impatient.app_url) as client:

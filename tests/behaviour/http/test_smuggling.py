@@ -28,7 +28,7 @@ def base(request: pytest.FixtureRequest, stack: Stack) -> str:
 
 
 class Victim(NamedTuple):
-    """Who hears it if a hidden request is served."""
+    """A user who hears it if a hidden request is served."""
 
     user: str
     source: EventSource
@@ -136,7 +136,7 @@ def test_trailers_change_nothing(stack: Stack, base: str, user: str) -> None:
 
 
 def test_a_name_with_an_underscore_is_not_the_one_with_a_hyphen(stack: Stack, base: str, user: str) -> None:
-    """In the environment of WSGI they would be the same: a client could say what only a proxy may."""
+    """They would be the same in the environment of WSGI: a client could say what only a proxy may."""
     body = orjson.dumps({"user": user, "data": "-"})
     fields = ["Content-Type: application/json", "Content_Length: 3", "Content_Type: text/plain", "Authorization_: x"]
     with wire(base) as client:

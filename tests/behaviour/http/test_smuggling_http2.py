@@ -53,7 +53,7 @@ def exchange(address: str, fields: list[tuple[bytes, bytes]], body: bytes) -> No
 
 
 class Attack(NamedTuple):
-    """Who hears it if the hidden request is served, that request, and what it would say."""
+    """A hidden request, the user who hears it if it is served, and the word that it would publish."""
 
     user: str
     source: EventSource
@@ -64,7 +64,7 @@ class Attack(NamedTuple):
 
 @pytest.fixture(scope="module")
 def second(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """Behind an nginx that takes HTTP/2, as that of site.conf does; without TLS, which would change nothing here."""
+    """The stack behind an nginx that takes HTTP/2, as that of site.conf does; TLS would change nothing here."""
     folder = copied(tmp_path_factory.mktemp("service"))
     file = folder / "nginx/standalone.conf"
     text = file.read_text()
@@ -94,7 +94,7 @@ def is_unheard(stack: Stack, attack: Attack) -> bool:
 
 
 def test_a_good_request_is_heard(second: Stack, attack: Attack) -> None:
-    """Or the tests below would show nothing."""
+    """Without this the tests below would show nothing."""
     body = orjson.dumps({"user": attack.user, "data": attack.word})
     fields = GOOD | {b":path": b"/publish", b"authorization": attack.bearer, b"content-type": b"application/json"}
     exchange(str(second.settings["http"]), list(fields.items()), body)

@@ -51,7 +51,7 @@ def valid(described: dict[str, Any], schema: dict[str, Any], value: Any) -> None
 
 
 def asked(described: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
-    """Each call that a plain request can make, with its example."""
+    """The calls that a plain request can make, with their descriptions."""
     found = []
     for path, item in described["paths"].items():
         for method, call in item.items():

@@ -148,7 +148,8 @@ def test_many_lines_at_once_with_a_length(stack: Stack, base: str, user: str) ->
 
 
 def test_a_long_file_at_full_speed(stack: Stack, base: str, user: str) -> None:
-    """Also through nginx, which stops sending a request that it cannot send at once, if its answer has begun."""
+    """It arrives through nginx, too, which stops sending a request that it cannot send at once if its answer has
+    begun."""
     line = json.dumps({"user": user, "data": "x" * 500}).encode() + b"\n"
     headers = stack.bearer(publish=["*"]) | NDJSON
     with httpx.stream("POST", f"{base}/publish", content=line * 20_000, headers=headers, trust_env=False) as answer:

@@ -47,7 +47,7 @@ end)(redis)
 
 
 def check_names(script: str) -> str:
-    """A shebang stays the first line."""
+    """Put a check of the names before each command of a script. A shebang stays the first line."""
     first, _, rest = script.partition("\n")
     return f"{first}\n{CHECKING}{rest}" if first.startswith("#!") else CHECKING + script
 
@@ -87,7 +87,7 @@ def test_the_check_finds_a_name_that_is_made(checked: Stack, script: str) -> Non
 
 
 def test_flags_stand_in_the_first_line() -> None:
-    """Elsewhere they are a comment: of a script that comes after another file, too."""
+    """Flags anywhere else are a comment. This holds for a script that comes after another file, too."""
     for script in Script.all:
         assert (b"#!lua" in script.source) == script.source.startswith(b"#!lua ")
 
@@ -115,7 +115,7 @@ def begin(stack: Stack, user: str) -> str:
 
 
 def test_the_oldest_answers_are_forgotten(checked: Stack, user: str) -> None:
-    """With all that belongs to them."""
+    """Everything that belongs to them goes with them."""
     keys, server = checked.keys_of(user), checked.redis
     oldest, younger = (hear(checked, user) for _ in range(2))
     channel = answer_channel(oldest)

@@ -33,7 +33,7 @@ def question(text: str, **more: object) -> dict[str, object]:
 @pytest.mark.parametrize("path", ["/v1/generations", "/v1/chat/completions"])
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_question(narrow: Stack, user: str, model: Model, path: str, stream: bool) -> None:
-    """With a key or without, again and again; and smaller ones are answered."""
+    """A long question is refused each time, with a key or without, and smaller ones are answered."""
     for headers in ({}, {"Idempotency-Key": "k"}, {"Idempotency-Key": "k"}):
         refused = narrow.post(path, question(LONG, stream=stream), narrow.bearer(user) | headers)
         assert refused.status_code == 413
@@ -56,7 +56,7 @@ def test_an_event(narrow: Stack, user: str) -> None:
 
 
 def test_many_at_once(narrow: Stack, user: str) -> None:
-    """More than may have a connection of their own at a time, and others beside them."""
+    """There are more large values than may have a connection of their own at a time, and others beside them."""
     sizes = [LIMIT * 9 // 10, 2 * LIMIT, 1] * 6
     with narrow.listen(user) as source, ThreadPoolExecutor(len(sizes)) as crowd:
         items = [{"user": user, "data": "x" * size, "key": str(number)} for number, size in enumerate(sizes)]
@@ -83,7 +83,7 @@ def test_a_batch_item_by_item_and_in_order(narrow: Stack, user: str) -> None:
 
 
 def test_a_redis_that_closes_without_a_word(start: Start, user: str) -> None:
-    """As it does beyond its query buffer, and many a proxy does."""
+    """Redis does so beyond its query buffer, and many proxies do."""
     stack = start(max_event_bytes=16 * LIMIT, workers=1)
     stack.redis.config_set("client-query-buffer-limit", 3 * LIMIT)
     for size, status in ((5, 413), (5, 413), (2, 200)):
@@ -94,7 +94,7 @@ def test_a_redis_that_closes_without_a_word(start: Start, user: str) -> None:
 
 
 def test_nobody_else_notices(start: Start, user: str) -> None:
-    """Nor is anything of theirs asked twice: not one key is a duplicate. Each worker finds the limit under traffic."""
+    """Others' events are not sent twice either: no key is a duplicate. Each worker finds the limit under traffic."""
     stack = start(max_event_bytes=16 * LIMIT, workers=2)
     stack.redis.config_set("proto-max-bulk-len", LIMIT)
     with stack.listen(user) as source, publishing(stack, user) as acked:
@@ -109,7 +109,8 @@ def test_nobody_else_notices(start: Start, user: str) -> None:
 
 
 def test_an_answer(narrow: Stack, user: str, model: Model) -> None:
-    """Its listener hears why it ends; it would be said for ever, and others' words in the same script with it."""
+    """Its listener hears why it ends. Otherwise the write, with those of others in the same script, would be repeated
+    for ever."""
 
     def long(conversation: Conversation) -> None:
         conversation.send(HEAD).say("short").say("y" * 3 * LIMIT).done()

@@ -18,7 +18,7 @@ SETTINGS: dict[str, object] = {"workers": 1, "max_connections_per_user": CAP}
 
 @pytest.fixture(scope="module")
 def services(shared: Start) -> tuple[Stack, Stack]:
-    """They have the secret in common, too: nothing but the prefix keeps them apart."""
+    """Two services that share the server and the secret: nothing but the prefix keeps them apart."""
     one = shared(redis_prefix="shop", **SETTINGS)
     url = f"unix://{one.data_dir}/valkey.sock"
     return one, shared(redis_url=url, redis_prefix="shop-2.eu_test", **SETTINGS)
@@ -26,7 +26,7 @@ def services(shared: Start) -> tuple[Stack, Stack]:
 
 @pytest.fixture(scope="module")
 def default(services: tuple[Stack, Stack], shared: Start) -> Stack:
-    """On the same server, without a word of prefixes."""
+    """A service on the same server whose settings name no prefix."""
     return shared(redis_url=f"unix://{services[0].data_dir}/valkey.sock", **SETTINGS)
 
 
@@ -61,7 +61,7 @@ def test_unread_positions(services: tuple[Stack, Stack], user: str) -> None:
 
 
 def test_tickets_and_their_cookies(services: tuple[Stack, Stack], user: str) -> None:
-    """Also where a browser sends both services' cookies to each, as it does for two ports of one host."""
+    """They are kept apart even if a browser sends both cookies to each, as it does for two ports of one host."""
     tickets = [each.post("/tickets", {"user": user}, each.bearer(subscribe=["*"])).json() for each in services]
     for stack, ticket in zip(services, reversed(tickets), strict=True):
         assert stack.get("/events", {}, ticket=ticket["ticket"]).status_code == 401

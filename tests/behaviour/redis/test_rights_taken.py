@@ -41,7 +41,7 @@ def without(operator: redis.Redis, right: str) -> Iterator[None]:
 
 @pytest.mark.parametrize("right", ["spublish", "xtrim", "get", "set", "expire"])
 def test_a_key_that_is_repeated_is_heard_once(servers: tuple[redis.Redis, Stack], user: str, right: str) -> None:
-    """On channels of several kinds; the service's clock goes on meanwhile, and nothing else tells of them."""
+    """It is heard on channels of several kinds, though the service's clock has gone on and nothing else tells of it."""
     operator, stack = servers
     items: list[dict[str, object]] = [{"user": user}, {"topic": user}, {"all": True}]
 
@@ -66,7 +66,7 @@ def test_a_key_that_is_repeated_is_heard_once(servers: tuple[redis.Redis, Stack]
 
 @pytest.mark.parametrize("right", ["spublish", "ssubscribe", "set", "hdel", "smembers", "lpop", "getrange"])
 def test_no_worker_is_better_off(servers: tuple[redis.Redis, Stack], right: str, user: str) -> None:
-    """So none says that it is not ready, and each names what is wrong."""
+    """All workers lack the right, so none says that it is not ready, and each names what is wrong."""
     operator, stack = servers
 
     def answer() -> dict[str, object]:

@@ -20,7 +20,7 @@ from tests.support.stack import ROOT, Stack
 
 @pytest.fixture(scope="module", autouse=True)
 def _contexts_are_each_their_own() -> Iterator[None]:
-    """Not shared, as by the other tests: these change them."""
+    """These tests change their contexts, so they do not share them as other tests do."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ssl, "create_default_context", ssl.create_default_context.__wrapped__)  # type: ignore[attr-defined]
         yield
@@ -87,7 +87,7 @@ def test_what_is_not_verified_is_refused(servers: TlsServers, scheme: str) -> No
 
 
 def test_another_kind_of_server_is_named_with_its_url(servers: TlsServers) -> None:
-    """One with TLS: without it, it would not be answered."""
+    """The URL is one with TLS, without which the server would not answer."""
     for scheme, port, says in (
         ("rediss://", servers.sentinel, "a sentinel answers there; use rediss+sentinel://"),
         ("rediss+cluster://", servers.sentinel, "a sentinel answers there; use rediss+sentinel://"),

@@ -57,7 +57,7 @@ def test_where_no_socket_is_to_be_had() -> None:
 
 
 def test_requests_go_on_where_there_is_an_access_log(start: Start, user: str) -> None:
-    """Each goes through the WSGI application then."""
+    """Each request goes through the WSGI application then."""
     stack = start(workers=1, gunicorn="--access-logfile -")
     with open_ws(stack, user, base=stack.app_url, publish=["user:*"]) as ws:
         answer = ws.ask({"type": "publish", "user": user, "data": 1})

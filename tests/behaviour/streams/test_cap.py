@@ -30,7 +30,7 @@ def capped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 @pytest.mark.parametrize("name", ["u{}", "auth0|{}", "urn:uuid:{}", "a/{}"])
 @pytest.mark.every_script
 def test_the_oldest_gives_way_to_the_newest(capped: Stack, user: str, name: str) -> None:
-    """On whichever worker each is, and again and again."""
+    """It does so again and again, whichever workers they are on."""
     user = name.format(user)
     cap = int(str(capped.settings["max_connections_per_user"]))
     with ExitStack() as opened:
@@ -66,7 +66,7 @@ def test_who_has_given_way_does_not_once_more(start: Start, user: str) -> None:
 
 
 def test_of_a_crowd_that_comes_at_once_as_many_stay_as_may(capped: Stack, user: str) -> None:
-    """On whichever workers: each stream that is told to end is told so once, and counts no more from then on."""
+    """Each stream that is told to end is told so once, on whichever worker, and counts no more from then on."""
     crowd: list[EventSource] = []
     threads = [
         threading.Thread(target=lambda: crowd.append(EventSource(f"{capped.url}/events", capped.bearer(user))))
@@ -169,7 +169,7 @@ def test_listeners_of_an_answer_end_nobody(capped: Stack, user: str) -> None:
 
 @pytest.mark.parametrize("by", ["token", "ticket"])
 def test_listeners_of_all_answers_of_a_user_have_one_cap(capped: Stack, user: str, by: str) -> None:
-    """Who reads with an answer's URL, which its user may have given to anybody, takes nothing of the user's own."""
+    """Readers by an answer's URL, which its user may have given to anybody, do not count against the user's own cap."""
     question = {"model": "mock", "messages": [{"role": "user", "content": "?" * 2000}]}
     begun = [capped.post("/v1/generations", question, capped.bearer(user)).json() for _ in range(CAP + 1)]
     paths = [f"/v1/generations/{each['id']}/events" if by == "token" else each["url"] for each in begun]

@@ -35,12 +35,12 @@ def capped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 
 def times_of(stack: Stack, user: str) -> list[tuple[bytes, bytes]]:
-    """When its streams began, by worker."""
+    """The times at which the user's streams began, by worker."""
     return list(stack.redis.hgetall(keys.streams(user)).items())  # type: ignore[arg-type]
 
 
 def test_a_word_that_is_lost_is_found_with_the_next_beat(capped: Stack, user: str) -> None:
-    """As it would be while a worker's subscription is away."""
+    """A word is lost while a worker's subscription is away."""
     with ExitStack() as opened:
         sources = [opened.enter_context(capped.listen(user)) for _ in range(CAP)]
         [(worker, began), *_] = sorted(
@@ -102,7 +102,7 @@ class Here(list[Subscriber]):
 
 @pytest.fixture
 def presence(capped: Stack) -> Iterator[tuple[Presence, list[Subscriber]]]:
-    """Of a worker of its own, and the streams that are there."""
+    """The presence of a worker of its own, and that worker's streams."""
     here = Here()
     with connect(f"unix://{capped.data_dir}/valkey.sock") as client:
         presence = Presence(RedisClient(client), "own", CAP)
@@ -113,7 +113,7 @@ def presence(capped: Stack) -> Iterator[tuple[Presence, list[Subscriber]]]:
 def test_of_streams_that_begin_at_once_all_are_known(
     presence: tuple[Presence, list[Subscriber]], user: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Though their words to Redis cross."""
+    """They are known although their words to Redis cross."""
     mine, here = presence
     hub, begin = Hub.__new__(Hub), mine._store.begin
     hub._presence = mine
@@ -142,7 +142,7 @@ def test_of_streams_that_begin_at_once_all_are_known(
 def test_what_is_known_of_streams_runs_out(
     capped: Stack, presence: tuple[Presence, list[Subscriber]], user: str
 ) -> None:
-    """Also where it was lost, and written anew: the worker may die then."""
+    """It runs out even if it was lost and written anew, as the worker may die then."""
     mine, here = presence
     here.append(stream(user))
     mine.count_in(here[0])

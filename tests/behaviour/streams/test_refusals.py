@@ -169,7 +169,7 @@ def ask(stack: Stack, door: str, user: str) -> tuple[bytes, bytes]:
 
 
 def follow(stack: Stack, door: str, user: str, model: Model) -> tuple[bytes, bytes]:
-    """Of a GET stream."""
+    """The head and the body of a GET stream."""
     begun = stack.post("/v1/generations", QUESTION, stack.bearer(user)).json()
     conversation = model.asked()
     with asked(door, f"/v1/generations/{begun['id']}/events", stack.bearer(user)) as client:
@@ -232,7 +232,8 @@ def test_one_who_asked_elsewhere_is_told_when_the_worker_stops(start: Start, use
 
 
 def test_a_slow_reader_of_an_answer_gets_all_of_it(answering: Stack, user: str, model: Model) -> None:
-    """More than waits for a stream, which could come back: it reads on from what is kept."""
+    """The answer is more than may wait for a stream, whose client could come back. This one reads on from what is
+    kept."""
     model.script = lambda conversation: conversation.send(HEAD)
     words = [f"{number} " + "x" * 60_000 for number in range(100)]
     with asked(

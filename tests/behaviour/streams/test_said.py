@@ -95,7 +95,7 @@ def test_a_line_end_behind_a_question_cancels_no_answer(
 def test_what_was_asked_behind_a_question_is_answered_in_its_turn(
     answering: Stack, user: str, model: Model, server_door: str
 ) -> None:
-    """As HTTP/1.1 has it, where the first answer is whole and its connection lives on."""
+    """HTTP/1.1 wants that if the first answer is whole and its connection lives on."""
     model.script = lambda conversation: None
     with connected(server_door) as client:
         client.sendall(question(answering, user, {}))

@@ -60,7 +60,7 @@ def stack(on_cluster: OnCluster, user: str) -> OnCluster:
 
 @pytest.fixture
 def users(user: str) -> list[str]:
-    """One in each partition."""
+    """A user in each partition."""
     found: dict[int, str] = {}
     for number in itertools.count():
         name = f"{user}.{number}"
@@ -73,7 +73,7 @@ def users(user: str) -> list[str]:
 def test_everybody_hears_what_is_for_everybody_wherever_they_live(
     stack: OnCluster, user: str, users: list[str]
 ) -> None:
-    """Also who joins while it is published; and each from their own part of the id."""
+    """Users who join while it is published hear it, too, and all resume from their own part of the id."""
     with ExitStack() as listening:
         sources = [listening.enter_context(stack.listen(each, f"?topics={user}")) for each in users]
         items: list[dict[str, Any]] = [{"topic": user, "data": f"{user} topic"}, {"all": True, "data": f"{user} all"}]
@@ -140,7 +140,7 @@ def test_the_number_of_partitions_is_that_of_the_data(cluster: Cluster, stack: S
 
 
 def test_two_services_on_one_cluster(cluster: Cluster, stack: OnCluster, users: list[str], tmp_path: Path) -> None:
-    """Also with other numbers of partitions; and each name stays in the slot that it has with any prefix."""
+    """They may have different numbers of partitions. Each name stays in the slot that it has with any prefix."""
     other = OnCluster(cluster, tmp_path, redis_prefix="shop-2.eu", partitions=4, workers=1)
     try:
         for each in users:
@@ -153,7 +153,7 @@ def test_two_services_on_one_cluster(cluster: Cluster, stack: OnCluster, users: 
 
 
 def fail_over(cluster: Cluster, tag: str, number: signal.Signals) -> None:
-    """The node that has it dies, or freezes, and its replica takes over."""
+    """Have the partition's node die or freeze, and its replica take over."""
     master = cluster.owner(slot(tag), by=cluster.ports[0])
     witness = next(port for port in cluster.ports if port != master)
     cluster.signal(master, number)
@@ -161,7 +161,7 @@ def fail_over(cluster: Cluster, tag: str, number: signal.Signals) -> None:
 
 
 def take_over(cluster: Cluster, tag: str, *how: str) -> None:
-    """Its replica takes over: once it has everything, or at once."""
+    """Have its replica take over: once it has everything, or at once."""
     master = cluster.owner(slot(tag), by=cluster.ports[0])
     [replica] = [host[1] for host in cluster.ask(master, "ROLE")[2]]
     cluster.ask(int(replica), "CLUSTER", "FAILOVER", *how)
@@ -170,7 +170,7 @@ def take_over(cluster: Cluster, tag: str, *how: str) -> None:
 
 
 def move_by_hand(cluster: Cluster, tag: str) -> None:
-    """Key by key, as `redis-cli --cluster reshard` does."""
+    """Move the slot key by key, as `redis-cli --cluster reshard` does."""
     masters = cluster.masters
     source = cluster.owner(slot(tag), by=masters[0])
     target = next(port for port in masters if port != source)
@@ -205,7 +205,7 @@ CHANGES: dict[str, Callable[[Cluster, str], None]] = {
 
 
 def check(source: EventSource, published: list[str]) -> None:
-    """All was heard, or what no replica had when its master died is lost, which is said, and maybe heard again."""
+    """Check that all was heard. What no replica had when its master died may be lost, which is said, or heard again."""
     gaps = [message for message in source.messages if message.event == "gap"]
     data = [message.data for message in source.messages if message.event != "gap"]
     if gaps:
@@ -245,7 +245,7 @@ def test_nothing_is_lost_while_a_partition_gets_another_node(
 
 
 def test_a_loss_in_one_partition_is_said_there_alone(stack: OnCluster, users: list[str]) -> None:
-    """Last, as who comes there without a cursor is told from then on."""
+    """This test is the last, because whoever comes there without a cursor is told of the loss from then on."""
     flushed, other = users[5], users[2]
     stack.redis.delete(Keys(2, PARTITIONS, accounts.PREFIX).loss)  # what a node lost there that was taken over
     for each in (flushed, other):

@@ -31,7 +31,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replicated]:
 
 @pytest.fixture
 def replicated(servers: Replicated) -> Replicated:
-    """The same for all tests: one failover after the other."""
+    """The servers of all tests here, which fail over one time after the other."""
     until(lambda: servers.redis.wait(1, 100) >= 1, "a replica of the last test's master")
     return servers
 
@@ -58,12 +58,13 @@ def all_sentinels(replicated: Replicated) -> str:
 
 
 def one_sentinel(replicated: Replicated) -> str:
-    """Not the one that makes the new master."""
+    """The address of a single sentinel, not the one that makes the new master."""
     return f"redis+sentinel://127.0.0.1:{replicated.sentinels[1]}/{SERVICE}"
 
 
 def fail_over_between(replicated: Replicated, *published: list[str]) -> list[int]:
-    """While events are published; how many there were of each when the workers had left the old master."""
+    """Fail over while events are published. Gives how many there were of each when the workers had left the old
+    master."""
     until(lambda: len(published[0]) > 50, "traffic")
     old = replicated.fail_over()
     until(lambda: workers(old) == 0, "the workers to leave the old master")
@@ -100,7 +101,7 @@ def test_what_was_acknowledged_is_there_and_nothing_comes_twice(
 
 
 def check(source: EventSource, published: list[str], count: int) -> None:
-    """What is missing was published before the workers had left, and is said."""
+    """Check that what is missing was published before the workers had left, and that this is said."""
     data = [message.data for message in source.messages if message.event != "gap"]
     if gaps(source):  # what was heard and lost may be published again
         data = list(dict.fromkeys(data))

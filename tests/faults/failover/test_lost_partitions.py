@@ -67,8 +67,8 @@ def node_of(cluster: Cluster, tag: str) -> int:
 
 
 def one_on_each(cluster: Cluster, user: str, lost: int) -> tuple[str, str, int]:
-    """A user who lives on another node than the one that is to be lost, and one who lives there; and how many
-    partitions that has."""
+    """A user who lives on another node than the one that is to be lost, a user who lives on that one, and how many
+    partitions it has."""
     gone = {number for number, keys in enumerate(Keys(0, PARTITIONS).all()) if node_of(cluster, keys.tag) == lost}
     names = [f"{user}.{number}" for number in range(100)]
     well = next(name for name in names if place(name, PARTITIONS) not in gone)
@@ -77,7 +77,7 @@ def one_on_each(cluster: Cluster, user: str, lost: int) -> tuple[str, str, int]:
 
 @contextmanager
 def always_ready(stack: Stack) -> Iterator[None]:
-    """As a balancer sees it."""
+    """Check that the stack is ready all the time, as a balancer sees it."""
     over, red = threading.Event(), list[Any]()
 
     def look() -> None:
@@ -165,7 +165,7 @@ def test_it_starts_and_reloads_without_them(cluster: Cluster, stack: Stack, user
 
 
 def until_published(stack: Stack, user: str) -> str:
-    """By whichever worker there is."""
+    """Publish again and again, at whichever worker there is, until it is done. Gives the id."""
     found: list[str] = []
 
     def try_once() -> bool:

@@ -114,7 +114,7 @@ def test_what_answers_is_no_sentinel(watched: Watched) -> None:
 
 
 def test_a_server_that_repeats_what_it_was_sent() -> None:
-    """As any Redis does with a command that it does not know; some proxies know no AUTH."""
+    """Any Redis does so with a command that it does not know, and some proxies do not know AUTH."""
 
     def repeat(sent: bytes) -> bytes:
         return b"-ERR unknown command 'AUTH', with args beginning with: 'someone' 'hunter2' \r\n"

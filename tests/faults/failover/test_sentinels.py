@@ -76,7 +76,7 @@ def test_a_sentinel_that_is_silent_is_asked_once(replicated: Replicated) -> None
 def test_nothing_is_acknowledged_that_no_replica_has(
     replicated: Replicated, tmp_path_factory: pytest.TempPathFactory, user: str
 ) -> None:
-    """Nor when it is published again, though the master has it since the first time."""
+    """It is not acknowledged when it is published again either, though the master has it since the first time."""
     stack = Stack(tmp_path_factory.mktemp("stack"), redis_url=replicated.url, wait_replicas=1)
     bearer = stack.bearer(publish=["*"])
     replicas = [port for port in replicated.servers if port != replicated.master]

@@ -49,7 +49,7 @@ def test_who_has_ended_leaves_what_it_acknowledged(tmp_path: Path) -> None:
 
 
 def test_threads_share_the_file(tmp_path: Path) -> None:
-    """Each has its own id there before its receipt goes out, and none waits for a lock that another of them holds."""
+    """Each thread writes its own id there before its receipt goes out, and waits for no lock of another thread."""
     begin = threading.Barrier(8)
     done: list[bool] = []
 
@@ -202,7 +202,7 @@ def test_nobody_is_served_in_a_life_before_it_is_known_what_that_lacks(tmp_path:
 
 
 def test_a_fresh_worker_knows_that_all_was_lost(tmp_path: Path) -> None:
-    """A FLUSHALL just before it started, which those who acknowledged something have yet to notice."""
+    """There was a FLUSHALL just before it started, which the workers that acknowledged something have yet to notice."""
     _, other = process(tmp_path, "other")
     fence = Fence(keys, process(tmp_path, "fresh")[1])
     assert not fence.knows_more(b"")
@@ -242,7 +242,7 @@ def test_what_was_before_a_flushall_that_is_known_is_no_news(tmp_path: Path, lat
 
 
 def test_a_loss_whose_life_cannot_be_noted_yet() -> None:
-    """Too few replicas when Redis comes back with less: it is told at once, and noted once the life is."""
+    """Redis comes back with less and has too few replicas: the loss is told at once, and noted once the life is."""
     log = Known(b"10-0", 20)
     told: list[bool] = []
     losses = make_hub(log).catch_up.losses

@@ -29,8 +29,9 @@ def gaps(source: EventSource) -> list[str]:
 
 @pytest.mark.parametrize("known", [True, False], ids=["what was acknowledged is known", "and is not"])
 def test_a_backup_is_put_back(start: Start, tmp_path: Path, user: str, known: bool) -> None:
-    """Who read what came after it is told, also once ids have passed that place. Who read only what it has goes on, and
-    is told as well where the files are left in which workers write what they acknowledged."""
+    """A reader who has seen what came after the backup is told, even once ids have passed that place. A reader who has
+    seen only what is in it goes on, and is told as well if the files are left in which workers write what they
+    acknowledged."""
     stack = start(workers=1)
     first, second = (stack.publish(user=user, data=number) for number in range(2))
     back_up(stack, tmp_path / "backup")

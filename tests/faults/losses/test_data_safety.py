@@ -32,7 +32,7 @@ def test_without_always_it_does_which_shows_that_it_is_looked_for(tmp_path: Path
 
 
 def test_cancelled_requests_leave_no_answer_to_others(stack: Stack) -> None:
-    """In a process of its own, as in a worker: there the standard library is gevent's."""
+    """This runs in a process of its own, where the standard library is gevent's, as in a worker."""
     words = [
         sys.executable,
         "-m",

@@ -106,7 +106,8 @@ def test_a_restart_is_no_loss_to_anybody(restored: Stack, user: str) -> None:
 
 
 def test_a_backup_that_is_put_back_is_said_to_all(restored: Stack, user: str, tmp_path: Path) -> None:
-    """To who listens, to whose cursor is of what is lost, and to who was away all the time; to each once."""
+    """It is said once to each: to listeners, to readers whose cursor is lost, and to users who were away all the
+    time."""
     stack, idle, away = restored, f"{user}-idle", f"{user}-away"
     with stack.listen(user, base=stack.app_url) as source, stack.listen(idle, base=stack.app_url) as other:
         had, old, _ = stack.publish_many([{"user": each, "data": "had"} for each in (user, away, idle)])
@@ -145,7 +146,7 @@ def test_a_backup_that_is_put_back_is_said_to_all(restored: Stack, user: str, tm
 
 
 def test_who_was_away_is_told_of_what_was_acknowledged_and_lost(restored: Stack, user: str, tmp_path: Path) -> None:
-    """Nobody heard it: the worker that acknowledged it knows."""
+    """Nobody heard the lost event, but the worker that acknowledged it knows of it."""
     stack = restored
     seen, _ = stack.publish_many([{"user": user, "data": "seen"}, {"user": user, "data": "kept"}])
     backup(stack, tmp_path / "backup")
@@ -183,7 +184,7 @@ def test_a_backup_that_is_put_back_while_nothing_runs(restored: Stack, user: str
 
 
 def is_calm(stack: Stack, user: str) -> bool:
-    """A new tab hears of no loss, those of other tests included."""
+    """Whether a new tab hears of no loss, not even of one that another test made."""
     stack.redis.delete(keys.loss)
     with stack.listen(user, "?ack=manual&since=unread", base=stack.app_url) as source:
         event = stack.publish(user=user, data="calm")
@@ -212,7 +213,7 @@ def test_a_flushall_is_said_to_who_listens(restored: Stack, user: str) -> None:
 
 @pytest.mark.parametrize("lost", [False, True])
 def test_lives_are_forgotten_beyond_a_number(restored: Stack, user: str, lost: bool) -> None:
-    """Not that events were lost: then all before that counts as other data."""
+    """Losses of events are not forgotten: all that was before counts as other data then."""
     stack = restored
     stack.publish(user=user)  # the clock runs; who starts it writes the epoch
     words = [f"{ms}-0" for ms in range(1, 2 * MOST_EPOCHS + 2)]

@@ -26,7 +26,7 @@ from tests.support.stack import Stack
 
 
 def append_unannounced(stack: Stack, user: str, data: str) -> str:
-    """What the service does, except that the announcement gets lost on its way."""
+    """Append as the service does, except that the announcement gets lost on its way."""
     whole = Script("log/append", after=("counts/counting", "log/log")).source.decode()
     silent = "\n".join(line for line in whole.splitlines() if "try('SPUBLISH'" not in line)
     assert silent != whole.rstrip("\n")
@@ -119,7 +119,7 @@ def stored(log: EventLog, channel: str, *data: object) -> list[EventId]:
 
 
 class TrimmedBehindTheClock(EventLog):
-    """More is published between the moment a reader knows the clock and the moment it reads."""
+    """A log to which more is published between a reader's look at the clock and its read."""
 
     meanwhile: tuple[Event, ...] = ()
 
@@ -219,7 +219,7 @@ def test_an_entry_that_was_deleted_by_hand_is_said(stack: Stack, store: RedisCli
 
 
 def test_ids_rise_though_the_wall_clock_steps_back(start: Start, user: str) -> None:
-    """As after an hour's step back: the clock has drawn ids that the wall clock has yet to reach."""
+    """The service's clock has drawn ids that the wall clock has yet to reach, as after an hour's step back."""
     stack = start(workers=1)
     with stack.listen(user) as source:
         ids = [stack.publish(user=user, data="before")]

@@ -76,7 +76,7 @@ def test_redis_lost_its_data_under_an_asker(stack: Stack, user: str, model: Mode
 
 
 def test_a_restart_without_data(tmp_path: Path, start: Start, user: str, model: Model) -> None:
-    """Of a Redis that keeps none."""
+    """Redis keeps no data, so the restart loses all."""
     servers, port = Servers(tmp_path / "servers"), free_port()
     try:
         servers.serve(port, "--appendonly", "no")

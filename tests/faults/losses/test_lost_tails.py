@@ -23,7 +23,7 @@ Accident = Callable[..., None]
 
 
 class Fragile(Servers):
-    """A server that loses its tail, and a replica that has not got it."""
+    """A server that loses the last events, and a replica that does not have them."""
 
     def __init__(self, folder: Path, *options: str) -> None:
         super().__init__(folder)
@@ -42,7 +42,7 @@ class Fragile(Servers):
 
     @contextmanager
     def cutting(self) -> Iterator[Accident]:
-        """The append-only file, as a power cut does with `everysec`."""
+        """An accident that cuts the append-only file, as a power cut does with `everysec`."""
         [log] = (self.data / "appendonlydir").glob("*.incr.aof")
         size = log.stat().st_size
 
@@ -56,7 +56,7 @@ class Fragile(Servers):
 
     @contextmanager
     def promoting(self) -> Iterator[Accident]:
-        """A replica to which nothing came any more."""
+        """An accident after which a replica is the master that the last events have not reached."""
         self.serve(self.replica, "--replicaof", "127.0.0.1", str(self.port))
         replica = redis.Redis(port=self.replica)
         until(lambda: replica.exists(keys.log("all")), "the replica")
@@ -71,7 +71,7 @@ class Fragile(Servers):
 
     @contextmanager
     def restoring(self) -> Iterator[Accident]:
-        """A snapshot."""
+        """An accident after which an earlier snapshot is put back."""
         self.client.save()
         copy = self.data / "copy.rdb"
         shutil.copy(self.data / "dump.rdb", copy)

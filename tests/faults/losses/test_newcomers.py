@@ -34,7 +34,7 @@ def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 def lose_all(stack: Stack) -> None:
-    """A FLUSHALL, that a worker has noticed."""
+    """Lose all data by FLUSHALL, and wait until a worker has noticed."""
     stack.publish(user="somebody")
     stack.redis.flushall()
     until(lambda: stack.redis.exists(keys.loss), "the loss to be noted")
@@ -123,7 +123,7 @@ def test_who_does_not_ask_for_what_was_is_not_told(stack: Stack, user: str, sinc
 
 
 def test_a_first_cursor_is_no_answer_to_it(stack: Stack, user: str) -> None:
-    """Its stream broke before the gap came."""
+    """The stream that gave it broke before the gap came, so the gap is told when the cursor is brought."""
     lose_all(stack)
     with tab(stack, user, headers={"Last-Event-ID": "0-0"}) as source:
         source.wait_for(1)
@@ -131,7 +131,7 @@ def test_a_first_cursor_is_no_answer_to_it(stack: Stack, user: str) -> None:
 
 
 def test_a_long_poll_says_it_with_the_next_event(stack: Stack, user: str) -> None:
-    """Not before: who has no place to go on from would ask again at once."""
+    """It does not say so earlier: a client that has no place to go on from would ask again at once."""
     lose_all(stack)
     answers: list[Any] = []
     waiting = threading.Thread(target=lambda: answers.append(history(stack, user, wait=20)))

@@ -81,7 +81,7 @@ def test_two_masters_for_a_while(pair: Pair, tmp_path: Path, user: str, more: bo
 
 
 def workers(port: int) -> int:
-    """Subscriptions at this server."""
+    """The number of workers' subscriptions at this server."""
     return len(redis.Redis(port=port).client_list(_type="pubsub"))
 
 
@@ -112,7 +112,7 @@ def log_of(port: int, wait_replicas: int = 0) -> EventLog:
 def test_a_repetition_is_not_acknowledged_either_while_no_replica_has_it(
     pair: Pair, user: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By whichever worker it is asked: one that has written nothing itself has nothing to wait for."""
+    """This holds for every worker, even for one that has written nothing itself and so has nothing to wait for."""
     monkeypatch.setattr(eventlog, "PATIENCE_SECONDS", 0.0)
     before, event = (Event(f"user:{user}", "message", "once", key=key) for key in ("before", "k"))
     first = log_of(pair.first, 1)

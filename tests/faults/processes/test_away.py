@@ -165,7 +165,7 @@ def test_no_ticket_is_logged(front: Front) -> None:
 
 
 def test_an_nginx_that_is_out_of_files_refuses_for_now(tmp_path: Path) -> None:
-    """Of a client that it has accepted it cannot ask a worker any more."""
+    """It accepts a client and then has no file left for asking a worker."""
     http = f"127.0.0.1:{free_port()}"
     settings = Settings.from_env({"PUSHSVC_DATA_DIR": str(tmp_path), "PUSHSVC_HTTP": http})
     with (tmp_path / "log").open("w") as log, ExitStack() as held:

@@ -67,7 +67,7 @@ def test_nothing_is_lost_or_repeated_for_the_one_who_listens(
 
 
 def publish(stack: Stack, user: str, data: str) -> str:
-    """As a backend does: again, under the same key, until it is acknowledged."""
+    """Publish as a backend does: again and again under the same key, until it is acknowledged."""
     answers: list[httpx.Response] = []
 
     def acknowledged() -> bool:
@@ -131,7 +131,7 @@ def test_a_frozen_redis_turns_readiness_red_and_heals(start: Start, user: str) -
 
 
 def test_a_publish_waits_for_a_redis_that_is_away_for_a_moment(start: Start, user: str) -> None:
-    """Frozen in the middle of it: with a key it can be asked again, and is there once."""
+    """Redis freezes in the middle of it. With a key the publish can be repeated, and the event is there once."""
     stack = start(workers=1)
     pid = stack.pids()["valkey"][0]
     with ThreadPoolExecutor() as pool, stack.listen(user) as source:
@@ -183,7 +183,7 @@ def test_what_was_healed_counts_as_had(single: Stack, user: str) -> None:
 
 
 def test_a_redis_that_comes_back_with_less_is_said_once(start: Start, worker: str, user: str) -> None:
-    """As after a failover to a replica that was behind: the clock stands before ids that were given out."""
+    """The clock stands before ids that were given out, as after a failover to a replica that was behind."""
     stack = start(worker=worker, workers=1)
     with stack.listen(user, base=stack.app_url) as source:
         stack.redis.execute_command("XADD", keys.clock, f"{int(time.time() * 1000) + 3_600_000}-0", "", "")

@@ -77,13 +77,13 @@ def test_a_data_directory_that_takes_no_file_is_named(tmp_path: Path) -> None:
 
 
 def _heed_ctrl_c() -> None:
-    """Who runs the tests in the background has them, and all that they start, ignore it."""
+    """Heed Ctrl-C, which tests that run in the background ignore, and with them all that they start."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def interrupted(process: subprocess.Popen[str]) -> str:
-    """Its output. One Ctrl-C may come before Python heeds it, or be lost in what Python does as it starts, such as a
-    coverage's hook: who sees that nothing happens presses again."""
+    """Press Ctrl-C until the process ends, and give its output. The first one may come before Python heeds it, or be
+    lost in what Python does as it starts, such as a coverage's hook."""
     for _ in range(12):
         if process.poll() is None:
             process.send_signal(signal.SIGINT)

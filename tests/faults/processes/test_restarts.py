@@ -35,7 +35,7 @@ def reloaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 
 def reload(stack: Stack) -> list[int]:
-    """Begin one; the workers that are to go."""
+    """Begin a reload. Gives the workers that are to go."""
     master, *workers = stack.pids()["gunicorn"]
     os.kill(master, signal.SIGHUP)
     return workers
@@ -47,8 +47,8 @@ def until_gone(stack: Stack, workers: list[int]) -> None:
 
 @contextmanager
 def asking(stack: Stack, user: str) -> Iterator[list[str]]:
-    """Clients that ask for this and that without a pause, on connections that are kept alive. What was not answered as
-    it should be."""
+    """Clients that send various requests without a pause, on connections that are kept alive. Gives what was not
+    answered as it should be."""
     wrong: list[str] = []
     stop = threading.Event()
 
@@ -150,7 +150,7 @@ def unit(stack: Stack) -> str:
 
 
 def test_a_reload_is_refused_where_the_new_code_does_not_load(reloaded: Stack) -> None:
-    """By the first of the two commands of `systemctl reload`; gunicorn itself would end."""
+    """The first of the two commands of `systemctl reload` refuses it; gunicorn itself would end."""
     check = next(line.removeprefix("ExecReload=") for line in unit(reloaded).splitlines() if "--check-config" in line)
     _, environ = command(**reloaded.settings)
 

@@ -38,7 +38,7 @@ def listening(stack: Stack, url: str, user: str, *, version: str = "1.1", more: 
 
 
 def flood(client: socket.socket) -> None:
-    """It has nothing to say, and says more and more."""
+    """Send more and more on a connection that should send nothing."""
     with suppress(OSError):
         for _ in range(64):
             client.sendall(b"x" * 65536)

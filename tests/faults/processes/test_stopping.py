@@ -34,7 +34,7 @@ def connected(stack: Stack) -> Iterator[socket.socket]:
 
 
 def answer(client: socket.socket) -> bytes:
-    """Whole, or as far as it went."""
+    """The answer: whole, or as far as it went."""
     taken = b""
     try:
         while piece := client.recv(65536):
@@ -75,7 +75,7 @@ def test_who_looks_at_readyz_is_told_before_anything_is_refused(start: Start, tm
 
 
 def test_a_worker_that_stops_answers_all_who_have_reached_it(start: Start) -> None:
-    """Also those whom it had not accepted yet, and those who ask only now."""
+    """It answers even clients that it had not accepted yet, and those that send their request only now."""
     stack = start(workers=1, drain_seconds=3)
     worker = stack.pids()["gunicorn"][1]
     with ExitStack() as opened:
@@ -125,7 +125,7 @@ def test_a_request_that_does_not_come_to_its_end_gets_an_answer_too(start: Start
 
 @pytest.mark.parametrize("version", ["1.1", "1.0"])
 def test_a_page_whose_request_does_not_come_to_its_end_comes_back(start: Start, version: str) -> None:
-    """Also one that takes the proper end of a response for the end of the stream."""
+    """A page comes back even if it takes the proper end of a response for the end of the stream."""
     stack = start(workers=1, drain_seconds=0, gunicorn="--graceful-timeout 5", allowed_origins="https://a.example")
     with connected(stack) as client:
         client.sendall(f"GET /events HTTP/{version}\r\nHost: x\r\n".encode())
@@ -168,7 +168,7 @@ def test_what_the_worker_cannot_read_gets_a_problem(stack: Stack, head: bytes, s
 
 
 def test_all_who_wait_for_the_end_wait_long_enough() -> None:
-    """Gunicorn for its workers, `up` for gunicorn, and systemd for both, also where a reload is under way."""
+    """Gunicorn waits for its workers, `up` for gunicorn, and systemd for both, even while a reload is under way."""
     unit = (ROOT / "systemd" / "pushsvc.service").read_text()
     [told] = [int(line.partition("=")[2]) for line in unit.splitlines() if line.startswith("TimeoutStopSec=")]
     drain = 20  # PUSHSVC_DRAIN_SECONDS unless it is set

@@ -24,7 +24,7 @@ from tests.support.stack import Stack
 
 @pytest.fixture(scope="module")
 def module_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """Blanks in the path, and a socket between nginx and gunicorn: what an operator may do and a test seldom does."""
+    """A stack with blanks in its path, and a socket between nginx and gunicorn, as operators may have it."""
     data_dir = tmp_path_factory.mktemp("with blanks in it")
     app = tmp_path_factory.mktemp("sockets") / "app.sock"
     running = Stack(data_dir, app=f"unix:{app}")

@@ -121,7 +121,7 @@ def test_a_server_that_refuses_info_is_not_used(servers: Servers, monkeypatch: p
 
 @pytest.mark.parametrize("options", [(), ("--replica-read-only", "no")], ids=["read-only", "writable"])
 def test_a_replica_is_never_used(servers: Servers, options: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also where the process had the data before, so that nothing new is to be noted."""
+    """It is not used even if the process had the data before, so that nothing new is to be noted."""
     monkeypatch.setattr(eventlog, "PATIENCE_SECONDS", 0.0)
     first = a_server(servers, *options)
     log = log_of(at(first))
@@ -157,7 +157,7 @@ def test_no_connection_stays_with_who_became_a_replica(servers: Servers, monkeyp
 
 
 def test_a_life_that_could_not_be_noted_is_noted_before_the_next_event(servers: Servers) -> None:
-    """Too few replicas when it begins, as after a restart; who reads is served meanwhile."""
+    """There are too few replicas when it begins, as after a restart; readers are served meanwhile."""
     port = a_server(servers)
     redis.Redis(port=port).config_set("appendfsync", "always")  # a slow disk has `everysec` put writes off
     log = log_of(at(port))
@@ -176,7 +176,7 @@ def test_a_life_that_could_not_be_noted_is_noted_before_the_next_event(servers: 
 
 
 def test_a_receipt_is_of_the_life_in_which_the_data_has_the_event(stack: Stack) -> None:
-    """Nobody's connection breaks when the data is flushed, nor when a new worker begins the next life."""
+    """No connection breaks when the data is flushed, nor when a new worker begins the next life."""
     own = Keys(0, 1, "receipts")
 
     def log() -> EventLog:

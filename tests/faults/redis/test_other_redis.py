@@ -29,7 +29,7 @@ def named(param: tuple[str, type[Alone] | type[Replicated]]) -> str:
 
 
 class Elsewhere(Stack):
-    """Its data is not in its own folder."""
+    """A stack whose data is not in its own folder."""
 
     def __init__(self, servers: Alone | Replicated, folder: Path, **settings: object) -> None:
         self.servers = servers
@@ -38,7 +38,7 @@ class Elsewhere(Stack):
 
     @property
     def redis(self) -> redis.Redis:
-        """As the operator, who may do all."""
+        """Redis as the operator sees it, who may do all."""
         return self.servers.redis
 
 

@@ -68,7 +68,7 @@ def pipe(path: Path) -> None:
 
 
 def missing(path: Path) -> None:
-    """Nothing is made."""
+    """Leave the path without a file."""
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ class Rotation:
         self.write(FIRST)
 
     def change(self, password: str) -> None:
-        """In Redis, which lets those in who are there already."""
+        """Change the password in Redis, which keeps the connections that it has."""
         self._servers.ask(self._port, "ACL", "SETUSER", "push", "resetpass", f">{password}")
 
     def cut(self) -> None:
@@ -149,7 +149,7 @@ class Rotation:
         (self._folder / "link").rename(self.path)
 
     def stack(self, url: str) -> Stack:
-        """The URL has a password too, that of nobody."""
+        """A stack whose URL has a password, too, which is nobody's."""
         return Stack(
             self._folder / "stack",
             redis_url=f"{url.replace('://', '://push:hunter2@')}?{self._servers.certificates.query}",

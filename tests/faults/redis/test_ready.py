@@ -20,7 +20,7 @@ from tests.support.stack import Stack
 
 
 def until_named(stack: Stack, *pieces: str) -> None:
-    """One problem, whose sentence has these."""
+    """Wait until one problem is named, whose sentence has these words."""
 
     def named() -> bool:
         status, body = readiness(stack)
@@ -32,7 +32,7 @@ def until_named(stack: Stack, *pieces: str) -> None:
 
 
 def test_nothing_is_acknowledged_that_redis_may_evict(start: Start, user: str) -> None:
-    """But what is there is served, and all goes on when an operator has set it right."""
+    """Nothing new is acknowledged, but what is there is served, and all goes on once an operator has set it right."""
     stack = start(workers=1, heartbeat_seconds=0.5)
     until_well(stack)
     ids = stack.publish_many([{"user": user, "data": data} for data in ("1", "2", "3")])
@@ -121,7 +121,7 @@ def test_what_redis_refuses_to_write_is_named(start: Start, user: str) -> None:
 
 @contextmanager
 def crowded(client: redis.Redis) -> Iterator[None]:
-    """Others take every connection that is left."""
+    """Take every connection that Redis has left."""
     most = client.config_get("maxclients")["maxclients"] or ""
     client.config_set("maxclients", len(client.client_list()))
     try:
@@ -131,7 +131,7 @@ def crowded(client: redis.Redis) -> Iterator[None]:
 
 
 def client_that_said(operator: redis.Redis, command: str) -> str:
-    """The id of the one whose last command it was."""
+    """The id of the client whose last command this was."""
     found: list[str] = []
 
     def look() -> bool:
@@ -171,7 +171,7 @@ def test_a_worker_that_cannot_read(start: Start, servers: Servers, user: str) ->
 
 
 def test_a_worker_that_cannot_publish(start: Start, servers: Servers, user: str) -> None:
-    """With WAIT_REPLICAS it has a connection of its own for that."""
+    """It loses the connection for publishing, which is one of its own with WAIT_REPLICAS."""
     port, replica = free_port(), free_port()
     servers.serve(port)
     servers.serve(replica, "--replicaof", "127.0.0.1", str(port))

@@ -95,7 +95,7 @@ def test_what_can_be_lived_with_is_said(bare: redis.Redis) -> None:
     [({"maxmemory": 1}, "OOM"), ({"min-replicas-to-write": 1}, "NOREPLICAS")],
 )
 def test_one_that_takes_no_writes_is_taken(bare: redis.Redis, options: dict[str, str | int], says: str) -> None:
-    """Who listens is served all the same."""
+    """Listeners are served all the same."""
     with configured(bare, **options) as url:
         [line] = check(url)
         assert "Redis takes no writes now" in line
@@ -214,7 +214,7 @@ def test_a_disk_that_cannot_be_written_to(tmp_path: Path) -> None:
 
 
 def test_a_cluster_that_has_lost_partitions(tmp_path: Path) -> None:
-    """Who does not live there is served."""
+    """Users who do not live there are served."""
     alone = ("--user", "alone", "nopass", "on", "~pushsvc{0}:*", "&pushsvc{0}:*", "+@all")  # as for one server
     cluster = Cluster(tmp_path, "--cluster-require-full-coverage", "no", *alone, replicas=False)
     try:
@@ -248,7 +248,7 @@ def test_a_master_that_is_just_replaced_is_waited_for(bare: redis.Redis, monkeyp
 
 
 def test_a_cluster_that_is_down(tmp_path: Path) -> None:
-    """If it lets its data be read meanwhile, who listens can be served."""
+    """Listeners can be served if it lets its data be read meanwhile."""
     cluster = Cluster(tmp_path, "--cluster-allow-reads-when-down", "yes", replicas=False)
     try:
         first, second, third = cluster.ports

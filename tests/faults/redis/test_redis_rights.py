@@ -69,7 +69,7 @@ def test_every_kind_of_key_is_tried() -> None:
 
 
 def test_every_command_that_the_service_sends_is_tried() -> None:
-    """Those of scripts are found in them. Those in Python are tuples whose first word is one."""
+    """The commands of scripts are found in the scripts, those of Python in tuples whose first word is a command."""
     table = dict.fromkeys(re.findall(r"^  ([A-Z]+) = ", (PACKAGE / "storage/redis/lua/rights.lua").read_text(), re.M))
     assert set(rights.in_scripts()) <= table.keys()
     written = set()

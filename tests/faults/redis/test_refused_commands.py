@@ -49,7 +49,7 @@ class Keyed:
         self._args = args
 
     def run(self, refuse: int | None = None) -> Any:
-        """Its answer, or the refusal. `refuse`: the number of the command that Redis refuses."""
+        """Run the call, and give its answer or the refusal. `refuse`: the number of the command that Redis refuses."""
         source = self._script.source.decode()
         whole = source if refuse is None else REFUSING.format(k=refuse) + source
         try:
@@ -76,7 +76,8 @@ def clean(server: redis.Redis) -> None:
 
 
 def each_command(server: redis.Redis, call: Keyed, check: Callable[[Any], None]) -> None:
-    """`check` gets the answer of the first try, for each command that is refused in it, and none."""
+    """Refuse each command in turn, of a first call and of a repetition. `check` gets the answer to the first call, and
+    None after the repetition."""
     for k in range(1, MOST_COMMANDS):
         clean(server)
         answer = call.run(refuse=k)

@@ -64,7 +64,7 @@ class Asker:
 
 @contextmanager
 def crowd(stack: Stack, users: int, rate: float, seconds: float) -> Iterator[Connection]:
-    """Run the crowd in a process of its own. What comes through the pipe: see `Crowd.run`."""
+    """Run the crowd in a process of its own. For what comes through the pipe see `Crowd.main`."""
     ours, theirs = Pipe()
     host, port = str(stack.settings["app"]).split(":")
     tokens = {f"visitor{number:06}": stack.token(f"visitor{number:06}") for number in range(2 * users)}

@@ -42,7 +42,7 @@ class Crowd:
         cls, pipe: Connection, address: tuple[str, int], tokens: Mapping[str, str], users: int, rate: float,
         seconds: float,
     ) -> None:  # fmt: skip
-        """Say how many are here, once they are; then each `Change`; then the joins a second and who is here. A word
+        """Send how many are here, once they are; then each `Change`; then the joins a second and who is here. A word
         that comes is answered with who is left, when no more connections end."""
         crowd = cls(pipe, address, tokens)
         crowd.fill(users)

@@ -26,13 +26,13 @@ def ends(page: Page, state: str = "completed") -> None:
 
 
 def text(page: Page) -> str:
-    """To the letter: what Playwright compares has its blanks and line ends tidied."""
+    """The text of the answer to the letter: what Playwright compares has its blanks and line ends tidied."""
     found: str = answer(page).locator(".text").evaluate("element => element.textContent")
     return found
 
 
 def generation(page: Page, stack: Stack, user: str = DEMO) -> Any:
-    """As the service has the one that the page shows."""
+    """The generation that the page shows, as the service has it."""
     expect(page).to_have_url(re.compile(r"#gen_\w+$"))
     shown = page.url.partition("#")[2]
     expect(answer(page)).to_have_attribute("data-id", shown)

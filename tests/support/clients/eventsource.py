@@ -24,7 +24,7 @@ class Message:
 
 
 class Parser:
-    """The client's, on text."""
+    """The client's parser, on text."""
 
     def __init__(self, last_event_id: str = "") -> None:
         self.comments: list[str] = []
@@ -152,7 +152,7 @@ class EventSource:
         return opened
 
     def wait(self, condition: Callable[[Self], object], what: str = "the condition") -> Self:
-        """Until `condition(self)` holds; fails, saying what came, after the deadline."""
+        """Wait until `condition(self)` holds. Fails after the deadline, saying what came."""
         with self._changed:
             held = self._changed.wait_for(lambda: condition(self), DEADLINE)
         assert held, (
@@ -169,7 +169,7 @@ class EventSource:
         return self.messages
 
     def wait_ids(self, *ids: str) -> Self:
-        """Until each of these events has come."""
+        """Wait until each of these events has come."""
         return self.wait(lambda source: set(ids) <= set(source.ids), f"the events {ids}")
 
     @property
@@ -178,7 +178,7 @@ class EventSource:
 
     @property
     def refusals(self) -> list[dict[str, object]]:
-        """Problem documents."""
+        """The problem documents of refusals."""
         return [json.loads(message.data) for message in self.spoken if message.event == "refused"]
 
     @property
@@ -187,12 +187,12 @@ class EventSource:
 
     @property
     def last_id(self) -> str:
-        """What a reconnect brings, as it is."""
+        """The id that a reconnect brings, as it is."""
         return self.parser.last_event_id
 
     @property
     def ids(self) -> list[str]:
-        """Without the proofs that ids of a ticket's stream carry where no cookie comes back."""
+        """The ids without the proofs that those of a ticket's stream carry where no cookie comes back."""
         return [message.id.partition("~")[0] for message in self.messages]
 
 
@@ -206,7 +206,7 @@ def until(condition: Callable[[], object], what: str, deadline: float = DEADLINE
 
 
 def gave_way(source: EventSource) -> None:
-    """It was told so, and when to come back."""
+    """Check that the source was told to give way, and when to come back."""
     source.wait(lambda source: source.closed, "the oldest to end")
     assert [problem["status"] for problem in source.refusals] == [429]
     assert source.parser.retry_ms == 60_000

@@ -31,7 +31,7 @@ class Network:
             threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
 
     def cut(self) -> None:
-        """Every connection is reset."""
+        """Reset every connection."""
         for each in list(self._open):
             try:
                 each.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

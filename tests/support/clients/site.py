@@ -39,7 +39,7 @@ def snippet() -> str:
 
 
 class Tab(Protocol):
-    """A browser's, whatever drives it."""
+    """A browser's tab, whatever drives it."""
 
     def open(self, url: str) -> None: ...
     def run(self, script: str) -> Any: ...
@@ -116,7 +116,7 @@ Step = Callable[[Tab, Site], None]
 
 
 def _failed(tab: Tab, count: int) -> None:
-    """The browser has tried so often and in vain. Firefox gives up at the first try."""
+    """Wait until the browser has tried so often in vain. Firefox gives up at the first try."""
     until(lambda: tab.run("failures") >= count, "the browser to notice")
 
 
@@ -165,7 +165,7 @@ FAULTS: dict[str, tuple[Step, Step]] = {
 
 
 def lives_through(tab: Tab, site: Site, fault: str, times: int = 1) -> None:
-    """Everything is said, once and in order: by the site's own state, or by an event."""
+    """Check that the page says everything, once and in order: by the site's own state, or by an event."""
     site.publish("before the page")
     tab.open(site.page)
     _says(tab, site)
@@ -192,7 +192,7 @@ def begins_late(tab: Tab, site: Site) -> None:
 
 
 def _says(tab: Tab, site: Site) -> None:
-    """What it says, and that it listens, so that what is published next is no part of a first state."""
+    """Wait until it says this and listens, so that what is published next is no part of a first state."""
 
     def whole() -> bool:
         return bool(tab.run("events?.readyState === 1 && said.length") == len(site.state))

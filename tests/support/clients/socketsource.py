@@ -16,7 +16,7 @@ _STATUSES = {1001: 503, 1008: 401, 1013: 503}  # of the refusal that an EventSou
 
 
 def listen(stack: Stack, user: str, query: str = "", *, base: str | None = None, **options: Any) -> SocketSource:
-    """In the place of `Stack.listen`."""
+    """Listen by a WebSocket, in the place of `Stack.listen`."""
     headers = stack.bearer(user, subscribe=["topic:*"]) | options.pop("headers", {})
     source = SocketSource(f"{base or stack.url}/ws{query}", headers, **options)
     source.wait_open()

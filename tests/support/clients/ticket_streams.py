@@ -15,7 +15,7 @@ def url_of(stack: Stack, user: str, base: str | None = None, **ticket: Any) -> s
 
 
 def used(url: str, headers: dict[str, str] | None = None) -> tuple[str, str]:
-    """Use a ticket once: its proof, and its cookie."""
+    """Use a ticket once, and give its proof and its cookie."""
     with EventSource(url, headers) as source:
         source.wait_open().wait(lambda source: source.last_id, "an id")
         return source.last_id.partition("~")[2], source.headers["set-cookie"].split(";")[0]
@@ -32,7 +32,7 @@ def digest(url: str) -> str:
 
 
 def make_stale(stack: Stack, user: str, url: str) -> None:
-    """The moment in which a ticket's stream may be taken over is past."""
+    """End the moment in which a ticket's stream may be taken over."""
     key = stack.keys_of(user).ticket_use(digest(url))
     assert stack.redis.pttl(key) <= 3000
     stack.redis.delete(key)

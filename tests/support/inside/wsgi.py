@@ -151,7 +151,7 @@ def unknown_length(environ: Environ, start: Start) -> Iterable[bytes]:
 
 
 def of_status(environ: Environ, start: Start) -> Iterable[bytes]:
-    """Where there is no body, what the application says all the same is dropped."""
+    """Give a body even where there is none, as in an answer to HEAD; the server drops it."""
     status = environ["QUERY_STRING"]
     start(f"{status} Word", [] if status in ("204", "304") else [TEXT])
     return [b""] if environ["REQUEST_METHOD"] == "HEAD" or status in ("204", "304") else [b"a body"]

@@ -36,7 +36,7 @@ def cancel(stack: Stack, user: str, generation_id: str) -> httpx.Response:
 
 
 def listen(stack: Stack, url: str, base: str | None = None, last: str = "", **options: Any) -> EventSource:
-    """As a browser does, that has nothing but the URL."""
+    """Listen as a browser does that has nothing but the URL."""
     return EventSource((base or stack.url) + url, {"Last-Event-ID": last} if last else {}, **options).wait_open()
 
 

@@ -25,7 +25,7 @@ def ask(stack: Stack, user: str, **members: Any) -> httpx.Response:
 
 
 def data(body: str) -> list[Any]:
-    """Of each event; the mark of the end as it is."""
+    """The data of each event, parsed; the mark of the end as it is."""
     found = [line.removeprefix("data: ") for line in body.split("\n") if line.startswith("data: ")]
     return [each if each == "[DONE]" else json.loads(each) for each in found]
 

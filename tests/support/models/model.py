@@ -54,7 +54,7 @@ class Conversation:
         self.sock.close()
 
     def wait_for_hang_up(self) -> None:
-        """The service closed the connection."""
+        """Wait until the service has closed the connection."""
         self.sock.settimeout(40)
         try:
             while self.sock.recv(4096):

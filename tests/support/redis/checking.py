@@ -35,7 +35,7 @@ def refused(url: str, **settings: object) -> str:
 
 @contextmanager
 def account(server: redis.Redis, *rules: str) -> Iterator[str]:
-    """Its URL."""
+    """The URL of an account with these rights, which is removed at the end."""
     server.execute_command("ACL", "SETUSER", "someone", "reset", "on", ">hunter2", *rules)
     try:
         yield f"redis://someone:hunter2@127.0.0.1:{port_of(server)}"

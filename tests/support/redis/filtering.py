@@ -15,7 +15,7 @@ Words = list[bytes]
 
 
 def refuse(name: str, says: str) -> Callable[[Words], Words]:
-    """The command of this name, which may be of two words, is refused so."""
+    """Refuse the command of this name, which may have two words, with this error."""
 
     def rewrite(words: Words) -> Words:
         if b" ".join(words[:2]).upper().startswith(name.encode()):
@@ -26,7 +26,7 @@ def refuse(name: str, says: str) -> Callable[[Words], Words]:
 
 
 def in_scripts(name: str, says: str | None) -> Callable[[Words], Words]:
-    """The same for what scripts call; None: it is not refused, and does nothing."""
+    """Refuse what scripts call. With None it is not refused, and does nothing."""
     answer = (
         "return 0" if says is None else f"local no = {{err = {says!r}}} if how == 'pcall' then return no end error(no)"
     )

@@ -51,7 +51,7 @@ def binary(product: str) -> str:
 
 
 def version(product: str) -> str:
-    """As the server says it."""
+    """The version, as the server says it."""
     said = subprocess.run([binary(product), "--version"], capture_output=True, text=True, check=True).stdout
     found = re.search(r"(Redis|Valkey) server v=(\S+)", said)
     return f"{found[1]} {found[2]}" if found else product
@@ -92,14 +92,14 @@ def _cells() -> list[str]:
 
 
 def write(lines: list[str], page: Path) -> None:
-    """Into the page, between the marks."""
+    """Write the table into the page, between its marks."""
     begin, end = "<!-- servers: written by `make servers` -->\n", "<!-- end of servers -->\n"
     before, _, rest = page.read_text().partition(begin)
     page.write_text(before + begin + "\n".join(lines) + "\n" + end + rest.partition(end)[2])
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """As a plugin of `make servers`."""
+    """Register the table, as a plugin of `make servers`."""
     if not hasattr(config, "workerinput"):  # with several processes, the one that hears of all tests
         config.pluginmanager.register(Table())
 

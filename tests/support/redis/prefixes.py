@@ -9,7 +9,7 @@ from tests.support.stack import Stack
 
 
 def hear_nothing_of_each_other(one: Stack, other: Stack, user: str) -> None:
-    """What is said at either is heard there, once and in order, and nowhere else."""
+    """Check that what is published at either is heard there, once and in order, and nowhere else."""
     topics = f"?topics={user}"
     with one.listen(user, topics) as here, other.listen(user, topics) as there:
         targets: list[dict[str, Any]] = [{"user": user}, {"topic": user}, {"all": True}]

@@ -18,7 +18,7 @@ from tests.support.stack import Stack
 
 @contextmanager
 def without_redis(stack: Stack) -> Iterator[Path]:
-    """Its data directory, while it is killed and not started again."""
+    """Redis's data directory, while the server is killed and not started again."""
     server = stack.pids()["valkey"][0]
     before = subscriptions(stack)  # gunicorn's own worker has none before its first request
     stack.process.send_signal(signal.SIGSTOP)
@@ -33,7 +33,7 @@ def without_redis(stack: Stack) -> Iterator[Path]:
 
 
 def subscriptions(stack: Stack) -> int:
-    """Of workers, at the server that runs now."""
+    """The number of workers' subscriptions at the server that runs now."""
     try:
         return len(stack.redis.client_list(_type="pubsub"))
     except redis.RedisError:

@@ -32,7 +32,7 @@ sentinel parallel-syncs {service} 2
 
 
 class Servers:
-    """Some that run, by their ports."""
+    """Servers that run, by their ports."""
 
     def __init__(self, folder: Path, binary: str | None = None) -> None:
         self._folder = folder
@@ -82,7 +82,7 @@ class Relay:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def move(self, target: int) -> None:
-        """Those there are break."""
+        """Move the port to another server. The connections that there are break."""
         self._target = target
         broken, self._open = self._open, []
         for each in broken:
@@ -138,7 +138,7 @@ class Replicated(Servers):
     """A master, two replicas and three sentinels."""
 
     def __init__(self, folder: Path, *options: str, binary: str | None = None) -> None:
-        """`options` of the master and the replicas."""
+        """`options`: those of the master and of the replicas."""
         super().__init__(folder, binary)
         master, *replicas = self.servers = [free_port() for _ in range(3)]
         self.serve(master, *options)
@@ -150,7 +150,7 @@ class Replicated(Servers):
         until(lambda: self._known("SENTINELS") == 2, "the sentinels to find each other")
 
     def _known(self, what: str) -> int:
-        """How many the first sentinel knows."""
+        """How many of these the first sentinel knows."""
         return len(redis.Redis(port=self.sentinels[0]).execute_command("SENTINEL", what, SERVICE))
 
     def _watch(self, port: int, master: int) -> int:
@@ -167,7 +167,7 @@ class Replicated(Servers):
 
     @property
     def master(self) -> int:
-        """Its port, as the sentinels have it."""
+        """The master's port, as the sentinels have it."""
         _, port = redis.Redis(port=self.sentinels[0]).execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE)
         return int(port)
 
@@ -176,8 +176,8 @@ class Replicated(Servers):
         return redis.Redis(port=self.master)
 
     def fail_over(self) -> int:
-        """As an operator does, by the first sentinel. Gives the old master's port; the sentinels leave it one for some
-        ten seconds more."""
+        """Fail over as an operator does, by the first sentinel. Gives the old master's port; the sentinels leave it a
+        master for some ten seconds more."""
         old = self.master
 
         def done() -> bool:
@@ -201,7 +201,7 @@ class Cluster(Servers):
     def __init__(
         self, folder: Path, *options: str, replicas: bool = True, node_timeout: int = 1000, binary: str | None = None
     ) -> None:
-        """`options` of every node; after `node_timeout` ms one that is silent counts as failed."""
+        """`options`: those of every node. A node that is silent for `node_timeout` ms counts as failed."""
         super().__init__(folder, binary)
         self._replicas = replicas
         self.ports = [free_port() for _ in range(6 if replicas else 3)]

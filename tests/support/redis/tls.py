@@ -52,7 +52,7 @@ class Certificates:
 
     @property
     def query(self) -> str:
-        """What a URL needs."""
+        """The options that a URL needs."""
         return f"ssl_ca_certs={self.ca}&ssl_certfile={self.client}&ssl_keyfile={self.client_key}"
 
 
@@ -107,7 +107,7 @@ class TlsServers:
             return answer
 
     def url(self, scheme: str, host: str = "127.0.0.1") -> str:
-        """Without options."""
+        """The URL without options."""
         ends = {
             "rediss://": f"{self.single}/1",
             "rediss+sentinel://": f"{self.sentinel}/{SERVICE}",

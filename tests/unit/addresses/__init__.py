@@ -1,1 +1,1 @@
-"""Of pushsvc/addresses."""
+"""Tests of pushsvc/addresses."""

@@ -21,7 +21,7 @@ TLS_SCHEMES = [each for each in SCHEMES if each.startswith("rediss")]
 
 
 def taken(url: str) -> RedisUrl:
-    """As the settings take it."""
+    """The address as the settings take it."""
     return parse(Settings.from_env({"PUSHSVC_REDIS_URL": url}).redis_url)
 
 

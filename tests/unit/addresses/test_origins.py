@@ -26,7 +26,7 @@ def ours(shared: Start) -> Stack:
 
 
 def publish(stack: Stack, user: str, base: str = "", **headers: str) -> httpx.Response:
-    """As a page does, whose visitor has a token in a cookie."""
+    """Publish as a page does whose visitor has a token in a cookie."""
     cookie = {"Cookie": f"pushsvc_token={stack.token(user, publish=['*'])}"}
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return stack.post("/publish", {"user": user, "data": "-"}, cookie | named, base or stack.url)

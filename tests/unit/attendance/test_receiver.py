@@ -23,7 +23,7 @@ def there() -> Iterator[HookReceiver]:
 
 
 def test_a_name_that_leads_to_a_private_address(there: HookReceiver, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who has the name can point it at machines inside, and learn from the time it takes what is there."""
+    """Whoever has the name can point it at machines inside, and learn from the time it takes what is there."""
     resolve = socket.getaddrinfo
     monkeypatch.setattr(socket, "getaddrinfo", lambda _host, *more, **named: resolve("127.0.0.1", *more, **named))
     url = f"http://hooks.example:{there.port}/hooks"

@@ -1,1 +1,1 @@
-"""Of pushsvc/checks."""
+"""Tests of pushsvc/checks."""

@@ -31,7 +31,7 @@ class ManagedProcess:
 
 
 class Cluster:
-    """What its nodes will say; until then they are waited for."""
+    """A cluster whose answers wait until a test gives them."""
 
     def __init__(self) -> None:
         self.trouble: Trouble | None = None

@@ -61,7 +61,7 @@ def test_up_says_it_once_and_starts(start: Start) -> None:
 
 
 def gunicorn(tmp_path: Path, **settings: object) -> subprocess.CompletedProcess[str]:
-    """As it is started by hand; it loads all, and does not serve."""
+    """Start gunicorn as by hand, but only to load everything and check it."""
     _, environ = command(data_dir=tmp_path, redis_url="redis://127.0.0.1:1", **settings)
     words = [sys.executable, "-m", "gunicorn", "--check-config", "-c", "pushsvc/server/gunicorn_conf.py", "app:app"]
     return subprocess.run(words, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=60)

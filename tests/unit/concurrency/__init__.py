@@ -1,1 +1,1 @@
-"""Of pushsvc/concurrency."""
+"""Tests of pushsvc/concurrency."""

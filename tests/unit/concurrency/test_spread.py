@@ -12,7 +12,7 @@ from pushsvc.concurrency.pacing import LATE_SECONDS, spread
 
 
 def departures(count: int, seconds: float, held_up: Callable[[int], float] = lambda _: 0.0) -> list[float]:
-    """When each goes, if what is done with the n-th takes `held_up(n)` seconds."""
+    """The times at which each goes, if what is done with the n-th takes `held_up(n)` seconds."""
     now, times = 0.0, []
 
     def clock() -> float:

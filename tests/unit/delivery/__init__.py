@@ -1,1 +1,1 @@
-"""Of pushsvc/delivery."""
+"""Tests of pushsvc/delivery."""

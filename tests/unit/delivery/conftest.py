@@ -10,6 +10,6 @@ from tests.support.inside.delivery import make_hub
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> Hub:
-    """Without a bus; it looks up after each connection."""
+    """A hub without a bus, which looks up after each connection."""
     monkeypatch.setattr("pushsvc.delivery.fanout.LOOK", 1)
     return make_hub()

@@ -1,4 +1,4 @@
-"""Who joins waits for a clock that comes on the subscription."""
+"""A subscriber that joins waits for a clock that comes on the subscription."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.support.inside.lives import Known, at
 
 
 def test_a_join_waits_for_a_clock_of_the_subscription() -> None:
-    """Where the log stands now does not do: what is announced before Redis confirms would be missed."""
+    """The present clock of the log does not do: what is announced before Redis confirms would be missed."""
     hub, state = make_hub(Known(b"10-0", 15)), CatchUpState()
     joining = gevent.spawn(hub.catch_up.sync, state, 10)
     gevent.sleep(0)

@@ -21,7 +21,7 @@ def decoded(coding: str, coded: bytes) -> bytes:
 
 
 def token(number: int) -> bytes:
-    """As OpenAI sends them."""
+    """An event with a token as OpenAI sends them."""
     value = {
         "id": "chatcmpl-9f8a7c6b5d4e3f2a1b0c", "object": "chat.completion.chunk", "created": 1795229804, "model": "m",
         "choices": [{"index": 0, "delta": {"content": f" word{number * 7919 % 1000}"}, "finish_reason": None}],

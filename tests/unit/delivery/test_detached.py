@@ -85,7 +85,7 @@ def test_who_is_spoken_to_while_events_are_sent_misses_and_repeats_nothing(
 def test_a_descriptor_that_changed_hands_hears_nothing(
     hub: Hub, pairs: list[tuple[socket.socket, socket.socket]]
 ) -> None:
-    """While a fan-out shares its turn, a client leaves, and its descriptor's number goes to somebody else."""
+    """A client leaves while a fan-out shares its turn, and its descriptor's number goes to somebody else."""
     followers = [on_fast_path(hub, ours) for ours, _ in pairs[:3]]
     fd, leaver = followers[1]
     stranger, heard = pairs[4]

@@ -14,7 +14,7 @@ from tests.support.inside.delivery import CLOCK, at
 
 
 class Log:
-    """As much of an EventLog as a cache needs: one event a second, and a count of the reads."""
+    """The part of an EventLog that a cache needs: one event a second, and a count of the reads."""
 
     def __init__(self) -> None:
         self.reads = 0
@@ -28,7 +28,7 @@ class Log:
 
 
 class Shared(Channels):
-    """Channels that several follow, but one."""
+    """The channels that several follow: all but one."""
 
     def is_shared(self, name: str) -> bool:
         return name != "lonely"

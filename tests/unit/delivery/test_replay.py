@@ -38,7 +38,7 @@ class Log:
 
 
 def ids_rise(pages: list[Page]) -> None:
-    """Who is cut anywhere resumes before all that is still to come."""
+    """Check that a reader who is cut anywhere resumes before all that is still to come."""
     wire = b"".join(page.wire for page in pages).decode()
     ids = [EventId.parse(line.removeprefix("id: ")) for line in wire.splitlines() if line.startswith("id: ")]
     assert ids == sorted(ids)
@@ -72,7 +72,7 @@ def test_a_gap_does_not_pass_what_is_announced_after_the_clock() -> None:
 
 
 def test_a_read_of_large_events_is_small() -> None:
-    """Of many channels, too; all comes in order all the same, and each event is read once."""
+    """It is small even for many channels. All events come in order, and each is read once."""
 
     class Counting(Log):
         asked: ClassVar[list[int]] = []

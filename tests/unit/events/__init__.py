@@ -1,1 +1,1 @@
-"""Of pushsvc/events."""
+"""Tests of pushsvc/events."""

@@ -227,7 +227,7 @@ def test_only_an_object_is_an_event(item: object) -> None:
 
 
 def accepted_or_refused(item: object, header: str | None) -> None:
-    """No other exception, and nothing through that could harm the wire."""
+    """Check that the item is taken or refused, with no other exception, and that nothing taken could harm the wire."""
     try:
         publication = parse_publication(item, LIMITS, header)
     except (Invalid, TooLarge):

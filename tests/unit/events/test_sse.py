@@ -66,7 +66,7 @@ def test_what_goes_in_comes_out(event_id: EventId, name: str, data: str, cuts: l
 
 @given(event_names, texts)
 def test_no_text_injects_a_field(name: str, data: str) -> None:
-    """Neither an id, nor a reconnection time, nor a second event, nor a comment."""
+    """No text makes an id, a reconnection time, a second event or a comment."""
     before = sse.cursor(EventId(5, 5), 1234)
     parser, messages = parse(before + sse.frame(name, data))
     assert (parser.last_event_id, parser.retry_ms, parser.comments) == ("5-5", 1234, [])

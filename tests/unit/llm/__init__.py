@@ -1,1 +1,1 @@
-"""Of pushsvc/llm."""
+"""Tests of pushsvc/llm."""

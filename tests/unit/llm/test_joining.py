@@ -125,7 +125,7 @@ def test_an_empty_first_id_gives_way() -> None:
 
 
 def test_calls_without_an_index() -> None:
-    """As some servers send them: each complete, or in pieces that follow each other."""
+    """Some servers send them so: each complete, or in pieces that follow each other."""
     f, g = {"name": "f", "arguments": "{}"}, {"name": "g", "arguments": "{}"}
     assert len(deltas({"tool_calls": [{"function": f}, {"function": g}]})["tool_calls"]) == 2
     assert len(deltas(call(id="a", function=f), call(id="b", function=f))["tool_calls"]) == 2

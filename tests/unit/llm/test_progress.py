@@ -114,7 +114,7 @@ def test_the_mark_of_the_end() -> None:
 
 
 def test_choices_without_number() -> None:
-    """Each costs as much as the first."""
+    """Each of many choices costs as much as the first."""
     choices = [{"index": index, "delta": {"content": "a"}, "finish_reason": "stop"} for index in range(200_000)]
     assert after((1, {"choices": choices}), choices=200_000).finished
     assert not after((1, {"choices": choices}), choices=200_001).finished

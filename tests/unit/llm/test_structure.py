@@ -64,7 +64,7 @@ def test_what_is_no_json_is_left_to_its_reader(raw: bytes) -> None:
 
 @pytest.mark.parametrize("item", [b"1", b"[]", b'""', b'{"a":1}', b"[" * 90 + b"]" * 90, b'{"":{}}'])
 def test_a_question_of_too_many_values_is_refused(item: bytes) -> None:
-    """Each would take a hundred bytes, and all of them the worker's time."""
+    """Each value would take a hundred bytes, and all of them the worker's time."""
     for most, raises in ((request.MOST_VALUES // 200, False), (request.MOST_VALUES + 1, True)):
         raw = b'{%b,"x":[%b]}' % (MESSAGES, b",".join([item] * most))
         if not raises:

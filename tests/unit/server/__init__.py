@@ -1,1 +1,1 @@
-"""Of pushsvc/server."""
+"""Tests of pushsvc/server."""

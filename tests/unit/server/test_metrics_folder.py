@@ -13,7 +13,7 @@ from pushsvc.server import metrics_folder
 
 
 def test_what_ended_gunicorns_left_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a container that is started again the master has the id of the one before."""
+    """The master may have the id of an ended one, as in a container that is started again."""
     monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", "")
     monkeypatch.delenv("PROMETHEUS_MULTIPROC_DIR")
     ended = subprocess.Popen([sys.executable, "-c", ""])

@@ -1,4 +1,4 @@
-"""Who waits for whom when gunicorn's workers are replaced."""
+"""The order in which gunicorn's workers are replaced: which of them wait for others."""
 
 from __future__ import annotations
 

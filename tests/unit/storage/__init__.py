@@ -1,1 +1,1 @@
-"""Of pushsvc/storage."""
+"""Tests of pushsvc/storage."""

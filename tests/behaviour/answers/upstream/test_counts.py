@@ -19,7 +19,7 @@ USAGE = {"prompt_tokens": 21, "completion_tokens": 200, "x": 1}
 
 
 def counting(conversation: Conversation) -> None:
-    """As OpenAI's API does: the count comes only where it is asked for, and all other chunks have a null."""
+    """Answer as OpenAI's API does: the count comes only where it is asked for, and all other chunks have a null."""
     asked = (conversation.json.get("stream_options") or {}).get("include_usage")
     null: dict[str, Any] = {"usage": None} if asked else {}
     conversation.send(HEAD).chunk(event("a", **null)).chunk(event("b", **null))
@@ -118,7 +118,7 @@ LOADING = b'{"error":{"message":"Loading model","type":"unavailable_error","code
 
 
 def test_a_model_that_is_loading_is_asked_again(answering: Stack, user: str, model: Model) -> None:
-    """Who waits hears comments meanwhile."""
+    """Whoever waits for it hears comments meanwhile."""
 
     def script(conversation: Conversation) -> None:
         if len(model.conversations) < 3:

@@ -16,7 +16,7 @@ _NON_READER_SECONDS = 5.0
 
 
 def _fill(target: Target) -> str:
-    """A hundred large events in each of a hundred topics."""
+    """Publish a hundred large events to each of a hundred topics."""
     for topic in _TOPICS:
         for _ in range(10):
             body = json.dumps([{"topic": topic, "data": _LARGE}] * 10).encode()

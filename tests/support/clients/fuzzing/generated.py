@@ -189,5 +189,5 @@ class Generator:
         return json.dumps(draw.choice(EVENTS), ensure_ascii=draw.random() < 0.5).encode()
 
     def claims(self) -> dict[str, object]:
-        """Those of the request's token."""
+        """The claims of the request's token."""
         return self._random.choice(self._tokens)

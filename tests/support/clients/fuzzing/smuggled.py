@@ -28,7 +28,7 @@ def _with_coding(*fields: str) -> list[str]:
 
 
 def _with_chunk(size: str) -> list[str]:
-    """Where the size is read as 0, the empty line ends the body."""
+    """The empty line ends the body where the size is read as 0."""
     return [f"<C>{_CODED}{size}\r\n\r\n<S>\r\n0\r\n\r\n"]
 
 
