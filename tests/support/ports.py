@@ -16,7 +16,7 @@ FIRST, SHARE, SHARES = 20_000, 400, 30  # below the ports that the kernel gives 
 
 
 def free_port() -> int:
-    """One that nobody listens at, and that this process was not given lately: what takes it may start later."""
+    """A port that nobody listens at, and that was not given to this process lately, since its taker may start later."""
     _, ports = _ours()
     for port in ports:
         with socket.socket() as probe:

@@ -129,7 +129,7 @@ class Stack:
         return f"{'https' if self.settings.get('tls') else 'http'}://{self.settings['http']}"
 
     def page(self, path: str = "/") -> str:
-        """A page's address, with the word that `up` prints: who brings it gets a token."""
+        """A page's address with the word that `up` prints; a visitor who brings that gets a token."""
         printed = re.search(r"/\?(demo=\S+)", self.output)
         assert printed is not None, self.output
         path, mark, fragment = path.partition("#")

@@ -86,7 +86,7 @@ def test_a_second_header_is_the_client_s(stack: Stack) -> None:
 
 
 def test_the_client_s_address_is_counted_and_logged(stack: Stack) -> None:
-    """And not what the client itself writes into its request."""
+    """The client's own words in its request count for nothing."""
     bearer = stack.bearer("many")["Authorization"]
     head = f"GET /events HTTP/1.1\r\nAuthorization: {bearer}\r\nX-Forwarded-For: 203.0.113.9\r\nHost: x\r\n\r\n"
     host, port = str(stack.settings["http"]).split(":")

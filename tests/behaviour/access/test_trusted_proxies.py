@@ -41,7 +41,7 @@ def ask(proxy: Elsewhere, method: str, url: str, headers: dict[str, str], **body
 
 
 def cookie_of(stack: Stack, proxy: Elsewhere, url: str, user: str, **claims: str) -> str:
-    """What a ticket's stream sets, for the proxy's client."""
+    """The cookie that a ticket's stream sets for the proxy's client."""
     given = stack.post("/tickets", {"user": user}, stack.bearer(subscribe=["*"]), url.replace(proxy.here, "127.0.0.1"))
     assert given.json()["url"].startswith("/events?ticket=")
     headers = {name.replace("_", "-"): value for name, value in claims.items()} | {"Sec-Fetch-Site": "same-origin"}

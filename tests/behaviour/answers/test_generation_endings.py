@@ -152,7 +152,7 @@ def test_redis_is_away_for_a_while(stack: Stack, user: str, model: Model) -> Non
 
 
 def test_a_frozen_redis(stack: Stack, user: str, model: Model) -> None:
-    """No answer to a write says nothing of whether it was done: it is repeated, and done once. And nobody is dead."""
+    """A write without an answer may have been done or not: it is repeated, and done once. No worker counts as dead."""
     model.script = words("one ")
     begun = begin(stack, user)
     conversation = model.asked()

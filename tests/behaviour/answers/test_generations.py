@@ -77,7 +77,7 @@ TOKENS = [f"{number} " if number % 7 else "ü🚀\r\n" for number in range(2000)
 
 @pytest.fixture(scope="module")
 def long_answer(answering: Stack, _model: Model) -> Iterator[tuple[dict[str, str], bytes]]:
-    """2000 tokens, and the stream of who heard them all, from the first."""
+    """2000 tokens, and the stream of a listener who heard them all, from the first."""
 
     _model.script, before = words(), len(_model.conversations)
     begun = begin(answering, "long")

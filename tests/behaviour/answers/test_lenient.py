@@ -185,7 +185,7 @@ def _closing(response: bytes) -> Callable[[Conversation], object]:
     ],
 )
 def test_the_type_of_a_refusal(answering: Stack, user: str, model: Model, said: bytes, body: bytes, told: str) -> None:
-    """One that cannot be said again cost the whole answer: nginx has no room for it."""
+    """A type that nginx has no room for must not cost the whole answer."""
     model.script = _closing(b"HTTP/1.1 400 No\r\nConnection: close\r\n%b\r\n\r\n%b" % (said, body))
     for stream in (True, False):
         answer = ask(answering, user, stream=stream)

@@ -11,7 +11,7 @@ from tests.support.stack import Stack
 
 @pytest.fixture(autouse=True)
 def _as_if_nobody_had_asked(model: Model) -> None:
-    """Also for tests that leave the model as it is."""
+    """Reset the model for every test, also for those that leave it as it is."""
 
 
 def strict(stack: Stack, user: str) -> openai.OpenAI:

@@ -126,7 +126,7 @@ def test_what_else_cannot_be_installed_is_pips_to_say(tmp_path: Path) -> None:
 
 
 def test_a_python_without_the_requirements_is_told_which_has_them() -> None:
-    """-S: without what pip has installed."""
+    """The option -S runs Python without what pip has installed."""
     done = subprocess.run([sys.executable, "-S", "-m", "pushsvc", "up"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 1
     assert done.stderr.startswith("pushsvc: click is not installed for ")

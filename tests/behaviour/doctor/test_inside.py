@@ -103,7 +103,7 @@ def test_an_old_redis(alone: Alone) -> None:
 
 
 class Slow(Relay):
-    """A long way to Redis."""
+    """A relay that is a long way from Redis."""
 
     @staticmethod
     def _pump(source: socket.socket, target: socket.socket) -> None:

@@ -80,7 +80,7 @@ ASKED: Final = [
 
 
 def others(text: str) -> list[str]:
-    """Lines that are not about the look whether the stack is up."""
+    """The lines that are not about the stack's own health checks."""
     return [line for line in text.splitlines() if not re.search(r"GET[| ]/(readyz|healthz)", line)]
 
 

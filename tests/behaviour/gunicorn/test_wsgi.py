@@ -251,7 +251,7 @@ def test_an_error_replaces_the_headers_that_were_not_sent(client: Wire, name: st
 
 @pytest.mark.parametrize("version", ["1.1", "1.0"])
 def test_what_is_shorter_than_it_says_is_cut(client: Wire, version: str) -> None:
-    """Or the client would wait for the rest, and take it from the next answer."""
+    """The client would wait for the rest otherwise, and take it from the next answer."""
     answer = ask(client, "short", "Connection: keep-alive", version=version)
     assert (answer.status, answer.body, answer.whole) == (200, b"short", False)
     assert client.closed

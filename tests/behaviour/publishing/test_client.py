@@ -27,7 +27,7 @@ EVENTS = 3000
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """One that nobody else publishes to all on: these listeners begin with the earliest event."""
+    """A stack on which nobody else publishes to all, because these listeners begin with the earliest event."""
     running = Stack(tmp_path_factory.mktemp("stack"), heartbeat_seconds=1)
     yield running
     running.stop()

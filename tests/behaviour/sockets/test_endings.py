@@ -116,7 +116,7 @@ def test_one_that_never_reads_is_cut(single: Stack, user: str) -> None:
 
 
 def test_one_that_asks_and_never_reads_is_cut(single: Stack, user: str) -> None:
-    """Its answers wait, and that is bounded; and so do its questions, which are not read any more."""
+    """The answers that wait for it are bounded. After that its questions are not read any more."""
     stack, silent = single, _deaf(single, user)
     silent.settimeout(0.2)
     until(lambda: connections(stack, user) == 1, "it to count")

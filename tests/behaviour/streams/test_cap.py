@@ -1,4 +1,4 @@
-"""More streams than one user may have: the page in front of the person works, and the oldest of its user's ends."""
+"""What happens if a user has more streams than allowed: the new page works, and the user's oldest stream ends."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_the_oldest_gives_way_to_the_newest(capped: Stack, user: str, name: str)
 
 
 def test_who_has_given_way_does_not_once_more(start: Start, user: str) -> None:
-    """A beat of its worker may write it down again before that hears the word."""
+    """The beat of its worker may write the stream down again before the worker hears that it is to end."""
     stack = start(workers=1, max_connections_per_user=2)
     keys = stack.keys_of(user)
     with ExitStack() as opened:
@@ -130,7 +130,7 @@ def test_where_nobody_gives_way_the_newcomer_is_refused_for_now(capped: Stack, u
 
 
 def test_tokens_without_a_user_have_no_cap_together(capped: Stack, user: str) -> None:
-    """Those are backends'; one user's cap is for none of them, and they are counted nowhere."""
+    """They are backends' tokens: no user's cap is for them, and their streams are counted nowhere."""
     channel, answers = f"topic:{user}", list[httpx.Response]()
     token = capped.bearer(subscribe=[channel])
     polls = [

@@ -72,7 +72,7 @@ def test_streams_of_a_worker_that_died_are_in_nobodys_way(start: Start, user: st
 
 
 def test_counts_of_the_last_version_still_count(capped: Stack, user: str) -> None:
-    """A worker of it stands beside these during a reload; it says nothing of when its streams began."""
+    """A worker of that version stands beside these during a reload, and does not say when its streams began."""
     capped.redis.set(keys.worker("old"), "", ex=60)
     capped.redis.hset(keys.connections(user), "old", CAP - 1)
     with ExitStack() as opened:

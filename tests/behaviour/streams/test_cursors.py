@@ -82,7 +82,7 @@ def test_who_is_cut_after_the_first_block_hears_what_another_tab_read(stack: Sta
 
 
 def test_to_come_back_with_nothing_is_as_at_the_first_time(start: Start, user: str) -> None:
-    """What others once heard on a topic, and is gone by now, is no loss to who never stood there."""
+    """Events of a topic that others once heard and that are gone by now are no loss to a newcomer."""
     stack = start(workers=1, keep_events=2)
     ids = stack.publish_many([{"topic": "t", "data": str(number)} for number in range(5)])
     for query in ("?topics=t", "?topics=t&since=earliest"):

@@ -46,7 +46,7 @@ def answer(client: socket.socket) -> tuple[bytes, bytes]:
 
 
 def is_refused(head: bytes, body: bytes, status: int, retry_after: int) -> None:
-    """It is the one event, cut, with the problem."""
+    """Check that the answer is one event with the problem, and then ends."""
     assert head.startswith(b"HTTP/1.1 200 ")
     assert b"\r\nContent-Type: text/event-stream; charset=utf-8\r\n" in head
     assert b"\r\nCache-Control: no-store, no-transform\r\n" in head

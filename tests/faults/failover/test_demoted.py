@@ -18,7 +18,7 @@ from tests.support.stack import Stack
 
 
 class KeepingRelay(Relay):
-    """What is open stays so; only new connections go elsewhere."""
+    """A relay whose open connections stay when it moves; only new ones go elsewhere."""
 
     def move(self, target: int) -> None:
         self._target = target

@@ -41,7 +41,7 @@ def up(factory: pytest.TempPathFactory, url: str, **settings: object) -> Stack:
 
 
 def workers(port: int) -> int:
-    """Subscriptions of ours at this server; the sentinels' are none of shards."""
+    """The number of workers' subscriptions at this server; the sentinels have none to shards."""
     return sum(int(client["ssub"]) > 0 for client in redis.Redis(port=port).client_list(_type="pubsub"))
 
 
@@ -224,7 +224,8 @@ def test_nothing_waits_for_ever_for_a_name(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_who_starts_while_another_master_is_made_waits_too() -> None:
-    """It has not heard the word that comes before. A failover that is given up is over at the next question."""
+    """A worker that starts then has not heard the sentinels' announcement, and learns of the failover by asking. One
+    that is given up is over at the next question."""
     clients = [redis.Redis() for _ in range(2)]
     asked = Sentinels(SERVICE, clients)
     master = ("10.0.0.1", 6379)

@@ -1,5 +1,5 @@
-"""A cluster that lost a node without a replica: who lives on the others is served, every worker stays ready and says
-what is lost, and all goes on by itself when the node is back."""
+"""A cluster that lost a node without a replica: users who live on the others are served, every worker stays ready and
+says what is lost, and all goes on by itself when the node is back."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ def clusters(tmp_path: Path) -> Iterator[Clusters]:
 
 
 def somebody(cluster: Cluster, user: str, lives: Callable[[int], bool]) -> str:
-    """A user whose node's port is such."""
+    """A user for whose node's port `lives` is true."""
     owners = [cluster.owner(slot(keys.tag), by=cluster.ports[0]) for keys in Keys(0, PARTITIONS).all()]
     names = (f"{user}.{number}" for number in range(100))
     return next(name for name in names if lives(owners[place(name, PARTITIONS)]))
@@ -45,7 +45,7 @@ def somebody(cluster: Cluster, user: str, lives: Callable[[int], bool]) -> str:
 def test_a_cluster_that_may_be_read_while_it_is_down(
     clusters: Clusters, tmp_path: Path, user: str, binary: tuple[str, ...] | None
 ) -> None:
-    """What can be read is served, to who comes back as to who stays, also by a worker that starts anew."""
+    """What can be read is served to users who come back and to those who stay, even by a worker that starts anew."""
     options = ("--cluster-require-full-coverage", "yes", "--cluster-allow-reads-when-down", "yes")
     cluster = clusters(*options, binary=binary and need(binary))
     with closing(Started(tmp_path / "stack", redis_url=cluster.url, workers=1, heartbeat_seconds=0.5)) as stack:
@@ -139,7 +139,7 @@ def test_a_node_that_this_worker_alone_does_not_reach(clusters: Clusters, tmp_pa
 
 
 def test_an_account_that_may_ask_for_the_slots_alone(clusters: Clusters, tmp_path: Path, user: str) -> None:
-    """Nobody tells it that the node has failed: it does not answer, and others hardly have more of it."""
+    """The worker is not told that the node has failed. It does not answer, and other workers hardly reach it either."""
     cluster = clusters("--cluster-require-full-coverage", "no")
     for port in cluster.ports:
         rights = ("~*", "&*", "+@all", "-cluster", "+cluster|slots")

@@ -63,7 +63,7 @@ def test_an_account_that_the_sentinels_take(watched: Watched) -> None:
 
 
 def test_the_least_rights_at_the_sentinels(watched: Watched, tmp_path: Path) -> None:
-    """Those that the documentation names. What they refuse they note, and nothing of it is ours."""
+    """The rights that the documentation names suffice: the sentinel's log of refusals has nothing of ours."""
     account = "sentinel_username=least&sentinel_password=pw"
     stack = Stack(tmp_path, redis_url=f"redis+sentinel://127.0.0.1:{watched.sentinel}/{SERVICE}?{account}", workers=1)
     try:

@@ -1,4 +1,4 @@
-"""What a worker acknowledged outlives it: who comes after it notices when Redis has lost that."""
+"""What a worker acknowledged outlives it: the workers after it notice when Redis has lost that."""
 
 from __future__ import annotations
 

@@ -165,7 +165,7 @@ def test_what_is_appended_past_the_clock_is_no_loss(store: RedisClient, user: st
 
 
 def test_a_master_that_was_replaced_answers_no_reader(store: RedisClient, user: str) -> None:
-    """The clock is of the new one; what was published there so far, the old one cannot know."""
+    """The clock is that of the new master; the old one cannot know what was published there up to it."""
     log = EventLog(store, Retention(keep_events=10, keep_seconds=60, dedupe_seconds=60))
     [cursor] = stored(log, f"user:{user}", "had")
     clock = log.clock()

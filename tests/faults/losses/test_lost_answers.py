@@ -54,7 +54,8 @@ def test_redis_lost_its_data(stack: Stack, user: str, model: Model, heard: bool)
 @pytest.mark.parametrize("spoken", ["", "one "], ids=["nothing said", "begun"])
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 def test_redis_lost_its_data_under_an_asker(stack: Stack, user: str, model: Model, stream: bool, spoken: str) -> None:
-    """A stream that has begun ends with that; who has heard nothing gets it for an answer, and asks again."""
+    """A stream that has begun ends by saying so. An asker who has heard nothing gets that as the answer, and asks
+    again."""
     model.script = words(spoken) if spoken else silent
     question = {"stream": stream, "messages": [{"role": "user", "content": "?"}]}
     answers: list[httpx.Response] = []

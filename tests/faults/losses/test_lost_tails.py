@@ -1,5 +1,5 @@
-"""Redis loses what it acknowledged last, in each way in which it can, while nobody listens: who was away is told, by
-whatever they ask, and whatever cursor they bring."""
+"""Redis loses what it acknowledged last, in each way in which it can, while nobody listens: users who were away are
+told, by whatever they ask, and whatever cursor they bring."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def test_who_was_away_is_told(fragile: tuple[Fragile, Any], tmp_path: Path, user
 
 
 def test_a_redis_that_takes_no_note_of_it_yet(tmp_path: Path, user: str) -> None:
-    """It comes back with less, and its replica is not there: who comes meanwhile, and after that, is told."""
+    """It comes back with less, and without its replica. Users who come meanwhile are told, and those who come later."""
     servers = Fragile(tmp_path / "servers")
     with ExitStack() as ending:
         ending.callback(servers.stop)

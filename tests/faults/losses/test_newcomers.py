@@ -1,5 +1,5 @@
-"""Who brings no cursor after Redis has lost data: nobody knows what they had, so they are told that something may be
-gone; once, and not for ever."""
+"""Readers who bring no cursor after Redis has lost data: nobody knows what they had, so they are told that something
+may be gone; once, and not for ever."""
 
 from __future__ import annotations
 

@@ -99,7 +99,7 @@ def test_a_log_of_a_wrong_type_counts_as_lost_and_holds_no_other_up(stack: Stack
 
 
 def test_small_keys_of_a_wrong_type_are_put_right(stack: Stack, user: str) -> None:
-    """None of them holds up this user, or worse, everybody whose positions are written with it."""
+    """No such key holds up its user, or worse, everybody whose positions are written together with that user's."""
     channel = f"user:{user}"
     for key in (keys.tail(channel), keys.dedupe(channel, "k"), keys.position(user)):
         stack.redis.hset(key, "not", "ours")

@@ -138,7 +138,7 @@ def test_a_replica_is_never_used(servers: Servers, options: tuple[str, ...], mon
 
 
 def test_no_connection_stays_with_who_became_a_replica(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that takes writes would acknowledge them, and lose them."""
+    """A replica that takes writes would acknowledge them, and lose them."""
     monkeypatch.setattr(eventlog, "PATIENCE_SECONDS", 0.0)
     first = a_server(servers, "--replica-read-only", "no")
     fence = Fence(keys)

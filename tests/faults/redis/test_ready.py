@@ -1,4 +1,4 @@
-"""Ready is true: red where another worker could serve better; what is wrong everywhere is named, and stops no more than
+"""A worker is red only where another one could serve better. What is wrong everywhere is named, and stops no more than
 it must. All of it ends by itself."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Before the service starts it has found out whether this Redis will do; what stands in the way is named at once."""
+"""The service finds out before it starts whether this Redis will do, and names at once what stands in the way."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ PARTITIONS = 8
 
 
 class OnCluster(Stack):
-    """A stack on a cluster as one of its users sees it, who is given the ids of their own partition."""
+    """A stack on a cluster as one user sees it: ids are those of the user's own partition."""
 
     def __init__(self, cluster: Cluster, *args: object, **settings: object) -> None:
         self.user = ""

@@ -23,7 +23,7 @@ def test_one_that_ends_during_its_replay_gets_its_farewell(hub: Hub) -> None:
 
 
 def test_one_that_takes_nothing_is_stuck_when_more_waits_for_it() -> None:
-    """Once it was too slow for what came live, it reads on from the log, where nothing finds no room any more."""
+    """A connection too slow for live events reads on from the log, so that none of its events finds the queue full."""
     transport, event = QueuedTransport(4), EncodedBatch.of(live(1))
     began = time.monotonic()
     late = began + 2 * SLOW_SECONDS

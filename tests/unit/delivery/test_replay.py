@@ -63,7 +63,7 @@ def test_a_gap_does_not_pass_what_other_channels_have_after_a_noted_loss() -> No
 
 
 def test_a_gap_does_not_pass_what_is_announced_after_the_clock() -> None:
-    """The log is trimmed faster than it is read; what the other channel has is held meanwhile, and comes after."""
+    """The log is trimmed faster than it is read. The other channel's events are held meanwhile, and come afterwards."""
     log = Log(b"1-0", 60, a=[event(90, 80)], b=[event(70, 3)])
     replay = Replay(log, ["a", "b"], at(5))
     [gap] = replay.pages()

@@ -198,7 +198,7 @@ ARGUMENTS = {"city": "Oslo?", "days": 2, "unit": "c", "when": "2026-01-31", "whe
 
 
 def mocked(stack: Stack, user: str, **members: Any) -> tuple[Any, Any]:
-    """Streamed and folded as the client does it, and whole."""
+    """An answer that is streamed and folded by the client, and one that comes whole."""
     client = sdk(stack, user)
     question: Any = {"model": "mock", "messages": [{"role": "user", "content": "Oslo?"}]} | members
     with client.chat.completions.stream(**question) as stream:

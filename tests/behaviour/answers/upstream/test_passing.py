@@ -21,7 +21,7 @@ FORM = {"model": "whisper", "language": "de"}
 
 @pytest.fixture
 def passing(shared: Start, model: Model) -> Stack:
-    """The paths that it names besides those of old."""
+    """A stack that passes on the paths of its setting, besides those that are always passed on."""
     return shared(
         llm_base_url=model.url, llm_pass="messages, /v1/audio/transcriptions", llm_headers="x-api-key: ours", workers=1,
         llm_max_generations_per_user=2, llm_first_token_seconds=1, llm_between_tokens_seconds=1, rate_ask="off",
