@@ -3,8 +3,10 @@ anew and deleted."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
+
+import orjson
 
 from pushsvc.events import exact_json
 from pushsvc.llm.asked import Asked
@@ -16,15 +18,17 @@ from pushsvc.storage.redis.client import RedisClient
 MOST_LOOKED_AT: Final = 5000  # generations of a user
 AT_ONCE: Final = 500  # in one round trip
 
-_STORED: Final = (b"state", b"asked", b"metadata", b"completion")
+_STORED: Final = (b"state", b"asked", b"metadata", b"completion", b"about")
 
 
 class Stored(NamedTuple):
-    """A stored completion as it is found. `completion`: the id by which its API knows it, None: not known yet."""
+    """A stored answer as it is found. `name`: the id by which its API knows it, None: not known yet; `model`: the one
+    that was asked."""
 
     id: str
     asked: Asked
-    completion: str | None
+    name: str | None
+    model: str
 
 
 class Kept:
@@ -65,29 +69,19 @@ class Kept:
         """The complete answers of a user that this API stores, newest first."""
         for ids in self._newest_first(user):
             found = self._store.execute([("HMGET", self._keys.generation(each), *_STORED) for each in ids])
-            for each, (state, asked, metadata, completion) in zip(ids, found, strict=True):
+            for each, (state, asked, metadata, name, about) in zip(ids, found, strict=True):
                 kept = Asked.of(asked, None, metadata)
                 if state == b"completed" and kept.stored and kept.api == api:
-                    yield Stored(each, kept, None if completion is None else completion.decode())
+                    model = "" if about is None else orjson.loads(about)[0]
+                    yield Stored(each, kept, None if name is None else name.decode(), model)
 
-    def find(self, user: str, api: str, name: str, naming: Callable[[str], str]) -> Stored | None:
-        """The newest answer that this API stores under a name, or with this id. `naming`: gives the name of one that
-        has none yet, and by which it is known from then on."""
-        for each in self.stored(user, api):
-            known = each.completion
-            if known is None:
-                known = naming(each.id)
-                self._keep(each.id, "completion", known.encode())
-            if name in (known, each.id):
-                return each._replace(completion=known)
-        return None
+    def name(self, generation_id: str, name: str) -> None:
+        """Note the id by which its API knows an answer."""
+        self._records.keep(generation_id, "completion", name.encode())
 
     def describe(self, generation_id: str, metadata: Mapping[str, str]) -> None:
         """Replace a client's metadata."""
-        self._keep(generation_id, "metadata", exact_json.dumps(dict(metadata), lone=True))
-
-    def _keep(self, generation_id: str, field: str, value: bytes) -> None:
-        self._records.keep(generation_id, field, value)
+        self._records.keep(generation_id, "metadata", exact_json.dumps(dict(metadata), lone=True))
 
     def delete(self, record: Record) -> bool:
         """Delete an answer with everything that belongs to it. False: it still runs."""

@@ -10,7 +10,7 @@ import orjson
 
 from pushsvc.errors import Invalid, TooLarge
 from pushsvc.events import exact_json, structure
-from pushsvc.llm.asked import PLAIN, Asked
+from pushsvc.llm.asked import PLAIN, Asked, wrong_metadata
 from pushsvc.llm.formats import members, openai
 from pushsvc.llm.formats.members import Member
 
@@ -65,9 +65,9 @@ class Question:
 
 
 def parse(raw: bytes, *, model: str, stream: bool | None = None, pause: Callable[[], None] = lambda: None) -> Question:
-    """Check a request in OpenAI's schema, with our own member `on_disconnect`. `model`: for a request that names none;
-    `stream`: replaces the request's own, if not None. The body is passed on as it came; if a member must change, the
-    text of the others stays the same. `pause`: called between pieces of the work.
+    """Check a request in OpenAI's schema, with our own member `on_disconnect`, and `store`, which is ours too. `model`:
+    for a request that names none; `stream`: replaces the request's own, if not None. The body is passed on as it came;
+    if a member must change, the text of the others stays the same. `pause`: called between pieces of the work.
 
     Raises Invalid, which names the field, or TooLarge.
     """
@@ -80,9 +80,11 @@ def parse(raw: bytes, *, model: str, stream: bool | None = None, pause: Callable
         raise Invalid.field("stream", "must be true or false.")
     if body.get("on_disconnect", "continue") not in ("continue", "cancel"):
         raise Invalid.field("on_disconnect", "must be continue or cancel.")
+    asked_how = _asked(body)
     asked = bool(body.get("stream"))
     streams = asked if stream is None else stream
-    passed = {name: member for name, member in said.items() if name != "on_disconnect"}
+    ours = {"on_disconnect", *(("store", "metadata") if asked_how.stored else ())}
+    passed = {name: member for name, member in said.items() if name not in ours}
     if streams != asked:
         passed["stream"] = Member(streams, "true" if streams else "false")
     if model and "model" not in body:
@@ -92,7 +94,19 @@ def parse(raw: bytes, *, model: str, stream: bool | None = None, pause: Callable
     cancels, choices = body.get("on_disconnect") == "cancel", _choices(body.get("n"))
     known = _about(raw, said["messages"], body.get("model", model))
     sent = _with_count(passed) if streams else None
-    return Question(raw, streams, cancels, choices, known, sent, sent is not None)
+    return Question(raw, streams, cancels, choices, known, sent, sent is not None, asked_how)
+
+
+def _asked(body: Mapping[str, Any]) -> Asked:
+    """What is kept beside the question. One that is to be stored is stored here, and not by the model's server."""
+    if not isinstance(body.get("store"), bool | None):
+        raise Invalid.field("store", "must be true or false.")
+    if not body.get("store"):
+        return PLAIN
+    metadata = body.get("metadata") or {}
+    if wrong := wrong_metadata(metadata):
+        raise Invalid.field("metadata", wrong)
+    return Asked(stored=True, metadata=metadata)
 
 
 def _with_count(passed: Mapping[str, Member]) -> bytes | None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Final
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response
 from flask.typing import ResponseReturnValue
 
 from pushsvc.calls.access.credentials import identify
@@ -31,12 +31,11 @@ from pushsvc.llm.listening import ANSWER_TRANSLATED, answer_subscriber
 from pushsvc.llm.record import Record
 from pushsvc.llm.request import MOST_VALUES, Question
 from pushsvc.partition import Partition
+from pushsvc.web.answers import paging
 from pushsvc.web.answers.asking import asker, begin, parse
 from pushsvc.web.answers.giving import Begun, Voice, at_once, document, repeated, retold, streamed
 from pushsvc.web.http.current import call, respond, service
 
-DEFAULT_LIMIT: Final = 20
-MOST_LIMIT: Final = 100
 MOST_NUMBER: Final = 10**8
 
 blueprint = Blueprint("responses", __name__, url_prefix="/v1")
@@ -196,19 +195,4 @@ def input_items(name: str) -> ResponseReturnValue:
     """
     _, responses, record = _found(name)
     items = responses.input_items(record)
-    return document(_json(page(items, "desc")))
-
-
-def page(items: list[Json], order: str) -> Json:
-    """A page of a list in OpenAI's shape. `items`: all of it, oldest first; `order`: where the request names none."""
-    limit, after = number(call(), "limit", DEFAULT_LIMIT, 1, MOST_LIMIT), request.args.get("after")
-    if choice(call(), "order", (order, "asc" if order == "desc" else "desc")) == "desc":
-        items = items[::-1]
-    if after:
-        place = next((number for number, item in enumerate(items) if item["id"] == after), None)
-        if place is None:
-            raise Invalid.field("after", "is not in this list.")
-        items = items[place + 1 :]
-    data = items[:limit]
-    first, last = (data[0]["id"], data[-1]["id"]) if data else (None, None)
-    return {"object": "list", "data": data, "first_id": first, "last_id": last, "has_more": len(items) > limit}
+    return document(_json(paging.page(items, "desc")))

@@ -36,4 +36,16 @@ MODELS: Final[dict[tuple[str, str], Operation]] = {
     ("/v1/responses/{name}/input_items", "get"): operation(
         [answer(200, {JSON: _ANY}), *refusals(*_FOUND, openai=True)], *_PAGE
     ),
+    ("/v1/chat/completions", "get"): operation(
+        [answer(200, {JSON: _ANY}), *refusals(400, 401, 403, 503, openai=True)], *_PAGE, query("model", TEXT)
+    ),
+    ("/v1/chat/completions/{name}", "get"): operation([answer(200, {JSON: _ANY}), *refusals(*_FOUND, openai=True)]),
+    ("/v1/chat/completions/{name}", "post"): operation(
+        [answer(200, {JSON: _ANY}), *refusals(*_FOUND, 413, 415, openai=True)],
+        requestBody=body({JSON: _ANY}, {JSON: {"metadata": {"topic": "demo"}}}),
+    ),
+    ("/v1/chat/completions/{name}", "delete"): operation([answer(200, {JSON: _ANY}), *refusals(*_FOUND, openai=True)]),
+    ("/v1/chat/completions/{name}/messages", "get"): operation(
+        [answer(200, {JSON: _ANY}), *refusals(*_FOUND, openai=True)], *_PAGE
+    ),
 }
