@@ -109,6 +109,9 @@ class Settings(BaseModel):
     llm_max_generations: Count = 1000
     llm_max_generations_per_user: Count = 1000
     llm_max_bytes_per_user: Count = 64 * 2**20  # of kept questions
+    log_format: Literal["human", "json"] = "human"
+    log_requests: bool = False  # a line for each request, stream and answer
+    log_events: bool = False  # a line for each event that is published, and for each delivery
     demo: bool = True
     demo_key: str = Field("", repr=False)  # set by the supervisor alone: the secret word in the address it prints
 

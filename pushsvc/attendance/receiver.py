@@ -16,6 +16,7 @@ import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from pushsvc.concurrency.loops import is_news
+from pushsvc.telemetry import spans
 
 logger = logging.getLogger(__name__)
 
@@ -36,11 +37,12 @@ class Receiver:
         """`private`: whether the URL's name may lead to a private address. An address that stands in the URL itself,
         and `localhost`, always may: a name can be pointed elsewhere by others, these cannot."""
         self._url = url
+        self._host = urlsplit(url).hostname or ""
         self._secret = secret.encode()
         self._pool = urllib3.PoolManager(
             1, maxsize=AT_ONCE, block=True, retries=False, timeout=urllib3.Timeout(ANSWER_SECONDS / 2)
         )
-        if not private and not _is_literal(urlsplit(url).hostname or ""):
+        if not private and not _is_literal(self._host):
             self._pool.pool_classes_by_scheme = {"http": _PublicPool, "https": _PublicTlsPool}
 
     def post(self, body: bytes) -> bool:
@@ -51,19 +53,21 @@ class Receiver:
             "User-Agent": "pushsvc",
             "Pushsvc-Signature": f"t={at},v1={signature(self._secret, at, body)}",
         }
-        why = "it took too long"
+        span = spans.begin("POST", "CLIENT", {"http.request.method": "POST", "server.address": self._host})
+        kind, why = "timeout", "it took too long"
         with gevent.Timeout(ANSWER_SECONDS, False):
             try:
-                status = self._exchange(body, headers)
+                status = self._exchange(body, headers if span is None else headers | span.headers)
             except (urllib3.exceptions.HTTPError, OSError) as error:
-                why = type(error).__name__ + f": {error}"
+                kind, why = type(error).__name__, f"{type(error).__name__}: {error}"
             else:
-                if 200 <= status < 300:
-                    return True
-                why = f"it answers {status}"
-        if is_news(f"hook {why[:40]}", SAME_SECONDS):
+                kind, why = str(status), f"it answers {status}"
+        took = kind.startswith("2")
+        if span is not None:
+            span.end(None if took else kind)
+        if not took and is_news(f"hook {why[:40]}", SAME_SECONDS):
             logger.warning("PUSHSVC_HOOK_URL: a hook was not taken, and is sent again: %s", why[:300])
-        return False
+        return took
 
     def _exchange(self, body: bytes, headers: dict[str, str]) -> int:
         answer = self._pool.request(

@@ -17,7 +17,7 @@ Headers = list[tuple[str, str]]
 
 
 class Answer(NamedTuple):
-    """A whole response. Its length is added by whoever writes it."""
+    """A whole response. Its length is added by whoever writes it, and so may be other headers."""
 
     status: int
     headers: Headers
@@ -40,6 +40,7 @@ class Upgrade(NamedTuple):
     headers: Headers
     pieces: Iterator[bytes]
     close: Callable[[], None]
+    status: int = 101
 
 
 def json_answer(value: Any) -> Answer:

@@ -15,6 +15,7 @@ from pushsvc.calls.listening import listen, news
 from pushsvc.calls.publish import publish
 from pushsvc.calls.sockets.handshake import websocket
 from pushsvc.errors import PushError
+from pushsvc.telemetry.current import HEADER, begin
 
 _ANSWERS: Final = "/v1/generations/"
 _EVENTS: Final = "/events"
@@ -27,6 +28,13 @@ def answer(call: Call) -> Answer | Stream | Upgrade | None:
     work = _work_of(call)
     if work is None or (call.header("origin") is not None and call.service.settings.allowed_origins):
         return None  # what pages of other sites may read is told by Flask-CORS
+    request = begin(call.header)
+    answered = _answer(call, work)
+    answered.headers.append((HEADER, request.id))
+    return answered
+
+
+def _answer(call: Call, work: Callable[[], Answer | Stream | Upgrade]) -> Answer | Stream | Upgrade:
     try:
         check_query(call.query)
         revoke_shown(call)

@@ -12,6 +12,7 @@ from pushsvc.calls.call import Call
 from pushsvc.calls.content_coding import coding_headers, stream_coding
 from pushsvc.calls.refusing import CHUNKED, STREAM_HEADERS
 from pushsvc.calls.sockets.dialogue import Dialogue
+from pushsvc.delivery import trails
 from pushsvc.delivery.endings import Reason
 from pushsvc.delivery.hub import Hub
 from pushsvc.delivery.starts import Start
@@ -28,6 +29,8 @@ from pushsvc.llm.dialects.translating import TranslatingCoder, Translator
 from pushsvc.partition import Partition
 from pushsvc.storage.cursor import Cursor
 from pushsvc.storage.tickets.admission import Admission
+from pushsvc.telemetry import logs
+from pushsvc.telemetry.current import current
 
 
 def make_transport(
@@ -58,6 +61,7 @@ class Connection:
         TooManyConnections."""
         self._hub = hub
         self.subscriber = subscriber
+        subscriber.request = current() if logs.observed() else None
         self._client = call.client
         self._chunked = CHUNKED.get(call.protocol) if dialogue is None else False
         self._dialogue = dialogue
@@ -100,6 +104,7 @@ class Connection:
     def stand(self) -> None:
         """Note that the stream can no longer be refused, see `Hub.stand`."""
         self._hub.stand(self.subscriber, over=self._over)
+        trails.began(self.subscriber)
 
     def hand_over(self) -> HandOver:
         """Make the exception that the response's iterator raises to give the client's socket to the Hub."""

@@ -17,6 +17,7 @@ import gevent.event
 
 from pushsvc.concurrency.loops import TimeSlice
 from pushsvc.concurrency.turns import Turns
+from pushsvc.delivery import trails
 from pushsvc.delivery.endings import Reason, channel_end
 from pushsvc.delivery.lifetimes import Lifetimes
 from pushsvc.delivery.reading.read_cache import ReadCache
@@ -28,7 +29,6 @@ from pushsvc.errors import Unavailable
 from pushsvc.events import sse
 from pushsvc.events.encoded import EncodedBatch
 from pushsvc.events.event import BEGINNING, EventId
-from pushsvc.events.proof import with_proof
 from pushsvc.storage.clock import Clock
 from pushsvc.storage.log import EventLog
 from pushsvc.storage.losses import Losses
@@ -166,9 +166,8 @@ class CatchUp:
         """Yield the pages with all events after the subscriber's last. A page counts as written when the next is asked
         for. At the end the subscriber is live, or must catch up again. Raises Unavailable."""
         for page in self._pages(subscriber):
-            yield (
-                page.framed() if subscriber.kind.framed else Page(with_proof(page.wire, subscriber.proof), page.cursor)
-            )
+            yield page.framed() if subscriber.kind.framed else page.proven(subscriber.proof)
+            trails.delivered_late(subscriber, page.entries)
 
     def _pages(self, subscriber: Subscriber) -> Iterator[Page]:
         catching = subscriber.catching

@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from pushsvc import metrics
 from pushsvc.concurrency.loops import TimeSlice, give_turn
+from pushsvc.delivery import trails
 from pushsvc.delivery.catch_up import CatchUp
 from pushsvc.delivery.channels import Channel, Channels
 from pushsvc.delivery.endings import Reason, channel_end
@@ -106,6 +108,12 @@ def _joined(found: Sequence[Run], mask: int) -> EncodedBatch:
     return EncodedBatch.of(events)
 
 
+def _told(found: Sequence[Run]) -> list[dict[str, Any]]:
+    """What is logged of these events, without those of answers, which are many."""
+    runs_told = [run for run in found if not run.channel.finite]
+    return [line for run in runs_told for line in trails.receiving(run.events, run.channel.followers())]
+
+
 class Broadcaster:
     """Sends each announced event, encoded once, to all subscribers of its channel. It is the AnnouncementListener."""
 
@@ -130,8 +138,10 @@ class Broadcaster:
                 self._catch_up.fall_behind(subscriber, name, known)
                 turn.yield_if_over()
         if found:
+            told = _told(found) if trails.wanted() else ()
             with self._channels.writing():
                 self._send(found)
+            trails.delivered(told)
         for run in found:
             if run.ends:
                 self._end_streams(run)

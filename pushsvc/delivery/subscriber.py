@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from pushsvc.delivery import trails
 from pushsvc.delivery.endings import EVENTS, FINAL, ChannelEnd, Reason, StreamKind
 from pushsvc.delivery.starts import Origin, Start
 from pushsvc.delivery.transports.base import Transport
@@ -24,6 +25,7 @@ from pushsvc.events.event import EventId
 from pushsvc.events.names import user_channel
 from pushsvc.storage.clock import Clock
 from pushsvc.storage.counts.counted import counted_name
+from pushsvc.telemetry.current import Request
 
 COMMENT: Final = EncodedBatch(sse.HEARTBEAT)  # a heartbeat that the page does not see
 HEARTBEAT_EVENT: Final = EncodedBatch(sse.HEARTBEAT_EVENT)  # a heartbeat that the page can see
@@ -75,7 +77,7 @@ class Subscriber:
 
     __slots__ = (
         "began", "catching", "channel_end", "channels", "counted", "expires", "heartbeat", "kind", "last",
-        "next_check_tick", "on_leave", "owner", "proof", "read", "reason", "sent_at", "token",
+        "next_check_tick", "on_leave", "owner", "proof", "read", "reason", "request", "sent_at", "token",
         "tracks_position", "transport", "user",
     )  # fmt: skip
 
@@ -125,6 +127,7 @@ class Subscriber:
         self.next_check_tick = 0  # of the timer wheel; 0: it is not on the fast path
         self.sent_at = 0.0  # monotonic time of the last byte, except for those that the fast path sends
         self.reason: Reason | None = None
+        self.request: Request | None = None  # that opened it, where logs or spans will name it
 
     @property
     def on_fast_path(self) -> bool:
@@ -207,7 +210,10 @@ class Subscriber:
             return True
         held = self.catching.held
         self.catching = None
-        return not held or self.offer(EncodedBatch.of(held), now)
+        if held and not self.offer(EncodedBatch.of(held), now):
+            return False
+        trails.delivered_late(self, held)
+        return True
 
     def go_live(self) -> None:
         """Go live at once, for a request that reads the log itself whenever an event is announced."""

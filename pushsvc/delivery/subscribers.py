@@ -10,6 +10,7 @@ from typing import Final
 
 from pushsvc import metrics
 from pushsvc.concurrency.timer_wheel import TimerWheel
+from pushsvc.delivery import trails
 from pushsvc.delivery.channels import Channels
 from pushsvc.delivery.endings import Reason
 from pushsvc.delivery.subscriber import Subscriber
@@ -76,6 +77,7 @@ class Subscribers:
         if subscriber in self._all:
             metrics.CONNECTIONS.labels(subscriber.kind.transport).dec()
             metrics.ENDS.labels((subscriber.reason or Reason.GONE).name.lower()).inc()
+            trails.ended(subscriber)
         for known in (self._slow, self._all, self._leaving):
             known.pop(subscriber, None)
 

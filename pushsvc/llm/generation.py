@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import gevent.event
 
-from pushsvc import metrics
 from pushsvc.llm.formats import counting, openai
 from pushsvc.llm.formats.document import NoAnswer, read_document
 from pushsvc.llm.formats.openai import Malformed
@@ -23,6 +22,7 @@ from pushsvc.llm.models.base import Call, Fault, Model, passing
 from pushsvc.llm.outcome import COMPLETED, DATA_LOST, RUNNING, Ending, refused, timeout, upstream_error
 from pushsvc.llm.request import Question
 from pushsvc.llm.store import PendingFrames
+from pushsvc.llm.trail import Trail
 
 if TYPE_CHECKING:
     from pushsvc.llm.generations import Generations
@@ -41,7 +41,7 @@ class Generation:
 
     __slots__ = (
         "_asking", "_begun", "_call", "_count", "_counts", "_ending", "_life", "_outbox", "_owner", "_paused",
-        "_progress", "_reply", "_stream", "headers", "id", "user",
+        "_progress", "_reply", "_stream", "_trail", "headers", "id", "user",
     )  # fmt: skip
 
     def __init__(self, generation_id: str, user: str, owner: Generations, question: Question) -> None:
@@ -52,6 +52,7 @@ class Generation:
         self._begun: gevent.event.Event | None = None  # see wait_begun
         self._stream = question.stream
         self._owner = owner
+        self._trail = Trail(generation_id, user, question.about.model)
         self._progress = Progress(question.choices, time.monotonic())
         self._call: Call | None = None
         self._asking: Asking | None = None  # until the response begins
@@ -70,7 +71,7 @@ class Generation:
     def ask_again(self, model: Model, body: bytes) -> None:
         """Send the question, unless the answer has ended by now."""
         if self._life is states.RUNNING:
-            self._reply, self._call = None, model.ask(body, self)
+            self._reply, self._call = None, model.ask(body, self, self._trail.headers)
             if self._life is not states.RUNNING:
                 self._hang_up(kindly=False)
 
@@ -272,8 +273,7 @@ class Generation:
     def _over(self, state: str) -> None:
         self._life = states.OVER
         self._ending = self._ending or Ending(state)
-        metrics.GENERATIONS.labels(self._ending.state).inc()
-        metrics.UPSTREAM.observe(time.monotonic() - self._progress.asked_at)
+        self._trail.ended(self._ending)
         self._hang_up(kindly=False)
         self._wake()
         self._owner.on_over(self)

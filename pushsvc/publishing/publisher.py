@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import Any, Final
@@ -15,9 +16,12 @@ from pushsvc.events.publication import Limits, Publication, parse_publication
 from pushsvc.storage.counts.rates import Along, Rates, Share
 from pushsvc.storage.log import Receipt
 from pushsvc.storage.partitioned_log import Appender, JoinedReceipt
+from pushsvc.telemetry import spans
+from pushsvc.telemetry.logs import EVENTS, tell
 
 Answer = dict[str, Any]
 
+_SPANS: Final = {"messaging.system": "pushsvc", "messaging.operation.type": "send"}
 _RESULTS: Final = [metrics.PUBLISHED.labels(result) for result in ("new", "duplicate", "refused")]
 
 
@@ -94,8 +98,15 @@ class Publisher:
             return self._append(events, self._along)
 
     def _append(self, events: Sequence[Event], along: Along) -> Sequence[Receipt | JoinedReceipt | PushError]:
-        answers = self._log.append(events, along) if events else []
+        if spans.recording() and events:
+            with spans.spanned("publish", "PRODUCER", _SPANS) as told:
+                answers = self._log.append(events, along)
+                told |= _told(events, answers)
+        else:
+            answers = self._log.append(events, along) if events else []
         _count(answers)
+        if EVENTS.isEnabledFor(logging.INFO):
+            _tell(events, answers)
         for error in answers[:1]:
             if isinstance(error, Unavailable) and all(isinstance(answer, Unavailable) for answer in answers):
                 raise error
@@ -108,6 +119,28 @@ def _count(answers: Sequence[Receipt | JoinedReceipt | PushError]) -> None:
     for counter, number in zip(_RESULTS, (len(answers) - refused - repeated, repeated, refused), strict=True):
         if number:
             counter.inc(number)
+
+
+def _told(events: Sequence[Event], answers: Sequence[Receipt | JoinedReceipt | PushError]) -> dict[str, Any]:
+    """What a span says of them."""
+    told: dict[str, Any] = {"messaging__batch__message_count": len(events)}
+    if len(events) == 1:
+        told["messaging__destination__name"] = events[0].channel
+        if not isinstance(answers[0], PushError):
+            told["messaging__message__id"] = str(answers[0].id)
+    if all(isinstance(answer, PushError) for answer in answers):
+        told["error"] = type(answers[0]).__name__
+    return told
+
+
+def _tell(events: Sequence[Event], answers: Sequence[Receipt | JoinedReceipt | PushError]) -> None:
+    for event, answer in zip(events, answers, strict=True):
+        if isinstance(answer, PushError):
+            tell(EVENTS, "refused", channel=event.channel, status=answer.status, why=answer.title)
+        else:
+            tell(
+                EVENTS, "published", event_id=str(answer.id), channel=event.channel, duplicate=answer.duplicate or None
+            )
 
 
 def count_events(checked: Sequence[Publication | PushError]) -> int:

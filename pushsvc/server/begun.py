@@ -15,9 +15,10 @@ class Begun(NamedTuple):
 
     method: str = ""
     path: str = ""
+    old: bool = False  # the request is HTTP/1.0, which has no chunked coding
     origin: str = ""
     accept: str = ""
-    old: bool = False  # the request is HTTP/1.0, which has no chunked coding
+    request_id: str = ""
 
     @property
     def for_openai(self) -> bool:
@@ -47,8 +48,8 @@ def read_begun(raw: bytes) -> Begun:
     found = _LINE.match(raw)
     if found is None:
         return Begun()
-    old = found[3].endswith(b" HTTP/1.0")
-    return Begun(found[1].decode(), found[2].decode("latin-1"), _field(raw, b"Origin"), _field(raw, b"Accept"), old)
+    fields = (_field(raw, name) for name in (b"Origin", b"Accept", b"X-Request-Id"))
+    return Begun(found[1].decode(), found[2].decode("latin-1"), found[3].endswith(b" HTTP/1.0"), *fields)
 
 
 def _field(raw: bytes, name: bytes) -> str:

@@ -17,12 +17,12 @@ from gunicorn.sock import is_http2_negotiated, ssl_context
 from gunicorn.util import write_nonblock
 from gunicorn.workers.ggevent import GeventWorker
 
-from pushsvc.calls.answers import Answer, Upgrade
 from pushsvc.concurrency.loops import TimeSlice
 from pushsvc.concurrency.throttle import TickThrottle
 from pushsvc.delivery.transports.handover import CLOSES, HELD, PATIENT, UNREAD, HandOver
 from pushsvc.server.begun import stays
 from pushsvc.server.limits import HEAD_SECONDS, MOST_SKIPPED_BYTES
+from pushsvc.server.request_lines import log_request
 from pushsvc.server.unanswered import answer_to, is_bug
 from pushsvc.server.wire.connection import PIECE_BYTES, Connection, Idle
 from pushsvc.server.wire.head import read_head
@@ -30,7 +30,8 @@ from pushsvc.server.wire.lingering import LINGER_SECONDS, linger
 from pushsvc.server.wire.request import Request
 from pushsvc.server.wire.response import WireResponse
 from pushsvc.server.wire.unreadable import BrokenBody
-from pushsvc.server.wire.writing import write_answer, write_stream, write_upgrade
+from pushsvc.server.wire.writing import write
+from pushsvc.telemetry.current import go_on
 
 if TYPE_CHECKING:
     from pushsvc.server.shortcut import Shortcut
@@ -104,6 +105,7 @@ class HttpWorker(GeventWorker):
     def _serve_next(self, name: Any, connection: Connection) -> bool:
         """Serve the next request. False: the connection ends. Raises Idle, OSError or Unreadable."""
         greenlet = gevent.getcurrent()
+        go_on(None)  # until the request has a name
         self._idle[connection] = greenlet
         try:
             connection.await_request()
@@ -128,15 +130,11 @@ class HttpWorker(GeventWorker):
         """Answer a request, by the short way if it has one. False: the connection ends with the response."""
         if not self.alive or not self.cfg.keepalive:
             request.force_close()
+        began = time.monotonic()
         answer = None if self._shortcut is None else self._shortcut.answer(connection, request)
         if answer is None:
             return self._run_application(name, connection, request)
-        if isinstance(answer, Answer):
-            write_answer(connection, request, answer)
-        elif isinstance(answer, Upgrade):
-            write_upgrade(connection, request, answer)
-        else:
-            write_stream(connection, request, answer)
+        write(connection, request, answer, began)
         return not request.should_close()
 
     def _count(self) -> None:
@@ -182,7 +180,8 @@ class HttpWorker(GeventWorker):
                     response.write(piece)
             response.close()
         finally:
-            self.log.access(response, response.req, environ, datetime.now() - began)
+            self.log.access(response, response.req, environ, seconds := datetime.now() - began)
+            log_request(response.req.method, response.req.path, response.status, seconds.total_seconds())
             if hasattr(pieces, "close"):
                 pieces.close()
 
@@ -213,8 +212,7 @@ class HttpWorker(GeventWorker):
     def _answer_error(self, connection: Connection, error: BaseException) -> None:
         """Answer a request that cannot be read, or whose greenlet was killed, with a problem document."""
         if connection.owes_head:
-            service = self._service
-            origins, retry_ms = service.settings.allowed_origins, service.retry_ms()
+            origins, retry_ms = self._service.settings.allowed_origins, self._service.retry_ms()
             with contextlib.suppress(OSError), gevent.Timeout(LINGER_SECONDS, False):
                 write_nonblock(connection.client, answer_to(error, connection.begun, origins, retry_ms))
                 linger(connection)

@@ -3,34 +3,26 @@
 from __future__ import annotations
 
 import logging
-import re
+import os
 from contextlib import suppress
+from datetime import timedelta
 from typing import Any, Final
 
 from gunicorn.glogging import Logger
 from gunicorn.instrument.statsd import Statsd
 
-HIDDEN: Final = "-"  # as the access log has it for what is not there
-_PARAMETERS: Final = ("ticket", "demo")  # whose values open something
+from pushsvc.config import Settings
+from pushsvc.delivery.transports.handover import HELD
+from pushsvc.errors import ConfigError
+from pushsvc.server.request_lines import log_request
+from pushsvc.telemetry.logs import HIDDEN, install, without_secrets
+
 _HEADERS: Final = ("authorization", "proxy-authorization", "cookie", "last-event-id", "set-cookie")
 _ATOMS: Final = frozenset(
     name
     for header in _HEADERS
     for name in (f"{{{header}}}i", f"{{{header}}}o", f"{{http_{header.replace('-', '_')}}}e")
 )
-
-
-def _spellings(name: str) -> str:
-    """A pattern for all ways to write a parameter's name in a query: each letter may be percent-encoded."""
-    return "".join(f"(?:{letter}|%(?i:{ord(letter):02x}))" for letter in name)
-
-
-_SECRET: Final = re.compile(rf"(?<![^?&\s])({'|'.join(map(_spellings, _PARAMETERS))})=[^&\s\"'#]*")
-
-
-def without_secrets(text: str) -> str:
-    """A text, such as a request line, a query or an address, without the values of secret parameters."""
-    return _SECRET.sub(rf"\1={HIDDEN}", text) if "=" in text else text
 
 
 class _Discreet(logging.Filter):
@@ -49,8 +41,18 @@ class _WithoutSecrets:
 
     def setup(self, cfg: Any) -> None:
         super().setup(cfg)  # type: ignore[misc]
+        with suppress(ConfigError):  # which stops the start elsewhere
+            settings = Settings.from_env(os.environ)
+            install(settings.log_format, requests=settings.log_requests, events=settings.log_events)
         if not any(isinstance(each, _Discreet) for each in self.error_log.filters):
             self.error_log.addFilter(_Discreet())
+
+    def access(self, resp: Any, req: Any, environ: dict[str, Any], request_time: timedelta) -> None:
+        """Log a request; gunicorn's hook. Our own worker does so itself, as not all of its requests come here."""
+        super().access(resp, req, environ, request_time)  # type: ignore[misc]
+        if HELD not in environ:
+            path = environ.get("RAW_URI", "").partition("?")[0] or ascii(environ.get("PATH_INFO", ""))
+            log_request(environ.get("REQUEST_METHOD", ""), path, resp.status, request_time.total_seconds())
 
     def atoms(self, *arguments: Any) -> dict[str, Any]:
         """What an access log's format may name; gunicorn's hook."""

@@ -102,6 +102,7 @@ def _words(settings: Settings, folder: Path) -> dict[str, str]:
         "APP": settings.app,
         "PROXIED": _proxied(settings),
         "FOLDER": str(folder),
+        "LOGS": (_FILES / f"logs-{settings.log_format}.conf").read_text().rstrip(),
         "NAME": (urlsplit(settings.public_url).hostname or "push.example.com").strip("[]"),
         "ORIGINS": _origins(settings),
         "VARY": "Origin" if settings.allowed_origins else "",

@@ -18,6 +18,7 @@ from pushsvc.delivery.subscriber import Subscriber
 from pushsvc.delivery.transports.detached import DetachedSocket
 from pushsvc.delivery.transports.hangup import linger
 from pushsvc.events import websocket
+from pushsvc.telemetry.current import go_on
 
 logger = logging.getLogger(__name__)
 
@@ -84,6 +85,7 @@ class Dialogue:
             self.before(wanted)
 
     def _converse(self, said: bytes) -> None:
+        go_on(self.subscriber.request)
         try:
             for message in self._messages(said):
                 self._take(message)

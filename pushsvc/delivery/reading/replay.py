@@ -9,6 +9,7 @@ from pushsvc import metrics
 from pushsvc.errors import Unavailable
 from pushsvc.events import sse, websocket
 from pushsvc.events.event import BEGINNING, EventId
+from pushsvc.events.proof import with_proof
 from pushsvc.storage.clock import Clock
 from pushsvc.storage.entries import Entry, Slice
 from pushsvc.storage.gaps import Loss, losses, newest_loss, resume
@@ -59,6 +60,10 @@ class Page(NamedTuple):
         if not self.entries:
             return Page(websocket.frames(self.wire), self.cursor)
         return Page(b"".join([websocket.frames(each.wire, each.channel) for each in self.entries]), self.cursor)
+
+    def proven(self, proof: str | None) -> Page:
+        """The same with a ticket's proof behind each id."""
+        return Page(with_proof(self.wire, proof), self.cursor)
 
 
 class Backfill(NamedTuple):

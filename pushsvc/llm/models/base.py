@@ -95,8 +95,9 @@ class Call(Protocol):
 class Model(Protocol):
     """Answers questions: an Upstream, or the Mock."""
 
-    def ask(self, body: bytes, handler: ResponseHandler) -> Call:
-        """Ask a question. `body`: JSON in the schema of OpenAI's API (API reference, "Chat Completions")."""
+    def ask(self, body: bytes, handler: ResponseHandler, headers: Mapping[str, str]) -> Call:
+        """Ask a question. `body`: JSON in the schema of OpenAI's API (API reference, "Chat Completions"); `headers`: of
+        this request alone."""
 
     def list(self, name: str | None, handler: ResponseHandler) -> Call:
         """Ask for the list of models, or for the description of the one of this name."""

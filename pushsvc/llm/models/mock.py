@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import zip_longest
 from typing import Any, Final
 
@@ -25,7 +25,7 @@ CHARACTER_SECONDS: Final = 0.01
 class Mock:
     """Answers as an Upstream does, with the same events and JSON."""
 
-    def ask(self, body: bytes, handler: ResponseHandler) -> Call:
+    def ask(self, body: bytes, handler: ResponseHandler, headers: Mapping[str, str]) -> Call:  # noqa: ARG002
         """Answer with what `script.py` says; see Model."""
         try:
             request = orjson.loads(body)  # a question may be of megabytes, and hardly a digit of it is said again

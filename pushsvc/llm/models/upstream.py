@@ -13,7 +13,7 @@ import re
 import socket
 import ssl
 import time
-from types import MappingProxyType
+from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
@@ -27,12 +27,13 @@ from pushsvc.llm.models.credentials import Credentials, NoKey
 from pushsvc.llm.models.http_call import HttpCall
 from pushsvc.llm.models.idle_connections import IdleConnections
 from pushsvc.llm.models.request import Request, origin_of
+from pushsvc.telemetry.current import current
+from pushsvc.telemetry.traceparent import passed_on
 
 logger = logging.getLogger(__name__)
 
 TOLD_SECONDS: Final = 60.0  # a status is logged only once in this time
 MOST_REPEATED_BYTES: Final = 65536  # of a question that is sent on a kept connection, and so may have to be repeated
-_NOTHING_PASSED: Final = Passed("", "", b"", MappingProxyType({}))
 _WRONG: Final = {
     401: "PUSHSVC_LLM_API_KEY is not what it wants",
     403: "PUSHSVC_LLM_API_KEY does not allow what was asked",
@@ -57,24 +58,32 @@ class Upstream:
         self.idle = IdleConnections()
         self._told: dict[int, float] = {}  # monotonic time at which each status was last logged
 
-    def ask(self, body: bytes, handler: ResponseHandler) -> Call:
+    def ask(self, body: bytes, handler: ResponseHandler, headers: Mapping[str, str]) -> Call:
         """Send a question to `/chat/completions`; see Model."""
-        return self._call("POST", "/chat/completions", body, handler)
+        return self._call("POST", "/chat/completions", body, handler, headers)
 
     def list(self, name: str | None, handler: ResponseHandler) -> Call:
         """Ask `/models`; see Model."""
-        return self._call("GET", "/models" if name is None else f"/models/{quote(name)}", None, handler)
+        path = "/models" if name is None else f"/models/{quote(name)}"
+        return self._call("GET", path, None, handler, passed_on(current()))
 
     def pass_on(self, request: Passed, handler: ResponseHandler) -> Call:
         """Send a request to another path; see Model."""
-        return self._call("POST", request.path, request.body, handler, request)
+        headers = {**passed_on(current()), **request.headers}
+        return self._call("POST", request.path, request.body, handler, headers, request.query)
 
     def _call(
-        self, method: str, path: str, body: bytes | None, handler: ResponseHandler, passed: Passed = _NOTHING_PASSED
+        self,
+        method: str,
+        path: str,
+        body: bytes | None,
+        handler: ResponseHandler,
+        headers: Mapping[str, str],
+        query: str = "",
     ) -> Call:
-        queries = "&".join(filter(None, (self._query, passed.query)))
+        queries = "&".join(filter(None, (self._query, query)))
         target = f"{self._path}{path}{'?' if queries else ''}{queries}"
-        request = Request(method, self._origin, target, body, passed.headers)
+        request = Request(method, self._origin, target, body, headers)
         call = HttpCall(self, handler, request)
         call.sending = gevent.spawn(self._send, call, request)  # runs when the caller waits for something
         return call

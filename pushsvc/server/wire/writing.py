@@ -10,6 +10,7 @@ from typing import Final
 from gunicorn import SERVER
 
 from pushsvc.calls.answers import Answer, Headers, Stream, Upgrade
+from pushsvc.server.request_lines import log_request
 from pushsvc.server.wire.connection import Connection
 from pushsvc.server.wire.request import Request
 from pushsvc.server.wire.unreadable import Unreadable
@@ -32,6 +33,20 @@ class _Clock:
 
 
 _CLOCK: Final = _Clock()
+
+
+def write(connection: Connection, request: Request, answer: Answer | Stream | Upgrade, began: float) -> None:
+    """Write a response, and log the request. `began`: the monotonic time at which its head had come. Raises OSError if
+    the client is gone, and what the pieces of a stream raise."""
+    try:
+        if isinstance(answer, Answer):
+            write_answer(connection, request, answer)
+        elif isinstance(answer, Upgrade):
+            write_upgrade(connection, request, answer)
+        else:
+            write_stream(connection, request, answer)
+    finally:
+        log_request(request.method, request.path, answer.status, time.monotonic() - began)
 
 
 def write_answer(connection: Connection, request: Request, answer: Answer) -> None:

@@ -10,7 +10,7 @@ from typing import Final
 
 import pytest
 
-from pushsvc.server.log import without_secrets
+from pushsvc.telemetry.logs import without_secrets
 from tests.support.clients.eventsource import until
 from tests.support.clients.ticket_streams import used
 from tests.support.stack import Stack

@@ -86,7 +86,7 @@ def others(text: str) -> list[str]:
 
 def told(stack: Stack) -> list[str]:
     """What the hooks have printed."""
-    return others("\n".join(re.findall(r"hook: .*", stack.output)))
+    return others("\n".join(re.findall(r"hook: .*(?= \[gunicorn\.error\])", stack.output)))
 
 
 def test_the_access_log_and_the_hooks_are_those_of_gunicorns_worker(tmp_path: Path, folder: Path) -> None:

@@ -49,6 +49,7 @@ def told(base: str, door: str, raw: bytes, claims: dict[str, object]) -> tuple[i
         fields["allow"] = str(sorted(fields["allow"].split(", ")))  # Flask has them in a set
     if "content-length" in fields:
         fields["content-length"] = str(len(answer.body))  # the names of the doors count in it
+    assert re.fullmatch("[0-9a-f]{32}", fields.pop("x-request-id")), "each request is named, and none brought a name"
     return answer.status, sorted(fields.items()), _plain(answer.body, door)
 
 
@@ -80,3 +81,20 @@ def test_both_doors_answer_the_same(doors: tuple[str, str], seed: int) -> None:
         assert short == flask, (raw, claims)
         statuses[short[0]] = statuses.get(short[0], 0) + 1
     assert statuses.keys() >= {200, 400, 401, 403, 413, 415}, "or the requests are no longer of all kinds"
+
+
+def test_both_doors_take_a_request_id_that_is_well_formed(doors: tuple[str, str]) -> None:
+    good = ("order-7/a.b:c+d=@~_", "a" * 128)
+    for path in ("/publish", "/events", "/nothing"):
+        for given in (*good, "a" * 129, "a b", "a;b", "\xe9", ""):
+            ids = [named(base, path, given) for base in doors]
+            assert (given in ids) is (given in good)
+            assert (ids[0] == ids[1]) is (given in good)
+
+
+def named(base: str, path: str, given: str) -> str:
+    with wire(base) as client:
+        client.send(f"POST {path} HTTP/1.1\r\nHost: a\r\nX-Request-Id: {given}\r\n\r\n".encode("latin-1"))
+        answer = client.answer("POST")
+    assert answer is not None
+    return answer.fields["x-request-id"]

@@ -20,6 +20,7 @@ class HookReceiver:
     def __init__(self, port: int = 0) -> None:
         self.taken: list[dict[str, Any]] = []
         self.seen: list[dict[str, Any]] = []  # also those that were not taken
+        self.heads: list[dict[str, str]] = []  # of these
         self.forged: list[str] = []
         self.answer: Callable[[dict[str, Any]], tuple[int, dict[str, str], bytes]] = lambda hook: (204, {}, b"")
         receiver = self
@@ -49,6 +50,7 @@ class HookReceiver:
             self.forged.append(given)
         hook = json.loads(body)
         self.seen.append(hook)
+        self.heads.append({name.lower(): value for name, value in handler.headers.items()})
         status, headers, said = self.answer(hook)
         if 200 <= status < 300:
             self.taken.append(hook)

@@ -32,6 +32,16 @@ def test_the_model_s_list(answering: Stack, user: str, model: Model) -> None:
     assert model.asked(3).headers[":path"] == "/v1/models/m/1%20x"
 
 
+def test_a_trace_goes_on_at_the_model(answering: Stack, user: str, model: Model) -> None:
+    trace = {"traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "tracestate": "a=b,c=d"}
+    model.script = plain
+    for number, headers in enumerate((trace, trace | {"traceparent": "00-0-0-0"}, {}), 1):
+        answering.post(PATH, {"messages": [{"role": "user", "content": "?"}]}, answering.bearer(user) | headers)
+        heard = model.asked(number).headers
+        expected = trace if headers == trace else {}
+        assert {name: heard[name] for name in trace if name in heard} == expected
+
+
 def test_who_may_ask_for_it(answering: Stack, model: Model) -> None:
     for path in ("/v1/models", "/v1/models/x"):
         assert httpx.get(answering.url + path, trust_env=False).status_code == 401
