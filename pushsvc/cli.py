@@ -157,17 +157,18 @@ def token(user: str | None, publish: tuple[str, ...], subscribe: tuple[str, ...]
 def doctor(url: str) -> None:
     """Look at the deployment at URL, and say what is wrong and what mends it. The exit status is 1 if anything is.
 
-    Without URL: at PUSHSVC_URL, else at PUSHSVC_HTTP. It calls with PUSHSVC_TOKEN, else with a token that it makes with
-    the secret of this machine. Redis and the machine are looked at where PUSHSVC_REDIS_URL or PUSHSVC_DATA_DIR name the
-    Redis of the service.
+    Without URL: at PUSHSVC_URL, else at PUSHSVC_PUBLIC_URL where that answers, else at PUSHSVC_HTTP. It calls with
+    PUSHSVC_TOKEN, else with a token that it makes with the secret of this machine. Redis and the machine are looked at
+    where PUSHSVC_REDIS_URL or PUSHSVC_DATA_DIR name the Redis of the service.
     """
     from pushsvc.doctor.site import find_site
-    from pushsvc.doctor.visit import from_inside, from_outside
+    from pushsvc.doctor.visit import choose_site, from_inside, from_outside
 
     settings = read_settings()
-    site = find_site(url, os.environ.get("PUSHSVC_TOKEN", ""), settings, lambda: own_secret(settings))
+    token = os.environ.get("PUSHSVC_TOKEN", "")
+    site, noted = choose_site(url, settings, lambda at: find_site(at, token, settings, lambda: own_secret(settings)))
     wrong = False
-    for each in chain(from_outside(site), from_inside(settings)):
+    for each in chain(noted, from_outside(site), from_inside(settings)):
         mend = f"\n       mend: {each.mend}" if each.mend else ""
         click.echo(f"{each.mark:5}  {each.check}: {each.text}{mend}")
         wrong = wrong or each.is_wrong

@@ -5,13 +5,14 @@ from __future__ import annotations
 import secrets
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import httpx
 import jwt
 
 from pushsvc import auth
+from pushsvc.addresses import hosts
 from pushsvc.config import Settings
 from pushsvc.doctor.findings import Wrong
 from pushsvc.errors import ConfigError
@@ -26,13 +27,15 @@ _TOKEN_SECONDS: Final = 3600
 @dataclass(frozen=True)
 class Site:
     """Where the service is reached. `url`: without a slash at its end; `user`: the token's; `trust`: whose certificates
-    are good; `settings`: those that the service has, as far as they are known here."""
+    are good; `settings`: those that the service has, as far as they are known here; `path`: that of a unix socket where
+    it listens at one."""
 
     url: str
     token: str
     user: str
     settings: Settings
     trust: ssl.SSLContext
+    path: str | None = None
 
     @property
     def is_https(self) -> bool:
@@ -44,7 +47,7 @@ class Site:
         return httpx.Client(
             base_url=self.url,
             headers={"Authorization": f"Bearer {self.token}"},
-            transport=httpx.HTTPTransport(verify=self.trust),
+            transport=httpx.HTTPTransport(verify=self.trust, uds=self.path),
             timeout=httpx.Timeout(PATIENCE_SECONDS, read=read_seconds),
             trust_env=False,
         )
@@ -59,9 +62,10 @@ class Site:
                 f"{self.url} does not answer ({error or type(error).__name__})", "start it, or give its URL"
             ) from error
 
-    def publish(self) -> str:
-        """Publish an event to the token's user, and give its id. Raises Wrong if that is refused."""
-        body = {"user": self.user, "event": EVENT, "data": "", "ttl": _EVENT_SECONDS}
+    def publish(self, key: str = "") -> str:
+        """Publish an event to the token's user, once under a `key`, and give its id. Raises Wrong if that is
+        refused."""
+        body = {"user": self.user, "event": EVENT, "data": "", "ttl": _EVENT_SECONDS} | ({"key": key} if key else {})
         answer = self.ask("POST", "/publish", json=body)
         if answer.status_code != 200:
             raise Wrong(f"no event can be published: {explained(answer)}", self.token_needed)
@@ -77,9 +81,26 @@ class Site:
         )
 
 
+def find_direct(site: Site) -> Site | None:
+    """The workers of the same service, called from this machine without what lies between. None: there are none here,
+    or they are asked already. Raises Wrong."""
+    url, path = hosts.url_to_call(site.settings.app)
+    if url == site.url:
+        return None
+    direct = replace(site, url=url, path=path)
+    key = secrets.token_hex(8)
+    try:
+        event_id = direct.publish(key)
+    except Wrong:
+        return None
+    return direct if site.publish(key) == event_id else None  # a key is known where the event is kept
+
+
 def find_site(url: str, token: str, settings: Settings, secret: Callable[[], str]) -> Site:
     """The service at `url`, else at PUSHSVC_HTTP. `token`: empty: one is made with the `secret` of this machine. Raises
     ConfigError."""
+    if not url and settings.proxy_protocol:
+        raise ConfigError(f"give the service's URL: at {settings.http} only proxies may speak, PUSHSVC_PROXY_PROTOCOL")
     address = (url or settings.http_url).rstrip("/")
     if not address.startswith(("http://", "https://")):
         raise ConfigError(f"{address!r} should be a URL such as https://push.example.com")

@@ -21,14 +21,23 @@ _PREFLIGHT: Final = {
     "Access-Control-Request-Method": "POST",
     "Access-Control-Request-Headers": "authorization,content-type",
 }
+_UNSPOKEN: Final = (
+    f"start it, or give its URL; with {PREFIX}PROXY_PROTOCOL the balancer should speak that (send-proxy-v2 in HAProxy, "
+    "proxy_protocol on; in nginx)"
+)
+_SPOKEN: Final = f"{PREFIX}PROXY_PROTOCOL=on, if the balancer speaks that; else look at the service's log"
 _ONE_VOICE: Final = "no CORS headers from the proxy (in nginx no add_header Access-Control-…): the service sends them"
 
 
 def readiness(site: Site) -> Iterator[Finding]:
     """Check that the service is there, and ready. Raises Wrong if not."""
-    answer = site.ask("GET", "/readyz")
+    try:
+        answer = site.ask("GET", "/readyz")
+    except Wrong as wrong:
+        raise Wrong(wrong.text, _UNSPOKEN if site.settings.proxy_protocol else wrong.mend) from wrong
     if answer.status_code != 200 or answer.headers.get("Content-Type") != "application/json":
-        raise Wrong(f"the service is not ready: {explained(answer)}", "look at the service's log")
+        mend = _SPOKEN if answer.status_code == 400 else "look at the service's log"
+        raise Wrong(f"the service is not ready: {explained(answer)}", mend)
     for problem in answer.json().get("problems", []):
         yield Finding("readiness", f"the service says: {problem}", "mend that first")
     yield Finding("readiness", f"{site.url} is ready")
@@ -51,6 +60,9 @@ def clock(site: Site) -> Iterator[Finding]:
     if left < _TOKEN_SECONDS:
         when = f"in {left:.0f} s" if left > 0 else f"{-left:.0f} s ago"
         raise Wrong(f"the token ends {when}", site.token_needed)
+    if answer.status_code == 401 and "Send a token" in answer.text:
+        raise Wrong("the token does not arrive: the proxy drops Authorization",
+                    "a proxy that passes it on (login=PASSTHRU of cache_peer, in Squid)")  # fmt: skip
     if answer.status_code != 200:
         raise Wrong(f"the token is refused: {explained(answer)}", site.token_needed)
     yield Finding("token", "the token is good")

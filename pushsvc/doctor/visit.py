@@ -48,6 +48,19 @@ def from_outside(site: Site) -> Iterator[Finding]:
                 return
 
 
+def choose_site(url: str, settings: Settings, at: Callable[[str], Site]) -> tuple[Site, list[Finding]]:
+    """Choose what is looked at: the service at `url`; else at PUBLIC_URL, where that answers from here; else at
+    PUSHSVC_HTTP. `at`: makes the site of an URL. Raises ConfigError."""
+    if url or not settings.public_url:
+        return at(url), []
+    site = at(settings.public_url)
+    try:
+        site.ask("GET", "/healthz")
+    except Wrong as wrong:
+        return at(""), [Finding("PUBLIC_URL", f"from here {wrong.text}", "ask the doctor where browsers are", False)]
+    return site, []
+
+
 def from_inside(settings: Settings) -> Iterator[Finding]:
     """Look at Redis and this machine, if the settings here name a Redis, or have one embedded."""
     try:

@@ -34,6 +34,10 @@ def test_an_argument_stands_over_the_environment(tmp_path: Path) -> None:
     ("settings", "words"),
     [
         ({"token": "x"}, "PUSHSVC_TOKEN should be a token of a user (claim sub)"),
+        (
+            {"proxy_protocol": "on", "trusted_proxies": "127.0.0.1", "http": "127.0.0.1:80"},
+            "give the service's URL: at 127.0.0.1:80 only proxies may speak, PUSHSVC_PROXY_PROTOCOL",
+        ),
         ({"url": "push.example.com"}, "'push.example.com' should be a URL such as https://push.example.com"),
     ],
 )

@@ -16,6 +16,7 @@ from pushsvc.doctor.findings import Finding
 from pushsvc.doctor.site import Site, find_site
 from tests.support.doctor import look, site
 from tests.support.others.proxies import Nginx, Proxy, unflushed
+from tests.support.ports import free_port
 from tests.support.stack import SECRET, Stack, command
 
 IGNORED = "proxy_ignore_headers X-Accel-Buffering;"
@@ -45,8 +46,8 @@ def test_a_good_proxy(front: Front, check: Check) -> None:
 
 def test_a_proxy_that_buffers(front: Front) -> None:
     finding = look(streams.buffering, front(f"proxy_http_version 1.0; proxy_buffering on; {IGNORED}"))
-    assert "collects events" in finding.text
-    assert "proxy_buffering off" in finding.mend
+    assert "nginx collects events" in finding.text
+    assert "proxy_buffering off;, in nginx" in finding.mend
 
 
 def test_a_proxy_that_compresses_without_a_flush(stack: Stack) -> None:
@@ -85,24 +86,41 @@ def spoiled(stack: Stack, check: Check, body: Callable[[Iterator[bytes]], Iterat
         proxy.stop()
 
 
-def late(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """The pieces as a proxy sends them that collects for a while."""
-    for piece in pieces:
-        Event().wait(1.2)
-        yield piece
+def late(seconds: float) -> Callable[[Iterator[bytes]], Iterator[bytes]]:
+    """Send each piece late, as a proxy does that collects for a while; HAProxy does so in clear text for 0.2 s."""
+
+    def body(pieces: Iterator[bytes]) -> Iterator[bytes]:
+        for piece in pieces:
+            Event().wait(seconds)
+            yield piece
+
+    return body
 
 
 @pytest.mark.parametrize(
     ("check", "words", "mend"),
     [
-        (streams.buffering, "the proxy holds events back", "proxy_buffering off"),
+        (streams.buffering, "the proxy holds events back", "option http-no-delay"),
         (streams.compression, "compresses streams and holds events back", "no compression"),
     ],
 )
 def test_a_proxy_that_is_late(stack: Stack, check: Check, words: str, mend: str) -> None:
-    finding = spoiled(stack, check, late)
+    finding = spoiled(stack, check, late(1.1))
     assert words in finding.text
     assert mend in finding.mend
+
+
+def test_the_way_of_an_event_is_compared_with_the_direct_one(stack: Stack) -> None:
+    proxy = Proxy(stack.url, body=late(0.2))
+    try:
+        compared = look(streams.buffering, site(proxy.url, app=stack.settings["app"]))
+        assert "the proxy holds events back: each arrived after 2" in compared.text
+        assert "ms, straight from the worker " in compared.text
+        assert "option http-no-delay (in defaults" in compared.mend
+        elsewhere = look(streams.buffering, site(proxy.url, app=f"127.0.0.1:{free_port()}"))
+        assert "ms, the answer to its publish 2" in elsewhere.text
+    finally:
+        proxy.stop()
 
 
 def test_a_proxy_that_cuts_at_once(stack: Stack) -> None:
@@ -127,8 +145,9 @@ def test_a_token_that_is_not_good(stack: Stack) -> None:
     assert "no stream opens: 401" in look(streams.buffering, at).text
 
 
-def doctor(stack: Stack, url: str) -> subprocess.CompletedProcess[str]:
-    words, environ = command("doctor", url, heartbeat_seconds=1, secret=SECRET, data_dir=stack.data_dir / "elsewhere")
+def doctor(stack: Stack, *url: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    given = {"heartbeat_seconds": 1, "secret": SECRET, "data_dir": stack.data_dir / "elsewhere"} | settings
+    words, environ = command("doctor", *url, **given)
     return subprocess.run(words, env=environ, capture_output=True, text=True, timeout=120)
 
 
@@ -144,3 +163,12 @@ def test_something_is_wrong(stack: Stack, front: Front) -> None:
     assert done.returncode == 1, done.stdout + done.stderr
     assert "WRONG  idle time-out: a stream was cut" in done.stdout
     assert "       mend: " in done.stdout
+
+
+def test_public_url_is_looked_at_where_it_answers(stack: Stack, front: Front) -> None:
+    at = {"http": str(stack.settings["http"])}
+    public = front("proxy_buffering off; proxy_read_timeout 200ms;").url
+    assert "nginx" in doctor(stack, public_url=public, **at).stdout.partition("mend: ")[2]
+    done = doctor(stack, public_url=f"http://127.0.0.1:{free_port()}", **at)
+    assert "note   PUBLIC_URL: from here http://127.0.0.1:" in done.stdout
+    assert "well   idle time-out" in done.stdout

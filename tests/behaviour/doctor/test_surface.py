@@ -52,6 +52,11 @@ def test_nobody_answers() -> None:
     assert "does not answer" in findings[-1].text
 
 
+def test_a_balancer_that_does_not_speak_what_it_should() -> None:
+    at = site(f"http://127.0.0.1:{free_port()}", proxy_protocol=True, trusted_proxies=("127.0.0.1/32",))
+    assert "send-proxy-v2 in HAProxy" in look(surface.readiness, at).mend
+
+
 def test_somebody_else_answers(stack: Stack) -> None:
     finding = look(surface.readiness, site(f"{stack.url}/elsewhere"))
     assert "is not ready: 404" in finding.text
