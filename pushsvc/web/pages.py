@@ -1,4 +1,4 @@
-"""The demonstration pages, their scripts and styles, and a stream of the time."""
+"""The demonstration pages, their scripts and styles, the browser client, and a stream of the time."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from pushsvc.calls.access.cookies import set_cookie
 from pushsvc.calls.refusing import STREAM_HEADERS
 from pushsvc.errors import NotFound, PushError, Unavailable
 from pushsvc.events import sse
+from pushsvc.program.files import FOLDER
 from pushsvc.storage.tickets.tickets import SESSION_SECONDS
 from pushsvc.web.http.current import call, service
 from pushsvc.web.http.links import base
@@ -32,6 +33,10 @@ POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'none'"
 )
+
+# `export` is an error in a script element without type=module. In a module `await` is an operator, and a regular
+# expression follows it; elsewhere it is a name that is divided by a string, which holds the rest of the line.
+_EXPORT: Final = b"""0&&await/"/;export const{connect}=pushsvc;//"\n"""
 
 blueprint = Blueprint("pages", __name__)
 
@@ -102,7 +107,22 @@ def static(name: str) -> ResponseReturnValue:
     found = _static_files().get(name)
     if found is None:
         raise NotFound("There is no such file.")
-    content, media_type, etag = found
+    return _file(*found)
+
+
+@blueprint.get("/push.js")
+def push_js() -> ResponseReturnValue:
+    """GET /push.js: the browser client, for `import` and for a script element. Answers 200, or 304."""
+    return _file(*_push_js())
+
+
+@cache
+def _push_js() -> tuple[bytes, str, str]:
+    content = (FOLDER / "npm/push.js").read_bytes() + _EXPORT
+    return content, "text/javascript", _etag(content)
+
+
+def _file(content: bytes, media_type: str, etag: str) -> ResponseReturnValue:
     response = Response(content, mimetype=media_type)
     response.headers["Cache-Control"] = "no-cache"
     response.headers["X-Content-Type-Options"] = "nosniff"
@@ -119,8 +139,12 @@ def _static_files() -> dict[str, tuple[bytes, str, str]]:
     for path in filter(Path.is_file, folder.rglob("*")):
         content = path.read_bytes()
         media_type = {".js": "text/javascript", ".css": "text/css"}.get(path.suffix, "application/octet-stream")
-        files[path.relative_to(folder).as_posix()] = (content, media_type, hashlib.sha256(content).hexdigest()[:16])
+        files[path.relative_to(folder).as_posix()] = (content, media_type, _etag(content))
     return files
+
+
+def _etag(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
 _clocks: set[object] = set()  # one object for each running stream

@@ -21,7 +21,7 @@ from tests.support.programs import CURL, OPENSSL, need
 from tests.support.stack import ROOT
 
 NAME = "push.example.com"
-_CODE = ("app.py", "pushsvc", "templates", "nginx", "systemd", "requirements.txt")
+_CODE = ("app.py", "pushsvc", "templates", "npm", "nginx", "systemd", "requirements.txt")
 _DEBIANS_NGINX = """
 user {user};
 pid {root}/nginx.pid;

@@ -34,7 +34,7 @@ ADDRESS_IN_USE = re.compile("Address (already )?in use")  # in the words of glib
 
 def copied(folder: Path) -> Path:
     """The service's code, to be changed there."""
-    for part in ("pushsvc", "templates", "nginx"):
+    for part in ("pushsvc", "templates", "npm", "nginx"):
         shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "app.py", folder)
     return folder

@@ -156,10 +156,12 @@ def test_the_image_serves_behind_the_nginx_of_the_compose_file(
 def test_the_image_stops_and_wrote_only_to_its_volumes(image: Path, served: subprocess.Popen[bytes]) -> None:
     served.terminate()
     assert served.wait(60) == 0
-    before = {each.relative_to(ROOT) for name in ("pushsvc", "templates", "nginx") for each in (ROOT / name).rglob("*")}
+    before = {
+        each.relative_to(ROOT) for name in ("pushsvc", "templates", "npm", "nginx") for each in (ROOT / name).rglob("*")
+    }
     after = {each.relative_to(image) for each in image.rglob("*")}
     assert {each for each in after - before if len(each.parts) > 1} == set()
-    assert {each.name for each in image.iterdir()} == {"LICENSE", "app.py", "pushsvc", "templates", "nginx"}
+    assert {each.name for each in image.iterdir()} == {"LICENSE", "app.py", "pushsvc", "templates", "npm", "nginx"}
 
 
 def test_the_image_is_not_root_and_installs_what_is_locked() -> None:

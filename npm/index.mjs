@@ -1,0 +1,3 @@
+import "./push.js";
+
+export const { connect } = globalThis.pushsvc;
