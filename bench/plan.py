@@ -35,6 +35,7 @@ class Plan:
     unsaid: int = 1000
     seconds: float = 5.0
     rounds: int = 5
+    pairs: int = 5  # of metrics on and off, in each round
 
     def within(self, descriptors: int) -> Plan:
         """The plan scaled down to the files that a process may open: a proxied stream takes two, and some are kept
@@ -57,10 +58,11 @@ class Plan:
             unsaid=min(self.unsaid, room // 2),
             seconds=self.seconds,
             rounds=self.rounds,
+            pairs=self.pairs,
         )
 
 
 QUICK: Final = Plan(
     fanout=400, many=800, few=40, latency=100, proxied=200, proxied_many=400, live=20, heard=50,
-    among=400, lines=5000, idle=2000, idle_seconds=15.0, answers=20, unsaid=100, seconds=1.0, rounds=2,
+    among=400, lines=5000, idle=2000, idle_seconds=15.0, answers=20, unsaid=100, seconds=1.0, rounds=2, pairs=2,
 )  # fmt: skip

@@ -107,6 +107,10 @@ def _join(results: Results) -> list[Row]:
 
 def _costs(results: Results) -> list[Row]:
     ours, floor = "pushsvc", "floor"
+
+    def beside(figure: str, other: str) -> list[float]:
+        return ratio(results, "telemetry", figure, other, ours)
+
     return [
         Row("CPU per delivery / floor's", ratio(results, "fanout", "cpu_us", ours, floor), "x", 1.25),
         Row("  ten at once / floor's ten", ratio(results, "fanout", "batch_cpu_us", ours, floor), "x", 1.0, True),
@@ -115,6 +119,12 @@ def _costs(results: Results) -> list[Row]:
         Row("  by WebSocket / by a stream", ratio(results, "fanout", "cpu_us", SOCKETS, ours), "x", 1.25),
         Row("  ours, many / few connections", growth(results, ours), "x", 1.2),
         Row("  the floor's own many / few", growth(results, floor), "x"),
+        Row("  with metrics / without", _given(results, "metrics", "pushsvc, switched", "ratio"), "x", 1.02),
+        Row("    ten at once", _given(results, "metrics", "pushsvc, switched", "batch_ratio"), "x", 1.02),
+        Row("  with all log lines / without", beside("delivery_cpu_us", "pushsvc, logged"), "x"),
+        Row("    of a POST to one listener", beside("cpu_us", "pushsvc, logged"), "x"),
+        Row("  with spans / without", beside("delivery_cpu_us", "pushsvc, traced"), "x"),
+        Row("    of a POST to one listener", beside("cpu_us", "pushsvc, traced"), "x"),
         Row("  with many / floor with many", ratio(results, "size", "many_cpu_us", ours, floor), "x"),
     ]
 

@@ -10,7 +10,8 @@ from bench.plan import Figures
 from bench.scenarios.million import million
 from bench.scenarios.ones import join, ndjson, publish
 from bench.scenarios.storm import storm
-from bench.scenarios.streams import fanout, latency, proxied, size
+from bench.scenarios.streams import fanout, latency, metrics, proxied, size
+from bench.scenarios.telemetry import telemetry
 from bench.scenarios.tokens import tokens
 from bench.subjects.better_sse import BetterSse
 from bench.subjects.flasks import FlaskNothing, FlaskSse
@@ -20,7 +21,10 @@ from bench.subjects.servers import (
     Floor,
     FloorBehindNginx,
     Pushsvc,
+    PushsvcLogged,
     PushsvcOften,
+    PushsvcSwitched,
+    PushsvcTraced,
     PushsvcUp,
     PushsvcWebSocket,
     Server,
@@ -45,6 +49,8 @@ SCENARIOS: Final = {
     "size": Scenario((Pushsvc, PushsvcWebSocket, Floor, Nchan, FlaskSse), size),
     "storm": Scenario((Pushsvc,), storm),
     "nginx": Scenario((PushsvcUp, FloorBehindNginx), proxied),
+    "metrics": Scenario((PushsvcSwitched,), metrics),
+    "telemetry": Scenario((Pushsvc, PushsvcLogged, PushsvcTraced), telemetry),
     "million": Scenario((PushsvcOften,), million, once=True),
     "tokens": Scenario((Answering, Direct, Pauses, Silent), tokens),
 }

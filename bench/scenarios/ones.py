@@ -16,14 +16,14 @@ def publish(server: Server, plan: Plan) -> Figures:
     in each request."""
     if isinstance(server, FlaskNothing):
         with server.own_load(1) as load:
-            return _fast(server, load, server.to_one, plan.seconds)
+            return fast(server, load, server.to_one, plan.seconds)
     figures = _among(server, plan)
     time.sleep(2.0)  # until those have left
     with server.own_load(plan.heard) as load:
         server.settle(load.open(plan.heard).up)
-        figures |= {"connections": plan.heard} | _fast(server, load, server.to_one, plan.seconds)
+        figures |= {"connections": plan.heard} | fast(server, load, server.to_one, plan.seconds)
         if server.batches:
-            hundred = _fast(server, load, f"[{','.join([server.to_one] * 100)}]", plan.seconds / 2)
+            hundred = fast(server, load, f"[{','.join([server.to_one] * 100)}]", plan.seconds / 2)
             figures |= {f"batch_{name}": value for name, value in hundred.items()}
     return figures
 
@@ -39,7 +39,7 @@ def _among(server: Server, plan: Plan) -> Figures:
     return {"memory": memory, "p50_ms": heard.p50_ms, "p99_ms": heard.p99_ms, "max_ms": heard.max_ms}
 
 
-def _fast(server: Server, load: Load, body: str, seconds: float) -> Figures:
+def fast(server: Server, load: Load, body: str, seconds: float) -> Figures:
     """The CPU time of all the server's processes for each event in µs, and events a second."""
     load.flow(body, 0, seconds / 5, publishers=32)
     before = proc.cpu_seconds(server.pids())

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 
 from bench.plan import Figures, Plan
 from bench.programs import proc
 from bench.scenarios.flow import measured_flow
-from bench.subjects.servers import Floor, Pushsvc, Server
+from bench.subjects.servers import Floor, Pushsvc, PushsvcSwitched, Server
 
 
 def fanout(server: Server, plan: Plan) -> Figures:
@@ -28,6 +29,26 @@ def fanout(server: Server, plan: Plan) -> Figures:
             heard, figures["batch_cpu_us"] = measured_flow(server, load, ten, 2, plan.seconds * 0.8)
             figures["batch_bytes"] = heard.bytes / heard.deliveries
     return figures
+
+
+def metrics(server: Server, plan: Plan) -> Figures:
+    """As `fanout`, while metrics are switched off and on again and again, so that both have the same connections and
+    moments. The ratio is the median of the pairs, one after the other, in an order that alternates."""
+    assert isinstance(server, PushsvcSwitched)
+    seconds = max(1.0, plan.seconds * 0.4)
+    ratios = {server.body: list[float](), f"[{','.join([server.body] * 10)}]": list[float]()}
+    with server.load() as load:
+        server.settle(load.open(plan.fanout).up)
+        for number in range(plan.pairs):
+            for (body, found), rate in zip(ratios.items(), (20, 2), strict=True):
+                costs = {}
+                for on in (True, False) if number % 2 else (False, True):
+                    server.switch(on=on)
+                    _, costs[on] = measured_flow(server, load, body, rate, seconds)
+                if costs[False]:  # what is short may take less time than the kernel counts
+                    found.append(costs[True] / costs[False])
+    one, ten = (statistics.median(found or [1.0]) for found in ratios.values())
+    return {"connections": plan.fanout, "ratio": one, "batch_ratio": ten}
 
 
 def latency(server: Server, plan: Plan) -> Figures:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import time
@@ -15,7 +16,7 @@ from typing import ClassVar, Final, Self
 import redis
 
 from bench.programs import proc
-from bench.programs.child import Child, answers, free_port
+from bench.programs.child import ROOT, Child, answers, free_port
 from bench.programs.load import Load, Target
 from pushsvc import auth
 from pushsvc.addresses.embedded import socket_path
@@ -25,6 +26,7 @@ from pushsvc.stack.valkey import server_command
 
 SECRET: Final = "a-benchmark-key-and-nothing-but-that"  # noqa: S105 - no secret, on purpose
 UNLIMITED: Final = 10**6
+LOGGED: Final = {"FORMAT": "json", "REQUESTS": "on", "EVENTS": "on"}
 TOPIC: Final = '{"topic":"bench","data":"@DATA@"}'
 
 
@@ -181,6 +183,38 @@ class PushsvcWebSocket(Pushsvc):
 
     name = "pushsvc, WebSocket"
     stream = "/ws?since=now&topics=bench"
+
+
+class PushsvcSwitched(Pushsvc):
+    """The same, whose metrics can be switched off."""
+
+    name = "pushsvc, switched"
+
+    def settings(self) -> dict[str, str]:
+        return super().settings() | {"PYTHONPATH": str(ROOT / "bench/subjects/switched")}
+
+    def switch(self, *, on: bool) -> None:
+        """Have it count, or not."""
+        for pid in set(self.pids()) - set(self.pids("valkey-server")):
+            os.kill(pid, signal.SIGRTMIN + (2 if on else 1))
+
+
+class PushsvcLogged(Pushsvc):
+    """The same with a line for each request, event and delivery."""
+
+    name = "pushsvc, logged"
+
+    def settings(self) -> dict[str, str]:
+        return super().settings() | {f"{PREFIX}LOG_{name}": value for name, value in LOGGED.items()}
+
+
+class PushsvcTraced(Pushsvc):
+    """The same with OpenTelemetry's spans, which its exporter for the console prints."""
+
+    name = "pushsvc, traced"
+
+    def settings(self) -> dict[str, str]:
+        return super().settings() | {"OTEL_TRACES_EXPORTER": "console"}
 
 
 class PushsvcOften(Pushsvc):

@@ -15,7 +15,7 @@ from bench.run import Results
 from bench.scenarios import SCENARIOS
 from tests.support import programs
 
-TINY = replace(QUICK, fanout=50, heard=20, among=50, lines=500, idle=40, idle_seconds=0.1, seconds=0.5)
+TINY = replace(QUICK, fanout=50, heard=20, among=50, lines=500, idle=40, idle_seconds=0.1, seconds=0.5, pairs=1)
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +30,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         ("publish", "connections", TINY.heard),
         ("join", "connections", TINY.fanout),
         ("ndjson", "events", TINY.lines),
+        ("metrics", "connections", TINY.fanout),
         ("million", "connections", TINY.idle),
     ],
 )
