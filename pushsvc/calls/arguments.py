@@ -29,20 +29,21 @@ MOST_VALUES: Final = 2000  # in a JSON object with a few fields
 
 
 @contextlib.contextmanager
-def json_body(call: Call, most: int, owner: str) -> Iterator[bytes]:
+def json_body(call: Call, most: int, owner: str, copies: int = 1) -> Iterator[bytes]:
     """Read the body of a request as `whole_body` does, and decode it. The media type must be JSON's, because a form on
     another site's page cannot send that (CSRF). Raises UnsupportedMedia, too."""
     if call.media_type != "application/json":
         raise UnsupportedMedia("Content-Type: must be application/json.")
     codings = call.header("content-encoding")
-    with whole_body(call, most, owner) as body:
+    with whole_body(call, most, owner, copies) as body:
         yield body if codings is None else decoded(body, codings, most)
 
 
 @contextlib.contextmanager
-def whole_body(call: Call, most: int, owner: str) -> Iterator[bytes]:
+def whole_body(call: Call, most: int, owner: str, copies: int = 1) -> Iterator[bytes]:
     """Read the body of a request as it was sent, of at most so many bytes. A long one has room in the worker, as its
-    owner's, while the block runs. Raises TooLarge, Invalid, RequestTimeout, or Unavailable if there is no room."""
+    owner's, for so many copies, while the block runs. Raises TooLarge, Invalid, RequestTimeout, or Unavailable if there
+    is no room."""
     codings, length, begun = call.header("content-encoding"), call.content_length, b""
     if length is not None and length > most:
         raise too_large(most)
@@ -51,7 +52,7 @@ def whole_body(call: Call, most: int, owner: str) -> Iterator[bytes]:
             begun = call.body.read(LONG_BYTES + 1)  # most bodies in chunks are short
             length = len(begun) if len(begun) <= LONG_BYTES else None
     size = most if codings or length is None else length
-    with call.service.room.holding(size, owner) if size > LONG_BYTES else contextlib.nullcontext():
+    with call.service.room.holding(copies * size, owner) if size > LONG_BYTES else contextlib.nullcontext():
         with _failures_are_told():
             body = call.read(most, begun)
         yield body

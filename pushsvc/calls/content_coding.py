@@ -11,7 +11,7 @@ from werkzeug.datastructures import Accept
 from werkzeug.http import parse_accept_header
 
 from pushsvc.calls.call import Call
-from pushsvc.concurrency.loops import SHORT_TURN_SECONDS, TimeSlice
+from pushsvc.concurrency.shares import SharedSlice
 from pushsvc.delivery.transports.coding import CODINGS, make_coder
 from pushsvc.errors import Invalid, TooLarge, UnsupportedMedia
 from pushsvc.events.encoded import EncodedBatch
@@ -72,7 +72,7 @@ def decoded(body: bytes, codings: str, most: int) -> bytes:
 
 
 def _inflated(body: bytes, name: str, most: int) -> bytes:
-    turn, found = TimeSlice(SHORT_TURN_SECONDS), bytearray()
+    turn, found = SharedSlice(), bytearray()
     try:
         for piece in _pieces(body, name):
             found += piece

@@ -123,21 +123,26 @@ def _follow(
 def _retell(call: Call, partition: Partition, reader: _Reader, cursor: Cursor) -> Answer:
     """Give an answer that has ended: all of it, or what follows the client's cursor. If that is nothing, status 204
     tells the client not to reconnect."""
-    record = reader.record
-    said, told = partition.generations.records.said(record.id), b""
-    if cursor.id is not None and resume(cursor.id, clock := partition.log.clock()).is_reset:
-        told = sse.gap(cursor.id, said[0].id if said else None, "reset", clock.birth)
-        metrics.GAPS.labels("reset").inc()
-    if not cursor.stands or told:
-        endings = 1 if record.ending is None or record.ending.error is None else 2
-        told += _snapshot(call, said[:-endings])
-        said = said[-endings:]
-    else:
-        said = [event for event in said if event.id > (cursor.id or BEGINNING)]
-    if not said:
-        return Answer(204, [])  # an EventSource does not come back after this (WHATWG HTML section 9.2.3)
-    told += b"".join([event.wire for event in said])
-    told = _opening(partition, cursor, said[0].id) + told
+    record, retold, reset = reader.record, partition.generations.retold, b""
+    found = None if cursor.id is not None else retold.find(record.id)  # else the cursor may be of other data
+    if found is None:
+        said = partition.generations.records.said(record.id)
+        if cursor.id is not None and resume(cursor.id, clock := partition.log.clock()).is_reset:
+            reset = sse.gap(cursor.id, said[0].id if said else None, "reset", clock.birth)
+            metrics.GAPS.labels("reset").inc()
+        if not cursor.stands or reset:
+            endings = 1 if record.ending is None or record.ending.error is None else 2
+            told = _snapshot(call, said[:-endings])
+            said = said[-endings:]
+        else:
+            said, told = [event for event in said if event.id > (cursor.id or BEGINNING)], b""
+        if not said:
+            return Answer(204, [])  # an EventSource does not come back after this (WHATWG HTML section 9.2.3)
+        found = said[0].id, told + b"".join([event.wire for event in said])
+        if cursor.id is None:
+            retold.keep(record.id, found)
+    oldest, wire = found
+    told = _opening(partition, cursor, oldest) + reset + wire
     headers = [*STREAM_HEADERS.items(), *coding_headers(call), *begin(call, reader.admission)]
     return Answer(200, headers, coded_stream(call, with_proof(told, reader.proof)))
 

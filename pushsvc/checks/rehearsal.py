@@ -72,7 +72,7 @@ class _Stage(RedisClient):
         self._open: dict[int, ConnectionInterface] = {}
         self._touched: dict[str, None] = {}
 
-    def _run(self, pipeline: AutoPipeline, commands: Sequence[Command], *, refusals: bool = False) -> list[Any]:  # noqa: ARG002
+    def _run(self, pipeline: AutoPipeline, commands: Sequence[Command], **_: Any) -> list[Any]:
         """Run commands. Unlike the service's own, each refusal raises."""
         connection = self.connect(pipeline)
         answers = exchange(connection, commands)
@@ -225,7 +225,7 @@ def _work(store: RedisClient, log: EventLog, settings: Settings, user: str, list
     listener.hear("SPUBLISH in scripts")
     log.read([channel], clock.last, clock, 1)
     log.read_back(channel, receipt.id, clock, 1)
-    log.count_after({channel: clock.last}, clock)
+    log.ids(channel, clock.last)
     log.advance({user: receipt.id})
     log.standing(user)
     log.record_loss((clock.last, clock.last))

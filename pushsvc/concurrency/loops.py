@@ -112,6 +112,9 @@ class TimeSlice:
         """Yield to the other greenlets if the time is over: True. They may change shared state meanwhile."""
         if time.monotonic() - self._began <= self._seconds:
             return False
-        give_turn()
+        self._give()
         self._began = time.monotonic()
         return True
+
+    def _give(self) -> None:
+        give_turn()

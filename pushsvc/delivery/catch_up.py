@@ -16,6 +16,7 @@ from typing import Any, Final
 import gevent.event
 
 from pushsvc.concurrency.loops import TimeSlice
+from pushsvc.concurrency.shares import OWNER
 from pushsvc.concurrency.turns import Turns
 from pushsvc.delivery import trails
 from pushsvc.delivery.endings import Reason, channel_end
@@ -237,6 +238,7 @@ class CatchUp:
         try:
             while self._queue:
                 subscriber = self._queue.popleft()
+                OWNER.set(f"user:{subscriber.user}")
                 try:
                     while subscriber.catching is not None and subscriber.reason is None:
                         self._try(subscriber)

@@ -16,7 +16,9 @@ import gevent
 import gevent.event
 
 from pushsvc import metrics
-from pushsvc.concurrency.loops import LONGEST_PAUSE, SHORT_TURN_SECONDS, Loop, TimeSlice
+from pushsvc.concurrency.loops import LONGEST_PAUSE, Loop
+from pushsvc.concurrency.shares import SharedSlice
+from pushsvc.delivery.reading.retold import Retold
 from pushsvc.delivery.subscriber import Subscriber
 from pushsvc.errors import TooLarge, TooManyGenerations, Unavailable, Unwritable
 from pushsvc.events import exact_json, sse
@@ -64,6 +66,7 @@ class Generations:
     ) -> None:
         """`full`: tells whether no more generations may begin in this worker."""
         self.records = records
+        self.retold = Retold()
         self._writer = writer
         self._model = model
         self._limits = limits
@@ -158,7 +161,7 @@ class Generations:
 
     def _said(self, generation_id: str) -> Iterator[Json]:
         """Read the chunks of a generation so far, without its error."""
-        turn = TimeSlice(SHORT_TURN_SECONDS)  # who asks for a long answer again and again lets others in
+        turn = SharedSlice()  # who asks for a long answer again and again lets others in
         for event in self.records.said(generation_id):
             turn.yield_if_over()
             if not event.wire.endswith(sse.DONE):

@@ -72,6 +72,7 @@ def parse(raw: bytes, *, model: str, stream: bool | None = None, pause: Callable
     Raises Invalid, which names the field, or TooLarge.
     """
     said = _read(raw, pause)
+    pause()
     body = {name: member.value for name, member in said.items()}
     _check_messages(body.get("messages"))
     if not isinstance(body.get("model", ""), str):
@@ -91,8 +92,10 @@ def parse(raw: bytes, *, model: str, stream: bool | None = None, pause: Callable
         passed["model"] = Member(model, exact_json.dumps(model).decode())
     if passed.keys() != said.keys() or streams != asked:
         raw = members.write(passed)
+        pause()
     cancels, choices = body.get("on_disconnect") == "cancel", _choices(body.get("n"))
     known = _about(raw, said["messages"], body.get("model", model))
+    pause()
     sent = _with_count(passed) if streams else None
     return Question(raw, streams, cancels, choices, known, sent, sent is not None, asked_how)
 
@@ -121,6 +124,7 @@ def _with_count(passed: Mapping[str, Member]) -> bytes | None:
 
 def _read(raw: bytes, pause: Callable[[], None]) -> dict[str, Member]:
     check_size(raw, pause)
+    pause()
     try:
         said = members.read(raw)
     except exact_json.NotJson as error:
@@ -128,6 +132,7 @@ def _read(raw: bytes, pause: Callable[[], None]) -> dict[str, Member]:
     if said is None:
         raise Invalid("The body must be a JSON object.")
     body = {name: member.value for name, member in said.items()}
+    pause()
     if exact_json.has_lone_surrogate(raw, body):
         raise Invalid("The body holds half of a surrogate pair, such as \\ud83d without its other half, in a string.")
     return said

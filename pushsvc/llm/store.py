@@ -32,7 +32,7 @@ _FINISH: Final = Script("answers/finish", after="log/log")
 
 FEED_SECONDS: Final = 3600  # a page that was away for longer reads the list again anyway
 FORGOTTEN_AT_ONCE: Final = 100  # generations that are deleted at once, of a user who has too many
-READ_EVENTS: Final = 1000
+READ_EVENTS: Final = 250  # of an answer at a time, which takes a millisecond
 MOST_PAGE_BYTES: Final = 4 * 2**20  # of questions and answers that are listed together
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from pushsvc import metrics
 from pushsvc.auth import Identity
-from pushsvc.concurrency.loops import TimeSlice
+from pushsvc.concurrency.shares import SharedSlice
 from pushsvc.errors import Invalid, PushError, TooLarge, Unavailable
 from pushsvc.events.event import Event
 from pushsvc.events.publication import Limits, Publication, parse_publication
@@ -55,7 +55,7 @@ class Publisher:
         """Publish many events in one round trip, and answer each in order; a bad one harms no other. Raises TooLarge,
         or Unavailable if Redis takes none now: the same can be sent again."""
         checked: list[Publication | PushError] = []
-        count, most, turn = 0, self.limits.batch, TimeSlice()
+        count, most, turn = 0, self.limits.batch, SharedSlice()
         for item in items:
             checked.append(each := self.check(item))
             count += count_events([each])

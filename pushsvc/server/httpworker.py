@@ -17,7 +17,7 @@ from gunicorn.sock import is_http2_negotiated, ssl_context
 from gunicorn.util import write_nonblock
 from gunicorn.workers.ggevent import GeventWorker
 
-from pushsvc.concurrency.loops import TimeSlice
+from pushsvc.concurrency.shares import SharedSlice
 from pushsvc.concurrency.throttle import TickThrottle
 from pushsvc.delivery.transports.handover import CLOSES, HELD, PATIENT, UNREAD, HandOver
 from pushsvc.server.begun import stays
@@ -87,7 +87,7 @@ class HttpWorker(GeventWorker):
         if self._foreign or is_http2_negotiated(client):
             super().handle(listener, client, address)
             return
-        connection, turn = Connection(client, address), TimeSlice()
+        connection, turn = Connection(client, address), SharedSlice()
         try:
             while self._serve_next(listener.getsockname(), connection):
                 if connection.has(1):
@@ -195,7 +195,7 @@ class HttpWorker(GeventWorker):
     def _skip_body(connection: Connection, request: Request, seconds: float) -> bool:
         """Skip what the application did not read of the body, so that closing the connection does not reset it, and
         the next request is found. False: the body is too long for that, or does not come to its end."""
-        body, skipped, turn = request.incoming, 0, TimeSlice()
+        body, skipped, turn = request.incoming, 0, SharedSlice()
         if body is None or request.waits:
             return not request.waits
         if body.left > MOST_SKIPPED_BYTES:

@@ -28,12 +28,13 @@ logger = logging.getLogger(__name__)
 
 _APPEND: Final = Script("log/append", after=("counts/counting", "log/log"))
 _CLOCK: Final = Script("log/clock")
-_COUNT: Final = Script("log/count")
+_IDS: Final = Script("log/ids")
 _ADVANCE: Final = Script("log/advance")
 
 PATIENCE_SECONDS: Final = 3.0  # how long a publish waits during a restart or failover of Redis
 EVICTS_SECONDS: Final = 5  # Retry-After while Redis may evict, which an operator must change
 _NO_RATES: Final = Along()
+_IDS_BYTES: Final = 2**18  # of events that are read for their ids in one go, which takes half a millisecond
 EPOCH_BYTES: Final = 42  # the longest id, and a mark
 
 
@@ -44,12 +45,11 @@ class Receipt(NamedTuple):
     duplicate: bool
 
 
-class Count(NamedTuple):
-    """Events after an id: how many, and the id of the last. `timed`: one of them has a ttl, so there will be fewer."""
+class Kept(NamedTuple):
+    """An event that is kept: its id, and the time in ms that ends its ttl; 0: it has none."""
 
-    events: int
-    last: EventId | None
-    timed: bool
+    id: EventId
+    deadline: int
 
 
 class EventLog:
@@ -250,13 +250,13 @@ class EventLog:
             for name, tail, entries in zip(channels, answers[: len(ranges)], answers[len(ranges) :], strict=True)
         ]
 
-    def count_after(self, after: Mapping[str, EventId | None], clock: Clock) -> list[Count]:
-        """Count the events that each channel keeps after an id (None: from the beginning). Redis reads them all for
-        that. Raises Unavailable."""
-        names = [self._keys.log(channel) for channel in after]
-        starts = ["-" if each is None else f"({each}" for each in after.values()]
-        answers = self._store.execute_one(_COUNT.call(names, *starts, clock.cutoff, clock.now))
-        return [Count(count, EventId.from_redis(last) if last else None, bool(timed)) for count, last, timed in answers]
+    def ids(self, channel: str, after: EventId | None) -> tuple[bool, list[Kept]]:
+        """The ids of some events that the channel keeps after one (None: from the oldest), rising, and whether more
+        follow. Raises Unavailable."""
+        start = "-" if after is None else f"({after}"
+        more, *found = self._store.read([_IDS.call([self._keys.log(channel)], start, _IDS_BYTES)])[0]
+        pairs = zip(found[::2], found[1::2], strict=True)
+        return bool(more), [Kept(EventId.from_redis(each), int(deadline or 0)) for each, deadline in pairs]
 
     def standing(self, user: str) -> Standing:
         """The user's position, and whether it may be lost. Raises Unavailable."""

@@ -18,7 +18,7 @@ from gunicorn.http.errors import ParseException
 
 from pushsvc.calls.arguments import read_json
 from pushsvc.calls.call import Call, cut_off
-from pushsvc.concurrency.loops import TimeSlice
+from pushsvc.concurrency.shares import SharedSlice
 from pushsvc.delivery.transports.hangup import hang_up
 from pushsvc.errors import Invalid, PushError, TooLarge, TooManyRequests, Unauthorized, Unavailable, UnsupportedMedia
 from pushsvc.events import exact_json
@@ -122,7 +122,7 @@ class _Stream:
     def _answered(self, lines: list[bytes | None]) -> Iterator[bytes]:
         """Publish these lines in groups of as many events as a batch may have. None: a line was too long."""
         group: list[Checked] = []
-        events, turn = 0, TimeSlice()
+        events, turn = 0, SharedSlice()
         for line in lines:
             turn.yield_if_over()  # a piece may hold thousands of lines, and bad ones are answered without a wait
             each = self._check(line)

@@ -16,6 +16,7 @@ from pushsvc.addresses import origins
 from pushsvc.auth import Identity
 from pushsvc.calls.arguments import choice
 from pushsvc.calls.call import Call
+from pushsvc.concurrency.shares import OWNER
 from pushsvc.errors import Forbidden, PushError, Unauthorized, Unavailable
 from pushsvc.events.proof import proof_in, proofs_in
 from pushsvc.storage.cursor import PARAMETERS
@@ -25,15 +26,19 @@ MOST_SHOWN: Final = 20  # proofs in one URL that are looked up; a stream's URL h
 
 
 def identify(call: Call) -> Identity:
-    """Find out who sent the request. Raises Unauthorized, or Forbidden if another site's page made the browser send a
-    cookie."""
-    return _first_good(call, opens=False).identity
+    """Find out who sent the request, for whom this greenlet works from now on. Raises Unauthorized, or Forbidden if
+    another site's page made the browser send a cookie."""
+    identity = _first_good(call, opens=False).identity
+    OWNER.set(identity.owner)
+    return identity
 
 
 def admit(call: Call, *, clean: bool = False) -> Admission:
     """Find out who wants to listen. A ticket that was never used is accepted too; it is not spent yet (see
     `streams.begin`). `clean`: the stream's ids carry no proof. Raises as `identify` does."""
-    return _first_good(call, opens=True, clean=clean)
+    admission = _first_good(call, opens=True, clean=clean)
+    OWNER.set(admission.identity.owner)
+    return admission
 
 
 def bears_token(call: Call) -> bool:

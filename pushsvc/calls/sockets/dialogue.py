@@ -11,7 +11,7 @@ from typing import Final
 import gevent
 from wsproto.frame_protocol import Frame, FrameProtocol, Opcode, ParseFailed
 
-from pushsvc.concurrency.loops import TimeSlice
+from pushsvc.concurrency.shares import SharedSlice
 from pushsvc.delivery.endings import Reason
 from pushsvc.delivery.lifetimes import Lifetimes
 from pushsvc.delivery.subscriber import Subscriber
@@ -103,7 +103,7 @@ class Dialogue:
         """The messages that are complete with these bytes. Raises ParseFailed, or Refused."""
         parser = self._parser = self._parser or _Parser()
         parser.receive_bytes(said)
-        turn = TimeSlice()
+        turn = SharedSlice()
         for frame in parser.received_frames():
             turn.yield_if_over()
             if self.subscriber.reason is not None:

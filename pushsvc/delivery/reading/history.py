@@ -4,27 +4,25 @@ poll). For GET /unread: the number of unread events."""
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable
+from typing import Any, Final
 
 from pushsvc.delivery.subscriber import Subscriber
 from pushsvc.delivery.transports.wakeup import Wakeup
 from pushsvc.events import sse
 from pushsvc.events.event import BEGINNING, EventId
 from pushsvc.events.names import ALL, user_channel
+from pushsvc.storage.channel_ids import ChannelIds
 from pushsvc.storage.clock import Clock
 from pushsvc.storage.entries import Entry, Slice
 from pushsvc.storage.gaps import losses, newest_loss, resume
-from pushsvc.storage.log import Count, EventLog
+from pushsvc.storage.log import EventLog
 
 DEFAULT_LIMIT: Final = 100
 MAX_LIMIT: Final = 1000
 MAX_WAIT: Final = 60  # seconds; proxies cut longer silences
 MOST_BYTES: Final = 2**20  # of events in an answer; the event that reaches it is the last
 _FIRST: Final = 4  # events read at first; then, as far as their size allows, four times as many each time
-COUNTED_SECONDS: Final = 30.0  # for which a count is added to, before all is counted anew
-MOST_COUNTED: Final = 1000  # users whose counts are remembered
 
 Answer = dict[str, Any]
 
@@ -102,12 +100,11 @@ def gap(requested: EventId | None, oldest: EventId | None, reason: str) -> Answe
 
 
 class Unread:
-    """Counts what users have not read. To count, Redis reads all of it: so a count is remembered, and what has come
-    since is added."""
+    """Counts what users have not read."""
 
     def __init__(self, log: EventLog) -> None:
         self._log = log
-        self._known: OrderedDict[str, _Known] = OrderedDict()  # the user that asked longest ago is the first
+        self._ids = ChannelIds(log)
 
     def answer(self, user: str) -> Answer:
         """The number of events that the user has not read, and the user's position. `gap`: some of these events are
@@ -116,7 +113,7 @@ class Unread:
         standing, clock = self._log.standing(user), self._log.clock()
         position = standing.position
         answer: Answer = {
-            "unread": self._count(user, channels, position, clock),
+            "unread": sum(self._ids.count(channel, position, clock) for channel in channels),
             "id": None if position is None else str(position),
         }
         at = None if position is None else resume(position, clock)
@@ -125,34 +122,6 @@ class Unread:
             kept = [entry.id for piece in pieces for entry in piece.entries]
             answer["gap"] = gap(position, min(kept, default=None), "reset")
         return answer
-
-    def _count(self, user: str, channels: Sequence[str], position: EventId | None, clock: Clock) -> int:
-        known = self._known.pop(user, None)
-        if known is None or (known.position, known.epoch) != (position, clock.epochs.current) or known.is_old:
-            known = _Known(position, clock.epochs.current, time.monotonic(), [Count(0, position, False)] * 2)
-        after = dict(zip(channels, (count.last for count in known.counts), strict=True))
-        counts = [
-            Count(min(old.events + new.events, self._log.keep_events), new.last or old.last, new.timed)
-            for old, new in zip(known.counts, self._log.count_after(after, clock), strict=True)
-        ]
-        if not any(count.timed for count in counts):
-            self._known[user] = known._replace(counts=counts)
-            if len(self._known) > MOST_COUNTED:
-                self._known.popitem(last=False)
-        return sum(count.events for count in counts)
-
-
-class _Known(NamedTuple):
-    """What was counted, at a monotonic time, after a position in an epoch of the data: of each channel."""
-
-    position: EventId | None
-    epoch: bytes
-    since: float
-    counts: list[Count]
-
-    @property
-    def is_old(self) -> bool:
-        return time.monotonic() - self.since > COUNTED_SECONDS
 
 
 def _answer(entries: list[Entry], clock: Clock, following: EventId | None) -> Answer:

@@ -6,7 +6,7 @@ import io
 import re
 from typing import Final, Protocol
 
-from pushsvc.concurrency.loops import SHORT_TURN_SECONDS, TimeSlice
+from pushsvc.concurrency.shares import SharedSlice
 from pushsvc.server.wire.connection import PIECE_BYTES, Connection
 from pushsvc.server.wire.head import Head
 from pushsvc.server.wire.unreadable import BrokenBody
@@ -71,7 +71,7 @@ class ChunkedBody:
         self._left = 0  # bytes of the chunk
         self._ended = False
         self._broken: BrokenBody | None = None
-        self._turn = TimeSlice()
+        self._turn = SharedSlice()
 
     @property
     def broken(self) -> bool:
@@ -168,7 +168,7 @@ def body_of(connection: Connection, head: Head) -> Body | None:
 class _Raw(io.RawIOBase):
     def __init__(self, body: Body) -> None:
         self._body = body
-        self._turn = TimeSlice(SHORT_TURN_SECONDS)
+        self._turn = SharedSlice()
 
     def readable(self) -> bool:
         return True

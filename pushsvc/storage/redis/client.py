@@ -12,6 +12,7 @@ from redis.exceptions import NoPermissionError, NoScriptError, RedisError
 
 from pushsvc.addresses import redis_address
 from pushsvc.addresses.redis_address import CLUSTER_SCHEMES, SENTINEL_SCHEMES
+from pushsvc.concurrency.shares import OWNER
 from pushsvc.errors import PushError, Unconfirmed
 from pushsvc.storage.redis.apart import Apart
 from pushsvc.storage.redis.fencing import Fence
@@ -77,22 +78,23 @@ class RedisClient:
 
     def read(self, commands: Sequence[Command]) -> list[Any]:
         """Run commands whose answers may be large, on another connection than the rest. Raises as `execute` does."""
-        return self._run(self._reads, commands)
+        return self._run(self._reads, commands, owner=OWNER.get())
 
     def read_each(self, commands: Sequence[Command]) -> list[Any]:
         """Run commands like `read`, but what Redis refused is an exception among the answers."""
-        return self._run(self._reads, commands, refusals=True)
+        return self._run(self._reads, commands, refusals=True, owner=OWNER.get())
 
     def execute_each(self, commands: Sequence[Command]) -> list[Any]:
         """Run commands like `execute`, but what Redis refused is an exception among the answers."""
         return self._run(self._main, commands, refusals=True)
 
     def execute_replicated(self, commands: Sequence[Command]) -> list[Any]:
-        """Run commands like `execute_each`, and wait for replicas. Raises Unconfirmed if too few of them confirm the
-        write: after a failover the new master may lack it."""
+        """Run commands like `execute_each`, but in turn with those of other owners, and wait for replicas. Raises
+        Unconfirmed if too few of them confirm the write: after a failover the new master may lack it."""
+        answers = self._run(self._replicated, commands, refusals=True, owner=OWNER.get())
         if not self._wait_replicas:
-            return self.execute_each(commands)
-        *answers, replicas = self._run(self._replicated, commands, refusals=True)
+            return answers
+        *answers, replicas = answers
         if isinstance(replicas, NoPermissionError):
             raise Unconfirmed("Redis does not let the service WAIT for replicas; an operator must look.", retry_after=5)
         if isinstance(replicas, Exception):
@@ -115,8 +117,10 @@ class RedisClient:
         """Run a command without waiting for its answer. It runs before all later commands."""
         self._main.send([command])
 
-    def _run(self, pipeline: AutoPipeline, commands: Sequence[Command], *, refusals: bool = False) -> list[Any]:
-        return self._settled(pipeline, commands, pipeline.begin(commands), refusals=refusals)
+    def _run(
+        self, pipeline: AutoPipeline, commands: Sequence[Command], *, refusals: bool = False, owner: str = ""
+    ) -> list[Any]:
+        return self._settled(pipeline, commands, pipeline.begin(commands, owner), refusals=refusals)
 
     def _settled(
         self,

@@ -8,11 +8,10 @@ import contextlib
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import gevent
 import gevent.event
@@ -27,12 +26,12 @@ from pushsvc import metrics
 from pushsvc.concurrency.loops import TimeSlice
 from pushsvc.storage.redis.fencing import Fence, Fenced
 from pushsvc.storage.redis.largest import LARGE, longest
+from pushsvc.storage.redis.requests import Request, Requests
 from pushsvc.storage.redis.scripts import Command
 from pushsvc.storage.redis.topology.demoted import is_demoted
 
 logger = logging.getLogger(__name__)
 
-MOST_COMMANDS: Final = 1000  # in one round trip, unless a single request brings more
 IDLE_SECONDS: Final = 0.05  # a connection unused for so long is checked before use
 
 
@@ -40,15 +39,9 @@ class NotSent(redis.ConnectionError):
     """No connection could be made: Redis has not received the commands."""
 
 
-class _Request(NamedTuple):
-    packed: bytes
-    commands: int
-    place: AsyncResult[list[Any]]
-
-
 class AutoPipeline:
     """A shared connection. Each caller gets exactly its own answers: a connection is not used again after any error.
-    Commands run in the order of the calls."""
+    Commands run in the order of the calls, those of each owner in turn with those of others."""
 
     def __init__(
         self,
@@ -66,7 +59,7 @@ class AutoPipeline:
         self._fence = fence
         self._epoch = b""  # the data's epoch when the connection was made
         self._last = [] if last is None else [hiredis.pack_command(last)]
-        self._queue: deque[_Request] = deque()
+        self._requests = Requests()
         self._wake = gevent.event.Event()
         self._worker: gevent.Greenlet | None = None
         self._connection: ConnectionInterface | None = None
@@ -83,9 +76,10 @@ class AutoPipeline:
         is unknown which commands ran."""
         return self.begin(commands)()
 
-    def begin(self, commands: Sequence[Command]) -> Callable[[], list[Any]]:
+    def begin(self, commands: Sequence[Command], owner: str = "") -> Callable[[], list[Any]]:
         """Ask Redis at once, and return the function that waits for the answers. That function gives and raises what
-        `run` does."""
+        `run` does. `owner`: whose commands these are, if they may be many, and need no order with those of others; an
+        error may then stand for a part of them."""
         pieces = [hiredis.pack_command(command) for command in commands]
         packed = b"".join(pieces)
         # The cheapest test first.
@@ -94,17 +88,18 @@ class AutoPipeline:
             return partial(self._apart, self, commands)
         if not is_module_patched("socket"):
             return self._begin_in_thread(packed, len(commands))
-        wait: Callable[[], list[Any]] = self._ask(packed, len(commands)).get
+        whole = not owner or bool(self._last)  # else what is asked last would hold for the last part alone
+        wait: Callable[[], list[Any]] = self._ask(Request(pieces, owner, whole=whole)).get
         return wait
 
     def send(self, commands: Sequence[Command]) -> None:
         """Run commands before all later ones, as `run` does, but without waiting for answers."""
-        packed = _packed(commands)
+        pieces = [hiredis.pack_command(command) for command in commands]
         if is_module_patched("socket"):
-            self._ask(packed, len(commands))
+            self._ask(Request(pieces))
         else:
             with contextlib.suppress(redis.RedisError):
-                self._run_in_thread(packed, len(commands))
+                self._run_in_thread(b"".join(pieces), len(commands))
 
     def once(self, commands: Sequence[Command]) -> list[Any]:
         """Run commands like `run`, on a connection that is made for them alone."""
@@ -117,13 +112,12 @@ class AutoPipeline:
         finally:
             single._drop()
 
-    def _ask(self, packed: bytes, count: int) -> AsyncResult[list[Any]]:
-        place: AsyncResult[list[Any]] = AsyncResult()
-        self._queue.append(_Request(packed, count, place))
+    def _ask(self, request: Request) -> AsyncResult[list[Any]]:
+        self._requests.put(request)
         if self._worker is None or self._worker.dead:
             self._worker = gevent.spawn(self._work)  # not in this greenlet, which may be killed halfway
         self._wake.set()
-        return place
+        return request.place
 
     def _begin_in_thread(self, packed: bytes, count: int) -> Callable[[], list[Any]]:
         outcome: Future[list[Any]] = Future()
@@ -146,31 +140,32 @@ class AutoPipeline:
         while True:
             self._wake.wait()
             self._wake.clear()
-            while self._queue:
+            while self._requests:
                 self._trip()
 
     def _trip(self) -> None:
-        batch = [self._queue.popleft()]
-        count = batch[0].commands
-        while self._queue and count + self._queue[0].commands <= MOST_COMMANDS:
-            batch.append(self._queue.popleft())
-            count += batch[-1].commands
+        batch, packed = self._requests.take()
+        count = sum(request.asked for request in batch)
+        if not batch:
+            return
         try:
-            answers = self._exchange([request.packed for request in batch], count)
+            answers = self._exchange(packed, count)
         except BaseException as error:
             self._drop()
-            if isinstance(error, NotSent):  # the queued commands would fail in the same way, one after the other
-                batch += self._queue
-                self._queue.clear()
+            failed = _translated(error)
             for request in batch:
-                request.place.set_exception(_translated(error))
+                request.fail(failed, NotSent("what came before it failed"))
+            if isinstance(error, NotSent):  # the queued commands would fail in the same way, one after the other
+                for request in self._requests.clear():
+                    request.fail(failed, failed)
             if not isinstance(error, Exception):
                 raise
             return
         at, last = 0, answers[count:]
         for request in batch:
-            request.place.set(answers[at : at + request.commands] + last)
-            at += request.commands
+            end = at + request.asked
+            request.answer(answers[at:end], last)
+            at = end
 
     def _exchange(self, packed: list[bytes], count: int) -> list[Any]:
         began = time.monotonic()

@@ -19,6 +19,9 @@ from pushsvc.partition import Partition
 from pushsvc.web.http.current import call, service
 
 MOST_BODY_BYTES: Final = 8 * 2**20  # of a question; it is kept with the answer
+_SHORT_BYTES: Final = 2**13  # of a question that waits for no turn
+
+_COPIES: Final = 6  # of a question in the worker's memory, from its bytes to those that are sent to Redis
 
 Begin = tuple[Question, RepeatKey | None, tuple[str, Generation | None]]
 
@@ -34,7 +37,10 @@ def asker() -> tuple[Partition, str]:
 
 def parse(body: bytes, *, stream: bool | None = None) -> Question:
     """Check a question of chat completions; see question.parse."""
-    pause = ClientTurn(call()).yield_if_over
+    turn = ClientTurn(call())
+    if len(body) > _SHORT_BYTES:
+        turn.begin()
+    pause = turn.yield_if_over
     return question.parse(body, model=service().settings.llm_model, stream=stream, pause=pause)
 
 
@@ -48,7 +54,7 @@ def begin(
     retries = request.headers.get("X-Stainless-Retry-Count", "")
     with partition.asks.counting(user) as counted:
         counted()
-        with json_body(call(), MOST_BODY_BYTES, f"user:{user}") as body:
+        with json_body(call(), MOST_BODY_BYTES, f"user:{user}", _COPIES) as body:
             asked = read(body)
             key = key_of(given, body, whole=not asked.stream if whole is None else whole(), retries=retries)
             return asked, key, partition.generations.begin(asked, user, key)

@@ -204,10 +204,9 @@ def test_what_was_counted_is_not_read_again(start: Start, user: str) -> None:
     before = reads()
     assert stack.get("/unread", headers).json()["unread"] == 1000
     once = reads() - before
-    assert once >= 10
     fill(stack, user, 3)  # three old ones are trimmed
     assert stack.get("/unread", headers).json()["unread"] == 1000
-    assert reads() - before - once < 10
+    assert reads() - before - once < once
     ids = fill(stack, user, 2)
     assert stack.post("/ack", {"id": ids[0]}, headers).json() == {"unread": 1, "id": ids[0]}
     stack.publish(user=user, data="short", ttl=1)

@@ -107,7 +107,7 @@ MUTANTS: Final = [
     ),
     Mutant(
         "gives a request the answers to another", "storage/redis/pipeline.py",
-        "            at += request.commands", "            at += 0",
+        "            at = end", "            at = 0",
         "faults/losses/test_data_safety.py::test_cancelled_requests_leave_no_answer_to_others",
     ),
     Mutant(

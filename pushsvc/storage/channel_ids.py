@@ -1,0 +1,80 @@
+"""The ids that each channel keeps, remembered to count events: Redis has no count of a part of a stream, and reads all
+of an entry for its id."""
+
+from __future__ import annotations
+
+import threading
+import time
+from array import array
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Iterable
+from typing import Final
+
+from pushsvc.events.event import BEGINNING, EventId
+from pushsvc.storage.clock import Clock
+from pushsvc.storage.log import EventLog, Kept
+
+MOST_IDS: Final = 500_000  # of all channels, at 24 bytes each, unless one channel alone has more
+FRESH_SECONDS: Final = 30.0  # after which a channel is read anew: an operator may have deleted events
+
+
+class ChannelIds:
+    """Counts the events that channels keep after an id. A channel is read once, in parts, and then what is new."""
+
+    def __init__(self, log: EventLog) -> None:
+        self._log = log
+        self._known: OrderedDict[str, _Ids] = OrderedDict()  # by channel; the first was asked for longest ago
+
+    def count(self, channel: str, after: EventId | None, clock: Clock) -> int:
+        """Count the events after an id (None: from the beginning) that are still delivered. Raises Unavailable."""
+        known = self._known.pop(channel, None)
+        if known is None or known.epoch != clock.epochs.current or known.is_old:
+            known = _Ids(clock.epochs.current)
+        self._known[channel] = known
+        with known.reading:  # one reads, the others wait for that
+            more = True
+            while more:
+                more, found = self._log.ids(channel, known.last)
+                known.add(found)
+        self._forget()
+        return known.count(after or BEGINNING, clock, self._log.keep_events)
+
+    def _forget(self) -> None:
+        total = sum(map(len, self._known.values()))
+        while total > MOST_IDS and len(self._known) > 1:
+            total -= len(self._known.popitem(last=False)[1])
+
+
+class _Ids:
+    """The ids of a channel in an epoch of the data."""
+
+    def __init__(self, epoch: bytes) -> None:
+        self.epoch = epoch
+        self.reading = threading.Lock()
+        self.last: EventId | None = None
+        self._since = time.monotonic()
+        self._ms, self._seqs, self._deadlines = array("Q"), array("Q"), array("Q")  # a deadline of 0: none
+
+    def __len__(self) -> int:
+        return len(self._ms)
+
+    @property
+    def is_old(self) -> bool:
+        return time.monotonic() - self._since > FRESH_SECONDS
+
+    def add(self, found: Iterable[Kept]) -> None:
+        """Add ids, rising."""
+        for each in found:
+            self._ms.append(each.id.ms)
+            self._seqs.append(each.id.seq)
+            self._deadlines.append(each.deadline)
+            self.last = each.id
+
+    def count(self, after: EventId, clock: Clock, most: int) -> int:
+        """Count those after an id, of the newest `most`, whose time is not over."""
+        first = max(len(self) - most, bisect_right(self._ms, clock.cutoff - 1))
+        at = bisect_right(range(len(self)), after, key=lambda place: EventId(self._ms[place], self._seqs[place]))
+        first = max(0, first, at)
+        left = self._deadlines[first:]
+        return len(left) - sum(1 for deadline in left if deadline and deadline <= clock.now)
