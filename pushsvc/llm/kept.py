@@ -45,6 +45,13 @@ class Kept:
         found = [self._records.find(each) for each in self._named(ids, conversation)]
         return [record for record in found if record is not None and record.state == RUNNING]
 
+    def is_keyed(self, record: Record, key: str | None) -> bool:
+        """Whether the answer was begun with this idempotency key."""
+        if key is None:
+            return False
+        held = self._store.execute_one(("GET", self._keys.generation_key(record.user, key)))
+        return bool(held == record.id.encode())
+
     def last(self, user: str, conversation: str) -> Record | None:
         """The newest answer in this conversation. None: there is none."""
         for ids in self._newest_first(user):

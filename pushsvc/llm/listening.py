@@ -31,6 +31,8 @@ ANSWER_TO_REQUESTER: Final = StreamKind(
 
 # In the words of another API, whose streams have an event for each ending.
 ANSWER_TRANSLATED: Final = replace(ANSWER_TO_REQUESTER, tells_ending=True)
+# A page that knows no words of the service, but comes back where its stream is cut.
+ANSWER_TO_PAGE: Final = replace(ANSWER_TRANSLATED, farewell=lambda *_: b"")
 
 
 def answer_subscriber(  # noqa: PLR0913  # a record of what the stream asked for

@@ -14,7 +14,7 @@ from pushsvc.calls.access.seats import Seat, listeners_of
 from pushsvc.calls.content_coding import coded_stream, coding_headers
 from pushsvc.calls.refusing import STREAM_HEADERS
 from pushsvc.calls.streams import Connection, make_transport, stream
-from pushsvc.delivery.endings import Reason
+from pushsvc.delivery.endings import Reason, StreamKind
 from pushsvc.delivery.transports.base import Transport
 from pushsvc.delivery.transports.wakeup import Wakeup
 from pushsvc.errors import Unavailable
@@ -22,7 +22,7 @@ from pushsvc.events import exact_json, sse
 from pushsvc.events.event import BEGINNING
 from pushsvc.llm.dialects.translating import Translator, translated
 from pushsvc.llm.generation import Generation
-from pushsvc.llm.listening import ANSWER_TO_REQUESTER, ANSWER_TRANSLATED, answer_subscriber
+from pushsvc.llm.listening import ANSWER_TO_REQUESTER, answer_subscriber
 from pushsvc.llm.models.base import media_type, passing
 from pushsvc.llm.outcome import CANCELLED, DATA_LOST, OPERATORS, RUNNING, Ending
 from pushsvc.llm.record import Record
@@ -34,11 +34,13 @@ _NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 
 class Voice(NamedTuple):
     """How an answer is told to the clients of one API. `translator`: makes that of a stream, None: the log has its
-    words; `document`: the answer that has ended, in one piece, None: a completion; `headers`: of its streams."""
+    words; `document`: the answer that has ended, in one piece, None: a completion; `headers`: of its streams; `kind`:
+    see StreamKind."""
 
     translator: Callable[[], Translator] | None = None
     document: Callable[[Record], bytes] | None = None
     headers: Mapping[str, str] = _NO_HEADERS
+    kind: StreamKind = ANSWER_TO_REQUESTER
 
 
 CHAT: Final = Voice()
@@ -102,18 +104,31 @@ def streamed(partition: Partition, begun: Begun) -> Response:
         return respond(response)
 
 
+def follow(partition: Partition, record: Record, voice: Voice) -> Response:
+    """Stream an answer that is being made to another than who asked, from its beginning."""
+    assert voice.translator is not None
+    translator = voice.translator()
+    transport = make_transport(call(), alone=True, translator=translator)
+    with _joined(partition, Begun(record.id, record.user, None, record.cancels, voice=voice), transport) as connection:
+        response = stream(call(), partition.hub, connection, transport, sse.HEARTBEAT + translator.begin())
+        response.headers.extend(voice.headers.items())
+        return respond(response)
+
+
 def _joined(
     partition: Partition, begun: Begun, transport: Transport, left: Callable[[], None] | None = None
 ) -> Connection:
     """Listen to the answer. Raises what Connection does; then an answer that nobody else can ask for is cancelled. Who
     asks once more is one of the user's listeners; who asks first has been counted as an answer."""
-    on_leave = partition.generations.on_requester_left if begun.cancels else None
+    generations = partition.generations
+    left_for_good = generations.on_requester_left if begun.voice.translator is None else generations.on_listener_left
+    on_leave = left_for_good if begun.cancels else None
     seat = None if begun.generation is not None else Seat(partition.presence, listeners_of(begun.user), on_leave)
     subscriber = answer_subscriber(
         begun.id,
         BEGINNING,
         transport,
-        kind=ANSWER_TO_REQUESTER if begun.voice.translator is None else ANSWER_TRANSLATED,
+        kind=begun.voice.kind,
         on_leave=on_leave if seat is None else seat.left,
         listener=identify(call()),
     )

@@ -22,7 +22,7 @@ def order(default: str) -> str:
 
 def limit() -> int:
     """The parameter `limit`. Raises Invalid."""
-    return number(call(), "limit", DEFAULT_LIMIT, 1, MOST_LIMIT)
+    return number(call(), "limit", DEFAULT_LIMIT, 0, MOST_LIMIT)
 
 
 def after(ids: list[str]) -> int:

@@ -6,35 +6,31 @@ from dataclasses import replace
 from functools import partial
 from typing import Final
 
-from flask import Blueprint, Response
+from flask import Blueprint, Response, request
 from flask.typing import ResponseReturnValue
 
 from pushsvc.calls.access.credentials import identify
-from pushsvc.calls.access.seats import Seat, listeners_of
 from pushsvc.calls.arguments import choice, number, read_json
 from pushsvc.calls.content_coding import coded_stream, coding_headers
 from pushsvc.calls.refusing import STREAM_HEADERS
-from pushsvc.calls.streams import Connection, make_transport, stream
 from pushsvc.calls.turn import ClientTurn
 from pushsvc.errors import Conflict, Invalid, NotFound
-from pushsvc.events import exact_json, sse
-from pushsvc.events.event import BEGINNING
+from pushsvc.events import exact_json
 from pushsvc.llm import request as question
 from pushsvc.llm.asked import Asked
 from pushsvc.llm.dialects.responses import history
 from pushsvc.llm.dialects.responses import request as wishes
-from pushsvc.llm.dialects.responses.events import ResponseEvents
 from pushsvc.llm.dialects.responses.history import Responses
 from pushsvc.llm.dialects.translating import translated
 from pushsvc.llm.formats.joining import Json
-from pushsvc.llm.listening import ANSWER_TRANSLATED, answer_subscriber
+from pushsvc.llm.listening import ANSWER_TRANSLATED
 from pushsvc.llm.record import Record
 from pushsvc.llm.request import MOST_VALUES, Question
 from pushsvc.partition import Partition
 from pushsvc.web.answers import paging
 from pushsvc.web.answers.asking import asker, begin, parse
-from pushsvc.web.answers.giving import Begun, Voice, at_once, document, repeated, retold, streamed
-from pushsvc.web.http.current import call, respond, service
+from pushsvc.web.answers.giving import Begun, Voice, at_once, document, follow, repeated, retold, streamed
+from pushsvc.web.http.current import call, service
 
 MOST_NUMBER: Final = 10**8
 
@@ -92,11 +88,13 @@ def _question(partition: Partition, user: str, responses: Responses, wish: wishe
             raise Invalid.field("previous_response_id", "is none of your responses.") from error
     elif wish.conversation:
         for each in partition.kept.running(user, wish.conversation):
+            if partition.kept.is_keyed(each, request.headers.get("Idempotency-Key")):
+                continue  # the same request once more
             if not wish.interrupt:
                 raise Conflict("This conversation has an answer that is being made; ask with `interrupt: true`.")
             partition.generations.cancel(each)
         last = partition.kept.last(user, wish.conversation)
-        earlier = [] if last is None else responses.after(last)
+        earlier = [] if last is None or last.ending is None else responses.after(last)
     asked = parse(wishes.chat(wish, earlier, responses.item))
     kept = history.asked(wish, asked.about.model or "mock", native=False)
     return replace(asked, asked=kept, cancels=asked.cancels and not wish.background)
@@ -106,6 +104,7 @@ def _voice(responses: Responses, name: str, kept: Asked, prompt: int) -> Voice:
     return Voice(
         partial(responses.events, name, kept, prompt=prompt),
         lambda record: _json(responses.described(record)),
+        kind=ANSWER_TRANSLATED,
     )
 
 
@@ -141,23 +140,10 @@ def retrieve(name: str) -> ResponseReturnValue:
         if after >= seen.number:
             raise Invalid.field("starting_after", f"the response has no event {after} yet; its next is {seen.number}.")
     if record.ending is None:
-        return _follow(partition, record, make())
+        return follow(partition, record, Voice(make, kind=ANSWER_TRANSLATED))
     told = retold(partition, record.id, Voice(make))
     headers = STREAM_HEADERS | dict(coding_headers(call()))
     return Response(coded_stream(call(), told), headers=headers)
-
-
-def _follow(partition: Partition, record: Record, events: ResponseEvents) -> ResponseReturnValue:
-    """Stream a response that is being made."""
-    generations, transport = partition.generations, make_transport(call(), alone=True, translator=events)
-    left = generations.on_listener_left if record.cancels else None
-    seat = Seat(partition.presence, listeners_of(record.user), left)
-    subscriber = answer_subscriber(
-        record.id, BEGINNING, transport, kind=ANSWER_TRANSLATED, on_leave=seat.left, listener=identify(call())
-    )
-    with seat, Connection(call(), partition.hub, subscriber) as connection:
-        seat.settle()
-        return respond(stream(call(), partition.hub, connection, transport, sse.HEARTBEAT + events.begin()))
 
 
 @blueprint.post("/responses/<name>/cancel")

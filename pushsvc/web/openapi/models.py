@@ -11,11 +11,12 @@ _ANY: Final[Schema] = {"type": "object"}
 _ASKED: Final = (400, 401, 403, 409, 413, 415, 429, 503)
 _FOUND: Final = (400, 401, 403, 404, 503)
 _PAGE: Final = (
-    query("limit", {"type": "integer", "minimum": 1, "maximum": 100, "default": 20}),
+    query("limit", {"type": "integer", "minimum": 0, "maximum": 100, "default": 20}),
     query("after", TEXT),
     query("order", {"enum": ["asc", "desc"]}),
 )
 _RESPONSE: Final = {"model": "mock", "input": "Hello"}
+_CHAT: Final = {"id": "c1", "messages": [{"id": "m1", "role": "user", "parts": [{"type": "text", "text": "Hello"}]}]}
 
 MODELS: Final[dict[tuple[str, str], Operation]] = {
     ("/v1/responses", "post"): operation(
@@ -48,4 +49,12 @@ MODELS: Final[dict[tuple[str, str], Operation]] = {
     ("/v1/chat/completions/{name}/messages", "get"): operation(
         [answer(200, {JSON: _ANY}), *refusals(*_FOUND, openai=True)], *_PAGE
     ),
+    ("/v1/ui/chat", "post"): operation(
+        [answer(200, {SSE: TEXT}), *refusals(*_ASKED, openai=True)],
+        requestBody=body({JSON: _ANY}, {JSON: _CHAT}),
+    ),
+    ("/v1/ui/chat/{chat}/stream", "get"): operation(
+        [answer(200, {SSE: TEXT}), answer(204), *refusals(401, 403, 429, 503, openai=True)]
+    ),
+    ("/v1/ui/chat/{chat}/stream", "delete"): operation([answer(204), *refusals(401, 403, 503, openai=True)]),
 }

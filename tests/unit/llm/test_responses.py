@@ -94,7 +94,6 @@ def test_items_become_messages_and_messages_items() -> None:
         ({"input": 3}, "input"),
         ({"metadata": {"a": 1}}, "metadata"),
         ({"background": True, "store": False}, "store"),
-        ({"conversation": "c", "previous_response_id": "r"}, "previous_response_id"),
         ({"tool_choice": {"type": "mcp"}, "tools": [{"type": "function", "name": "f"}]}, "tool_choice.type"),
         ({"text": {"format": {"type": "xml"}}}, "text.format.type"),
         ({"stream": 1}, "stream"),

@@ -75,8 +75,6 @@ def read(raw: bytes, load: Callable[[bytes], Any], *, anything: bool = False) ->
     if background and not store:
         raise Invalid.field("store", "must not be false for a response that is made in the background.")
     conversation = _conversation(given.get("conversation"))
-    if conversation and given.get("previous_response_id"):
-        raise Invalid.field("previous_response_id", "cannot be given together with conversation.")
     return Request(given, background, bool(given.get("stream")), store, conversation, bool(given.get("interrupt")))
 
 
