@@ -14,7 +14,9 @@ def run() -> None:
     if handler is signal.default_int_handler:  # else it is ignored, as with nohup
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while modules are loaded ends this without a traceback
     try:
-        from pushsvc.cli import main
+        from pushsvc.cli import load, main
+
+        load(next((word for word in sys.argv[1:] if not word.startswith("-")), ""))
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("pushsvc"):
             raise

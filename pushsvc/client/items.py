@@ -13,7 +13,14 @@ from pushsvc.client.results import Receipt
 BATCH_EVENTS: Final = 500  # of one request; the service takes MAX_BATCH, 1000 by default
 BATCH_BYTES: Final = 4 * 2**20
 
-Item = Mapping[str, Any]
+
+class Json(str):
+    """An item in JSON, whose numbers keep their digits."""
+
+    __slots__ = ()
+
+
+Item = Mapping[str, Any] | Json
 Answer = Mapping[str, Any]
 
 
@@ -52,12 +59,27 @@ def item(
 def prepare(given: Item) -> Prepared:
     """Give the item a key, without which no retry would be safe. Raises TypeError, or ValueError for what JSON cannot
     carry."""
+    if isinstance(given, Json):
+        return _prepare_text(given)
     own = given.get("key") is None
     key = secrets.token_hex(16) if own else given["key"]
     whole = {**given, "key": key}
     users = given.get("users")
     body = json.dumps(whole, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
     return Prepared(body, key, own, len(users) if isinstance(users, list) else 1)
+
+
+def _prepare_text(text: Json) -> Prepared:
+    whole = json.loads(text, parse_float=str, parse_int=str)
+    if not isinstance(whole, dict):
+        raise ValueError("an event is a JSON object")
+    own = "key" not in whole
+    key = secrets.token_hex(16) if own else str(whole["key"])
+    body = text.strip()
+    if own:
+        body = f'{body[:-1]}{"," if whole else ""}"key":"{key}"}}'
+    users = whole.get("users")
+    return Prepared(body.encode(), key, own, len(users) if isinstance(users, list) else 1)
 
 
 def read_answer(answer: Answer, prepared: Prepared) -> Receipt | PublishError:
