@@ -59,17 +59,21 @@ class Register:
 
     def cover(self, hub: Hub, store: RedisClient) -> None:
         """Write down who is in one more partition."""
+        hub.newcomers = set()
         self._parts.append((hub, store))
         self._written.append(set())
 
     def stop(self) -> None:
-        """Write that nobody is here any more. Raises Unavailable."""
+        """Write who came, and that nobody is here any more. Raises Unavailable."""
         self.loop.stop()
+        self._write(self._here(self._newcomers()))
         self._write([set() for _ in self._parts])
 
     def _run(self, loop: Loop) -> None:
         while True:
-            self._write(self._here())
+            newcomers = self._newcomers()
+            self._write(self._here(newcomers))
+            self._forget(newcomers)
             suspects = set(self._silent())
             if self._steady():
                 self._bury(suspects & self._suspects)
@@ -78,12 +82,22 @@ class Register:
             loop.report_healthy()
             gevent.sleep(LOOK_SECONDS)
 
-    def _here(self) -> list[set[str]]:
-        """The names that are here now, by the partition that counts them: a user's own; any, but always the same, for a
-        topic."""
+    def _newcomers(self) -> list[set[str]]:
+        """The names of those who came since the last look, by partition. Some may have left again: a look may be late,
+        and who stayed for less than that is told of, too."""
+        return [set(hub.newcomers or ()) for hub, _ in self._parts]
+
+    def _forget(self, newcomers: Sequence[set[str]]) -> None:
+        for (hub, _), names in zip(self._parts, newcomers, strict=True):
+            if hub.newcomers is not None:
+                hub.newcomers -= names
+
+    def _here(self, newcomers: Sequence[set[str]]) -> list[set[str]]:
+        """The names that are here now, and the newcomers', by the partition that counts them: a user's own; any, but
+        always the same, for a topic."""
         found: list[set[str]] = [set() for _ in self._parts]
         for number, (hub, _) in enumerate(self._parts):
-            for name in list(hub.subscribers.channels.followed()):
+            for name in {*hub.subscribers.channels.followed(), *newcomers[number]}:
                 kind, _, rest = name.partition(":")
                 if kind == "user":
                     found[number].add(name)

@@ -53,6 +53,7 @@ class Hub:
         self.lifetimes = Lifetimes(self.subscribers, self.positions, settings)
         self.catch_up = CatchUp(log, bus, self.lifetimes)
         self.broadcaster = Broadcaster(self.catch_up, self.lifetimes, self.positions)
+        self.newcomers: set[str] | None = None  # channels of those who came, where the Register takes them from here
         self.loops = (Loop("hub", self._tidy, expected=()), self.lifetimes.loop, self.positions.loop)
 
     def start(self, control: ControlListener) -> None:
@@ -98,6 +99,8 @@ class Hub:
     def stand(self, subscriber: Subscriber, *, over: bool) -> None:
         """Note that the subscriber can no longer be refused: from now on it is one of its user's streams. `over`: end
         the user's oldest streams, unless Redis is away just now."""
+        if self.newcomers is not None:
+            self.newcomers.update(subscriber.channels)
         if subscriber.reason is not None or not (subscriber.gives_way or over):
             return  # no other stream ends for one that has itself ended by now, as by a repeat of its request
         with contextlib.suppress(Unavailable):

@@ -36,6 +36,10 @@ def _opened(source: EventSource, times: int) -> bool:
     return source.opened >= times
 
 
+def _has_gone(receiver: HookReceiver, name: str) -> bool:
+    return len(receiver.told(name)) == 2
+
+
 def test_once_for_all_connections(told: Told) -> None:
     stack, receiver = told
     with stack.listen("bob", "?topics=news"), stack.listen("bob"), stack.listen("carl", "?topics=news"):
@@ -47,6 +51,16 @@ def test_once_for_all_connections(told: Told) -> None:
     hook = next(hook for hook in receiver.taken if hook["user"] == "bob")
     assert set(hook) == {"id", "type", "user", "topic", "at"}
     assert hook["topic"] is None
+
+
+def test_a_visit_of_a_moment_is_told_of(told: Told) -> None:
+    stack, receiver = told
+    for name in ("hal", "ivy", "jan"):
+        with stack.listen(name) as source:
+            source.wait_open()
+    for name in ("hal", "ivy", "jan"):
+        until(partial(_has_gone, receiver, name), "the departure")
+        assert receiver.told(name) == CAME_AND_WENT
 
 
 def test_who_comes_back_at_once_was_never_away(told: Told) -> None:
