@@ -26,6 +26,7 @@ from pushsvc.config import Settings, redis_url
 from pushsvc.delivery.capacity import Capacity
 from pushsvc.errors import ConfigError
 from pushsvc.events.publication import Limits
+from pushsvc.llm.dialects.responses.native import WithResponses
 from pushsvc.llm.models.base import Model
 from pushsvc.llm.models.connecting import Connector
 from pushsvc.llm.models.credentials import Credentials, NoKey
@@ -148,7 +149,7 @@ def _model(settings: Settings) -> Model:
     except NoKey as error:
         raise ConfigError(f"PUSHSVC_LLM_API_KEY_FILE should be the file of a key: {error}") from None
     connector = Connector(settings.llm_connect_seconds)
-    return Upstream(settings.llm_base_url, credentials, connector, POLLS[settings.poller])
+    return WithResponses(Upstream(settings.llm_base_url, credentials, connector, POLLS[settings.poller]))
 
 
 def _hooks(shared: Shared, partitions: Sequence[Partition]) -> Hooks:

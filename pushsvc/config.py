@@ -100,6 +100,7 @@ class Settings(BaseModel):
     llm_api_key: ApiKey = Field("", repr=False)
     llm_api_key_file: FilePath | None = None  # stands over llm_api_key
     llm_headers: RequestHeaders = Field((), repr=False)  # sent with each question; may hold keys
+    llm_responses: Literal["translate", "passthrough"] = "translate"  # whether the model's server speaks that API
     llm_pass: PassedPaths = ("embeddings", "completions")  # paths under /v1 that go through to the model's server
     llm_model: Line = ""  # the model for questions that name none
     llm_connect_seconds: Seconds = 5.0

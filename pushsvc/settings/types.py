@@ -152,7 +152,7 @@ def _api_key(value: str) -> str:
 
 ApiKey = Annotated[str, AfterValidator(_api_key)]
 
-_OWN_PATHS: Final = re.compile(r"(chat/completions|models|generations)(/.*)?")
+_OWN_PATHS: Final = re.compile(r"(chat/completions|models|generations|responses|ui|usage)(/.*)?")
 
 
 def _passed_paths(value: object) -> object:

@@ -43,6 +43,7 @@ from tests.support.settings import GOOD_SECRET, refusal, settings
         ("LLM_API_KEY_FILE", None),
         ("LLM_HEADERS", ()),
         ("LLM_PASS", ("embeddings", "completions")),
+        ("LLM_RESPONSES", "translate"),
     ],
 )
 def test_defaults_are_those_of_the_contract(name: str, default: object) -> None:
@@ -156,7 +157,11 @@ def test_good_values_are_taken(name: str, value: str, meaning: object) -> None:
         ),
         ("LLM_BASE_URL", "http://a/my model", "without blanks"),
         *(("LLM_PASS", value, "paths under /v1") for value in ("../x", "a//b", "a b", "<x>", "http://a")),
-        *(("LLM_PASS", value, "has itself") for value in ("chat/completions", "models/x", "generations")),
+        *(
+            ("LLM_PASS", value, "has itself")
+            for value in ("chat/completions", "models/x", "generations", "responses", "ui/x")
+        ),
+        ("LLM_RESPONSES", "pass", "'translate' or 'passthrough'"),
         ("LLM_BASE_URL", "http://a/v1\u200a/x", "without blanks"),
         ("LLM_BASE_URL", "http://a/v1/\u00fc", "percent-encoded"),
         ("LLM_BASE_URL", "http://a/{model}/v1", "percent-encoded"),

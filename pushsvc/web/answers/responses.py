@@ -14,18 +14,19 @@ from pushsvc.calls.arguments import choice, number, read_json
 from pushsvc.calls.content_coding import coded_stream, coding_headers
 from pushsvc.calls.refusing import STREAM_HEADERS
 from pushsvc.calls.turn import ClientTurn
-from pushsvc.errors import Conflict, Invalid, NotFound
+from pushsvc.errors import Conflict, Invalid
 from pushsvc.events import exact_json
 from pushsvc.llm import request as question
 from pushsvc.llm.asked import Asked
 from pushsvc.llm.dialects.responses import history
 from pushsvc.llm.dialects.responses import request as wishes
 from pushsvc.llm.dialects.responses.history import Responses
+from pushsvc.llm.dialects.responses.native import NativeBody
 from pushsvc.llm.dialects.translating import translated
 from pushsvc.llm.formats.joining import Json
 from pushsvc.llm.listening import ANSWER_TRANSLATED
 from pushsvc.llm.record import Record
-from pushsvc.llm.request import MOST_VALUES, Question
+from pushsvc.llm.request import MOST_VALUES, About, Question
 from pushsvc.partition import Partition
 from pushsvc.web.answers import paging
 from pushsvc.web.answers.asking import asker, begin, parse
@@ -73,19 +74,18 @@ def create() -> ResponseReturnValue:
 
 
 def _read(body: bytes) -> wishes.Request:
-    anything = not service().settings.llm_base_url
+    anything = _native() or not service().settings.llm_base_url
     question.check_size(body, ClientTurn(call()).yield_if_over)
     return wishes.read(body, partial(read_json, exact_json.loads, values=MOST_VALUES), anything=anything)
 
 
 def _question(partition: Partition, user: str, responses: Responses, wish: wishes.Request) -> Question:
-    """The question of chat completions that a request is."""
+    """The question that a request is: of chat completions, unless the model's server speaks the Responses API."""
+    if _native():
+        return _native_question(responses, wish)
     earlier: list[Json] = []
     if wish.previous is not None:
-        try:
-            earlier = responses.after(responses.get(wish.previous))
-        except NotFound as error:
-            raise Invalid.field("previous_response_id", "is none of your responses.") from error
+        earlier = responses.after(responses.previous(wish.previous))
     elif wish.conversation:
         for each in partition.kept.running(user, wish.conversation):
             if partition.kept.is_keyed(each, request.headers.get("Idempotency-Key")):
@@ -98,6 +98,22 @@ def _question(partition: Partition, user: str, responses: Responses, wish: wishe
     asked = parse(wishes.chat(wish, earlier, responses.item))
     kept = history.asked(wish, asked.about.model or "mock", native=False)
     return replace(asked, asked=kept, cancels=asked.cancels and not wish.background)
+
+
+def _native() -> bool:
+    settings = service().settings
+    return settings.llm_responses == "passthrough" and bool(settings.llm_base_url)
+
+
+def _native_question(responses: Responses, wish: wishes.Request) -> Question:
+    model = service().settings.llm_model
+    if model and not wish.given.get("model"):
+        wish.given["model"] = model
+    previous = None if wish.previous is None else responses.native_id(responses.previous(wish.previous))
+    body = NativeBody(wishes.native(wish, previous))
+    cancels = wish.given.get("on_disconnect") == "cancel" and not wish.background
+    about = About(wish.given.get("model") or model, len(body) // 4, (0, len(body)))
+    return Question(body, stream=True, cancels=cancels, about=about, asked=history.asked(wish, model, native=True))
 
 
 def _voice(responses: Responses, name: str, kept: Asked, prompt: int) -> Voice:

@@ -13,7 +13,7 @@ from pushsvc.llm.formats.joining import Json, index_of
 _THOUGHTS: Final = ("reasoning_content", "reasoning", "reasoning_text", "thinking")  # members, by the model's server
 _REASONS: Final = {"length": "max_output_tokens", "content_filter": "content_filter"}
 _ENDED: Final = {"completed": "completed", "incomplete": "incomplete", "failed": "failed", "cancelled": "incomplete"}
-NATIVE: Final = "native"  # the member of a chunk with the event of a server that speaks this API; see models/native.py
+NATIVE: Final = "native"  # the member of a chunk with the event of a server that speaks this API; see native.py
 _CODES: Final = frozenset(
     {
         "server_error", "rate_limit_exceeded", "invalid_prompt", "invalid_image", "invalid_image_format",

@@ -58,6 +58,13 @@ class Responses:
             raise unknown(name)
         return record
 
+    def previous(self, name: str) -> Record:
+        """The record of the response that a new one follows. Raises Invalid."""
+        try:
+            return self.get(name)
+        except NotFound as error:
+            raise Invalid.field("previous_response_id", "is none of your responses.") from error
+
     def events(self, name: str, kept: Asked, *, prompt: int = 0, after: int = -1) -> ResponseEvents:
         """The translator of a response's stream. `name`: of the generation; `prompt`, `after`: see ResponseEvents."""
         members = {key: value for key, value in kept.members.items() if key != "native"}
@@ -75,6 +82,11 @@ class Responses:
 
     def input_items(self, record: Record) -> list[Json]:
         """The items that a response answers."""
+        if record.asked.members.get("native"):
+            given = exact_json.loads(self._generations.records.request(record.id)).get("input")
+            items = [{"type": "message", "role": "user", "content": given}] if isinstance(given, str) else given or []
+            prefix = f"msg_{record.id.removeprefix('gen_')}_in"
+            return [{"id": f"{prefix}_{number}"} | item for number, item in enumerate(items)]
         messages = self._messages(record)
         return items_of(messages, f"{record.id.removeprefix('gen_')}_in")
 
@@ -92,6 +104,13 @@ class Responses:
         answer = {name: message[name] for name in _ANSWERED if message.get(name) is not None}
         said = [answer | {"role": "assistant"}] if answer.keys() - {"role"} else []
         return self._messages(record) + said
+
+    def native_id(self, record: Record) -> str:
+        """The id of a response at the model's server. Raises Invalid if it has none."""
+        name = self._generations.answer(record).get("id")
+        if not record.asked.members.get("native") or not isinstance(name, str):
+            raise Invalid.field("previous_response_id", "is none that the model's server knows.")
+        return name
 
     def item(self, name: str) -> Json | None:
         """The item of a response with this id. None: there is none."""

@@ -110,6 +110,19 @@ def chat(request: Request, earlier: list[Json], find: FindItem) -> bytes:
     return exact_json.dumps(body, lone=True)
 
 
+# What this service does itself also where the model's server speaks this API: it is asked for a stream, whose
+# connection is the model's hold on it.
+_KEPT_HERE: Final = frozenset({"background", "stream", "interrupt", "on_disconnect", "previous_response_id"})
+
+
+def native(request: Request, previous: str | None) -> bytes:
+    """The question for a server that speaks this API. `previous`: the id that it gave to the response which this one
+    follows."""
+    body = {name: value for name, value in request.given.items() if name not in _KEPT_HERE}
+    body |= {"stream": True} | ({} if previous is None else {"previous_response_id": previous})
+    return exact_json.dumps(body, lone=True)
+
+
 def _text(given: Any) -> Json:
     if given is None:
         return {}
