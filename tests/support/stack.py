@@ -22,6 +22,7 @@ import redis
 from pushsvc import auth
 from pushsvc.config import DEFAULT_PREFIX
 from pushsvc.storage.redis.keys import Keys
+from tests.support.clients import canaries
 from tests.support.clients.eventsource import DEADLINE, EventSource, until
 from tests.support.ports import free_port
 from tests.support.processes import alive, command_line, descendants, dies_with_the_tests
@@ -120,9 +121,11 @@ class Stack:
         return status
 
     def leaked(self, *others: str) -> list[str]:
-        """Which of the keys, tokens, tickets and data that were made here are in a log or in these other texts."""
+        """Which of the keys, tokens, tickets, cookies, proofs and data that were made here are in a log or in these
+        other texts."""
         logs = [path.read_text(errors="replace") for path in self.data_dir.rglob("*.log")]
-        return [secret for secret in list(self.secrets) for text in (self.output, *logs, *others) if secret in text]
+        texts = (self.output, *logs, *others)
+        return [secret for secret in self.secrets | canaries.given for text in texts if secret in text]
 
     @property
     def url(self) -> str:
@@ -195,6 +198,7 @@ class Stack:
                     came += piece
         if path == "/tickets" and response.status_code == 200:
             self.secrets.add(orjson.loads(came)["ticket"])
+        canaries.note_cookies(response.headers.get_list("set-cookie"))
         headers_of_text = [each for each in response.headers.items() if each[0] != "content-encoding"]  # it is decoded
         return httpx.Response(response.status_code, headers=headers_of_text, content=came, request=response.request)
 

@@ -12,6 +12,7 @@ from typing import Self
 import httpx
 
 from pushsvc.client import sse
+from tests.support.clients import canaries
 
 DEADLINE = 40.0  # seconds that a test waits for what must come: a busy machine is no failure
 
@@ -127,6 +128,7 @@ class EventSource:
         self.parser = parser
         with self._client.stream("GET", self.url, headers=headers) as response:
             self._response = response
+            canaries.note_cookies(response.headers.get_list("set-cookie"))
             if not self._cookies:
                 self._client.cookies.clear()
             with self._changed:
@@ -144,6 +146,7 @@ class EventSource:
         """Whether the service has said by now, by its first event, that the stream stands."""
         with self._changed:
             for message in messages:
+                canaries.note_id(message.id)
                 (self.spoken if message.event in ("cursor", "refused", "heartbeat") else self.messages).append(message)
                 if not opened and message.event != "refused":
                     opened = True
