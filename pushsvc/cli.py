@@ -25,6 +25,7 @@ _COMMANDS: Final = {
     "doctor": _Lazy("own", "Look at a deployment, and say what is wrong and what mends it."),
     "nginx": _Lazy("serving", "Write what a system nginx includes."),
     "publish": _Lazy("publishing", "Publish an event, or the events of stdin."),
+    "relay": _Lazy("relaying", "Publish what an outbox holds, once each."),
     "serve": _Lazy("serving", "Start gunicorn alone."),
     "tail": _Lazy("tailing", "Print events as they come."),
     "ticket": _Lazy("publishing", "Print a ticket's URL, for an EventSource."),

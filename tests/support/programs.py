@@ -24,6 +24,7 @@ CHROMIUM_FLAGS = [
 REDIS = ("redis-server",)
 CC = ("cc", "gcc", "clang")
 OPENSSL = ("openssl",)
+POSTGRES = ("initdb", *map(str, Path("/usr/lib/postgresql").glob("*/bin/initdb")))
 CURL = ("curl",)
 IP = ("ip",)
 FIREFOX = ("firefox-esr", "firefox")
@@ -38,6 +39,7 @@ _PACKAGES = {
     REDIS: ["redis-server"],
     CC: ["gcc", "libc6-dev"],
     OPENSSL: ["openssl"],
+    POSTGRES: ["postgresql"],
     CURL: ["curl"],
     IP: ["iproute2"],
 }

@@ -1,0 +1,35 @@
+"""An outbox: events are rows of the transaction that they tell of, and `pushsvc relay` publishes what was committed.
+
+Each row has a key, and is deleted once it was published. So a relay that is killed at any moment, or works beside
+others, publishes again what the service knows by its key, and nothing is heard twice.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Sequence
+from typing import Any, Final
+
+from pushsvc.client.items import item
+
+TABLE: Final = "pushsvc_outbox"
+
+
+def row(
+    data: Any,
+    *,
+    user: str | None = None,
+    users: Sequence[str] | None = None,
+    topic: str | None = None,
+    all: bool = False,
+    event: str | None = None,
+    key: str | None = None,
+    ttl: int | None = None,
+) -> str:
+    """The column `item` of an event: the JSON that will be published. Raises ValueError for a target that is missing,
+    TypeError or ValueError for data that is no JSON."""
+    if sum((user is not None, users is not None, topic is not None, all)) != 1:
+        raise ValueError("name exactly one of user, users, topic and all")  # here, where the mistake is
+    given = item(data, user, users, topic, all, event, key or secrets.token_hex(16), ttl)
+    return json.dumps(given, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
