@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pushsvc.client.answers import Answer, Answers
 from pushsvc.client.cursors import Cursor, FileCursor, MemoryCursor, RedisCursor
-from pushsvc.client.errors import ClientError, GapError, ListenError, PublishError, QueueFull, ServiceError
+from pushsvc.client.errors import AnswerError, ClientError, GapError, ListenError, PublishError, QueueFull, ServiceError
 from pushsvc.client.listener import Listener
 from pushsvc.client.publisher import Publisher
 from pushsvc.client.results import Event, Gap, Receipt, Ticket
@@ -18,9 +19,9 @@ if TYPE_CHECKING:
     from pushsvc.client.asynchronous import AsyncListener, AsyncPublisher, AsyncStream
 
 __all__ = [
-    "AsyncListener", "AsyncPublisher", "AsyncStream", "ClientError", "Cursor", "Event", "FileCursor", "Gap", "GapError",
-    "ListenError", "Listener", "MemoryCursor", "PublishError", "PublishStream", "Publisher", "QueueFull", "Receipt",
-    "RedisCursor", "ServiceError", "Ticket",
+    "Answer", "AnswerError", "Answers", "AsyncListener", "AsyncPublisher", "AsyncStream", "ClientError", "Cursor",
+    "Event", "FileCursor", "Gap", "GapError", "ListenError", "Listener", "MemoryCursor", "PublishError",
+    "PublishStream", "Publisher", "QueueFull", "Receipt", "RedisCursor", "ServiceError", "Ticket",
 ]  # fmt: skip
 
 

@@ -64,6 +64,15 @@ class ListenError(ServiceError):
     """The service refuses the stream for good."""
 
 
+class AnswerError(ServiceError):
+    """A model's answer failed, or the service does not give it. `code`: for programs, such as `cancelled`, `timeout`
+    or `producer_lost`."""
+
+    def __init__(self, detail: str, *, code: str | None = None, **more: Any) -> None:
+        super().__init__(detail, **more)
+        self.code = code
+
+
 class GapError(ClientError):
     """Events are lost to this listener; `gap` says which. Listening goes on behind them."""
 

@@ -54,14 +54,16 @@ class Transport:
         self._idle: deque[tuple[http.client.HTTPConnection, float]] = deque()
         self._pid = os.getpid()
 
-    def request(self, method: str, path: str, body: bytes | None = None) -> Response:
-        """Send a request with a JSON body. One that a kept connection loses before any answer is sent again, so it must
-        do no harm twice. Raises ServiceError if there is no answer."""
+    def request(
+        self, method: str, path: str, body: bytes | None = None, more: dict[str, str] | None = None
+    ) -> Response:
+        """Send a request with a JSON body. `more`: headers. One that a kept connection loses before any answer is sent
+        again, so it must do no harm twice. Raises ServiceError if there is no answer."""
         while True:
             connection, kept = self._connection()
             try:
                 with suppress(BrokenPipeError, ConnectionResetError):  # it may have refused before it read all
-                    connection.request(method, self.address.path + path, body, self.headers())
+                    connection.request(method, self.address.path + path, body, self.headers() | (more or {}))
                 answer = connection.getresponse()
                 response = Response(answer.status, answer.msg, answer.read())
             except BaseException as error:  # also a greenlet that is killed: a late answer is for nobody else
