@@ -56,6 +56,7 @@ chaos: $(VENV)/.test  ## Break everything under traffic; see that nobody misses 
 fuzz: $(VENV)/.test  ## Send mutated requests to nginx and to a worker (make fuzz ARGS="--seconds 600 --seed 7")
 	@$(BIN)/python -m tests.proofs.fuzz $(ARGS)
 	@$(if $(ARGS),,$(BIN)/python -m tests.proofs.fuzz_calls)
+	@$(if $(ARGS),,$(BIN)/python -m tests.proofs.schema)
 	@$(if $(ARGS),,$(BIN)/python -m pytest -m hypothesis --hypothesis-profile searching -n 2 --timeout 3600)
 
 attack: $(VENV)/.test  ## Measure what cheap requests cost others (make attack ARGS="--seconds 6 bodies")

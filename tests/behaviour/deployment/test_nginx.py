@@ -114,6 +114,7 @@ def test_malformed_requests_are_problems(stack: Stack, request_line: str, status
     assert given == status
     assert headers["content-type"] == "application/problem+json"
     assert json.loads(body)["status"] == status
+    assert ("allow" in headers) == (status == 405)
 
 
 def test_what_up_cannot_share_with_nginx_is_a_file(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from pushsvc import create_app
 from pushsvc.config import Settings
 from pushsvc.web.openapi.document import document, routes
 from pushsvc.web.openapi.operations import OPERATIONS
+from tests.proofs.schema import tried
 from tests.support.stack import SECRET, Stack
 
 
@@ -95,6 +96,12 @@ def test_each_refusal_of_a_stranger_is_described(stack: Stack, described: dict[s
             content = expected["content"]
             media = answer.headers["content-type"].partition(";")[0]
             valid(described, content[media]["schema"], answer.json())
+
+
+def test_odd_requests_are_answered_as_it_says(stack: Stack) -> None:
+    """The same few on each run; `python -m tests.proofs.schema` tries many."""
+    status, found = tried(stack, 3, 20261127, "--phases", "fuzzing")
+    assert status == 0, found
 
 
 def test_the_page_for_people(stack: Stack, page: Page) -> None:
