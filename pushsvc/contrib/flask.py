@@ -1,0 +1,79 @@
+"""Flask: `push = Push(app, user=…)` publishes, gives tickets to the user's pages, and writes the lines these need."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from flask import Flask, Response, current_app, request
+from markupsafe import Markup
+
+from pushsvc.client import Publisher, PublishStream, Receipt
+from pushsvc.contrib.pages import PATIENCE_SECONDS, TICKET_PATH, base, script, ticket_answer
+
+User = Callable[[], str | None]
+Topics = Callable[[], Iterable[str]]
+
+
+class Push:
+    """Configured by `app.config` (or the environment, as `app.config.from_prefixed_env()` reads it):
+
+    `PUSHSVC_URL`, `PUSHSVC_TOKEN` (a backend's, which may publish and subscribe for its users), `PUSHSVC_PUBLIC_URL`
+    (what browsers call the service; the same by default), `PUSHSVC_TICKET_PATH` (`/push/ticket`).
+    """
+
+    def __init__(self, app: Flask | None = None, *, user: User, topics: Topics = tuple) -> None:
+        """`user`: gives the id of who is logged in, in a request; None: nobody is. `topics`: that they may follow."""
+        self._user = user
+        self._topics = topics
+        if app is not None:
+            self.init_app(app)
+
+    def init_app(self, app: Flask) -> None:
+        """Add the ticket's route and, for templates, `push_script()`. Raises KeyError, or ValueError."""
+        url, token = app.config["PUSHSVC_URL"], app.config["PUSHSVC_TOKEN"]
+        public = base(app.config.setdefault("PUSHSVC_PUBLIC_URL", url))
+        path = app.config.setdefault("PUSHSVC_TICKET_PATH", TICKET_PATH)
+        tickets = Publisher(url, token, patience=PATIENCE_SECONDS)
+        app.extensions["pushsvc_client"] = Publisher(url, token)
+
+        def ticket() -> Response:
+            found = ticket_answer(tickets, public, self._user(), self._topics(), request.headers.get("Sec-Fetch-Site"))
+            return Response(found.body, found.status, found.headers.items(), mimetype="application/json")
+
+        def push_script(nonce: str = "") -> Markup:
+            return Markup(script(public, request.script_root + path, self._user(), nonce))  # noqa: S704  # it escapes
+
+        app.add_url_rule(path, "pushsvc_ticket", ticket)
+        app.jinja_env.globals["push_script"] = push_script
+
+    @property
+    def publisher(self) -> Publisher:
+        """The application's publisher."""
+        found: Publisher = current_app.extensions["pushsvc_client"]
+        return found
+
+    def publish(
+        self,
+        data: Any,
+        *,
+        user: str | None = None,
+        users: Sequence[str] | None = None,
+        topic: str | None = None,
+        all: bool = False,
+        event: str | None = None,
+        key: str | None = None,
+        ttl: int | None = None,
+    ) -> Receipt:
+        """See `pushsvc.client.Publisher.publish`."""
+        return self.publisher.publish(
+            data, user=user, users=users, topic=topic, all=all, event=event, key=key, ttl=ttl
+        )  # fmt: skip
+
+    def enqueue(self, data: Any, **target: Any) -> None:
+        """See `pushsvc.client.Publisher.enqueue`."""
+        self.publisher.enqueue(data, **target)
+
+    def stream(self) -> PublishStream:
+        """See `pushsvc.client.Publisher.stream`."""
+        return self.publisher.stream()
