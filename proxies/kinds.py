@@ -38,6 +38,7 @@ class Kind:
     around: str = "{lines}"
     balances: bool = True  # between two services
     says_retry: bool = True  # while no service answers
+    answers_lines: bool = True  # of a published stream, while its body is open, over HTTP/1.1
     others: Mapping[str, str] = field(default_factory=dict)  # more ways that people write it: what -> file
 
     def configuration(self, file: str, folder: Path) -> str:
@@ -135,7 +136,6 @@ pinger_enable off
 shutdown_lifetime 0 seconds
 {lines}
 """
-_CADDY = "{\n\tadmin off\n\tauto_https off\n}\n{lines}"
 
 KINDS: Final = (
     Kind(
@@ -146,16 +146,16 @@ KINDS: Final = (
     ),
     Kind(
         "Apache", "apache.conf", "plain/apache.conf",
-        _on_path("apache2", "-DFOREGROUND", "-d", "{folder}", "-f", "{file}"), _APACHE,
+        _on_path("apache2", "-DFOREGROUND", "-d", "{folder}", "-f", "{file}"), _APACHE, answers_lines=False,
     ),
     Kind(
         "Caddy", "Caddyfile", "plain/Caddyfile",
-        _on_path("caddy", "run", "--adapter", "caddyfile", "--config", "{file}"), _CADDY,
+        _on_path("caddy", "run", "--adapter", "caddyfile", "--config", "{file}"),
     ),
     Kind(
         "Traefik", "traefik.dynamic.yml", "plain/traefik.dynamic.yml",
         _on_path("traefik", "--entrypoints.push.address=127.0.0.1:{port}", "--providers.file.filename={file}"),
-        says_retry=False,
+        says_retry=False, answers_lines=False,
     ),
     Kind(
         "Envoy", "envoy.yaml", "plain/envoy.yaml",

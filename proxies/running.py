@@ -38,7 +38,11 @@ class Proxy:
         self._log = (self._folder / "output").open("w")
         self._process = subprocess.Popen(
             words, cwd=self._folder, stdout=self._log, stderr=subprocess.STDOUT,
-            env={"PATH": "/usr/sbin:/usr/bin:/bin", "HOME": str(self._folder)},
+            env={
+                "PATH": "/usr/sbin:/usr/bin:/bin",
+                "HOME": str(self._folder),
+                "CADDY_ADMIN": f"unix/{self._folder}/caddy",  # else all of them share a port
+            },
             preexec_fn=dies_with_the_tests(signal.SIGKILL),
         )  # fmt: skip
         try:

@@ -4,7 +4,7 @@ import { createProxyMiddleware } from "http-proxy-middleware";
 
 const app = express();
 app.use(compression());  // it leaves streams alone: they say no-transform
-app.use(createProxyMiddleware({
+const push = createProxyMiddleware({
   target: "http://127.0.0.1:8001",
   xfwd: true,
   on: {
@@ -15,5 +15,6 @@ app.use(createProxyMiddleware({
       response.end(stream ? "retry: 2000\n\n" : "");
     },
   },
-}));
-app.listen(8080, "127.0.0.1");
+});
+app.use(push);
+app.listen(8080, "127.0.0.1").on("upgrade", push.upgrade);

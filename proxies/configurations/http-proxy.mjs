@@ -10,4 +10,6 @@ proxy.on("error", (error, request, response) => {
   if (!response.headersSent) response.writeHead(stream ? 200 : 502, { "Content-Type": stream ? "text/event-stream" : "text/plain" });
   response.end(stream ? "retry: 2000\n\n" : "");
 });
-http.createServer((request, response) => proxy.web(request, response)).listen(8080, "127.0.0.1");
+const server = http.createServer((request, response) => proxy.web(request, response));
+server.on("upgrade", (request, socket, head) => proxy.ws(request, socket, head));
+server.listen(8080, "127.0.0.1");

@@ -35,7 +35,18 @@ sub vcl_init {
 
 sub vcl_recv {
     set req.backend_hint = push.backend();
+    # WebSockets, and streams of events that are published
+    if (req.http.Upgrade ~ "(?i)websocket" || req.http.Content-Type ~ "application/x-ndjson") {
+        return (pipe);
+    }
     return (pass);
+}
+
+sub vcl_pipe {
+    if (req.http.Upgrade) {
+        set bereq.http.Upgrade = req.http.Upgrade;
+        set bereq.http.Connection = req.http.Connection;
+    }
 }
 
 sub vcl_backend_error {
