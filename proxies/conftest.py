@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 
 from proxies import table
+from tests.conftest import browser as browser
 from tests.support.ports import free_port
 from tests.support.redis.servers import Servers
 from tests.support.stack import Stack
 
+PATH = "/push"  # under which browsers find the services of the pair that no test breaks
 _numbers = itertools.count()
 
 
@@ -56,7 +58,7 @@ def make_pair(folder: Path, port: int, **settings: object) -> Pair:
 @pytest.fixture(scope="session")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     """A pair that no test breaks."""
-    yield from _pair(tmp_path_factory.mktemp("pair"))
+    yield from _pair(tmp_path_factory.mktemp("pair"), public_url=f"https://push.example.com{PATH}")
 
 
 @pytest.fixture
@@ -65,10 +67,10 @@ def own_pair(tmp_path: Path) -> Iterator[Pair]:
     yield from _pair(tmp_path)
 
 
-def _pair(folder: Path) -> Iterator[Pair]:
+def _pair(folder: Path, **settings: object) -> Iterator[Pair]:
     servers = Servers(folder / "redis")
     servers.serve(port := free_port())
-    running = make_pair(folder, port)
+    running = make_pair(folder, port, **settings)
     yield running
     running.stop()
     servers.stop()

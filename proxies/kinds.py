@@ -101,8 +101,8 @@ stream {
 }
 """.replace("{USER}", "user root;" if os.geteuid() == 0 else "")
 _APACHE_MODULES = (
-    "mpm_event", "authz_core", "mime", "headers", "setenvif", "asis", "proxy", "proxy_http", "proxy_balancer",
-    "slotmem_shm", "lbmethod_byrequests",
+    "ssl", "mpm_event", "authz_core", "mime", "headers", "setenvif", "asis", "proxy", "proxy_http",
+    "proxy_balancer", "slotmem_shm", "lbmethod_byrequests",
 )  # fmt: skip
 _APACHE = (
     "".join(f"LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so\n" for name in _APACHE_MODULES)

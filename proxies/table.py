@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from proxies import tls
 from proxies.kinds import BALANCERS, CONFIGURATIONS, KINDS
 from tests.support.stack import ROOT
 
@@ -65,3 +66,17 @@ def _replace(page: Path, name: str, lines: str) -> None:
     text = page.read_text()
     first, last = text.index(begin) + len(begin), text.index(end)
     page.write_text(text[:first] + lines + text[last:])
+
+
+def secured() -> dict[str, str]:
+    """The lines of each proxy over TLS that the page has: proxy -> what stands there in place of what."""
+    return {name: _both(*lines) for name, lines in tls.LINES.items()}
+
+
+def _both(plain: str, secure: str) -> str:
+    return f"# in place of: {' '.join(plain.split())}\n{secure.rstrip()}\n"
+
+
+def secured_blocks(page: Path = PAGE) -> dict[str, str]:
+    """The blocks for TLS that the page has."""
+    return dict(re.findall(r"<!-- over TLS: ([^\n]+) -->\n```\n(.*?)```\n", page.read_text(), re.DOTALL))

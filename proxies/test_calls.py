@@ -10,11 +10,11 @@ from contextlib import ExitStack
 import httpx
 import pytest
 
-from proxies.conftest import Pair
+from proxies.conftest import PATH, Pair
 from proxies.kinds import KINDS, Kind
 from proxies.running import Proxy, status_of
 from tests.behaviour.publishing.test_publish_stream import upload
-from tests.support.clients.eventsource import until
+from tests.support.clients.eventsource import EventSource, until
 from tests.support.clients.websocket import WebSocket
 from tests.support.stack import connections
 
@@ -41,6 +41,14 @@ def test_a_web_socket(kind: Kind, before: Before, pair: Pair, user: str) -> None
         assert ws.status == 101
         ws.wait_ids(pair.one.publish(user=user))
         assert ws.ask({"type": "ping"})["type"] == "pong"
+
+
+@_KINDS
+def test_under_a_path(kind: Kind, before: Before, pair: Pair, user: str) -> None:
+    """PUBLIC_URL has a path that these lines do not strip, and the service is found there too; Vite's name paths."""
+    path = "" if kind.name == "Vite" else PATH
+    with EventSource(f"{before(kind)}{path}/events", pair.one.bearer(user)).wait_open() as source:
+        source.wait_ids(pair.one.publish(user=user))
 
 
 @_KINDS

@@ -7,3 +7,4 @@ from proxies import table
 
 def test_its_blocks_are_the_files() -> None:
     assert table.blocks() == table.configurations()
+    assert table.secured_blocks() == table.secured()
