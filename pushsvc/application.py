@@ -46,13 +46,13 @@ from pushsvc.tokens.provider_keys import ProviderKeys
 from pushsvc.tokens.revocations import Revocations
 from pushsvc.tokens.verifier import Verifier
 from pushsvc.web import events, history, pages, publish, reference, tickets, unread, websocket
-from pushsvc.web.answers import completions, generations, models, passing, responses, stored, ui
+from pushsvc.web.answers import completions, generations, models, passing, responses, stored, ui, usage
 from pushsvc.web.http import before_request, problems
 from pushsvc.web.operating import connections, health, metrics, presence
 
 _RESOURCES: Final = (
     publish, events, connections, history, tickets, unread, health, metrics, presence, completions, generations, models,
-    responses, stored, ui, pages, websocket, reference,
+    responses, stored, ui, usage, pages, websocket, reference,
 )  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from pushsvc.settings.types import (
     Address,
     ApiKey,
     BaseUrl,
+    BudgetWords,
     Count,
     FilePath,
     HookUrl,
@@ -41,10 +42,8 @@ from pushsvc.settings.types import (
 PREFIX: Final = "PUSHSVC_"
 DEFAULT_PREFIX: Final = "pushsvc"  # of all names in Redis
 MOST_WORKERS: Final = 256
-
-
 _PUBLIC_URL: Final = re.compile(r"(https?://[^/?#]+)((?:/[A-Za-z0-9._~\-]+)*)/?", re.IGNORECASE)
-_AMBIGUOUS_PATHS: Final = ("/v1", "/v1/chat", "/v1/generations", "/demo")  # the service has paths below these itself
+_AMBIGUOUS_PATHS: Final = re.compile("/v1(/.*)?|/demo")  # the service has paths below these itself
 
 
 class Settings(BaseModel):
@@ -100,6 +99,7 @@ class Settings(BaseModel):
     llm_api_key: ApiKey = Field("", repr=False)
     llm_api_key_file: FilePath | None = None  # stands over llm_api_key
     llm_headers: RequestHeaders = Field((), repr=False)  # sent with each question; may hold keys
+    llm_budget: BudgetWords = ()  # of tokens and answers, by user, token and model
     llm_responses: Literal["translate", "passthrough"] = "translate"  # whether the model's server speaks that API
     llm_pass: PassedPaths = ("embeddings", "completions")  # paths under /v1 that go through to the model's server
     llm_model: Line = ""  # the model for questions that name none
@@ -183,7 +183,7 @@ class Settings(BaseModel):
         path = match[2] if match else ""
         if origin is None or {".", ".."} & set(path.split("/")):
             raise ValueError("should be such as https://example.com/push, its path of letters, digits and . _ ~ -")
-        if path in _AMBIGUOUS_PATHS:
+        if _AMBIGUOUS_PATHS.fullmatch(path):
             raise ValueError(f"should have another path: {path}/ is where the service has paths of its own")
         return origin + path
 

@@ -159,6 +159,23 @@ class TooManyGenerations(Later):
     title = "Too many answers at a time"
 
 
+class OverBudget(Later):
+    """A budget of models' answers is used up. `standing`: headers that say how the caller stands."""
+
+    status = 429
+    title = "Rate limit exceeded"  # as clients of OpenAI's API know it
+
+    def __init__(self, detail: str, *, retry_after: int, standing: Mapping[str, str]) -> None:
+        super().__init__(detail, retry_after=retry_after)
+        self._standing = standing
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """`Retry-After`, and the caller's standing. Clients of OpenAI's API do not wait for longer than a minute."""
+        later = {"x-should-retry": "false"} if self.retry_after > 60 else {}
+        return super().headers | dict(self._standing) | later
+
+
 class UpgradeRequired(PushError):
     """The path is for WebSockets, and the request opens none that this service speaks."""
 

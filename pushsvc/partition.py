@@ -18,6 +18,7 @@ from pushsvc.delivery.hub import Hub
 from pushsvc.delivery.reading.history import Unread
 from pushsvc.delivery.streams import Streams
 from pushsvc.errors import Unavailable
+from pushsvc.llm.budgeting import Budgeting
 from pushsvc.llm.generations import Generations
 from pushsvc.llm.kept import Kept
 from pushsvc.llm.making.progress import Limits as AnswerLimits
@@ -25,6 +26,7 @@ from pushsvc.llm.models.base import Model
 from pushsvc.llm.store import Records
 from pushsvc.llm.writer import GenerationWriter
 from pushsvc.storage.acknowledged import Acknowledged
+from pushsvc.storage.counts.budgets import Budgets
 from pushsvc.storage.counts.presence import Presence
 from pushsvc.storage.counts.rates import Rates
 from pushsvc.storage.journal import Journal
@@ -69,6 +71,7 @@ class Partition:
     streams: Streams
     generations: Generations
     kept: Kept
+    budgeting: Budgeting
     failover: tuple[Loop, ...]
     checkup: Checkup
     publishes: Rates
@@ -195,9 +198,12 @@ def make_partition(url: str, keys: Keys, shared: Shared) -> Partition:
         most_per_user=settings.llm_max_generations_per_user,
         most_bytes=settings.llm_max_bytes_per_user,
     )
+    budgeting = Budgeting(Budgets(store, settings.llm_budget))
     hub = Hub(log, presence, PubSub(client, store, worker_id), shared.capacity, settings)
     shared.roll.cover(hub, presence)
     shared.register.cover(hub, store)
+    generations = _make_generations(store, records, hub, presence, shared)
+    generations.counted = budgeting.counted
     return Partition(
         keys,
         store,
@@ -206,8 +212,9 @@ def make_partition(url: str, keys: Keys, shared: Shared) -> Partition:
         presence,
         Tickets(store, shared.secrets, settings.leeway_seconds, settings.max_tickets_per_user),
         Streams(worker_id, hub.lifetimes, hub.bus),
-        _make_generations(store, records, hub, presence, shared),
+        generations,
         Kept(store, records),
+        budgeting,
         failover.loops(client),
         Checkup(store, settings, presence),
         Rates(store, "RATE_PUBLISH", settings.rate_publish),

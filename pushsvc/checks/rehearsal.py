@@ -24,6 +24,7 @@ from pushsvc.llm.repeats import RepeatKey
 from pushsvc.llm.request import Question
 from pushsvc.llm.store import PendingFrames, Records
 from pushsvc.settings.rate import Rate
+from pushsvc.storage.counts import budgets
 from pushsvc.storage.counts.presence import Presence
 from pushsvc.storage.counts.rates import Along, Rates
 from pushsvc.storage.log import EventLog
@@ -247,6 +248,8 @@ def _work(store: RedisClient, log: EventLog, settings: Settings, user: str, list
     for command in (*register.trial(store.keys, worker), hooks.hold(store.keys.here(worker), worker, leave=False)):
         store.execute_one(command)
     store.execute_one(rates.command(user, 1))
+    for command in budgets.trial(store.keys, user):
+        store.execute_one(command)
     _answer(store, log, user, worker, settings)
     _ticket(store, user, settings)
 

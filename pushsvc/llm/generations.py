@@ -81,6 +81,7 @@ class Generations:
         self._answered_at = time.monotonic()  # when Redis answered last
         self._steady_since = 0.0
         self._unheard: dict[str, float] = {}  # since when nobody listens, for generations that are then cancelled
+        self.counted: Callable[[Record, Json, Json], None] = lambda _, __, usage: metrics.count_tokens(usage)
         self.loops = (
             writer.loop,
             Loop("generations", self._watch, expected=()),
@@ -136,7 +137,7 @@ class Generations:
             if record is None:
                 return
             whole = self.answer(record)
-            metrics.count_tokens(openai.usage(whole, 0 if record.about is None else record.about.prompt))
+            self.counted(record, whole, openai.usage(whole, 0 if record.about is None else record.about.prompt))
             if record.answer is None:
                 self.records.keep_answer(generation_id, exact_json.dumps(whole, lone=True))
         except (Unavailable, TooLarge):

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from pushsvc.addresses import hosts
 from pushsvc.concurrency.memory import usable_memory
+from pushsvc.settings.budget import Budget, parse_budgets
 from pushsvc.settings.rate import Rate, parse_rates
 
 SELF_SIGNED: Final = "self-signed"
@@ -81,6 +82,7 @@ Address = Annotated[str, AfterValidator(hosts.address)]
 Line = Annotated[str, AfterValidator(one_line_only)]
 Name = Annotated[str, AfterValidator(_name)]
 FilePath = Annotated[Path, AfterValidator(one_line_only)]
+BudgetWords = Annotated[tuple[Budget, ...], BeforeValidator(parse_budgets)]
 RateWords = Annotated[tuple[Rate, ...], BeforeValidator(parse_rates)]
 Networks = Annotated[tuple[str, ...], BeforeValidator(_networks)]
 MemorySize = Annotated[int, BeforeValidator(_bytes)]

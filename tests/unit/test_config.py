@@ -44,6 +44,7 @@ from tests.support.settings import GOOD_SECRET, refusal, settings
         ("LLM_HEADERS", ()),
         ("LLM_PASS", ("embeddings", "completions")),
         ("LLM_RESPONSES", "translate"),
+        ("LLM_BUDGET", ()),
     ],
 )
 def test_defaults_are_those_of_the_contract(name: str, default: object) -> None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
-from flask import request
+from flask import Response, after_this_request, request
 
 from pushsvc.calls.access.credentials import identify
 from pushsvc.calls.arguments import json_body
 from pushsvc.calls.turn import ClientTurn
 from pushsvc.events.publication import checked_key
 from pushsvc.llm import request as question
+from pushsvc.llm.budgeting import Reservation
 from pushsvc.llm.generation import Generation
 from pushsvc.llm.repeats import RepeatKey, key_of
 from pushsvc.llm.request import Question
@@ -57,4 +59,18 @@ def begin(
         with json_body(call(), MOST_BODY_BYTES, f"user:{user}", _COPIES) as body:
             asked = read(body)
             key = key_of(given, body, whole=not asked.stream if whole is None else whole(), retries=retries)
-            return asked, key, partition.generations.begin(asked, user, key)
+            with partition.budgeting.reserving(identify(call()), asked) as reserved:
+                begun = partition.generations.begin(asked, user, key)
+            if begun[1] is None:
+                reserved.give_back()
+            else:
+                reserved.begun(begun[0])
+            after_this_request(partial(_standing, reserved))
+            return asked, key, begun
+
+
+def _standing(reserved: Reservation, response: Response) -> Response:
+    """Say how the caller stands, over what the model's server says of this service's own account."""
+    for name, value in reserved.headers.items():
+        response.headers[name] = value
+    return response

@@ -49,6 +49,9 @@ MODELS: Final[dict[tuple[str, str], Operation]] = {
     ("/v1/chat/completions/{name}/messages", "get"): operation(
         [answer(200, {JSON: _ANY}), *refusals(*_FOUND, openai=True)], *_PAGE
     ),
+    ("/v1/usage", "get"): operation(
+        [answer(200, {JSON: _ANY}), *refusals(401, 403, 503, openai=True)], query("model", TEXT)
+    ),
     ("/v1/ui/chat", "post"): operation(
         [answer(200, {SSE: TEXT}), *refusals(*_ASKED, openai=True)],
         requestBody=body({JSON: _ANY}, {JSON: _CHAT}),
