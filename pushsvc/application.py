@@ -24,6 +24,7 @@ from pushsvc.concurrency.poll import POLLS
 from pushsvc.concurrency.room import Room
 from pushsvc.config import Settings, redis_url
 from pushsvc.delivery.capacity import Capacity
+from pushsvc.delivery.reading.history import MOST_BYTES as PAGE_BYTES
 from pushsvc.errors import ConfigError
 from pushsvc.events.publication import Limits
 from pushsvc.llm.dialects.responses.native import WithResponses
@@ -50,6 +51,8 @@ from pushsvc.web.answers import completions, generations, models, passing, respo
 from pushsvc.web.http import before_request, problems
 from pushsvc.web.operating import connections, health, metrics, presence
 
+_PAGES: Final = 64  # of history that a worker holds at a time
+_OWN_PAGES: Final = 8  # the same, for one user
 _RESOURCES: Final = (
     publish, events, connections, history, tickets, unread, health, metrics, presence, completions, generations, models,
     responses, stored, ui, usage, pages, websocket, reference,
@@ -102,6 +105,7 @@ def _make_service(settings: Settings) -> Service:
         ),
         limits=limits,
         room=Room(2 * limits.body_bytes, limits.body_bytes),
+        pages=Room(_PAGES * PAGE_BYTES, _OWN_PAGES * PAGE_BYTES),
         capacity=shared.capacity,
         partitions=tuple(partitions),
         model=shared.model,

@@ -34,13 +34,14 @@ EXTENSION: Final = "pushsvc"  # where Flask's `extensions` has the Service
 @dataclass(frozen=True)
 class Service:
     """All parts of one worker. `log` appends events to the logs of all partitions. `room`: for long bodies of
-    requests."""
+    requests; `pages`: for answers with events, until they are sent."""
 
     settings: Settings
     secrets: tuple[str, ...]  # the first signs
     verifier: Verifier
     limits: Limits
     room: Room
+    pages: Room
     capacity: Capacity
     partitions: tuple[Partition, ...]
     model: Model

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, request
+import contextlib
+
+from flask import Blueprint, Response, after_this_request, request
 from flask.typing import ResponseReturnValue
 
 from pushsvc.calls.access.credentials import identify
@@ -27,7 +29,8 @@ def read_history() -> ResponseReturnValue:
 
     Answers 200 with `events`, `next` and, if events after `after` are gone, `gap`. Refuses: 400 for a parameter that is
     missing or wrong, 401 without a good token, 403 if the token may not listen to the channel, 429 to a user with too
-    many long polls, 503 while Redis is away and, to a long poll, if this worker is full or stopping.
+    many long polls, 503 while Redis is away, while this worker holds as many pages as it may for clients that read them
+    slowly and, to a long poll, if this worker is full or stopping.
     """
     identity = identify(call())
     svc = service()
@@ -40,12 +43,16 @@ def read_history() -> ResponseReturnValue:
     after, before = id_argument(call(), "after", partition.keys), id_argument(call(), "before", partition.keys)
     limit = number(call(), "limit", history.DEFAULT_LIMIT, 1, history.MAX_LIMIT)
     wait = number(call(), "wait", 0, 0, history.MAX_WAIT)
-    if before is not None and after is None:
-        return history.newest_before(log, channel, before, limit)
-    anew = after is None and identity.user is not None and log.standing(identity.user).is_lost
-    answer = history.page_after(log, channel, after, limit, before, anew=anew)
-    if not wait or before is not None or history.says_something(answer):
-        return answer
+    with contextlib.ExitStack() as room:
+        room.enter_context(svc.pages.holding(history.MOST_BYTES, identity.owner))
+        if before is not None and after is None:
+            answer = history.newest_before(log, channel, before, limit)
+        else:
+            anew = after is None and identity.user is not None and log.standing(identity.user).is_lost
+            answer = history.page_after(log, channel, after, limit, before, anew=anew)
+        if not wait or before is not None or history.says_something(answer):
+            _hold_until_sent(room.pop_all())
+            return answer
     wakeup = Wakeup()
     subscriber = Subscriber(
         identity.user or "",
@@ -62,3 +69,13 @@ def read_history() -> ResponseReturnValue:
         return history.await_page_after(log, channel, after, limit, wait, subscriber, wakeup, anew=anew)
     finally:
         connection.leave()
+
+
+def _hold_until_sent(room: contextlib.ExitStack) -> None:
+    """Hold a page's room until its last byte is on its way: who asks for many and reads none would fill the worker."""
+
+    def sent(response: Response) -> Response:
+        response.call_on_close(room.close)
+        return response
+
+    after_this_request(sent)
