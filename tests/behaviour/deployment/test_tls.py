@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -14,8 +15,10 @@ from playwright.sync_api import Browser
 
 from tests.conftest import Start
 from tests.support.certificates import make_certificate
+from tests.support.clients import http2
 from tests.support.clients.eventsource import until
-from tests.support.stack import ROOT, Stack, command
+from tests.support.others.ocsp import Issuer
+from tests.support.stack import ROOT, Stack, command, connections
 
 
 @pytest.fixture(scope="module")
@@ -129,3 +132,34 @@ def served(stack: Stack) -> str:
     host, _, port = str(stack.settings["http"]).rpartition(":")
     pem = ssl.get_server_certificate((host, int(port)))
     return x509.load_pem_x509_certificate(pem.encode()).subject.rfc4514_string()
+
+
+def test_requests_that_are_taken_back_at_once_end_their_connection_and_leave_nothing(secured: Stack, user: str) -> None:
+    """Rapid reset (CVE-2023-44487): each costs its sender nothing."""
+    fields = {"authorization": secured.bearer(user)["Authorization"]}
+    with secured.listen(user, base=secured.app_url) as listening:
+        with http2.connected(str(secured.settings["http"])) as client:
+            with suppress(OSError):
+                for number in range(1, 6000, 2):
+                    client.sendall(http2.get(number, "/events?since=now", fields) + http2.reset(number))
+            kinds = [kind for kind, *_ in http2.frames(client)]
+        assert http2.GOAWAY in kinds or not kinds, "the connection was ended before the last request"
+        until(lambda: connections(secured, user) == 1, "those that were taken back to be gone")
+        event = secured.post("/publish", {"user": user, "data": "-"}, secured.bearer(publish=["*"]), secured.app_url)
+        listening.wait_ids(event.json()["id"])
+
+
+def test_that_a_certificate_is_good_is_stapled(tmp_path: Path) -> None:
+    issuer = Issuer()
+    file, key = issuer.issue(tmp_path)
+    stack = Stack(tmp_path / "data", tls=f"{file},{key}", workers=1)
+    words = ["openssl", "s_client", "-connect", str(stack.settings["http"]), "-servername", "localhost", "-status"]
+    try:
+        until(
+            lambda: b"OCSP Response Status: successful" in subprocess.run(words, input=b"", capture_output=True).stdout,
+            "nginx to have asked the issuer, which it does once somebody has come",
+        )
+    finally:
+        stack.stop()
+        issuer.close()
+    assert issuer.asked

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import struct
 import uuid
 from collections.abc import Iterator
 from typing import Final, NamedTuple
@@ -12,30 +11,23 @@ import orjson
 import pytest
 
 from tests.support.clients.eventsource import EventSource
+from tests.support.clients.http2 import (
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    GOAWAY,
+    HEADERS,
+    PREFACE,
+    RESET,
+    SETTINGS,
+    frame,
+    literal,
+)
 from tests.support.clients.wire import request
 from tests.support.stack import Stack, copied
 
-DATA, HEADERS, RESET, SETTINGS, GOAWAY = 0, 1, 3, 4, 7  # types of frames (RFC 9113 section 6)
-END_STREAM, END_HEADERS = 1, 4
-PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-
 Fields = dict[bytes, bytes]
 GOOD: Final[Fields] = {b":method": b"POST", b":scheme": b"https", b":path": b"/healthz", b":authority": b"x"}
-
-
-def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
-    return struct.pack(">I", len(payload))[1:] + struct.pack(">BBI", kind, flags, stream) + payload
-
-
-def literal(text: bytes) -> bytes:
-    """A string of HPACK, not compressed (RFC 7541 section 5.2)."""
-    size = len(text)
-    if size < 127:
-        return bytes([size]) + text
-    rest, prefix = size - 127, b"\x7f"
-    while rest >= 128:
-        prefix, rest = prefix + bytes([rest % 128 + 128]), rest // 128
-    return prefix + bytes([rest]) + text
 
 
 def exchange(address: str, fields: list[tuple[bytes, bytes]], body: bytes) -> None:

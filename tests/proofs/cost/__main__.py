@@ -28,9 +28,10 @@ def every_attack() -> dict[str, Attack]:
 def measure(name: str, attack: Attack, seconds: float) -> None:
     """Run one attack against a new stack, and print a line about it."""
     with TemporaryDirectory() as folder:
-        stack = Stack(Path(folder) / "data", rate_connect="120 per minute", rate_ask="60 per minute")
+        rates = {"rate_connect": "120 per minute", "rate_ask": "60 per minute"}
+        stack = Stack(Path(folder) / "data", **rates, **attack.settings)
         try:
-            target = Target(str(stack.settings["app"]), str(stack.settings["http"]))
+            target = Target(str(stack.settings["app"]), str(stack.settings["http"]), "tls" in attack.settings)
             healthy = Healthy(stack, target)
             before = healthy.feel(seconds / 2)
             with running(attack, target):

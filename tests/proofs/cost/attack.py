@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import socket
+import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from pushsvc import auth
@@ -19,10 +20,11 @@ ANSWER_SECONDS = 60.0
 
 
 class Target(NamedTuple):
-    """A stack: `app` is where gunicorn listens, `http` where nginx does."""
+    """A stack: `app` is where gunicorn listens, `http` where nginx does, over TLS if `tls`."""
 
     app: str
     http: str
+    tls: bool = False
 
     def bearer(self, user: str | None = None, **claims: Any) -> str:
         """A header line with a token."""
@@ -32,7 +34,12 @@ class Target(NamedTuple):
     def connect(self, door: str = "") -> socket.socket:
         """Connect to gunicorn, or to another `door`."""
         host, port = (door or self.app).split(":")
-        return socket.create_connection((host, int(port)), timeout=ANSWER_SECONDS)
+        client = socket.create_connection((host, int(port)), timeout=ANSWER_SECONDS)
+        if not self.tls or door != self.http:
+            return client
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        return context.wrap_socket(client)
 
     def ask(self, line: str, *fields: str, body: bytes = b"", door: str = "") -> bytes:
         """Send one request on a connection of its own, and give all that comes back."""
@@ -49,12 +56,13 @@ class Target(NamedTuple):
 
 class Attack(NamedTuple):
     """`prepare` is called once; what it gives goes to `send`, which is repeated by `at_once` threads, each pausing for
-    `pause` seconds after every call."""
+    `pause` seconds after every call. `settings`: of the stack."""
 
     send: Callable[[Target, Any], object]
     prepare: Callable[[Target], Any] = lambda _: None
     at_once: int = 4
     pause: float = 0.0
+    settings: Mapping[str, str] = {}
 
 
 @contextlib.contextmanager
