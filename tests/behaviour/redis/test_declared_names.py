@@ -55,7 +55,7 @@ def check_names(script: str) -> str:
 @pytest.fixture(scope="module")
 def checked(tmp_path_factory: pytest.TempPathFactory, _model: Model) -> Iterator[Stack]:
     folder = copied(tmp_path_factory.mktemp("service"))
-    for path in (folder / "pushsvc/storage/redis/lua").iterdir():
+    for path in (folder / "pushsvc/storage/redis/lua").rglob("*.lua"):
         path.write_text(check_names(path.read_text()))
     settings = behaviour.settings(_model) | {"max_connections_per_user": CAP, "workers": 3, "keep_events": KEPT}
     running = Stack(tmp_path_factory.mktemp("checked"), folder=folder, llm_max_generations_per_user=2, **settings)
