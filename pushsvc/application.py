@@ -28,12 +28,12 @@ from pushsvc.delivery.reading.history import MOST_BYTES as PAGE_BYTES
 from pushsvc.errors import ConfigError
 from pushsvc.events.publication import Limits
 from pushsvc.llm.dialects.responses.native import WithResponses
+from pushsvc.llm.making.passing import Passing
 from pushsvc.llm.models.base import Model
 from pushsvc.llm.models.connecting import Connector
 from pushsvc.llm.models.credentials import Credentials, NoKey
 from pushsvc.llm.models.mock import Mock
 from pushsvc.llm.models.upstream import Upstream
-from pushsvc.llm.passing import Passing
 from pushsvc.partition import Partition, Shared, limits_of, make_partition
 from pushsvc.program.files import FOLDER
 from pushsvc.server.forwarding import Forwarding

@@ -20,8 +20,8 @@ from pushsvc.delivery.capacity import Capacity
 from pushsvc.delivery.endings import Reason
 from pushsvc.events.names import user_of
 from pushsvc.events.publication import Limits
+from pushsvc.llm.making.passing import Passing
 from pushsvc.llm.models.base import Model
-from pushsvc.llm.passing import Passing
 from pushsvc.partition import Partition
 from pushsvc.storage.partitioned_log import Appender
 from pushsvc.storage.redis.keys import place

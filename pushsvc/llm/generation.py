@@ -5,24 +5,22 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import gevent.event
 
+from pushsvc.events import exact_json
 from pushsvc.llm.formats import counting, openai
 from pushsvc.llm.formats.document import NoAnswer, read_document
 from pushsvc.llm.formats.openai import Malformed
-from pushsvc.llm.making import states
+from pushsvc.llm.making import sizes, states
 from pushsvc.llm.making.asking import Asking, Engine
-from pushsvc.llm.making.outbox import Outbox
-from pushsvc.llm.making.progress import Limits, Progress
+from pushsvc.llm.making.progress import Limits
 from pushsvc.llm.making.reply import Broken, Reply, read_chunk
-from pushsvc.llm.models.base import Call, Fault, Model, passing
-from pushsvc.llm.outcome import COMPLETED, DATA_LOST, RUNNING, Ending, refused, timeout, upstream_error
+from pushsvc.llm.making.written import WrittenAnswer
+from pushsvc.llm.models.base import Fault, Model, passing
+from pushsvc.llm.outcome import COMPLETED, Ending, refused, timeout, upstream_error
 from pushsvc.llm.request import Question
-from pushsvc.llm.store import PendingFrames
-from pushsvc.llm.trail import Trail
 
 if TYPE_CHECKING:
     from pushsvc.llm.generations import Generations
@@ -30,47 +28,29 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-class Generation:
-    """An answer that this worker makes: it takes the model's response, and has it written to the log.
+class Generation(WrittenAnswer):
+    """An answer that this worker makes: it takes the model's response, and has it written to the log. The model's
+    response is used only while the answer is RUNNING."""
 
-    Its life: RUNNING → ENDING by the first ending (`end`) → OVER once the ending is written (`on_written`) or cannot be
-    (`on_broken`); straight to OVER if another worker has ended the generation. One step goes back: if a write is too
-    large for Redis, ENDING → RUNNING, and at once, with another ending, to ENDING again (`on_too_large`). The model's
-    response is used only while RUNNING.
-    """
-
-    __slots__ = (
-        "_asking", "_begun", "_call", "_count", "_counts", "_ending", "_life", "_outbox", "_owner", "_paused",
-        "_progress", "_reply", "_stream", "_trail", "headers", "id", "user",
-    )  # fmt: skip
+    __slots__ = ("_asking", "_counts", "_reply", "_stream", "_streams")
 
     def __init__(self, generation_id: str, user: str, owner: Generations, question: Question) -> None:
-        self.id = generation_id
-        self.user = user
-        self.headers: dict[str, str] = {}  # of the model's response, passed on to the client
-        self._life = states.RUNNING
-        self._begun: gevent.event.Event | None = None  # see wait_begun
-        self._stream = question.stream
-        self._owner = owner
-        self._trail = Trail(generation_id, user, question.about.model)
-        self._progress = Progress(question.choices, time.monotonic())
-        self._call: Call | None = None
-        self._asking: Asking | None = None  # until the response begins
+        super().__init__(generation_id, user, owner, question)
+        self._stream = self._streams = question.stream  # the client wants a stream; the model is asked for one
+        self._asking: Asking | None = None  # until the model has accepted the question
         self._reply: Reply | None = None
         self._counts = question.counts
-        self._count: bytes | None = None  # a chunk with the count of tokens, for which the client did not ask
-        self._outbox = Outbox()
-        self._paused = False
-        self._ending: Ending | None = None
 
     def ask(self, model: Model, question: Question, engine: Engine) -> None:
         """Send the question to the model."""
-        self._asking = Asking(question, engine, self._progress.asked_at)
-        self.ask_again(model, self._asking.body)
+        self._asking = asking = Asking(question, engine, self._progress.asked_at)
+        self._shape = None if asking.shape is None else asking.shape.write()
+        self.ask_again(model, asking.body)
 
     def ask_again(self, model: Model, body: bytes) -> None:
         """Send the question, unless the answer has ended by now."""
         if self._life is states.RUNNING:
+            self._streams = self._asking is not None and self._asking.streams
             self._reply, self._call = None, model.ask(body, self, self._trail.headers)
             if self._life is not states.RUNNING:
                 self._hang_up(kindly=False)
@@ -89,10 +69,6 @@ class Generation:
         finally:
             self._begun = None
 
-    def _wake(self) -> None:
-        if self._begun is not None:
-            self._begun.set()
-
     # Methods of ResponseHandler
 
     def began(self, status: int, headers: dict[str, str]) -> None:
@@ -100,12 +76,12 @@ class Generation:
         self.headers = passing(headers)
         self._progress.heard_at = time.monotonic()
         try:
-            self._reply = Reply(status, headers)
+            unasked = self._streams and not self._stream
+            self._reply = Reply(status, headers, sizes.MOST_UNASKED if unasked else sizes.MOST_ANSWER)
         except Broken as error:
             self._fail(error)
             return
-        if self._reply.refusal is None and self._asking is not None:
-            self._asking.accepted()
+        if self._reply.refusal is None and self._asking is not None and not self._asking.begins(headers):
             self._asking = None
         if self.streams:
             self._wake()
@@ -127,7 +103,7 @@ class Generation:
 
     def _say(self, events: list[bytes]) -> None:
         for data in events:
-            if self._life is not states.RUNNING:
+            if self._life is not states.RUNNING or self._reply is None:  # it is asked again
                 return
             if data.startswith(b"{"):
                 self._take(data)
@@ -144,6 +120,9 @@ class Generation:
             chunk = read_chunk(data, first=not self._progress.spoke)
         except Broken as error:
             self._fail(error)
+            return
+        if self._asking is not None and self._asking.looks_different(chunk.value):
+            self._ask_whole(self._asking)
             return
         self._progress.take(chunk.value)
         if self._counts and "usage" in chunk.value:
@@ -170,6 +149,8 @@ class Generation:
             self._take_document(document)
         elif reply is not None:
             self._say(reply.finish())
+            if self._life is states.RUNNING and not self._progress.complete(whole=True) and self._asks_whole():
+                return
         self._end_of_response(Fault("upstream_closed", "The model stopped in the middle of its answer."), whole=True)
 
     def _asks_again(self, status: int, document: bytes) -> bool:
@@ -181,6 +162,19 @@ class Generation:
         self._call = None
         self._owner.ask_later(self, self._asking.body, pause)
         return True
+
+    def _asks_whole(self) -> bool:
+        """Ask for the answer in one piece, if a stream was asked for unasked, and nothing of it came."""
+        asking = self._asking
+        if asking is None or self._progress.spoke or not asking.asks_whole():
+            return False
+        self._ask_whole(asking)
+        return True
+
+    def _ask_whole(self, asking: Asking) -> None:
+        self._hang_up(kindly=False)
+        self._reply = self._shape = None
+        self._owner.ask_later(self, asking.body, 0.0)
 
     def failed(self, fault: Fault) -> None:
         """Handle the failure of the response."""
@@ -205,75 +199,26 @@ class Generation:
             self._fail(Broken(str(error), said=error.error))
             return
         self._outbox.add(chunk)
+        if self._asking is not None and answer is not None:
+            self._asking.learn(exact_json.loads(answer))
         self.end(Ending(COMPLETED, answer=answer))
 
-    def end(self, ending: Ending) -> None:
-        """End the answer with what has been taken so far. Only the first ending counts."""
-        if self._life is states.RUNNING:
-            self._life = states.ENDING
-            self._asking = None
-            self._ending = replace(ending, headers=self.headers, count=self._count)
-            self._hang_up(kindly=ending.state == COMPLETED)
-            self._owner.on_pending(self)
+    def _on_end(self, ending: Ending) -> None:
+        if self._asking is not None and self._count is None and ending.state == COMPLETED:
+            self._asking.uncounted()
+        self._asking = None
 
     def _fail(self, error: Broken) -> None:
         """End with an error, or as completed if all of the answer had come."""
+        if error.code == "upstream_failed" and self._asks_whole():  # to have the server's own refusal
+            return
         failed = upstream_error(str(error), error.code, error.said)
         self.end(Ending(COMPLETED) if self._progress.finished else failed)
-
-    def _hang_up(self, *, kindly: bool) -> None:
-        call, self._call = self._call, None
-        if call is not None:
-            call.release() if kindly else call.close()
 
     def check_limits(self, now: float, limits: Limits) -> None:
         """End the answer if it is complete, or has taken too long. `now`: monotonic time."""
         if self._life is states.RUNNING:
-            ending = self._progress.ending(now, limits, streams=self._stream, paused=self._paused)
+            ending = self._progress.ending(now, limits, streams=self._streams, paused=self._paused)
             if ending is not None:
                 self._hang_up(kindly=False)  # the end of its response is not at hand
                 self.end(ending)
-
-    # Calls of the writer
-
-    def next_write(self) -> tuple[PendingFrames, Ending | None]:
-        """Give the next write; with an ending it is the last. Until it is written, every call gives the same."""
-        return self._outbox.next_write(self.id, self._ending)
-
-    def on_written(self, state: str) -> bool:
-        """Note a write, and the state in Redis after it (empty: Redis has lost it). True: there is more to write."""
-        self._outbox.written()
-        if not state and self._life is states.RUNNING:  # Redis has lost it; the listeners are told
-            self.end(DATA_LOST)
-            return True
-        if state != RUNNING:
-            self._over(state)
-            return False
-        if self._paused and self._call is not None:
-            self._paused = False
-            self._progress.heard_at = time.monotonic()
-            self._call.resume()
-        return bool(self._outbox) or self._life is states.ENDING
-
-    def on_too_large(self) -> None:
-        """End with an error, because the write is larger than Redis takes. No ending can have been written before."""
-        self._outbox.drop()
-        self._life = states.RUNNING
-        self.end(upstream_error("The model's answer is larger than Redis takes.", "upstream_too_long"))
-
-    def on_broken(self) -> None:
-        """End with an error of the service, because writing has failed for good."""
-        self._outbox.drop()
-        if self._life is states.RUNNING:
-            self.end(upstream_error("The service made an error; it was logged.", "internal_error"))
-        else:  # the search for lost generations will write another ending
-            logger.error("the ending of generation %s cannot be written", self.id)
-            self._over("")
-
-    def _over(self, state: str) -> None:
-        self._life = states.OVER
-        self._ending = self._ending or Ending(state)
-        self._trail.ended(self._ending)
-        self._hang_up(kindly=False)
-        self._wake()
-        self._owner.on_over(self)

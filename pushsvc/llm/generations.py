@@ -25,6 +25,7 @@ from pushsvc.events import exact_json, sse
 from pushsvc.events.names import answer_channel, generation_of
 from pushsvc.llm.formats import openai
 from pushsvc.llm.formats.joining import Json, joined
+from pushsvc.llm.formats.shape import shaped
 from pushsvc.llm.generation import Generation
 from pushsvc.llm.making.asking import Engine
 from pushsvc.llm.making.progress import Limits
@@ -158,7 +159,8 @@ class Generations:
             whole: Json = exact_json.loads(record.answer)
             return whole
         count = [] if record.ending is None or record.ending.count is None else [record.ending.count]
-        return openai.completion(joined(itertools.chain(self._said(record.id), map(exact_json.loads, count))))
+        whole = openai.completion(joined(itertools.chain(self._said(record.id), map(exact_json.loads, count))))
+        return whole if record.ending is None else shaped(whole, record.ending.shape)
 
     def _said(self, generation_id: str) -> Iterator[Json]:
         """Read the chunks of a generation so far, without its error."""
@@ -202,8 +204,7 @@ class Generations:
 
     def check(self, generation_id: str) -> None:
         """End the generation here, and the call to its model, if another worker has ended it."""
-        generation = self._running.get(generation_id)
-        if generation is not None:
+        if generation_id in self._running:
             gevent.spawn(self._check_all, [generation_id])
 
     def _check_all(self, ids: list[str]) -> None:

@@ -20,7 +20,8 @@ class Ending:
     """The way in which a generation ended. `error`: the error that listeners are told; `refusal`: status, headers and
     body of the upstream's response, if that was an error; `answer`: the completion, if the upstream sent one;
     `headers`: headers of the upstream's response that are passed on to the client; `count`: a chunk with the count of
-    tokens, which is no part of the log because the client did not ask for it."""
+    tokens, which is no part of the log because the client did not ask for it; `shape`: the Shape of the completion that
+    the log makes, None: its own."""
 
     state: str
     error: Json | None = None
@@ -28,6 +29,7 @@ class Ending:
     answer: bytes | None = None
     headers: dict[str, str] = field(default_factory=dict)
     count: bytes | None = None
+    shape: bytes | None = None
 
     def frames(self) -> list[bytes]:
         """The last events of the answer."""
@@ -52,6 +54,8 @@ class Ending:
             found += ["headers", orjson.dumps(self.headers)]
         if self.count is not None:
             found += ["count", self.count]
+        if self.shape is not None:
+            found += ["shape", self.shape]
         return found
 
     @classmethod
@@ -61,7 +65,8 @@ class Ending:
         if b"refusal" in raw:
             refusal = (int(raw[b"refusal-status"]), orjson.loads(raw[b"refusal-headers"]), raw[b"refusal"])
         error = exact_json.loads(raw[b"error"]) if b"error" in raw else None
-        return cls(state, error, refusal, headers=orjson.loads(raw.get(b"headers", b"{}")), count=raw.get(b"count"))
+        headers = orjson.loads(raw.get(b"headers", b"{}"))
+        return cls(state, error, refusal, headers=headers, count=raw.get(b"count"), shape=raw.get(b"shape"))
 
 
 def _failed(state: str, message: str, kind: str, code: str) -> Ending:

@@ -15,7 +15,7 @@ from pushsvc.llm.request import About
 
 FIELDS: Final = (
     b"state", b"user", b"worker", b"created", b"ended", b"about", b"cancels", b"answer",
-    b"error", b"refusal-status", b"refusal-headers", b"refusal", b"headers", b"count", *asked.FIELDS,
+    b"error", b"refusal-status", b"refusal-headers", b"refusal", b"headers", b"count", b"shape", *asked.FIELDS,
 )  # fmt: skip
 
 

@@ -64,10 +64,18 @@ class Question:
         return found + self.asked.fields()
 
 
-def parse(raw: bytes, *, model: str, stream: bool | None = None, pause: Callable[[], None] = lambda: None) -> Question:
+def parse(
+    raw: bytes,
+    *,
+    model: str,
+    stream: bool | None = None,
+    ask_streamed: bool = False,
+    pause: Callable[[], None] = lambda: None,
+) -> Question:
     """Check a request in OpenAI's schema, with our own member `on_disconnect`, and `store`, which is ours too. `model`:
-    for a request that names none; `stream`: replaces the request's own, if not None. The body is passed on as it came;
-    if a member must change, the text of the others stays the same. `pause`: called between pieces of the work.
+    for a request that names none; `stream`: replaces the request's own, if not None; `ask_streamed`: the model is to
+    stream what is asked whole, too. The body is passed on as it came; if a member must change, the text of the others
+    stays the same. `pause`: called between pieces of the work.
 
     Raises Invalid, which names the field, or TooLarge.
     """
@@ -96,7 +104,7 @@ def parse(raw: bytes, *, model: str, stream: bool | None = None, pause: Callable
     cancels, choices = body.get("on_disconnect") == "cancel", _choices(body.get("n"))
     known = _about(raw, said["messages"], body.get("model", model))
     pause()
-    sent = _with_count(passed) if streams else None
+    sent = _with_count(passed) if streams else _streamed(passed) if ask_streamed else None
     return Question(raw, streams, cancels, choices, known, sent, sent is not None, asked_how)
 
 
@@ -120,6 +128,24 @@ def _with_count(passed: Mapping[str, Member]) -> bytes | None:
         return None
     options["include_usage"] = True
     return members.write({**passed, "stream_options": Member(options, exact_json.dumps(options, lone=True).decode())})
+
+
+# Members of OpenAI's API with which answers were compared: joined from a stream they are equal to the engine's own.
+_COMPARED: Final = frozenset(
+    {
+        "model", "messages", "stream", "n", "seed", "stop", "user", "metadata", "store", "temperature", "top_p",
+        "max_tokens", "max_completion_tokens", "logprobs", "top_logprobs", "logit_bias", "presence_penalty",
+        "frequency_penalty", "response_format", "tools", "tool_choice", "parallel_tool_calls", "reasoning_effort",
+        "safety_identifier", "prompt_cache_key",
+    }
+)  # fmt: skip
+
+
+def _streamed(passed: Mapping[str, Member]) -> bytes | None:
+    """The request for a stream in place of one piece. None: the answer might not be the same."""
+    if not passed.keys() <= _COMPARED:
+        return None
+    return _with_count({**passed, "stream": Member(True, "true")})
 
 
 def _read(raw: bytes, pause: Callable[[], None]) -> dict[str, Member]:

@@ -13,12 +13,14 @@ class Wakeup:
     detached = False
     drained = False  # events of a long poll move no position
 
-    def __init__(self) -> None:
+    def __init__(self, *, events: bool = True) -> None:
+        """`events`: whether each event wakes, and not the end alone."""
         self.rung = gevent.event.Event()
+        self._events = events
 
     def send(self, batch: EncodedBatch) -> bool:
         """Wake the greenlet if the batch holds an event."""
-        if batch.last is not None:
+        if self._events and batch.last is not None:
             self.rung.set()
         return True
 

@@ -36,15 +36,16 @@ def read_chunk(data: bytes, *, first: bool) -> Chunk:
 class Reply:
     """Reads a response. `refusal`: the status and the headers, if the status is no success."""
 
-    __slots__ = ("_body", "_overhead", "refusal")
+    __slots__ = ("_body", "_most", "_overhead", "refusal")
 
-    def __init__(self, status: int, headers: dict[str, str]) -> None:
-        """Raises Broken."""
+    def __init__(self, status: int, headers: dict[str, str], most: int = sizes.MOST_ANSWER) -> None:
+        """`most`: bytes of an answer. Raises Broken."""
         self.refusal = None if 200 <= status < 300 else (status, headers)
         self._overhead = 0  # bytes
+        self._most = most if self.refusal is None else sizes.MOST_REFUSAL
         self._body: Body | None = None  # None: that of a refusal, which nobody can read
         try:
-            self._body = Body(headers, sizes.MOST_ANSWER, sizes.MOST_EVENT, refusal=self.refusal is not None)
+            self._body = Body(headers, most, sizes.MOST_EVENT, refusal=self.refusal is not None)
         except Unreadable as error:
             if self.refusal is None:
                 raise Broken(str(error)) from error
@@ -72,8 +73,7 @@ class Reply:
         except TooLong as error:
             raise Broken(f"The model sent what is no event: {error}.") from error
         self._overhead += sizes.EVENT * len(events)
-        most = sizes.MOST_ANSWER if self.refusal is None else sizes.MOST_REFUSAL
-        if self._body.bytes + self._overhead > most:
+        if self._body.bytes + self._overhead > self._most:
             raise Broken("The model's answer is too long.", "upstream_too_long")
         return events
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from itertools import islice
 from typing import Final, NamedTuple, Protocol
 
-_READ: Final = frozenset({"content-type", "content-encoding", "location"})  # headers that this service itself reads
+# Headers that this service itself reads.
+_READ: Final = frozenset({"content-type", "content-encoding", "location", "x-litellm-version"})
 # Those that are passed on.
 _PASSED: Final = frozenset({"x-request-id", "request-id", "retry-after", "retry-after-ms", "x-should-retry"})
 _PASSED_PREFIXES: Final = ("x-ratelimit-", "openai-", "anthropic-ratelimit-")

@@ -39,11 +39,11 @@ def asker() -> tuple[Partition, str]:
 
 def parse(body: bytes, *, stream: bool | None = None) -> Question:
     """Check a question of chat completions; see question.parse."""
-    turn = ClientTurn(call())
+    settings, turn = service().settings, ClientTurn(call())
     if len(body) > _SHORT_BYTES:
         turn.begin()
-    pause = turn.yield_if_over
-    return question.parse(body, model=service().settings.llm_model, stream=stream, pause=pause)
+    pause, ask_streamed = turn.yield_if_over, settings.llm_ask_streamed and bool(settings.llm_base_url)
+    return question.parse(body, model=settings.llm_model, stream=stream, ask_streamed=ask_streamed, pause=pause)
 
 
 def begin(

@@ -156,7 +156,7 @@ def _refusal(partition: Partition, record: Record | None) -> Response | None:
 
 def at_once(partition: Partition, begun: Begun) -> Response:
     """Wait until the answer is complete, and give it in one response. Raises Unavailable if the wait is ended."""
-    wakeup = Wakeup()
+    wakeup = Wakeup(events=False)
     connection = _joined(partition, begun, wakeup)
     asker, records = connection.subscriber, partition.generations.records
     try:

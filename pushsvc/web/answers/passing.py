@@ -16,9 +16,9 @@ from pushsvc.calls.call import Call
 from pushsvc.delivery.transports.hangup import HangUp, hang_up
 from pushsvc.errors import ClientLeft
 from pushsvc.llm.making import sizes
+from pushsvc.llm.making.passing import Passage
 from pushsvc.llm.models.base import Fault, Passed, passing
 from pushsvc.llm.outcome import OPERATORS, refused, timeout, upstream_error
-from pushsvc.llm.passing import Passage
 from pushsvc.web.answers.asking import MOST_BODY_BYTES
 from pushsvc.web.http.current import call, service
 

@@ -143,9 +143,10 @@ def test_a_model_that_never_answers(impatient: Stack, user: str, model: Model) -
     answer = ask(impatient, user, stream=True)
     assert (answer.status_code, answer.json()["error"]["code"]) == (504, "first_token_timeout")
     model.asked().wait_for_hang_up()
-    answer = ask(impatient, user)
-    assert (answer.status_code, answer.json()["error"]["code"]) == (504, "total_timeout")
-    model.asked(2).wait_for_hang_up()
+    for number, (more, code) in enumerate([({}, "first_token_timeout"), ({"top_k": 1}, "total_timeout")], 2):
+        answer = ask(impatient, user, **more)  # the second is not asked as a stream
+        assert (answer.status_code, answer.json()["error"]["code"]) == (504, code)
+        model.asked(number).wait_for_hang_up()
 
 
 @pytest.mark.parametrize(

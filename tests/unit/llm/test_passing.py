@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from pushsvc.llm.making import sizes
+from pushsvc.llm.making.passing import Passage
 from pushsvc.llm.making.progress import Limits
-from pushsvc.llm.passing import Passage
 
 
 class Reading:
