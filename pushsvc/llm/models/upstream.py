@@ -47,8 +47,10 @@ class Upstream:
     """An OpenAI-compatible server at a base URL, such as https://api.openai.com/v1."""
 
     def __init__(self, base_url: str, credentials: Credentials, connector: Connector, poll: MakePoll) -> None:
+        """Raises ConfigError if it is reached by a proxy that is not spoken to."""
         parts = urlsplit(base_url)
         self._origin = origin_of(parts)
+        connector.check(self._origin)
         self._path = parts.path.rstrip("/")
         self._query = parts.query  # Azure's base URLs have one, with a version
         self._credentials = credentials
@@ -120,6 +122,7 @@ class Upstream:
         connection = self._connector.connection(request.origin)
         try:
             headers = self._credentials.headers(request.headers, private=self._origin.trusts(request.origin))
+            headers |= self._connector.headers(request)
             if kept is None:
                 connection.connect()
             else:

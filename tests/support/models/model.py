@@ -79,6 +79,7 @@ class Model:
         self.script: Callable[[Conversation], object] = plain
         self.conversations: list[Conversation] = []
         self.connections = 0
+        self.wrap: Callable[..., socket.socket] | None = None  # makes a connection an encrypted one
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/v1"
         threading.Thread(target=self._accept, daemon=True).start()
@@ -99,6 +100,8 @@ class Model:
 
     def _serve(self, sock: socket.socket) -> None:
         try:
+            if self.wrap is not None:
+                sock = self.wrap(sock, server_side=True)
             while (conversation := _read(sock)) is not None:
                 self.conversations.append(conversation)
                 try:
