@@ -1,4 +1,4 @@
-// pushsvc's browser client, described in index.d.ts. A classic script; modules import /push.js or index.mjs.
+// pushsvc's browser client: see index.d.ts.
 (() => {
   const SLOW = 20_000, SILENT = 180_000, PAUSE = 30_000, KEPT = 5000; // ms; events
 
@@ -17,6 +17,7 @@
     const names = new Set(["message", "cursor", "gap", "refused", "heartbeat"]);
     let source, timer, from = "", refusal = "", attempt = 0, tries = 0;
     let beat = 0, sign = 0; // ms between heartbeats; when this connection last gave a sign
+    let deaf = 0; // connections in vain: after two, a proxy keeps streams back, and short ones are asked for
 
     async function open(after = from) {
       const mine = close();
@@ -34,6 +35,7 @@
         if (from) set("last_event_id", from);
         else set("since", since);
         set("heartbeat", "event"); // comments are not seen
+        if (deaf++ > 1) set("wait", 5);
         if (options.ack !== false) set("ack", "manual");
         stream.url = url.href;
         source = new EventSource(url);
@@ -65,12 +67,14 @@
       timer = setTimeout(later, ms, why);
     }
 
-    // The browser comes back by itself, unless what answered was no stream; Firefox gives up when nothing answers, too.
+    // The browser itself comes back, unless no stream answered; Firefox gives up when nothing does, too.
     function lost(event) {
       if (event.target !== source || event.data !== undefined) return;
-      sign = 0;
       if (source.readyState === 2) return later(refusal || "Refused.");
-      tell("waiting", refusal || "Connection lost.");
+      if (!/wait=/.test(stream.url)) {
+        sign = 0;
+        tell("waiting", refusal || "Connection lost.");
+      }
       expect(refusal ? SILENT : SLOW, "No answer.");
     }
 
@@ -85,7 +89,7 @@
       if (name === "heartbeat" && sign) beat = Math.max(beat, now() - sign);
       if (!sign) tell("open");
       sign = now();
-      tries = 0;
+      tries = deaf = 0;
       refusal = "";
       expect(beat ? Math.min(3 * beat + 5000, SILENT) : SILENT, "Silence.");
       const id = raw.split("~")[0]; // what follows ~ opens the stream again, and is not for URLs
@@ -139,7 +143,7 @@
       pings = setInterval(ping, PAUSE);
     }
 
-    // Chromium keeps pages that were left, and their streams, which take what the next page should hear.
+    // Chromium keeps pages that were left, and their streams.
     function shut() {
       if (!opened) return;
       opened = false;

@@ -103,7 +103,16 @@ def check_query(query: str) -> None:
             raise Invalid("The query is not valid UTF-8, percent-encoded.") from error
 
 
-PARAMETERS: Final = ("ticket", "topics", "since", "ack", "heartbeat", "resume", *cursor.PARAMETERS)  # of a stream
+PARAMETERS: Final = (
+    "ticket",
+    "topics",
+    "since",
+    "ack",
+    "heartbeat",
+    "resume",
+    "wait",
+    *cursor.PARAMETERS,
+)  # of a stream
 _NEAR_MISSES: Final = {
     "topic": "topics", "channel": "topics", "channels": "topics", "cursor": "last_event_id", "after": "last_event_id",
     "event_id": "last_event_id", "last_id": "last_event_id", "tickets": "ticket", "acks": "ack",

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from pushsvc.calls.access.credentials import admit, identify
 from pushsvc.calls.answers import Answer, Stream
-from pushsvc.calls.arguments import choice, stream_cursor, stream_heartbeat, stream_parameters
+from pushsvc.calls.arguments import choice, number, stream_cursor, stream_heartbeat, stream_parameters
 from pushsvc.calls.call import Call
 from pushsvc.calls.content_coding import coding_headers
 from pushsvc.calls.refusing import STREAM_HEADERS, resumable
 from pushsvc.calls.streams import Connection, make_transport, opening, start_after, stream
-from pushsvc.delivery.endings import EVENTS, StreamKind
+from pushsvc.delivery.endings import EVENTS, ROUNDS, StreamKind
 from pushsvc.delivery.starts import Origin, Start
 from pushsvc.delivery.subscriber import Subscriber
 from pushsvc.delivery.transports.queued import QueuedTransport
@@ -24,6 +25,8 @@ from pushsvc.partition import Partition
 from pushsvc.storage.clock import Clock, Standing
 from pushsvc.storage.cursor import Cursor
 from pushsvc.storage.tickets.admission import Admission
+
+MOST_SECONDS: Final = 60  # of a stream that is asked to end
 
 
 def events(call: Call) -> Answer | Stream:
@@ -83,6 +86,7 @@ def prepare(call: Call, admission: Admission, *, heartbeat: EncodedBatch, kind: 
     start = _start(channels, wish)
     origin = Origin(user, partial(_chosen, channels, wish)) if start is None else None
     start = start or Start(BEGINNING)
+    kind, expires = _round(kind, wish.seconds, admission.identity.expires)
     transport = make_transport(call, plain=kind.framed)
     subscriber = Subscriber(
         user,
@@ -93,7 +97,7 @@ def prepare(call: Call, admission: Admission, *, heartbeat: EncodedBatch, kind: 
         lost=start.lost,
         origin=origin,
         tracks_position=wish.ack,
-        expires=admission.identity.expires,
+        expires=expires,
         heartbeat=heartbeat,
         proof=None if kind.framed else admission.proof,
         kind=kind,
@@ -103,12 +107,13 @@ def prepare(call: Call, admission: Admission, *, heartbeat: EncodedBatch, kind: 
 
 
 class _Wish(NamedTuple):
-    """The parameters of a stream. `topics`: None for the ticket's topics."""
+    """The parameters of a stream. `topics`: None for the ticket's topics. `seconds`: how long it lasts; 0: no end."""
 
     cursor: Cursor
     since: str
     ack: bool
     topics: tuple[str, ...] | None
+    seconds: int
 
 
 def _wish(call: Call, partition: Partition) -> _Wish:
@@ -121,7 +126,16 @@ def _wish(call: Call, partition: Partition) -> _Wish:
         choice(call, "since", ("unread", "now", "earliest")),
         choice(call, "ack", ("auto", "manual")) == "auto",
         checked_topics(names) if lists else None,
+        number(call, "wait", 0, 1, MOST_SECONDS),
     )
+
+
+def _round(kind: StreamKind, seconds: int, expires: float | None) -> tuple[StreamKind, float | None]:
+    """The kind of a stream that lasts for so many seconds, and when it ends (Unix time)."""
+    until = time.time() + seconds
+    if not seconds or kind.framed or (expires is not None and expires < until):
+        return kind, expires
+    return ROUNDS, until
 
 
 def _start(channels: Sequence[str], wish: _Wish) -> Start | None:

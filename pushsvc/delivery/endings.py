@@ -20,6 +20,7 @@ class Reason(enum.Enum):
     SLOW = "the client reads too slowly"
     STUCK = "the client does not read"
     EXPIRED = "the token expired"
+    ROUND = "it lasted as long as it was asked to"
     ENDED = "the answer is complete"
     BROKEN = "an error of the service"
     DRAINING = "the worker is stopping"
@@ -42,7 +43,7 @@ def channel_end(wire: bytes) -> ChannelEnd:
     return ChannelEnd.BROKEN_OFF if sse.is_broken_off(wire) else ChannelEnd.COMPLETE
 
 
-FINAL: Final = (Reason.ENDED, Reason.REPLACED)  # after these the client is not to reconnect
+FINAL: Final = (Reason.ENDED, Reason.REPLACED, Reason.ROUND)  # the answer is whole: nothing was cut
 
 _REFUSALS: Final[dict[Reason, PushError]] = {
     Reason.EXPIRED: Unauthorized("The token has expired."),
@@ -63,7 +64,8 @@ class StreamKind:
     `cursor`. `returns`: the client reconnects and resumes; a client that does not is kept as long as possible.
     `patience_seconds`: how long a client may read nothing while bytes wait for it. `farewell(refusal, retry_ms)`: the
     last bytes for a client whose stream the service ends. `transport`: its name in metrics. `framed`: it is a
-    WebSocket, which gets all events as frames. `ending`: the last bytes of a stream that is complete. `tells_ending`:
+    WebSocket, which gets all events as frames. `ending`: the last bytes of a stream that is complete.
+    `expiry`: why it ends when its time is over. `tells_ending`:
     its last event says how it ended, so one that broke off ends properly, too.
     """
 
@@ -76,6 +78,7 @@ class StreamKind:
     transport: str = "sse"
     framed: bool = False
     ending: bytes = b""
+    expiry: Reason = Reason.EXPIRED
     tells_ending: bool = False
 
     def refusal(self, reason: Reason) -> PushError | None:
@@ -106,4 +109,5 @@ WEBSOCKET: Final = StreamKind(
     _parting, ousts=True, transport="websocket", framed=True, ending=websocket.close(websocket.NORMAL)
 )
 EVENTS: Final = StreamKind(refused_event, ousts=True)
+ROUNDS: Final = StreamKind(refused_event, ousts=True, expiry=Reason.ROUND)  # for proxies that pass on whole answers
 LONG_POLL: Final = StreamKind(refused_event, transport="long_poll")

@@ -216,7 +216,7 @@ class Lifetimes:
         elif subscriber.reason is not None:
             return
         elif subscriber.expires is not None and subscriber.expires <= time.time():
-            self.end(subscriber, Reason.EXPIRED)
+            self.end(subscriber, subscriber.kind.expiry)
         else:
             if self.subscribers.silent_until(subscriber) <= now and _nothing_on_its_way(subscriber):
                 subscriber.sent_at = now

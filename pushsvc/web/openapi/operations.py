@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from pushsvc.attendance.roll_call import MOST_USERS
+from pushsvc.calls.events import MOST_SECONDS
 from pushsvc.delivery.reading import history
 from pushsvc.web.answers import generations
 from pushsvc.web.openapi.models import MODELS
@@ -20,6 +21,7 @@ _STREAM_PARAMETERS: Final = (
     query("heartbeat", {"enum": ["comment", "event"], "default": "comment"}),
     query("ticket", TEXT),
     query("resume", {"enum": ["", "id"]}),
+    query("wait", {"type": "integer", "minimum": 1, "maximum": MOST_SECONDS}, description="Seconds it lasts."),
 )
 _EVENT: Final = {"user": "alice", "event": "order.paid", "data": {"id": 7}, "key": "order-7", "ttl": 3600}
 _QUESTION: Final = {"model": "mock", "messages": [{"role": "user", "content": "Hello"}]}
@@ -99,7 +101,7 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
     ),
     ("/v1/generations/{generation_id}/events", "get"): operation(
         [answer(200, {SSE: TEXT}), answer(204), *refusals(400, 401, 403, 404, 429, 503, openai=True)],
-        *_STREAM_PARAMETERS[2:],
+        *_STREAM_PARAMETERS[2:7],
     ),
     ("/v1/generations/events", "get"): operation(
         [answer(200, {SSE: TEXT}), *refusals(400, 401, 403, 429, 503, openai=True)], *_STREAM_PARAMETERS[2:5]

@@ -223,3 +223,13 @@ def test_a_slow_reader_is_cut_and_resumes_from_the_log(single: Stack, user: str)
     with EventSource(f"{stack.url}/events", stack.bearer(user) | {"Last-Event-ID": last}) as resumed:
         resumed.wait_ids(ids[-1])
         assert resumed.ids == ids[ids.index(last) + 1 :]
+
+
+def test_a_stream_ends_whole_when_it_was_asked_to(stack: Stack, base: str, user: str) -> None:
+    event_id = stack.publish(user=user, data="x")
+    headers = stack.bearer(user, ttl=0.1)  # which ends later: clocks may be off by LEEWAY_SECONDS
+    answer = httpx.get(f"{base}/events", params={"wait": 1, "since": "earliest"}, headers=headers, trust_env=False)
+    assert f"id: {event_id}\n" in answer.text
+    assert "refused" not in answer.text
+    for wrong in ("0", "61", "x", ""):
+        assert httpx.get(f"{base}/events?wait={wrong}", headers=headers, trust_env=False).status_code == 400

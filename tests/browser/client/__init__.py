@@ -1,0 +1,1 @@
+"""The browser client, and applications and pages that use it."""
