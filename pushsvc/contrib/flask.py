@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Response, current_app, request
 from markupsafe import Markup
 
 from pushsvc.client import Publisher, PublishStream, Receipt
 from pushsvc.contrib.pages import PATIENCE_SECONDS, TICKET_PATH, base, script, ticket_answer
+
+if TYPE_CHECKING:
+    from pushsvc.config import Settings
 
 User = Callable[[], str | None]
 Topics = Callable[[], Iterable[str]]
@@ -77,3 +81,21 @@ class Push:
     def stream(self) -> PublishStream:
         """See `pushsvc.client.Publisher.stream`."""
         return self.publisher.stream()
+
+
+def mount(app: Flask, path: str = "/push", settings: Settings | None = None) -> None:
+    """Serve the whole service below `path` of the application, from the same gunicorn: `gunicorn -k
+    pushsvc.server.worker.PushWorker`. Needs `pushsvc[server]`, and a Redis. `settings`: those of the environment, by
+    default. Raises ConfigError.
+
+    The application's own views then run in greenlets, as with gunicorn's gevent worker.
+    """
+    from werkzeug.middleware.dispatcher import DispatcherMiddleware
+
+    from pushsvc import create_app
+    from pushsvc.config import Settings
+    from pushsvc.service import EXTENSION
+
+    inner = create_app(settings or Settings.from_env(os.environ))
+    app.extensions[EXTENSION] = inner.extensions[EXTENSION]  # where the worker looks for what it starts and stops
+    app.wsgi_app = DispatcherMiddleware(app.wsgi_app, {path.rstrip("/"): inner.wsgi_app})  # type: ignore[method-assign]
