@@ -34,10 +34,13 @@ from pushsvc.llm.models.connecting import Connector
 from pushsvc.llm.models.credentials import Credentials, NoKey
 from pushsvc.llm.models.mock import Mock
 from pushsvc.llm.models.upstream import Upstream
+from pushsvc.llm.routing.place import Place
+from pushsvc.llm.routing.router import Router
 from pushsvc.partition import Partition, Shared, limits_of, make_partition
 from pushsvc.program.files import FOLDER
 from pushsvc.server.forwarding import Forwarding
 from pushsvc.service import EXTENSION, Service
+from pushsvc.settings.upstreams import UpstreamSettings, load
 from pushsvc.storage.partitioned_log import PartitionedLog
 from pushsvc.storage.redis.client import nodes_of
 from pushsvc.storage.redis.keys import Keys
@@ -70,7 +73,7 @@ def create_app(settings: Settings) -> Flask:
     before_request.install(app, service)
     for each in _RESOURCES:
         app.register_blueprint(each.blueprint)
-    if settings.llm_base_url:
+    if settings.asks_a_server:
         passing.install(app, settings.llm_pass)
     if settings.allowed_origins:
         # Given as patterns, because Flask-CORS takes a string with a bracket, such as an IPv6 address, for a pattern.
@@ -145,6 +148,8 @@ def _make_partitions(settings: Settings, shared: Shared, partitions: list[Partit
 
 
 def _model(settings: Settings) -> Model:
+    if settings.llm_upstreams is not None:
+        return WithResponses(Router([_place(each, settings) for each in load(settings.llm_upstreams)]))
     if not settings.llm_base_url:
         return Mock()
     credentials = Credentials(settings.llm_api_key, settings.llm_api_key_file, settings.llm_headers)
@@ -154,6 +159,13 @@ def _model(settings: Settings) -> Model:
         raise ConfigError(f"PUSHSVC_LLM_API_KEY_FILE should be the file of a key: {error}") from None
     connector = Connector(settings.llm_connect_seconds)
     return WithResponses(Upstream(settings.llm_base_url, credentials, connector, POLLS[settings.poller]))
+
+
+def _place(upstream: UpstreamSettings, settings: Settings) -> Place:
+    credentials = Credentials(upstream.api_key, upstream.api_key_file, upstream.headers)
+    connector = Connector(settings.llm_connect_seconds)
+    model = Upstream(upstream.base_url, credentials, connector, POLLS[settings.poller])
+    return Place(upstream.name, model, upstream.models, upstream.weight, upstream.at_a_time, upstream.queue)
 
 
 def _hooks(shared: Shared, partitions: Sequence[Partition]) -> Hooks:

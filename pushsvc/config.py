@@ -38,6 +38,7 @@ from pushsvc.settings.types import (
     listed,
     one_line_only,
 )  # fmt: skip
+from pushsvc.settings.wording import one_line
 
 PREFIX: Final = "PUSHSVC_"
 DEFAULT_PREFIX: Final = "pushsvc"  # of all names in Redis
@@ -99,6 +100,7 @@ class Settings(BaseModel):
     llm_api_key: ApiKey = Field("", repr=False)
     llm_api_key_file: FilePath | None = None  # stands over llm_api_key
     llm_headers: RequestHeaders = Field((), repr=False)  # sent with each question; may hold keys
+    llm_upstreams: FilePath | None = None  # a file; see settings/upstreams.py
     llm_budget: BudgetWords = ()  # of tokens and answers, by user, token and model
     llm_responses: Literal["translate", "passthrough"] = "translate"  # whether the model's server speaks that API
     llm_ask_streamed: bool = True  # whether the model is asked for a stream where the client wants one piece
@@ -225,6 +227,11 @@ class Settings(BaseModel):
         return f"{'https' if self.tls else 'http'}://{self.http}"
 
     @property
+    def asks_a_server(self) -> bool:
+        """Whether a model's server is asked, and not the built-in model."""
+        return bool(self.llm_base_url) or self.llm_upstreams is not None
+
+    @property
     def own_claims(self) -> dict[str, str]:
         """The claims by which our own tokens say who made them, and for whom."""
         return {name: value for name, value in (("iss", self.issuer), ("aud", self.audience)) if value}
@@ -236,6 +243,7 @@ class Settings(BaseModel):
         url = redis_address.from_anywhere(self.redis_url)
         held = {"data_dir": self.data_dir.resolve(), "redis_url": url, "redis_password_file": file and file.absolute()}
         held["llm_api_key_file"] = self.llm_api_key_file and self.llm_api_key_file.absolute()
+        held["llm_upstreams"] = self.llm_upstreams and self.llm_upstreams.absolute()
         if self.jwks and "://" not in self.jwks:
             held["jwks"] = str(Path(self.jwks).absolute())
         if "," in self.tls:
@@ -251,20 +259,7 @@ class Settings(BaseModel):
         try:
             return cls.model_validate(given)
         except ValidationError as error:
-            raise ConfigError(_one_line(error)) from None
-
-
-def _one_line(error: ValidationError) -> str:
-    """Word the first problem: the name, the value (unless it is a secret), what it should be."""
-    first = error.errors(include_url=False)[0]
-    field = str(first["loc"][0])
-    given = str(first["input"])
-    private = field in ("secret", "redis_url", "llm_api_key", "llm_headers", "hook_url", "hook_secret")
-    if field == "llm_base_url":  # the URL may hold a password or a key
-        private = "@" in given or "?" in given
-    value = "" if private else f" is {given!r}:"
-    what = first["msg"].removeprefix("Value error, ")
-    return f"{PREFIX}{field.upper()}{value} {what[0].lower()}{what[1:]}"
+            raise ConfigError(one_line(error, PREFIX)) from None
 
 
 def redis_url(settings: Settings) -> str:

@@ -56,6 +56,15 @@ GENERATIONS: Final = Counter("pushsvc_generations", "Answers of the model that e
 GENERATING: Final = Gauge(
     "pushsvc_generating", "Answers that are being made.", multiprocess_mode="livesum"
 )  # fmt: skip
+UPSTREAM_CALLS: Final = Counter(
+    "pushsvc_upstream_calls", "Questions to models' servers, by the result.", ["upstream", "result"]
+)  # fmt: skip
+UPSTREAM_OPEN: Final = Gauge(
+    "pushsvc_upstream_open", "Workers that leave a model's server alone.", ["upstream"], multiprocess_mode="livesum"
+)
+UPSTREAM_WAITING: Final = Gauge(
+    "pushsvc_upstream_waiting", "Questions that wait for a model's server.", ["upstream"], multiprocess_mode="livesum"
+)
 FIRST_TOKEN: Final = Histogram(
     "pushsvc_upstream_first_token_seconds", "From the question to the model's first token.", buckets=_LONG
 )

@@ -23,10 +23,13 @@ from pushsvc.config import Settings  # noqa: E402
 from pushsvc.errors import ConfigError  # noqa: E402
 from pushsvc.server.limits import LONGEST_LINE, MOST_FIELDS  # noqa: E402
 from pushsvc.server.stopping import graceful_timeout as _graceful_timeout  # noqa: E402
+from pushsvc.settings.upstreams import hold  # noqa: E402
 
 tell(os.environ)
 try:
     _settings = Settings.from_env(os.environ)
+    if _wrong := hold(_settings.llm_upstreams, os.environ):
+        print(f"pushsvc: {_wrong}", file=sys.stderr)
 except ConfigError as error:
     sys.exit(f"pushsvc: {error.detail}")
 

@@ -15,7 +15,7 @@ from pushsvc.llm.formats.joining import GROWING, SAYING, Json
 
 _CHARACTERS_PER_TOKEN: Final = 4  # a rule of thumb for English
 # At the top level of chunks, and no part of an answer; `native`: see dialects/responses/native.py.
-_PROGRESS: Final = frozenset({"prompt_progress", "native"})
+_PROGRESS: Final = frozenset({"prompt_progress", "native", "queue"})
 MOST_DEPTH: Final = 100  # of nested lists and objects, because values are written by recursion
 
 

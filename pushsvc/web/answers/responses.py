@@ -74,7 +74,7 @@ def create() -> ResponseReturnValue:
 
 
 def _read(body: bytes) -> wishes.Request:
-    anything = _native() or not service().settings.llm_base_url
+    anything = _native() or not service().settings.asks_a_server
     question.check_size(body, ClientTurn(call()).yield_if_over)
     return wishes.read(body, partial(read_json, exact_json.loads, values=MOST_VALUES), anything=anything)
 
@@ -102,7 +102,7 @@ def _question(partition: Partition, user: str, responses: Responses, wish: wishe
 
 def _native() -> bool:
     settings = service().settings
-    return settings.llm_responses == "passthrough" and bool(settings.llm_base_url)
+    return settings.llm_responses == "passthrough" and bool(settings.asks_a_server)
 
 
 def _native_question(responses: Responses, wish: wishes.Request) -> Question:

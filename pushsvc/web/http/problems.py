@@ -43,9 +43,9 @@ def _bug(_error: Exception) -> Response:
 
 
 def _no_such_call(settings: Settings) -> str:
-    passed = [f"POST /v1/{path}" for path in settings.llm_pass] if settings.llm_base_url else []
+    passed = [f"POST /v1/{path}" for path in settings.llm_pass] if settings.asks_a_server else []
     there = ", ".join(["POST /v1/chat/completions", "GET /v1/models", "GET /v1/models/<id>", "/v1/responses", *passed])
-    without = "" if settings.llm_base_url else ", once PUSHSVC_LLM_BASE_URL says where that is"
+    without = "" if settings.asks_a_server else ", once PUSHSVC_LLM_BASE_URL says where that is"
     return (
         f"There is nothing at this path. Of OpenAI's API, this service has {there}. "
         f"What PUSHSVC_LLM_PASS names goes through to the model's server{without}."

@@ -8,6 +8,7 @@ from flask import Blueprint
 from flask.typing import ResponseReturnValue
 
 from pushsvc.errors import Unavailable
+from pushsvc.llm.dialects.responses.native import WithResponses
 from pushsvc.web.http.current import service
 
 _NOT_KEPT: Final = {"Cache-Control": "no-store"}  # a cache with a default lifetime would repeat an old "ready"
@@ -31,5 +32,6 @@ def readyz() -> ResponseReturnValue:
     why_not = service().unready()
     if why_not is not None:
         raise Unavailable(why_not, retry_after=1)
-    problems = service().health.problems()
+    model = service().model
+    problems = [*service().health.problems(), *(model.problems() if isinstance(model, WithResponses) else ())]
     return {"status": "ready"} | ({"problems": problems} if problems else {}), _NOT_KEPT

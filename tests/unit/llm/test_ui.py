@@ -109,6 +109,12 @@ def test_parts_of_all_kinds() -> None:
     assert events[-1]["finishReason"] == "tool-calls"
 
 
+def test_a_place_in_a_queue_is_told() -> None:
+    stream = UIMessageStream("gen_x", "m1")
+    told = stream.take({"choices": [], "queue": {"place": 3}})
+    assert json.loads(told[6:]) == {"type": "data-queue", "data": {"place": 3}, "transient": True}
+
+
 def test_endings() -> None:
     cancelled = told({"content": "a"}, error={"code": "cancelled", "message": "m"})
     assert [each["type"] for each in cancelled[-2:]] == ["text-end", "abort"]

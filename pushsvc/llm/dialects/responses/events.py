@@ -55,6 +55,8 @@ class ResponseEvents:
         error = openai.error_of(chunk)
         if error is not None:
             self._fail(error)
+        elif chunk.get("queue"):
+            self._tell("response.queued", response=self.value() | {"status": "queued"})
         elif NATIVE in chunk:
             self._pass(chunk[NATIVE])
         else:

@@ -3,7 +3,7 @@ a chunk in the log, which has the event as it came beside what it says."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import orjson
@@ -16,6 +16,7 @@ from pushsvc.llm.formats.joining import Json
 from pushsvc.llm.making import sizes
 from pushsvc.llm.models.base import Call, Fault, Model, Passed, ResponseHandler
 from pushsvc.llm.models.body import Body, Unreadable
+from pushsvc.llm.routing.router import Router
 
 PATH: Final = "/responses"
 _TEXTS: Final = {
@@ -49,6 +50,10 @@ class WithResponses:
         """See Model."""
         return self._model.list(name, handler)
 
+    def problems(self) -> Sequence[str]:
+        """What is wrong with the models' servers, as sentences."""
+        return self._model.problems() if isinstance(self._model, Router) else []
+
     def pass_on(self, request: Passed, handler: ResponseHandler) -> Call:
         """See Model."""
         return self._model.pass_on(request, handler)
@@ -58,6 +63,7 @@ class _Chunks:
     """Gives a handler the response of such a server as chunks of a chat completion."""
 
     def __init__(self, handler: ResponseHandler) -> None:
+        self.user: str = getattr(handler, "user", "")
         self._handler = handler
         self._body: Body | None = None  # None: it is passed as it comes, because it is a refusal
         self._begun: Json = {}  # the members that each chunk has

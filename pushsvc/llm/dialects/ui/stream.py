@@ -44,6 +44,9 @@ class UIMessageStream:
         if error is not None:
             self._fail(error)
             return self._flush()
+        if chunk.get("queue"):
+            self._tell("data-queue", data=chunk["queue"], transient=True)
+            return self._flush()
         for name in ("model", "usage"):
             if chunk.get(name):
                 self._metadata[name] = chunk[name]
