@@ -56,6 +56,11 @@ class Generation(WrittenAnswer):
                 self._hang_up(kindly=False)
 
     @property
+    def wants_stream(self) -> bool:
+        """Whether the client wants a stream."""
+        return self._stream
+
+    @property
     def streams(self) -> bool:
         """Whether the model's stream has begun."""
         return self._stream and self._reply is not None and self._reply.streams

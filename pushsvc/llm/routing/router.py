@@ -29,7 +29,9 @@ class Router:
         places = self._of(asked)
         if not places:
             return Document(_unknown(asked), handler, 404)
-        return Attempt(places, body, handler, headers, tells=bool(asked.get("stream"))).start()
+        # An answer that the client wants whole may be asked as a stream, whose chunks are compared with others.
+        tells = bool(asked.get("stream")) and getattr(handler, "wants_stream", True)
+        return Attempt(places, body, handler, headers, tells=tells).start()
 
     def pass_on(self, request: Passed, handler: ResponseHandler) -> Call:
         """Send a request to one of the servers that have its model, or to any if it names none; see Model."""
