@@ -13,6 +13,7 @@ import pytest
 from cryptography import x509
 from playwright.sync_api import Browser
 
+from pushsvc.client import Listener, Publisher, PublishError
 from tests.conftest import Start
 from tests.support.certificates import make_certificate
 from tests.support.clients import http2
@@ -45,6 +46,18 @@ def test_a_ticket_and_its_cookie(secured: Stack, client: httpx.Client, user: str
         assert "Secure" in cookie
         assert "strict-transport-security" not in answer.headers, "nobody could go back to plain HTTP"
         assert any(event["id"] in line for line in answer.iter_lines())
+
+
+def test_the_python_client_streams_and_listens(secured: Stack, user: str) -> None:
+    trust = ssl.create_default_context(cafile=secured.data_dir / "tls" / "certificate.pem")
+    with Publisher(secured.url, secured.token(publish=["*"]), tls=trust) as push, push.stream() as stream:
+        for number in range(2000):
+            stream.publish(number, user=user)
+    with Listener(secured.url, secured.token(user), since="earliest", tls=trust, on_gap=lambda _: None) as events:
+        while next(events).data != "1999":
+            pass
+    with pytest.raises(PublishError, match="CERTIFICATE_VERIFY_FAILED"):
+        Publisher(secured.url, secured.token(publish=["*"])).publish("x", user=user)
 
 
 def test_more_streams_than_six_in_one_browser(secured: Stack, browser: Browser, user: str) -> None:

@@ -116,3 +116,22 @@ def test_a_leader_that_hangs_or_is_frozen_gives_way(stack: Stack, tab: Tab, page
     other.evaluate("document.dispatchEvent(new Event('resume'))")
     hears(other, 1, 2, 3)
     until(lambda: connections(stack, user) == 1, "one connection")
+
+
+def test_lost_events_are_told_to_each_tab_that_missed_them(start: Start, tab: Tab, user: str) -> None:
+    stack = start(workers=1, keep_events=5)
+    stays, leaves = tab(stack, share=user), tab(stack, share=user)
+    order(stack, user, 1)
+    for each in (stays, leaves):
+        hears(each, 1)
+    leaves.goto("about:blank")
+    order(stack, user, *range(2, 62))
+    hears(stays, *range(1, 62))
+    leaves.goto(f"{stack.url}/a-page")
+    leaves.wait_for_function("heard.at(-1) === 61")
+    heard = leaves.evaluate("heard")
+    assert heard == list(range(heard[0], 62))
+    assert heard[0] == 2 or [gap["reason"] for gap in leaves.evaluate("gaps")] == ["trimmed"]
+    order(stack, user, 62)
+    hears(stays, *range(1, 63))
+    assert stays.evaluate("gaps") == []
