@@ -37,7 +37,7 @@ class Target(NamedTuple):
         client = socket.create_connection((host, int(port)), timeout=ANSWER_SECONDS)
         if not self.tls or door != self.http:
             return client
-        context = ssl.create_default_context()
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         return context.wrap_socket(client)
 

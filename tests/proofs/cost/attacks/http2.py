@@ -12,11 +12,12 @@ from tests.support.clients import http2
 _RESETS = 1000  # requests on a connection; nginx ends it then
 _STREAMS = 100  # of a connection; nginx takes 128
 _NON_READER_SECONDS = 5.0
-_TLS = {"tls": "self-signed"}
+_TLS = {"tls": "self-signed", "trusted_proxies": "127.0.0.1"}
 
 
 def _bearer(target: Target) -> dict[str, str]:
-    return {"authorization": target.bearer("mallory").partition(": ")[2]}
+    """The token, and an address that nginx counts, unlike this machine's own."""
+    return {"authorization": target.bearer("mallory").partition(": ")[2], "x-forwarded-for": "203.0.113.7"}
 
 
 def _rapid_reset(target: Target, _: object) -> None:
