@@ -12,6 +12,7 @@ CHAT: Final = "chat"
 RESPONSES: Final = "responses"
 UI: Final = "ui"
 
+MOST_NAME: Final = 255  # characters of a conversation's name
 MOST_PAIRS: Final = 16  # of metadata, as OpenAI's API has it
 MOST_KEY: Final = 64  # characters
 MOST_VALUE: Final = 512

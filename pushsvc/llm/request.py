@@ -10,7 +10,7 @@ import orjson
 
 from pushsvc.errors import Invalid, TooLarge
 from pushsvc.events import exact_json, structure
-from pushsvc.llm.asked import PLAIN, Asked, wrong_metadata
+from pushsvc.llm.asked import MOST_NAME, PLAIN, Asked, wrong_metadata
 from pushsvc.llm.formats import members, openai
 from pushsvc.llm.formats.members import Member
 
@@ -47,7 +47,8 @@ class Question:
     """A question that was checked. `body`: the request for the model; `stream`: it asks for a stream; `cancels`: the
     answer is cancelled when nobody listens; `choices`: the number of answers that it asks for; `about`: what others ask
     about it; `sent`: the request with what this service adds, None: nothing; `counts`: the count of tokens in a chunk
-    of its own is for this service alone; `asked`: what is kept beside it."""
+    of its own is for this service alone; `asked`: what is kept beside it; `interrupts`:
+    what is made in its conversation meanwhile is cancelled."""
 
     body: bytes
     stream: bool
@@ -57,6 +58,7 @@ class Question:
     sent: bytes | None = None
     counts: bool = False
     asked: Asked = PLAIN
+    interrupts: bool = False
 
     def fields(self) -> list[Any]:
         """The fields and values that keep it in Redis."""
@@ -72,7 +74,7 @@ def parse(
     ask_streamed: bool = False,
     pause: Callable[[], None] = lambda: None,
 ) -> Question:
-    """Check a request in OpenAI's schema, with our own member `on_disconnect`, and `store`, which is ours too. `model`:
+    """Check a request in OpenAI's schema, with our own members (`_OURS`), and `store`, which is ours too. `model`:
     for a request that names none; `stream`: replaces the request's own, if not None; `ask_streamed`: the model is to
     stream what is asked whole, too. The body is passed on as it came; if a member must change, the text of the others
     stays the same. `pause`: called between pieces of the work.
@@ -92,7 +94,7 @@ def parse(
     asked_how = _asked(body)
     asked = bool(body.get("stream"))
     streams = asked if stream is None else stream
-    ours = {"on_disconnect", *(("store", "metadata") if asked_how.stored else ())}
+    ours = {*_OURS, *(("store", "metadata") if asked_how.stored else ())}
     passed = {name: member for name, member in said.items() if name not in ours}
     if streams != asked:
         passed["stream"] = Member(streams, "true" if streams else "false")
@@ -105,19 +107,28 @@ def parse(
     known = _about(raw, said["messages"], body.get("model", model))
     pause()
     sent = _with_count(passed) if streams else _streamed(passed) if ask_streamed else None
-    return Question(raw, streams, cancels, choices, known, sent, sent is not None, asked_how)
+    interrupts = bool(body.get("interrupt"))
+    return Question(raw, streams, cancels, choices, known, sent, sent is not None, asked_how, interrupts)
+
+
+_OURS: Final = ("on_disconnect", "conversation", "interrupt")
 
 
 def _asked(body: Mapping[str, Any]) -> Asked:
     """What is kept beside the question. One that is to be stored is stored here, and not by the model's server."""
     if not isinstance(body.get("store"), bool | None):
         raise Invalid.field("store", "must be true or false.")
+    if not isinstance(body.get("interrupt"), bool | None):
+        raise Invalid.field("interrupt", "must be true or false.")
+    conversation = body.get("conversation") or ""
+    if not isinstance(conversation, str) or len(conversation) > MOST_NAME or not conversation.isprintable():
+        raise Invalid.field("conversation", f"must be a name of at most {MOST_NAME} characters.")
     if not body.get("store"):
-        return PLAIN
+        return PLAIN._replace(conversation=conversation)
     metadata = body.get("metadata") or {}
     if wrong := wrong_metadata(metadata):
         raise Invalid.field("metadata", wrong)
-    return Asked(stored=True, metadata=metadata)
+    return Asked(stored=True, conversation=conversation, metadata=metadata)
 
 
 def _with_count(passed: Mapping[str, Member]) -> bytes | None:

@@ -65,8 +65,17 @@ def begin(
                 reserved.give_back()
             else:
                 reserved.begun(begun[0])
+                if asked.interrupts:
+                    _interrupt(partition, user, asked.asked.conversation, begun[0])
             after_this_request(partial(_standing, reserved))
             return asked, key, begun
+
+
+def _interrupt(partition: Partition, user: str, conversation: str, but: str) -> None:
+    """Cancel what is made in a conversation, but for the newest answer."""
+    for each in partition.kept.running(user, conversation) if conversation else ():
+        if each.id != but:
+            partition.generations.cancel(each)
 
 
 def _standing(reserved: Reservation, response: Response) -> Response:

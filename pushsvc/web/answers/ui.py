@@ -45,9 +45,6 @@ def ask() -> ResponseReturnValue:
     kept = asked.asked if generation is not None else partition.generations.records.get(name).asked
     voice = _voice(name, kept)
     if generation is not None:
-        for each in partition.kept.running(user, kept.conversation):
-            if each.id != name:
-                partition.generations.cancel(each)
         begun = Begun(name, user, generation, asked.cancels, again=key is not None, voice=voice)
         response = streamed(partition, begun)
     else:
@@ -63,7 +60,7 @@ def _question(partition: Partition, user: str, body: bytes) -> Question:
     if not wish.interrupt and partition.kept.running(user, wish.chat):
         raise Conflict("This chat has an answer that is being made.")
     members = {} if wish.answers is None else {_MESSAGE: wish.answers}
-    return replace(asked, asked=Asked(UI, conversation=wish.chat, members=members))
+    return replace(asked, asked=Asked(UI, conversation=wish.chat, members=members), interrupts=True)
 
 
 def _voice(name: str, kept: Asked) -> Voice:

@@ -94,3 +94,23 @@ def test_metadata_that_is_wrong(answering: Stack, user: str, client: openai.Open
     name = store(client)
     answer = answering.post(f"/v1/chat/completions/{name}", {"metadata": metadata}, answering.bearer(user))
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, "metadata")
+
+
+def test_a_question_interrupts_its_conversation(
+    answering: Stack, user: str, client: openai.OpenAI, model: Model
+) -> None:
+    model.script = lambda conversation: conversation.send(HEAD).say("Hel")
+    asked = ASK | {"stream": True}
+    first = client.chat.completions.create(**asked, extra_body={"conversation": "c"})
+    other = client.chat.completions.create(**asked, extra_body={"conversation": "d"})
+    assert [next(each).choices[0].delta.content for each in (first, other)] == ["Hel"] * 2
+    second = client.chat.completions.create(**asked, extra_body={"conversation": "c", "interrupt": True})
+    with pytest.raises(openai.APIError, match="cancelled"):
+        list(first)
+    model.asked(1).wait_for_hang_up()
+    for number, stream in ((2, other), (3, second)):
+        assert not {"conversation", "interrupt"} & model.asked(number).json.keys()
+        model.asked(number).done()
+        list(stream)
+    wrong = answering.post("/v1/chat/completions", ASK | {"conversation": 3}, answering.bearer(user))
+    assert wrong.json()["error"]["param"] == "conversation"

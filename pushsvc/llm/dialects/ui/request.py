@@ -13,7 +13,9 @@ from pushsvc.llm.formats.joining import Json
 
 MOST_ID: Final = 255  # characters
 _ROLES: Final = frozenset({"system", "user", "assistant"})
-_OURS: Final = frozenset({"id", "messages", "trigger", "messageId", "interrupt", "stream", "stream_options"})
+_OURS: Final = frozenset(
+    {"id", "messages", "trigger", "messageId", "interrupt", "stream", "stream_options", "conversation"}
+)
 
 
 @dataclass(frozen=True, slots=True)
