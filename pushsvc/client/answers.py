@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import http.client
 import json
+import secrets
 import ssl
 import time
-import uuid
 from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
@@ -51,7 +51,7 @@ class Answers:
         AnswerError."""
         said = [{"role": "user", "content": messages}] if isinstance(messages, str) else list(messages)
         body = json.dumps({**members, "messages": said}).encode()
-        begun = self._call("POST", _PATH, body, {"Idempotency-Key": key or uuid.uuid4().hex})
+        begun = self._call("POST", _PATH, body, {"Idempotency-Key": key or secrets.token_hex(16)})
         return self.get(str(begun["id"]))
 
     def get(self, answer_id: str, cursor: str | None = None, text: str = "") -> Answer:
