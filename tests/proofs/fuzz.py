@@ -194,14 +194,19 @@ def _complete(raw: bytes) -> int:
     and some trailers, for faults, which they are not."""
     counter = _Counter()
     try:
-        HttpRequestParser(counter).feed_data(
-            _TRAILER.sub(lambda found: found[1] + b"X" * len(found[2]), _BEYOND.sub(b"a", raw))
-        )
+        HttpRequestParser(counter).feed_data(_without_faulty_trailers(_BEYOND.sub(b"a", raw)))
     except HttpParserUpgrade as stopped:
         return counter.complete + _complete(raw[stopped.args[0] :])
     except HttpParserError:
         pass
     return counter.complete
+
+
+def _without_faulty_trailers(raw: bytes) -> bytes:
+    """The same bytes with other names for those trailers. Each round finds the first of each body."""
+    while (changed := _TRAILER.sub(lambda found: found[1] + b"X" * len(found[2]), raw)) != raw:
+        raw = changed
+    return raw
 
 
 def _is_cut(answer: Answer) -> bool:
