@@ -40,7 +40,7 @@ def metrics(server: Server, plan: Plan) -> Figures:
     with server.load() as load:
         server.settle(load.open(plan.fanout).up)
         for number in range(plan.pairs):
-            for (body, found), rate in zip(ratios.items(), (20, 2), strict=True):
+            for (body, found), rate in zip(ratios.items(), (20, 10), strict=True):
                 costs = {}
                 for on in (True, False) if number % 2 else (False, True):
                     server.switch(on=on)
