@@ -18,6 +18,8 @@ from tests.support.clients.eventsource import until
 from tests.support.ports import free_port
 from tests.support.stack import ROOT, Stack, connections
 
+COOKIE = "begin({ connect: options => connect({ ...options, ticket: () => '/events' }) })"
+
 
 def test_it_is_small() -> None:
     assert len(gzip.compress((ROOT / "npm/push.js").read_bytes(), 9)) < 4096
@@ -82,6 +84,24 @@ def test_no_ticket_is_the_end(stack: Stack, tab: Tab, page: Page) -> None:
     made = tab(stack, wait=False)
     made.wait_for_function("push.state == 'closed'")
     assert made.evaluate("sources.length") == 0
+
+
+def test_a_page_that_read_its_own_state_begins_at_the_tickets_cursor(stack: Stack, tab: Tab, user: str) -> None:
+    order(stack, user, 1)
+    made = tab(stack, since="ticket")
+    order(stack, user, 2)
+    hears(made, 2)
+
+
+def test_a_cookie_is_enough_where_the_service_is_the_pages_own_origin(
+    stack: Stack, tab: Tab, page: Page, user: str
+) -> None:
+    page.context.add_cookies([{"name": "pushsvc_token", "value": stack.token(user), "url": stack.url}])
+    order(stack, user, 1)
+    made = tab(stack, MODULE.replace("begin({ connect })", COOKIE))
+    order(stack, user, 2)
+    hears(made, 1, 2)
+    until(lambda: unread(stack, user) == 0, "the acknowledgement")
 
 
 @pytest.fixture
