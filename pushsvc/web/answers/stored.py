@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from typing import Any, Final
 
@@ -44,12 +45,15 @@ def listed() -> ResponseReturnValue:
         found = found[paging.after([_name(partition, each) for each in found]) :]
     data: list[Json] = []
     taken = 0
-    for each in found[:size]:
-        data.append(_whole(partition, each))
-        taken += len(exact_json.dumps(data[-1], lone=True))
+    last = min(size, len(found))
+    for number, each in enumerate(found[:size]):
+        with contextlib.suppress(NotFound):  # it is deleted just now
+            data.append(_whole(partition, each))
+            taken += len(exact_json.dumps(data[-1], lone=True))
         if taken > MOST_PAGE_BYTES:
+            last = number + 1
             break
-    return _json(paging.shaped(data, more=len(found) > len(data)))
+    return _json(paging.shaped(data, more=len(found) > last))
 
 
 def _is_wanted(each: Stored, metadata: dict[str, str]) -> bool:
@@ -64,11 +68,14 @@ def _user() -> tuple[Partition, str]:
 
 def _name(partition: Partition, each: Stored) -> str:
     """The id of a completion, which its model's server gave it."""
-    if each.name is None:
-        name = str(partition.generations.answer(partition.generations.records.get(each.id)).get("id") or each.id)
-        partition.kept.name(each.id, name)
-        return name
-    return each.name
+    if each.name is not None:
+        return each.name
+    record = partition.generations.records.find(each.id)
+    if record is None:  # it is deleted just now
+        return each.id
+    name = str(partition.generations.answer(record).get("id") or each.id)
+    partition.kept.name(each.id, name)
+    return name
 
 
 def _find(name: str) -> tuple[Partition, Stored]:
