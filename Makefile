@@ -64,7 +64,7 @@ attack: $(VENV)/.test  ## Measure what cheap requests cost others (make attack A
 
 package: $(VENV)/.test  ## Build wheel and sdist into dist/, and try them in empty environments (from the package index)
 	@rm -rf dist && $(BIN)/python -m hatchling build -d dist
-	@$(BIN)/python -m tests.proofs.package dist
+	@$(BIN)/python -m tests.proofs.clients.package dist
 
 lock: $(VENV)/.supply  ## Write requirements.lock anew: each package that the service needs, with its hashes
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \

@@ -1,5 +1,5 @@
-"""Installs what `make package` built: `python -m tests.proofs.package dist`. Each extra goes into an empty environment,
-with the dependencies that the package index has, and does what it is for."""
+"""Installs what `make package` built: `python -m tests.proofs.clients.package dist`. Each extra goes into an empty
+environment, with the dependencies that the package index has, and does what it is for."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def main(dist: Path) -> None:
         for name, what in (("wheel", wheel), ("sdist", sdist)):
             client = Environment(where / name)
             client.install(str(what))
-            for words in (("python", "-c", CLIENT),):
+            for words in (("python", "-c", CLIENT), ("pushsvc", "--version")):
                 done = client.run(*words, cwd=where)
                 assert done.returncode == 0, f"{name}: {' '.join(words)}: {done.stderr}"
             print(f"well  {name}: the client alone")

@@ -1,0 +1,1 @@
+"""The packages, and what the Python client costs."""
