@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test coverage clients proxies servers lint bench chaos fuzz attack package lock audit sbom clean
+.PHONY: help run test coverage clients proxies engines servers lint bench chaos fuzz attack package lock audit sbom clean
 
 help:  ## What can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -33,6 +33,10 @@ clients: $(VENV)/.test  ## Run browsers and other people's libraries through eve
 proxies: $(VENV)/.test  ## Put other proxies before the service, as they come and as docs/proxies.md has them
 	@$(BIN)/python -m proxies.install
 	@$(BIN)/python -m pytest proxies -n 4 --timeout 600 $(ARGS)
+
+engines: $(VENV)/.test  ## Put model engines behind the service (docs/engines.md)
+	@$(BIN)/python -m engines.install
+	@$(BIN)/python -m pytest engines --timeout 600 -rA $(ARGS)
 
 servers: $(VENV)/.test  ## Run the same behaviour with every Redis that is tested (docs/redis.md)
 	@$(BIN)/python tests/support/programs.py
@@ -77,7 +81,7 @@ sbom: $(VENV)/.supply  ## Write a software bill of materials of requirements.loc
 	@$(BIN)/cyclonedx-py requirements requirements.lock --output-format JSON --output-file sbom.json
 
 clean:  ## Remove what was made, except data
-	rm -rf $(VENV) clients/.venv clients/node_modules proxies/.venv proxies/node_modules bench/subjects/better_sse/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*
+	rm -rf $(VENV) clients/.venv clients/node_modules proxies/.venv proxies/node_modules engines/.venv bench/subjects/better_sse/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*
 
 # A venv made by another Python is made anew.
 $(VENV)/.python: FORCE

@@ -145,8 +145,8 @@ def _with_count(passed: Mapping[str, Member]) -> bytes | None:
 _COMPARED: Final = frozenset(
     {
         "model", "messages", "stream", "n", "seed", "stop", "user", "metadata", "store", "temperature", "top_p",
-        "max_tokens", "max_completion_tokens", "logprobs", "top_logprobs", "logit_bias", "presence_penalty",
-        "frequency_penalty", "response_format", "tools", "tool_choice", "parallel_tool_calls", "reasoning_effort",
+        "max_tokens", "max_completion_tokens", "logit_bias", "presence_penalty", "frequency_penalty",
+        "response_format", "tools", "tool_choice", "parallel_tool_calls", "reasoning_effort",
         "safety_identifier", "prompt_cache_key",
     }
 )  # fmt: skip
