@@ -85,7 +85,7 @@ def gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("model") / "tiny.gguf"
     if not ENVIRONMENT.exists():
         pytest.skip("its packages are not there")
-    words = [ENVIRONMENT / "bin" / "python", FOLDER / "programs" / "tiny_gguf.py", path, "6", "2048"]
+    words = [ENVIRONMENT / "bin" / "python", FOLDER / "programs" / "tiny_gguf.py", path, "4", "1024"]
     subprocess.run([*map(str, words)], check=True)
     return path
 

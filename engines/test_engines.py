@@ -34,6 +34,9 @@ _OWN = ("id", "created", "timings", "prompt_tokens_details")  # differ from call
 
 
 def same(value: Any) -> Any:
+    """What is to be equal. An answer that its length cut off inside a character has the half of that only if whole."""
+    if isinstance(value, str):
+        return value.rstrip("\ufffd")
     if isinstance(value, dict):
         return {key: same(each) for key, each in value.items() if key not in _OWN}
     return [same(each) for each in value] if isinstance(value, list) else value
@@ -53,7 +56,7 @@ def test_whole_answers_are_equal_in_every_field(engine: Engine, what: str) -> No
 def test_streams_and_counts_are_equal(engine: Engine, what: str) -> None:
     own = engine.ask(**QUESTIONS[what])
     answer = engine.through(stream=True, **QUESTIONS[what])
-    assert text(data(answer.text)) == (own.json()["choices"][0]["message"]["content"] or "")
+    assert same(text(data(answer.text))) == same(own.json()["choices"][0]["message"]["content"] or "")
     assert "usage" not in answer.text  # it did not ask for it
     counted = kept(engine.stack, "ada", answer)["usage"]
     assert {**counted, "prompt_tokens_details": 0} == {**own.json()["usage"], "prompt_tokens_details": 0} | {
@@ -100,9 +103,10 @@ def test_the_time_to_the_first_event(engine: Engine) -> None:
             with httpx.stream(
                 "POST", f"{base}/chat/completions", json=body, headers=headers, trust_env=False
             ) as answer:
-                next(each for each in answer.iter_lines() if each.startswith("data: "))
+                lines = answer.iter_lines()
+                next(each for each in lines if each.startswith("data: "))
                 found[name].append(1000 * (time.monotonic() - began))
-                answer.read()
+                list(lines)
     for name, times in found.items():
         print(f"{engine.name}: first event {name} after {statistics.median(times):.1f} ms")
 

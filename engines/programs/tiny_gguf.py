@@ -51,7 +51,7 @@ pairs = Counter(zip(script, [*script[1:], script[0]], strict=True))
 pairs.update((place["<0x0A>"], first) for first in tokenize("ATh日"))
 logits = np.full((len(tokens), len(tokens)), -6.0, np.float32)
 for (before, after), count in pairs.items():
-    logits[before, after] = 9 + np.log(count)
+    logits[before, after] = 9 + np.log(count) + random.uniform(0, 3)  # no ties, which noise would decide
 embedding = random.standard_normal((len(tokens), SIZE)).astype(np.float32)
 embedding /= np.sqrt((embedding**2).mean(1, keepdims=True))
 output = (np.linalg.pinv(embedding) @ logits).T

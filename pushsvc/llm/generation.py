@@ -129,6 +129,8 @@ class Generation(WrittenAnswer):
         if self._asking is not None and self._asking.looks_different(chunk.value):
             self._ask_whole(self._asking)
             return
+        if self._asking is not None and chunk.value.get("usage"):
+            self._asking.counted = True
         self._progress.take(chunk.value)
         if self._counts and "usage" in chunk.value:
             if counting.is_count(chunk.value):
@@ -209,8 +211,8 @@ class Generation(WrittenAnswer):
         self.end(Ending(COMPLETED, answer=answer))
 
     def _on_end(self, ending: Ending) -> None:
-        if self._asking is not None and self._count is None and ending.state == COMPLETED:
-            self._asking.uncounted()
+        if self._asking is not None and ending.state == COMPLETED:
+            self._asking.completed()
         self._asking = None
 
     def _fail(self, error: Broken) -> None:

@@ -11,8 +11,9 @@ _NULL: Final = re.compile(rb',\s*"usage"\s*:\s*null')  # a quote in a string wou
 
 
 def is_count(value: Json) -> bool:
-    """Whether a chunk has the count of tokens, and nothing of the answer."""
-    return bool(value.get("usage")) and not value.get("choices")
+    """Whether a chunk has the count of tokens, and nothing of the answer; LiteLLM's has a choice that says nothing."""
+    said = (choice.get("delta") or choice.get("finish_reason") for choice in value.get("choices") or ())
+    return bool(value.get("usage")) and not any(said)
 
 
 def without_null(raw: bytes) -> bytes:

@@ -72,7 +72,18 @@ class Engine:
 class Asking:
     """One question, until its answer speaks. `now`: always a monotonic time."""
 
-    __slots__ = ("_added", "_asked_at", "_differs", "_engine", "_kind", "_looked", "_pause", "_question", "shape")
+    __slots__ = (
+        "_added",
+        "_asked_at",
+        "_differs",
+        "_engine",
+        "_kind",
+        "_looked",
+        "_pause",
+        "_question",
+        "counted",
+        "shape",
+    )
 
     def __init__(self, question: Question, engine: Engine, now: float) -> None:
         self._question = question
@@ -83,6 +94,7 @@ class Asking:
         self.shape = engine.shape(self._kind)  # that the answer is to be given; None: its own
         refuses = engine.takes(self._kind) is False or (self.shape is not None and question.choices > 1)
         self._added = question.sent is not None and not refuses  # whether it is asked with what is added
+        self.counted = False  # whether a count of tokens came
         self._looked = False  # whether the first chunk was looked at
         self._differs = False  # whether it is an engine whose whole answers are no joined chunks; its shape is wanted
 
@@ -138,9 +150,9 @@ class Asking:
         if not self._added and self._engine.differs(self._kind) and (found := Shape.of(whole)) is not None:
             self._engine.learn(self._kind, found)
 
-    def uncounted(self) -> None:
-        """Take note that a stream had no count of tokens."""
-        if self.shape is not None and self.shape.usage:
+    def completed(self) -> None:
+        """Take note that the answer is complete. Whole ones are not made of streams where these have no count."""
+        if self._unasked and not self.counted and self.shape is not None and self.shape.usage:
             self._engine.forget(self._kind)
 
     def pause_after(self, status: int, document: bytes, now: float) -> float | None:
