@@ -3,9 +3,12 @@ browser left, and what it gets while no service answers."""
 
 from __future__ import annotations
 
+import signal
 import statistics
+import subprocess
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import httpx
 import pytest
@@ -13,11 +16,15 @@ import pytest
 from proxies.conftest import Pair
 from proxies.kinds import KINDS, Kind
 from proxies.running import Proxy, status_of
+from pushsvc.config import Settings
+from pushsvc.stack.nginx import nginx_command
 from tests.support.clients.eventsource import EventSource, until
 from tests.support.ports import free_port
+from tests.support.processes import dies_with_the_tests
 from tests.support.stack import connections
 
 IDLE_SECONDS = 40.0  # more than two heartbeats
+NOTICED_SECONDS = 5.0  # in which a proxy that asks each second has seen that no service is ready
 LONGEST_LEAVING = 100.0  # seconds: beyond it counts as never
 Record = Callable[[str, object], None]
 
@@ -94,3 +101,26 @@ def test_no_service(kind: Kind, what: str, file: str, record_property: Record) -
     if answer.status_code == 200:
         assert answer.headers["content-type"].startswith("text/event-stream")
         assert "retry:" in answer.text
+
+
+@pytest.mark.parametrize("kind", [each for each in KINDS if not each.says_retry], ids=lambda kind: kind.name)
+def test_no_service_behind_its_nginx(kind: Kind, tmp_path: Path) -> None:
+    """Proxies that have no answer of their own pass on that of the service's nginx."""
+    http = f"127.0.0.1:{free_port()}"
+    words = nginx_command(Settings(data_dir=tmp_path, http=http, app=f"127.0.0.1:{free_port()}"))
+    nginx = subprocess.Popen(words, preexec_fn=dies_with_the_tests(signal.SIGTERM), stderr=subprocess.DEVNULL)
+    try:
+        with Proxy(kind, kind.file, (int(http.rpartition(":")[2]),) * 2) as proxy:
+            _becomes(lambda: status_of(f"{proxy.url}/events") not in (0, 404), 20)
+            accept = {"Accept": "text/event-stream"}
+            until(lambda: _says_retry(f"{proxy.url}/events", accept), "an answer that a page comes back after", 20)
+            others = _becomes(lambda: not _says_retry(f"{proxy.url}/events", accept), NOTICED_SECONDS)
+            assert not others, "it answers otherwise once it has seen that no service is ready"
+    finally:
+        nginx.terminate()
+        nginx.wait()
+
+
+def _says_retry(url: str, headers: dict[str, str]) -> bool:
+    answer = httpx.get(url, headers=headers, trust_env=False, timeout=60)
+    return answer.status_code == 200 and "retry:" in answer.text
