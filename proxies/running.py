@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
@@ -79,3 +80,12 @@ def status_of(url: str) -> int:
         return httpx.get(url, trust_env=False, timeout=10).status_code
     except httpx.HTTPError:
         return 0
+
+
+def becomes(condition: Callable[[], object], seconds: float) -> bool:
+    """Whether the condition holds within this time."""
+    try:
+        until(condition, "the condition", seconds)
+    except AssertionError:
+        return False
+    return True

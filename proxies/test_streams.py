@@ -15,7 +15,7 @@ import pytest
 
 from proxies.conftest import Pair
 from proxies.kinds import KINDS, Kind
-from proxies.running import Proxy, status_of
+from proxies.running import Proxy, becomes, status_of
 from pushsvc.config import Settings
 from pushsvc.stack.nginx import nginx_command
 from tests.support.clients.eventsource import EventSource, until
@@ -38,7 +38,7 @@ def test_an_idle_stream(kind: Kind, what: str, file: str, pair: Pair, user: str,
     """Events come one by one, the stream lives on while nothing is said, and a browser that leaves is noticed."""
     record_property("cell", (kind.name, what))
     with Proxy(kind, file, pair.ports) as proxy:
-        _becomes(lambda: status_of(f"{proxy.url}/readyz") == 200, 20)  # some look for the services first
+        becomes(lambda: status_of(f"{proxy.url}/readyz") == 200, 20)  # some look for the services first
         source = EventSource(f"{proxy.url}/events", pair.one.bearer(user), reconnect=True)
         try:
             first = _first_events(pair, source, user)
@@ -47,7 +47,7 @@ def test_an_idle_stream(kind: Kind, what: str, file: str, pair: Pair, user: str,
                 assert what != "recommended", "no event arrives"
                 return
             opened, count = source.opened, len(source.messages)
-            lives = not _becomes(lambda: source.opened > opened, IDLE_SECONDS)
+            lives = not becomes(lambda: source.opened > opened, IDLE_SECONDS)
             record_property("idle", lives)
             assert lives or what != "recommended", "an idle stream was cut"
             pair.one.publish(user=user, data="after the silence")
@@ -59,18 +59,9 @@ def test_an_idle_stream(kind: Kind, what: str, file: str, pair: Pair, user: str,
         assert seconds is not None or what != "recommended", "the stream goes on after its browser has left"
 
 
-def _becomes(condition: Callable[[], object], seconds: float) -> bool:
-    """Whether the condition holds within this time."""
-    try:
-        until(condition, "the condition", seconds)
-    except AssertionError:
-        return False
-    return True
-
-
 def _first_events(pair: Pair, source: EventSource, user: str) -> float | None:
     """Milliseconds from the publish to the event, the median of six. None: nothing arrives."""
-    if not _becomes(lambda: source.opened, 10):
+    if not becomes(lambda: source.opened, 10):
         return None
     took = []
     address, headers = f"{pair.one.app_url}/publish", pair.one.bearer(publish=["*"])
@@ -86,7 +77,7 @@ def _first_events(pair: Pair, source: EventSource, user: str) -> float | None:
 def _left(pair: Pair, user: str) -> float | None:
     """Seconds until the stream of a browser that left counts no more; None: it still does."""
     began = time.monotonic()
-    return time.monotonic() - began if _becomes(lambda: not connections(pair.one, user), LONGEST_LEAVING) else None
+    return time.monotonic() - began if becomes(lambda: not connections(pair.one, user), LONGEST_LEAVING) else None
 
 
 @ways
@@ -94,7 +85,7 @@ def test_no_service(kind: Kind, what: str, file: str, record_property: Record) -
     """A page that asks for a stream must be told to come back, by status 200: an EventSource gives up at others."""
     record_property("cell", (kind.name, what))
     with Proxy(kind, file, (free_port(), free_port())) as proxy:
-        _becomes(lambda: status_of(f"{proxy.url}/readyz") != 404, 20)  # it has read its configuration
+        becomes(lambda: status_of(f"{proxy.url}/readyz") != 404, 20)  # it has read its configuration
         answer = httpx.get(f"{proxy.url}/events", headers={"Accept": "text/event-stream"}, trust_env=False, timeout=60)
     record_property("away", answer.status_code)
     assert answer.status_code == (200 if kind.says_retry and what == "recommended" else answer.status_code)
@@ -111,10 +102,10 @@ def test_no_service_behind_its_nginx(kind: Kind, tmp_path: Path) -> None:
     nginx = subprocess.Popen(words, preexec_fn=dies_with_the_tests(signal.SIGTERM), stderr=subprocess.DEVNULL)
     try:
         with Proxy(kind, kind.file, (int(http.rpartition(":")[2]),) * 2) as proxy:
-            _becomes(lambda: status_of(f"{proxy.url}/events") not in (0, 404), 20)
+            becomes(lambda: status_of(f"{proxy.url}/events") not in (0, 404), 20)
             accept = {"Accept": "text/event-stream"}
             until(lambda: _says_retry(f"{proxy.url}/events", accept), "an answer that a page comes back after", 20)
-            others = _becomes(lambda: not _says_retry(f"{proxy.url}/events", accept), NOTICED_SECONDS)
+            others = becomes(lambda: not _says_retry(f"{proxy.url}/events", accept), NOTICED_SECONDS)
             assert not others, "it answers otherwise once it has seen that no service is ready"
     finally:
         nginx.terminate()

@@ -42,10 +42,22 @@ def reach(claims: Mapping[str, Any]) -> Reached:
         token = auth.encode({**claims, **settings.own_claims}, own_secret(settings), ttl=TOKEN_SECONDS)
     if url:
         return Reached(url, token)
+    if settings.proxy_protocol:
+        return Reached(_worker(settings), token)
     from pushsvc.stack.certificate import find_certificate
 
     certificate = find_certificate(settings)
     return Reached(settings.http_url, token, None if certificate is None else certificate.trust())
+
+
+def _worker(settings: Settings) -> str:
+    """The URL of the workers, for where only proxies may speak to nginx. Raises ClientError."""
+    from pushsvc.addresses import hosts
+
+    url, path = hosts.url_to_call(settings.app)
+    if path:
+        raise ClientError(f"set PUSHSVC_URL: at {settings.http} only proxies may speak (PUSHSVC_PROXY_PROTOCOL)")
+    return url
 
 
 def read_settings() -> Settings:

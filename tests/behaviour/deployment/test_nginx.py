@@ -95,6 +95,11 @@ def test_nginx_sends_nobody_to_its_own_name_and_port(stack: Stack) -> None:
         assert (answer.status_code, answer.headers["content-type"].partition("/")[0]) == (404, "application")
 
 
+def test_a_balancer_s_check_names_no_host(stack: Stack) -> None:
+    """HAProxy's `option httpchk` and its kin speak HTTP/1.0."""
+    assert spoken(stack.url, b"GET /readyz HTTP/1.0\r\n\r\n")[0] == 200
+
+
 @pytest.mark.parametrize(
     ("request_line", "status"),
     [
