@@ -7,6 +7,7 @@ from typing import Any, Final, Protocol
 
 import orjson
 
+from pushsvc.concurrency.shares import SharedSlice
 from pushsvc.delivery.transports.coding import Coder
 from pushsvc.events import exact_json, sse
 from pushsvc.events.encoded import EncodedBatch, EncodedEvent
@@ -31,8 +32,13 @@ class Translator(Protocol):
 
 
 def translated(translator: Translator, events: Iterable[EncodedEvent]) -> bytes:
-    """The bytes for events that come after `begin`."""
-    return b"".join([_told(translator, event.wire) for event in events])
+    """The bytes for events that come after `begin`. It may yield: who asks for long answers again and again lets others
+    in."""
+    turn, found = SharedSlice(), list[bytes]()
+    for event in events:
+        turn.yield_if_over()
+        found.append(_told(translator, event.wire))
+    return b"".join(found)
 
 
 def _told(translator: Translator, event: bytes) -> bytes:
