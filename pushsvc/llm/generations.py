@@ -114,8 +114,6 @@ class Generations:
             generation.on_broken()
         return found, generation
 
-    # Reports of a Generation
-
     def ask_later(self, generation: Generation, body: bytes, pause: float) -> None:
         """Ask the model once more, after so many seconds."""
         gevent.spawn_later(pause, generation.ask_again, self._model, body)

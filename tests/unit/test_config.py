@@ -40,13 +40,12 @@ from tests.support.settings import GOOD_SECRET, refusal, settings
         ("HOOK_SECRET", ""),
         ("LLM_BASE_URL", ""),
         ("LLM_API_KEY", ""),
-        ("LLM_API_KEY_FILE", None),
+        *((name, None) for name in ("LLM_API_KEY_FILE", "LLM_UPSTREAMS")),
         ("LLM_HEADERS", ()),
         ("LLM_PASS", ("embeddings", "completions")),
         ("LLM_RESPONSES", "translate"),
         ("LLM_BUDGET", ()),
         ("LLM_ASK_STREAMED", True),
-        ("LLM_UPSTREAMS", None),
     ],
 )
 def test_defaults_are_those_of_the_contract(name: str, default: object) -> None:
