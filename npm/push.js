@@ -7,7 +7,7 @@
     const [ms, seq] = id.split("-"), [than, place] = other.split("-");
     return ms - than || parseInt(seq) - parseInt(place);
   };
-  const allowed = attempt => { // a browser may deny it
+  const allowed = attempt => {
     try { return attempt(); } catch {}
   };
   const parse = data => allowed(() => JSON.parse(data));
@@ -49,19 +49,16 @@
 
     function close() {
       clearTimeout(timer);
-      source?.close();
-      source = undefined;
+      source = source?.close();
       sign = 0;
       return ++attempt; // what belongs to an older one is dropped
     }
-
     function later(why, seconds = 0) {
       close();
       const pause = Math.min(1000 * 2 ** tries++, PAUSE) * (0.5 + Math.random());
       timer = setTimeout(open, Math.max(pause, 1000 * seconds));
       tell("waiting", why);
     }
-
     function expect(ms, why) { // no engine gives up a connection that hangs
       clearTimeout(timer);
       timer = setTimeout(later, ms, why);
@@ -77,14 +74,12 @@
       }
       expect(refusal ? SILENT : SLOW, "No answer.");
     }
-
     function receive({ type: name, data, lastEventId: raw, target }) {
       if (target !== source || data === undefined) return;
       if (name === "refused") {
         const { detail, status } = parse(data) || {};
         refusal = detail || "Refused.";
-        if (status === 401 || status === 403) later(refusal);
-        return;
+        return status === 401 || status === 403 ? later(refusal) : undefined;
       }
       if (name === "heartbeat" && sign) beat = Math.max(beat, now() - sign);
       if (!sign) tell("open");
@@ -103,7 +98,6 @@
       source?.addEventListener(name, receive);
       return !!source;
     }
-
     const stream = { names, open, close, listen, url: "" };
     return stream;
   }
@@ -152,8 +146,7 @@
       stream.close();
       wish?.abort();
       release?.();
-      channel?.close();
-      channel = undefined;
+      channel = channel?.close();
     }
 
     function ask(how) { // to lead
@@ -163,13 +156,12 @@
         release = done;
         signal.aborted ? done() : lead();
       })).catch(error => {
-        if (signal.aborted) return; // by this tab itself
+        if (signal.aborted) return;
         shut();
         if (error.name !== "AbortError") group = ""; // no tab took it: it is denied
         open();
       });
     }
-
     async function lead() {
       leads = true;
       const mine = joining = [last];
@@ -179,12 +171,7 @@
       joining = undefined;
       begin(mine.filter(Boolean).sort(order)[0] || "");
     }
-
-    function begin(from) { // each tab drops what it had
-      ring = [];
-      stream.open(whole = from);
-    }
-
+    const begin = from => stream.open(whole = from, ring = []); // each tab drops what it had
     const say = what => channel?.postMessage(what);
     const join = () => say({ t: "join", me, from: last, names: [...stream.names] });
 
@@ -194,7 +181,6 @@
       say({ t: "ping" });
       setTimeout(() => opened && !leads && sign < asked && ask({ steal: true }), SLOW);
     }
-
     function message({ data: what }) {
       const { t } = what;
       if (leads) {
@@ -229,21 +215,19 @@
       if (further) last = id;
       if (name !== "cursor") {
         seen.add(id);
-        if (seen.size > KEPT) seen.delete([...seen][0]);
+        if (seen.size > KEPT) seen.delete(seen.keys().next().value);
         const ran = tell(name, parse(data) ?? data, { id, name, data });
         if (ran) leads ? ack(raw) : say({ t: "ran", raw });
       }
       if (place) allowed(() => sessionStorage.setItem(place, last));
     }
-
     function told(value, why = "") {
       if (value === "closed") shut();
       else if (leads) say({ t: "state", state: value, why });
       state = value;
       tell("", value, why);
     }
-
-    function tell(name, ...given) { // how many listeners ran
+    function tell(name, ...given) {
       return [...listeners.get(name) || []].filter(listener => {
         try { return listener(...given), true; } catch (error) { reportError(error); }
       }).length;
@@ -254,7 +238,6 @@
       unacked = raw;
       acks ||= setTimeout(flush, 300);
     }
-
     async function flush() {
       const id = unacked, url = stream.url && new URL(stream.url), ticket = url?.searchParams.get("ticket");
       clearTimeout(acks);
@@ -281,9 +264,7 @@
     queueMicrotask(open); // once the page has added its listeners
     return {
       get state() { return state; },
-      on,
-      onGap: listener => on("gap", listener),
-      onState: listener => on("", listener),
+      on, onGap: listener => on("gap", listener), onState: listener => on("", listener),
       close() {
         over = true;
         wire(removeEventListener);
