@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from clients.runtimes import ENVIRONMENT, FOLDER, MODULES
+from clients.drivers.runtimes import ENVIRONMENT, FOLDER, MODULES
 from tests.support import programs
 
 _PACKAGES: Final = {

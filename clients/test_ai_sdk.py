@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from clients.runtimes import MODULES
+from clients.drivers.runtimes import MODULES
 from tests.support import programs
 from tests.support.clients.eventsource import until
 from tests.support.models.answers import running

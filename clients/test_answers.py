@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from clients.runtimes import Program, node, python
+from clients.drivers.runtimes import Program, node, python
 from clients.site.engine import ARGUMENTS, REFUSAL_HEADERS, TEXT, WORDS, Engine
 from clients.site.site import Site
 from tests.support.clients.eventsource import until

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Route, sync_playwright
 
-from clients.runtimes import MODULES
+from clients.drivers.runtimes import MODULES
 from tests.support import programs
 from tests.support.stack import ROOT, Stack
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from clients.runtimes import Program, node, python
+from clients.drivers.runtimes import Program, node, python
 from tests.support.stack import Stack
 
 

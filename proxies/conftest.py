@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from proxies import table
+from proxies.support import table
 from tests.conftest import browser as browser
 from tests.support.ports import free_port
 from tests.support.redis.servers import Servers

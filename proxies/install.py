@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from proxies.kinds import ENVIRONMENT, FOLDER, MODULES
+from proxies.support.kinds import ENVIRONMENT, FOLDER, MODULES
 from tests.support import programs
 
 _PACKAGES: Final[dict[tuple[str, ...], list[str]]] = {

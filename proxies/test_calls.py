@@ -11,8 +11,8 @@ import httpx
 import pytest
 
 from proxies.conftest import PATH, Pair
-from proxies.kinds import KINDS, Kind
-from proxies.running import Proxy, status_of
+from proxies.support.kinds import KINDS, Kind
+from proxies.support.running import Proxy, status_of
 from tests.behaviour.publishing.test_publish_stream import upload
 from tests.support.clients.eventsource import EventSource, until
 from tests.support.clients.websocket import WebSocket

@@ -12,10 +12,10 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from proxies.conftest import Pair
-from proxies.kinds import Kind
-from proxies.running import Proxy
+from proxies.support.kinds import Kind
+from proxies.support.running import Proxy
+from proxies.support.tls import TLS_KINDS, over_tls
 from proxies.test_two_services import Publisher, kill, publishing, up_again
-from proxies.tls import TLS_KINDS, over_tls
 from tests.support.clients.eventsource import until
 
 OPEN = """urls => {

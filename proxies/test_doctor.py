@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from proxies.conftest import Pair
-from proxies.kinds import KINDS, Kind
-from proxies.running import Proxy, status_of
+from proxies.support.kinds import KINDS, Kind
+from proxies.support.running import Proxy, status_of
 from pushsvc.doctor import streams, surface
 from pushsvc.doctor.edge import find_edge
 from tests.support.clients.eventsource import until

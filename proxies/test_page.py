@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from proxies import table
+from proxies.support import table
 
 
 def test_its_blocks_are_the_files() -> None:

@@ -8,8 +8,8 @@ import httpx
 import pytest
 
 from proxies.conftest import Pair, make_pair
-from proxies.kinds import BALANCERS, Kind
-from proxies.running import Proxy, becomes, status_of
+from proxies.support.kinds import BALANCERS, Kind
+from proxies.support.running import Proxy, becomes, status_of
 from tests.support.clients.eventsource import EventSource, until
 from tests.support.ports import free_port
 from tests.support.redis.servers import Servers

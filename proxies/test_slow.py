@@ -11,8 +11,8 @@ from pathlib import Path
 import httpx
 import orjson
 
-from proxies.kinds import KINDS
-from proxies.running import Proxy, status_of
+from proxies.support.kinds import KINDS
+from proxies.support.running import Proxy, status_of
 from tests.support.clients.eventsource import until
 from tests.support.stack import Stack
 

@@ -14,8 +14,8 @@ import httpx
 import pytest
 
 from proxies.conftest import Pair
-from proxies.kinds import KINDS, Kind
-from proxies.running import Proxy, becomes, status_of
+from proxies.support.kinds import KINDS, Kind
+from proxies.support.running import Proxy, becomes, status_of
 from pushsvc.config import Settings
 from pushsvc.stack.nginx import nginx_command
 from tests.support.clients.eventsource import EventSource, until

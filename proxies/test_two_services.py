@@ -14,8 +14,8 @@ import httpx
 import pytest
 
 from proxies.conftest import Pair
-from proxies.kinds import KINDS, Kind
-from proxies.running import Proxy
+from proxies.support.kinds import KINDS, Kind
+from proxies.support.running import Proxy
 from tests.support.clients.eventsource import EventSource, until
 from tests.support.processes import alive, descendants
 from tests.support.stack import Stack

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from clients import runtimes
-from clients.drivers import browsers
+from clients.drivers import browsers, runtimes
 from clients.drivers.browsers import ENGINES, PLACES, Browsers
 from clients.site.site import FAULTS, Site
 

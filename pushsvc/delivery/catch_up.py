@@ -205,16 +205,9 @@ class CatchUp:
         waiting = self._waiting_greenlet if subscriber.transport.detached else contextlib.nullcontext
         backfill = None if catching.live_until is None else Backfill(catching.backfill, catching.live_until)
         return Replay(
-            self.read_cache,
-            subscriber.channels,
-            subscriber.last,
-            catching.new_channels,
-            clock,
-            backfill,
-            lost=catching.lost,
-            cursors=subscriber.kind.reads_cursor,
-            turn=self._turns.of(subscriber.user, waiting),
-        )
+            self.read_cache, subscriber.channels, subscriber.last, catching.new_channels, clock, backfill,
+            lost=catching.lost, cursors=subscriber.kind.reads_cursor, turn=self._turns.of(subscriber.user, waiting),
+        )  # fmt: skip
 
     @staticmethod
     def pause() -> None:

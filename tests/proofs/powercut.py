@@ -52,7 +52,7 @@ class Machine:
         self._synced = data_dir / "synced"
         self._library = data_dir / "synced.so"
         data_dir.mkdir(parents=True, exist_ok=True)
-        source = Path(__file__).with_name("synced.c")
+        source = Path(__file__).parents[1] / "support" / "inside" / "synced.c"
         subprocess.run([need(CC), "-shared", "-fPIC", "-o", self._library, source, "-ldl"], check=True)
         self.acked: dict[str, dict[EventId, str]] = {channel: {} for channel in CHANNELS}
         self.torn = 0  # bytes that were left behind what was synced, over all rounds

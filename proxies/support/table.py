@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from proxies import tls
-from proxies.kinds import BALANCERS, CONFIGURATIONS, KINDS
+from proxies.support import tls
+from proxies.support.kinds import BALANCERS, CONFIGURATIONS, KINDS
 from tests.support.stack import ROOT
 
 PAGE: Final = ROOT / "docs" / "proxies.md"

@@ -174,13 +174,13 @@ KINDS: Final = (
         "Squid", "squid.conf", "plain/squid.conf", _on_path("squid", "-N", "-f", "{file}"), _SQUID, says_retry=False,
     ),
     Kind(
-        "http-proxy (Node)", "http-proxy.mjs", "plain/http-proxy.mjs", _node("{file}"), balances=False,
+        "http-proxy (Node)", "node/http-proxy.mjs", "plain/http-proxy.mjs", _node("{file}"), balances=False,
     ),
     Kind(
-        "Express, compression", "express.mjs", "plain/express.mjs", _node("{file}"), balances=False,
+        "Express, compression", "node/express.mjs", "plain/express.mjs", _node("{file}"), balances=False,
     ),
     Kind(
-        "Vite", "vite.config.mjs", "plain/vite.config.mjs",
+        "Vite", "node/vite.config.mjs", "plain/vite.config.mjs",
         _node("node_modules/vite/bin/vite.js", "--config", "{file}"), balances=False, says_retry=False,
     ),
 )  # fmt: skip

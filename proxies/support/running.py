@@ -14,7 +14,7 @@ from typing import Self
 
 import httpx
 
-from proxies.kinds import CONFIGURATIONS, PORT, SERVICES, Kind
+from proxies.support.kinds import CONFIGURATIONS, PORT, SERVICES, Kind
 from tests.support.clients.eventsource import until
 from tests.support.ports import free_port
 from tests.support.processes import dies_with_the_tests

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from proxies.kinds import CONFIGURATIONS, KINDS, Kind
+from proxies.support.kinds import CONFIGURATIONS, KINDS, Kind
 from tests.support.certificates import make_certificate
 
 FILE, KEY, BOTH = "/etc/ssl/push.pem", "/etc/ssl/push.key", "/etc/ssl/push.both.pem"  # both: one after the other

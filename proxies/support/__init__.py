@@ -1,0 +1,1 @@
+"""The proxies that the tests start, and the table that they fill."""
