@@ -116,7 +116,7 @@ def test_of_streams_that_begin_at_once_all_are_known(
     """They are known although their words to Redis cross."""
     mine, here = presence
     hub, begin = Hub.__new__(Hub), mine._store.begin
-    hub._presence = mine
+    hub._presence, hub.newcomers = mine, None
 
     def begun(command: Command) -> Callable[[], Any]:
         wait = begin(command)
