@@ -32,8 +32,8 @@ def fanout(server: Server, plan: Plan) -> Figures:
 
 
 def metrics(server: Server, plan: Plan) -> Figures:
-    """As `fanout`, while metrics are switched off and on again and again, so that both have the same connections and
-    moments. The ratio is the median of the pairs, one after the other, in an order that alternates."""
+    """All hear the events of `fanout` while metrics are switched off and on again and again, so that both have the same
+    connections and moments. The ratio is the median of the pairs, one after the other, in an order that alternates."""
     assert isinstance(server, PushsvcSwitched)
     seconds = max(1.0, plan.seconds * 0.4)
     ratios = {server.body: list[float](), f"[{','.join([server.body] * 10)}]": list[float]()}

@@ -9,7 +9,7 @@ from bench.subjects.servers import Server
 
 
 def telemetry(server: Server, plan: Plan) -> Figures:
-    """As `publish` as fast as answers come, then as `fanout`."""
+    """Publishes are made as fast as answers come, as in `publish`; then all hear one stream, as in `fanout`."""
     with server.own_load(plan.heard) as load:
         server.settle(load.open(plan.heard).up)
         figures = {"connections": plan.heard} | fast(server, load, server.to_one, plan.seconds)

@@ -1,2 +1,2 @@
-"""For other people's applications: thin parts for Flask, Django, FastAPI and SQLAlchemy. Each needs `pushsvc.client`,
-and the library that it is for."""
+"""Thin parts for other people's applications of Flask, Django, FastAPI and SQLAlchemy. Each needs `pushsvc.client`, and
+the library that it is for."""

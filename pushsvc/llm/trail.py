@@ -16,8 +16,8 @@ LONGEST_MODEL: Final = 80  # characters of a model's name in a span: clients cho
 
 
 class Trail:
-    """Of one answer, from the request that asks for it to its end. `headers`: those by which the model's server goes on
-    with the trace."""
+    """The records of one answer, from the request that asks for it to its end. `headers`: those by which the model's
+    server goes on with the trace."""
 
     __slots__ = ("_began", "_id", "_request", "_span", "_user", "headers")
 

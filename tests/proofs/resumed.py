@@ -29,7 +29,7 @@ WORKERS = 4
 
 
 def bear(call: Callable[[], httpx.Response]) -> httpx.Response:
-    """As a client that retries: a worker may be dying."""
+    """The call is repeated until a worker answers it, as by a client that retries: a worker may be dying."""
     while True:
         try:
             answer = call()

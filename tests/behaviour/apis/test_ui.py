@@ -109,7 +109,7 @@ def test_the_next_question_interrupts_the_answer(answering: Stack, user: str, mo
 def test_a_page_that_leaves_cancels_only_if_it_does_not_come_back(
     answering: Stack, user: str, model: Model, returns: bool
 ) -> None:
-    """With `on_disconnect: cancel`, `stop` alone ends it too, in a few seconds."""
+    """The page asks with `on_disconnect: cancel`. `stop` alone ends the answer too, in a few seconds."""
     model.script = begun
     asked = question("c1", on_disconnect="cancel")
     with httpx.stream(
