@@ -77,8 +77,8 @@ class Browsers:
 
 
 def snippet() -> str:
-    """The script that README tells pages to use."""
-    blocks = re.findall(r"```js\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    """The script that docs/listen.md tells pages to use."""
+    blocks = re.findall(r"```js\n(.*?)```", (ROOT / "docs/listen.md").read_text(), re.DOTALL)
     found: str = next(block for block in blocks if "pageshow" in block)
     return found
 
@@ -124,7 +124,7 @@ def alone(browsers: Browsers, site: Site, engine: str, place: str, user: str, go
 
 
 def with_the_snippet(browsers: Browsers, site: Site, engine: str, place: str, user: str, good: bool) -> Page:
-    """README's snippet, word for word but for the address of the backend."""
+    """listen.md's snippet, word for word but for the address of the backend."""
     query = {"user": user} if good else {"user": user, "first": site.bad_ticket}
     backend = f"http://127.0.0.1:{site.pages.port}/your-backend/ticket?{urlencode(query)}"
     return Page(_open(browsers, site, engine, place), snippet().replace('"/your-backend/ticket"', json.dumps(backend)))

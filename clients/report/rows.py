@@ -20,7 +20,7 @@ RUNTIMES: Final = "runtimes"
 # What helps, by its place among the notes under the table.
 SNIPPET: Final = (
     "On a page of another origin Firefox takes a refused connection for CORS's no, and gives up for good. "
-    "README's snippet comes back: the row below."
+    "The snippet of listen.md comes back: the row below."
 )
 LOOP: Final = (
     "The library has no reconnects. The row below has it in a loop that keeps the last id and heeds `retry`: "
@@ -139,7 +139,7 @@ ROWS: Final = [
         _page(engine, place, how)
         for engine in ENGINES
         for place in PLACES
-        for how in ("EventSource", "README's snippet")
+        for how in ("EventSource", "listen.md's snippet")
     ),
     _by("ticket", "Node's `EventSource`", runtimes.node, "own"),
     _by("ticket", "Deno's `EventSource`", runtimes.deno, "own"),

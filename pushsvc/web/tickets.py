@@ -43,7 +43,7 @@ def tickets() -> ResponseReturnValue:
         ttl = max(1, min(ttl, int(identity.expires - time.time())))
     expires = identity.expires if user == identity.user else None
     partition = svc.partition_of(user)
-    clock = partition.log.clock()  # older than anything that the client reads next: see README, "Listen"
+    clock = partition.log.clock()  # older than anything that the client reads next: see docs/listen.md
     ticket = partition.tickets.issue(user, topics, ttl, expires, clock.now, identity.token)
     url = link(f"/events?ticket={ticket}")
     return {"ticket": ticket, "expires_in": ttl, "url": url, "cursor": str(clock.last)}

@@ -1,4 +1,4 @@
-"""README's page of an answer, as it stands there, in a browser, over every chunk that models send."""
+"""The page of an answer in docs/answers.md, as it stands there, in a browser, over every chunk that models send."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ODD = [
 
 
 def snippet() -> str:
-    section = (ROOT / "README.md").read_text().partition("can only GET, so a page asks first")[2]
+    section = (ROOT / "docs/answers.md").read_text().partition("can only GET, so a page asks first")[2]
     found = re.search(r"^```js\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
     assert found is not None
     return found[1]

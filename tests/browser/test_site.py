@@ -1,4 +1,4 @@
-"""The page of README's section "Listen" in Chromium, on another site than ours; `make clients` runs all of it, in every
+"""The page of docs/listen.md in Chromium, on another site than ours; `make clients` runs all of it, in every
 engine."""
 
 from __future__ import annotations
@@ -60,12 +60,12 @@ def site(_site: Site, shared: Start, user: str) -> Iterator[Site]:
 
 
 @pytest.mark.parametrize("fault", ["refused", "a bad gateway", "away and back"])
-def test_the_page_in_readme_lives_through(tab: Chromium, site: Site, fault: str) -> None:
+def test_the_documented_page_lives_through(tab: Chromium, site: Site, fault: str) -> None:
     lives_through(tab, site, fault, times=2)
 
 
 def test_the_page_of_events_shows_that_code(stack: Stack) -> None:
     code = (ROOT / "templates/page.js").read_text()
-    assert f"```js\n{code}```" in (ROOT / "README.md").read_text()
+    assert f"```js\n{code}```" in (ROOT / "docs/listen.md").read_text()
     shown = httpx.get(stack.url, trust_env=False).text
     assert html.escape(code.rstrip("\n"), quote=False) in shown.replace("&#34;", '"').replace("&#39;", "'")

@@ -1,4 +1,4 @@
-"""Somebody else's site, with the page of README's section "Listen", and what that lives through."""
+"""Somebody else's site, with the page of docs/listen.md, and what that lives through."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ window.EventSource = class extends EventSource {
 
 
 def snippet() -> str:
-    """The page's code, as README has it, with what it leaves to its reader."""
-    section = (ROOT / "README.md").read_text().partition("\n## Listen\n")[2]
-    found = re.search(r"^```js\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
+    """The page's code, as docs/listen.md has it, with what it leaves to its reader."""
+    text = (ROOT / "docs/listen.md").read_text()
+    found = re.search(r"^```js\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     assert found is not None
     code, times = re.subn(r"//.*read and show your own state here.*", "if (!cursor) await render();", found[1])
     assert times == 1
