@@ -56,6 +56,15 @@ def test_the_chinese_readme_has_the_headings_code_and_links_of_the_english_one()
     assert sorted(code.findall(prose(CHINESE))) == sorted(code.findall(prose(README)))
 
 
+def test_the_pages_of_the_readme_are_those_of_the_documentation() -> None:
+    pages = [each for each in blocks(README) if each.startswith("```js\n")]
+    assert pages == [blocks_of("listen.md")[0], blocks_of("answers.md")[0]]
+
+
+def blocks_of(page: str) -> list[str]:
+    return [each for each in blocks(ROOT / "docs" / page) if each.startswith("```js\n")]
+
+
 def test_the_table_of_settings_is_complete() -> None:
     listed = [name for names, _ in settings_rows(SETTINGS) for name in re.findall(r"`(\w+)`", names)]
     ours = {"demo_key"}  # the supervisor tells its workers; nobody else sets it
