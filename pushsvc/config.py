@@ -104,6 +104,7 @@ class Settings(BaseModel):
     llm_budget: BudgetWords = ()  # of tokens and answers, by user, token and model
     llm_responses: Literal["translate", "passthrough"] = "translate"  # whether the model's server speaks that API
     llm_ask_streamed: bool = True  # whether the model is asked for a stream where the client wants one piece
+    llm_continue: bool = False  # whether another worker goes on with an answer whose worker died
     llm_pass: PassedPaths = ("embeddings", "completions")  # paths under /v1 that go through to the model's server
     llm_model: Line = ""  # the model for questions that name none
     llm_connect_seconds: Seconds = 5.0

@@ -22,6 +22,7 @@ from pushsvc.llm.budgeting import Budgeting
 from pushsvc.llm.generations import Generations
 from pushsvc.llm.kept import Kept
 from pushsvc.llm.making.progress import Limits as AnswerLimits
+from pushsvc.llm.making.succession import Succession
 from pushsvc.llm.models.base import Model
 from pushsvc.llm.store import Records
 from pushsvc.llm.writer import GenerationWriter
@@ -116,7 +117,7 @@ class Partition:
             logger.warning("the end of this worker's connections could not be written; they run out by themselves")
 
     def end_answers(self) -> None:
-        """End the answers that are still being made; no other worker can continue them. Harmless when repeated."""
+        """End the answers that are still being made, or let them go; see Generations. Harmless when repeated."""
         if not self.generations.stop(self._flush_seconds):
             logger.error("the ends of some answers could not be written; another worker will")
 
@@ -174,10 +175,16 @@ def _make_generations(
         GenerationWriter(store, records, shared.worker_id),
         shared.model,
         limits_of(settings),
-        shared.worker_id,
         presence,
         hub.bus,
         shared.full,
+        Succession(
+            store,
+            shared.worker_id,
+            settings.llm_total_seconds,
+            on=settings.llm_continue and settings.asks_a_server,
+            ask_streamed=settings.llm_ask_streamed and bool(settings.llm_base_url),
+        ),
     )
 
 

@@ -24,6 +24,7 @@ from pushsvc.events.encoded import EncodedBatch, EncodedEvent
 from pushsvc.events.event import BEGINNING, EventId
 from pushsvc.events.names import answers_channel
 from pushsvc.events.proof import with_proof
+from pushsvc.llm.formats.continuing import is_continued
 from pushsvc.llm.formats.joining import Json, joined
 from pushsvc.llm.listening import answer_subscriber
 from pushsvc.llm.record import Record
@@ -167,6 +168,8 @@ def _snapshot(call: Call, said: list[EncodedEvent]) -> bytes:
     def values() -> Iterator[Json]:
         for event in said:
             turn.yield_if_over()
+            if is_continued(event.wire):
+                continue
             yield exact_json.loads(sse.read_event(event.wire)[1].encode())
 
     whole = joined(values())

@@ -25,7 +25,7 @@ from pushsvc.events import sse
 from pushsvc.events.encoded import EncodedBatch
 from pushsvc.events.event import BEGINNING, EventId
 from pushsvc.events.proof import with_proof
-from pushsvc.llm.dialects.translating import TranslatingCoder, Translator
+from pushsvc.llm.dialects.translating import ChunksCoder, TranslatingCoder, Translator
 from pushsvc.partition import Partition
 from pushsvc.storage.cursor import Cursor
 from pushsvc.storage.tickets.admission import Admission
@@ -34,14 +34,22 @@ from pushsvc.telemetry.current import current
 
 
 def make_transport(
-    call: Call, *, alone: bool = False, plain: bool = False, translator: Translator | None = None
+    call: Call,
+    *,
+    alone: bool = False,
+    plain: bool = False,
+    translator: Translator | None = None,
+    chunks: bool = False,
 ) -> QueuedTransport:
     """Make the transport of a stream that answers this call. `alone`: hardly any other has the same bytes; `plain`: it
-    has no content coding; `translator`: the events go out in other words."""
+    has no content coding; `translator`: the events go out in other words; `chunks`: no event goes out that is not a
+    chunk of an answer."""
     coding = None if plain else stream_coding(call)
     coder = None if coding is None else make_coder(coding, history=alone)
     if translator is not None:
         coder = TranslatingCoder(translator, coder)
+    elif chunks:
+        coder = ChunksCoder(coder)
     return QueuedTransport(call.service.settings.send_buffer_bytes, call.client, coder)
 
 

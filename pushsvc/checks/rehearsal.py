@@ -19,6 +19,7 @@ from pushsvc.checks.rights import NOBODY
 from pushsvc.config import Settings
 from pushsvc.errors import PushError
 from pushsvc.events.event import Event
+from pushsvc.llm.making.succession import claim
 from pushsvc.llm.outcome import COMPLETED, Ending
 from pushsvc.llm.repeats import RepeatKey
 from pushsvc.llm.request import Question
@@ -247,8 +248,7 @@ def _work(store: RedisClient, log: EventLog, settings: Settings, user: str, list
     presence.living.leave()
     for command in (*register.trial(store.keys, worker), hooks.hold(store.keys.here(worker), worker, leave=False)):
         store.execute_one(command)
-    store.execute_one(rates.command(user, 1))
-    for command in budgets.trial(store.keys, user):
+    for command in (rates.command(user, 1), *budgets.trial(store.keys, user)):
         store.execute_one(command)
     _answer(store, log, user, worker, settings)
     _ticket(store, user, settings)
@@ -258,7 +258,8 @@ def _answer(store: RedisClient, log: EventLog, user: str, worker: str, settings:
     records = Records(store, log, worker, Retention.from_settings(settings), most_per_user=1, most_bytes=1)
     try:
         generation, _ = records.begin(user, Question(b"{}", stream=False, cancels=False), RepeatKey("check"))
-        store.execute_one(records.say([PendingFrames(generation, 1, [b"data: check\n\n"])]))
+        said = records.say([PendingFrames(generation, 1, [b"data: check\n\n"])])
+        store.execute([said, claim(store.keys, generation, worker, worker)])
         store.execute_one(records.finish(PendingFrames(generation, 2, []), user, Ending(COMPLETED), worker, ours=True))
         records.newest(user, 1, None, with_messages=True)
         records.pack(generation)

@@ -11,6 +11,7 @@ import gevent.event
 
 from pushsvc.events import exact_json
 from pushsvc.llm.formats import counting, openai
+from pushsvc.llm.formats.continuing import Past
 from pushsvc.llm.formats.document import NoAnswer, read_document
 from pushsvc.llm.formats.openai import Malformed
 from pushsvc.llm.making import sizes, states
@@ -19,7 +20,7 @@ from pushsvc.llm.making.progress import Limits
 from pushsvc.llm.making.reply import Broken, Reply, read_chunk
 from pushsvc.llm.making.written import WrittenAnswer
 from pushsvc.llm.models.base import Fault, Model, passing
-from pushsvc.llm.outcome import COMPLETED, Ending, refused, timeout, upstream_error
+from pushsvc.llm.outcome import COMPLETED, PRODUCER_LOST, Ending, refused, timeout, upstream_error
 from pushsvc.llm.request import Question
 
 if TYPE_CHECKING:
@@ -32,10 +33,13 @@ class Generation(WrittenAnswer):
     """An answer that this worker makes: it takes the model's response, and has it written to the log. The model's
     response is used only while the answer is RUNNING."""
 
-    __slots__ = ("_asking", "_counts", "_reply", "_stream", "_streams")
+    __slots__ = ("_asking", "_counts", "_reply", "_stream", "_streams", "continues")
 
-    def __init__(self, generation_id: str, user: str, owner: Generations, question: Question) -> None:
-        super().__init__(generation_id, user, owner, question)
+    def __init__(
+        self, generation_id: str, user: str, owner: Generations, question: Question, past: Past | None = None
+    ) -> None:
+        super().__init__(generation_id, user, owner, question, past)
+        self.continues = question.continues
         self._stream = self._streams = question.stream  # the client wants a stream; the model is asked for one
         self._asking: Asking | None = None  # until the model has accepted the question
         self._reply: Reply | None = None
@@ -129,6 +133,8 @@ class Generation(WrittenAnswer):
         if self._asking is not None and self._asking.looks_different(chunk.value):
             self._ask_whole(self._asking)
             return
+        if self._past is not None:
+            chunk = self._past.joins(chunk)
         if self._asking is not None and chunk.value.get("usage"):
             self._asking.counted = True
         self._progress.take(chunk.value)
@@ -151,7 +157,7 @@ class Generation(WrittenAnswer):
         if reply is not None and reply.refusal is not None:
             if self._asks_again(reply.refusal[0], document or b""):
                 return
-            self.end(refused(*reply.refusal, document or b""))
+            self.end(PRODUCER_LOST if self._past else refused(*reply.refusal, document or b""))
         elif document is not None:
             self._take_document(document)
         elif reply is not None:
@@ -200,6 +206,9 @@ class Generation(WrittenAnswer):
         self.end(Ending(COMPLETED) if self._progress.complete(whole=whole) else make(str(fault), fault.code))
 
     def _take_document(self, body: bytes) -> None:
+        if self._past is not None and self._past.so_far.text:  # nobody knows whether it has the text before
+            self.end(PRODUCER_LOST)
+            return
         try:
             chunk, answer = read_document(body)
         except NoAnswer as error:

@@ -9,14 +9,14 @@ from __future__ import annotations
 import itertools
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 import gevent
 import gevent.event
 
 from pushsvc import metrics
-from pushsvc.concurrency.loops import LONGEST_PAUSE, Loop
+from pushsvc.concurrency.loops import Loop
 from pushsvc.concurrency.shares import SharedSlice
 from pushsvc.delivery.reading.retold import Retold
 from pushsvc.delivery.subscriber import Subscriber
@@ -24,19 +24,22 @@ from pushsvc.errors import TooLarge, TooManyGenerations, Unavailable, Unwritable
 from pushsvc.events import exact_json, sse
 from pushsvc.events.names import answer_channel, generation_of
 from pushsvc.llm.formats import openai
+from pushsvc.llm.formats.continuing import is_continued
 from pushsvc.llm.formats.joining import Json, joined
 from pushsvc.llm.formats.shape import shaped
 from pushsvc.llm.generation import Generation
 from pushsvc.llm.making.asking import Engine
+from pushsvc.llm.making.losses import ROUND_SECONDS, Losses
 from pushsvc.llm.making.progress import Limits
+from pushsvc.llm.making.succession import Succession
 from pushsvc.llm.models.base import Model
-from pushsvc.llm.outcome import CANCELLED, DATA_LOST, PRODUCER_LOST, RUNNING
+from pushsvc.llm.outcome import CANCELLED, DATA_LOST, PRODUCER_LOST, RUNNING, TAKEN
 from pushsvc.llm.record import Record
 from pushsvc.llm.repeats import RepeatKey
 from pushsvc.llm.request import Question
 from pushsvc.llm.store import Records
 from pushsvc.llm.writer import GenerationWriter
-from pushsvc.storage.counts.presence import BEAT_SECONDS, Presence
+from pushsvc.storage.counts.presence import Presence
 from pushsvc.storage.redis.subscription.pubsub import PubSub
 
 logger = logging.getLogger(__name__)
@@ -44,11 +47,6 @@ logger = logging.getLogger(__name__)
 LOOK_SECONDS: Final = 0.25  # between two checks of the time limits
 GRACE_SECONDS: Final = 5.0  # that a browser has to reconnect, before its answer counts as one without a listener
 PACK_SECONDS: Final = 60.0  # from an ending to packing; by then hardly anybody still listens
-ROUND_SECONDS: Final = 1.0  # between two searches for generations of workers that died
-# While Redis is away, or hangs, no worker can give a sign of life. So a worker judges others only after it has seen
-# Redis answer for as long as they may need to give one again.
-ABSENCE_SECONDS: Final = 2.0
-STEADY_SECONDS: Final = LONGEST_PAUSE + BEAT_SECONDS + 0.5
 
 
 class Generations:
@@ -60,10 +58,10 @@ class Generations:
         writer: GenerationWriter,
         model: Model,
         limits: Limits,
-        worker_id: str,
         presence: Presence,
         bus: PubSub,
         full: Callable[[], bool],
+        succession: Succession,
     ) -> None:
         """`full`: tells whether no more generations may begin in this worker."""
         self.records = records
@@ -72,15 +70,12 @@ class Generations:
         self._model = model
         self._limits = limits
         self._engine = Engine(limits.first_token)
-        self._worker_id = worker_id
         self._presence = presence
         self._bus = bus
-        self._full = full
+        self.is_full = full
+        self._succession = succession
+        self._losses = Losses(self, succession)
         self._running: dict[str, Generation] = {}
-        self._orphans: set[str] = set()  # begun here according to Redis, but not running: Redis's reply was lost
-        self._suspects: set[str] = set()  # workers that had given no sign of life at the last search
-        self._answered_at = time.monotonic()  # when Redis answered last
-        self._steady_since = 0.0
         self._unheard: dict[str, float] = {}  # since when nobody listens, for generations that are then cancelled
         self.counted: Callable[[Record, Json, Json], None] = lambda _, __, usage: metrics.count_tokens(usage)
         self.loops = (
@@ -92,27 +87,42 @@ class Generations:
     def __len__(self) -> int:
         return len(self._running)
 
+    def ids(self) -> set[str]:
+        """Those that run here."""
+        return set(self._running)
+
+    def take_over(self, generation: Generation, question: Question) -> None:
+        """Run a generation here that another worker began."""
+        if question.cancels:
+            self._unheard[generation.id] = time.monotonic()
+        self.on_pending(generation)
+        self._run(generation, question)
+
     def begin(self, question: Question, user: str, key: RepeatKey | None) -> tuple[str, Generation | None]:
         """Begin a generation, and give its id and the Generation. With a key that was used before, give the id of the
         generation that was begun then, and None.
 
         Raises TooManyGenerations, or Unavailable.
         """
-        if self._full():
+        if self.is_full():
             raise TooManyGenerations("This worker makes as many answers as it may; try again later.", retry_after=2)
         found, new = self.records.begin(user, question, key)
         if not new:
             return found, None
-        generation = self._running[found] = Generation(found, user, self, question)
-        metrics.GENERATING.inc()
         if question.cancels:
             self._unheard[found] = float("inf")  # not cancelled before somebody has listened
+        generation = Generation(found, user, self, question)
+        self._run(generation, question)
+        return found, generation
+
+    def _run(self, generation: Generation, question: Question) -> None:
+        self._running[generation.id] = generation
+        metrics.GENERATING.inc()
         try:
             generation.ask(self._model, question, self._engine)
         except Exception:
             logger.exception("a question cannot be asked because of an error of the service")
             generation.on_broken()
-        return found, generation
 
     def ask_later(self, generation: Generation, body: bytes, pause: float) -> None:
         """Ask the model once more, after so many seconds."""
@@ -127,13 +137,14 @@ class Generations:
         self._unheard.pop(generation.id, None)
         if self._running.pop(generation.id, None) is not None:
             metrics.GENERATING.dec()
-            gevent.spawn(self._keep_answer, generation.id)
+            gevent.spawn(self.keep_answer, generation.id)
             gevent.spawn_later(PACK_SECONDS, self._pack, generation.id)
 
-    def _keep_answer(self, generation_id: str) -> None:
+    def keep_answer(self, generation_id: str) -> None:
+        """Store the answer of a generation that has ended in one piece, and count it."""
         try:
             record = self.records.find(generation_id)
-            if record is None:
+            if record is None or record.ending is None:  # another worker goes on with it
                 return
             whole = self.answer(record)
             self.counted(record, whole, openai.usage(whole, 0 if record.about is None else record.about.prompt))
@@ -144,6 +155,8 @@ class Generations:
 
     def _pack(self, generation_id: str) -> None:
         try:
+            if self.records.states([generation_id]) == [RUNNING]:
+                return
             if self._presence.total(answer_channel(generation_id)):  # it still has listeners
                 gevent.spawn_later(PACK_SECONDS, self._pack, generation_id)
             else:
@@ -157,28 +170,30 @@ class Generations:
             whole: Json = exact_json.loads(record.answer)
             return whole
         count = [] if record.ending is None or record.ending.count is None else [record.ending.count]
-        whole = openai.completion(joined(itertools.chain(self._said(record.id), map(exact_json.loads, count))))
+        whole = openai.completion(joined(itertools.chain(self.said(record.id), map(exact_json.loads, count))))
         return whole if record.ending is None else shaped(whole, record.ending.shape)
 
-    def _said(self, generation_id: str) -> Iterator[Json]:
+    def said(self, generation_id: str) -> Iterator[Json]:
         """Read the chunks of a generation so far, without its error."""
         turn = SharedSlice()  # who asks for a long answer again and again lets others in
         for event in self.records.said(generation_id):
             turn.yield_if_over()
-            if not event.wire.endswith(sse.DONE):
+            if not event.wire.endswith(sse.DONE) and not is_continued(event.wire):
                 value = exact_json.loads(sse.read_event(event.wire)[1].encode())
                 if openai.error_of(value) is None:
                     yield value
 
     def has_said(self, record: Record) -> bool:
         """Whether the generation has any chunk that is not an error."""
-        return next(self._said(record.id), None) is not None
+        return next(self.said(record.id), None) is not None
 
     def cancel(self, record: Record) -> str:
         """Cancel a generation, whichever worker runs it, and give the state that it has then."""
         state = self.records.end(record, CANCELLED)
+        if state == TAKEN:
+            return self.cancel(self.records.get(record.id))
         self.check(record.id)
-        if record.worker != self._worker_id:
+        if record.worker != self._succession.worker_id:
             self._bus.send_control(record.worker, record.id)
         return state
 
@@ -224,32 +239,11 @@ class Generations:
             self._check_all(list(self._running))
             self._cancel_unheard()
             try:
-                self._look_for_lost()
-            except Unwritable:  # other workers cannot give signs of life now either
-                self._steady_since = time.monotonic()
+                self._losses.look()
+            except Unwritable:
+                self._losses.redis_refuses()
             loop.report_healthy()
             gevent.sleep(ROUND_SECONDS)
-
-    def _look_for_lost(self) -> None:
-        """End generations whose worker has died. A generation is ended only if two searches in a row found it, because
-        one that begins is in Redis a moment before it runs here."""
-        mine = set(self.records.of_worker(self._worker_id)) - self._running.keys()
-        self._end_lost(mine & self._orphans)
-        self._orphans = mine
-        silent = set(self.records.silent()) - {self._worker_id}
-        if self._steady():
-            for worker in silent & self._suspects:
-                self._end_lost(self.records.of_worker(worker))
-                self.records.forget_worker(worker)
-        self._suspects = silent
-
-    def _steady(self) -> bool:
-        """Whether Redis has answered without a break for STEADY_SECONDS. To be called whenever it has answered."""
-        now = time.monotonic()
-        if now - self._answered_at > ROUND_SECONDS + ABSENCE_SECONDS:
-            self._steady_since = now
-        self._answered_at = now
-        return now - self._steady_since > STEADY_SECONDS
 
     def _cancel_unheard(self) -> None:
         """Cancel answers without listeners that `on_listener_left` could not cancel: the last two listeners left two
@@ -261,18 +255,21 @@ class Generations:
             elif now - since > GRACE_SECONDS and generation_id in self._running:
                 self._running[generation_id].end(CANCELLED)
 
-    def _end_lost(self, ids: Iterable[str]) -> None:
-        for generation_id in ids:
-            record = self.records.find(generation_id)
-            if record is not None and self.records.end(record, PRODUCER_LOST) == PRODUCER_LOST.state:
-                logger.warning("generation %s was lost with its worker", generation_id)
-                self._keep_answer(generation_id)
-
     def stop(self, seconds: float) -> bool:
-        """End all generations that still run. False: not all endings could be written within `seconds`."""
+        """End all generations that still run, or let them go, so that other workers go on with them. False: not all
+        endings could be written within `seconds`."""
         deadline = time.monotonic() + seconds
+        left = [each for each in self._running.values() if self._succession.lets_go(each)]
+        for generation in left:
+            generation.let_go()
         for generation in list(self._running.values()):
-            generation.end(PRODUCER_LOST)
-        while self._running and time.monotonic() < deadline:
+            generation.end(PRODUCER_LOST)  # if it was not let go
+        while not all(each in left and each.is_settled for each in self._running.values()):
+            if time.monotonic() >= deadline:
+                break
             gevent.sleep(0.01)
+        for generation in left:
+            if self._running.pop(generation.id, None) is not None:
+                self._losses.left.add(generation.id)
+                metrics.GENERATING.dec()
         return not self._running

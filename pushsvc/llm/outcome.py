@@ -13,6 +13,7 @@ from pushsvc.llm.formats import openai
 from pushsvc.llm.formats.joining import Json
 
 RUNNING: Final = "running"  # the state of a generation without an ending
+TAKEN: Final = "taken"  # in place of a state: another worker goes on with it
 
 
 @dataclass(frozen=True, slots=True)

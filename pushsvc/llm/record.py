@@ -15,14 +15,16 @@ from pushsvc.llm.request import About
 
 FIELDS: Final = (
     b"state", b"user", b"worker", b"created", b"ended", b"about", b"cancels", b"answer",
-    b"error", b"refusal-status", b"refusal-headers", b"refusal", b"headers", b"count", b"shape", *asked.FIELDS,
+    b"error", b"refusal-status", b"refusal-headers", b"refusal", b"headers", b"count", b"shape", b"continued",
+    *asked.FIELDS,
 )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
     """The record of a generation. `about`: see About; None: it was begun before that was kept; `answer`: the
-    completion, once it has been put together; `ended`: Unix time in milliseconds; `asked`: see Asked."""
+    completion, once it has been put together; `ended`: Unix time in milliseconds; `asked`: see Asked;
+    `continued`: how often another worker took it over."""
 
     id: str
     user: str
@@ -35,6 +37,7 @@ class Record:
     ending: Ending | None
     answer: bytes | None
     asked: Asked = PLAIN
+    continued: int = 0
 
     @classmethod
     def read(cls, generation_id: str, raw: Mapping[bytes, bytes | None]) -> Self | None:
@@ -47,7 +50,7 @@ class Record:
                 int(held[b"ended"]) if b"ended" in held else None,
                 _about(held.get(b"about")), held[b"cancels"] == b"1",
                 None if state == RUNNING else Ending.of(state, held), held.get(b"answer"),
-                Asked.of(*map(held.get, asked.FIELDS)),
+                Asked.of(*map(held.get, asked.FIELDS)), int(held.get(b"continued", 0)),
             )  # fmt: skip
         except KeyError:
             return None

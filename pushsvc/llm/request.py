@@ -12,6 +12,7 @@ from pushsvc.errors import Invalid, TooLarge
 from pushsvc.events import exact_json, structure
 from pushsvc.llm.asked import MOST_NAME, PLAIN, Asked, wrong_metadata
 from pushsvc.llm.formats import members, openai
+from pushsvc.llm.formats.continuing import can_continue
 from pushsvc.llm.formats.members import Member
 
 MOST_VALUES: Final = 100_000  # a question of 8 MB could hold four million, and keep its worker busy for many seconds
@@ -48,7 +49,7 @@ class Question:
     answer is cancelled when nobody listens; `choices`: the number of answers that it asks for; `about`: what others ask
     about it; `sent`: the request with what this service adds, None: nothing; `counts`: the count of tokens in a chunk
     of its own is for this service alone; `asked`: what is kept beside it; `interrupts`:
-    what is made in its conversation meanwhile is cancelled."""
+    what is made in its conversation meanwhile is cancelled; `continues`: see can_continue."""
 
     body: bytes
     stream: bool
@@ -59,6 +60,7 @@ class Question:
     counts: bool = False
     asked: Asked = PLAIN
     interrupts: bool = False
+    continues: bool = False
 
     def fields(self) -> list[Any]:
         """The fields and values that keep it in Redis."""
@@ -108,7 +110,9 @@ def parse(
     pause()
     sent = _with_count(passed) if streams else _streamed(passed) if ask_streamed else None
     interrupts = bool(body.get("interrupt"))
-    return Question(raw, streams, cancels, choices, known, sent, sent is not None, asked_how, interrupts)
+    return Question(
+        raw, streams, cancels, choices, known, sent, sent is not None, asked_how, interrupts, can_continue(passed)
+    )  # fmt: skip
 
 
 _OURS: Final = ("on_disconnect", "conversation", "interrupt")

@@ -7,7 +7,7 @@ import time
 from typing import Final
 
 from pushsvc import metrics
-from pushsvc.llm.outcome import COMPLETED, Ending
+from pushsvc.llm.outcome import COMPLETED, TAKEN, Ending
 from pushsvc.telemetry import spans
 from pushsvc.telemetry.current import current
 from pushsvc.telemetry.logs import REQUESTS, tell
@@ -36,10 +36,11 @@ class Trail:
             tell(REQUESTS, "answer began", generation=generation_id, user=user)
 
     def ended(self, ending: Ending) -> None:
-        """Tell of the end."""
+        """Tell of the end, or that another worker goes on."""
         seconds = time.monotonic() - self._began
-        metrics.GENERATIONS.labels(ending.state).inc()
-        metrics.UPSTREAM.observe(seconds)
+        if ending.state != TAKEN:  # else it has no ending yet
+            metrics.GENERATIONS.labels(ending.state).inc()
+            metrics.UPSTREAM.observe(seconds)
         if self._span is not None:
             self._span.end(None if ending.state == COMPLETED else ending.state)
         if REQUESTS.isEnabledFor(logging.INFO):

@@ -45,7 +45,7 @@ from tests.support.settings import GOOD_SECRET, refusal, settings
         ("LLM_PASS", ("embeddings", "completions")),
         ("LLM_RESPONSES", "translate"),
         ("LLM_BUDGET", ()),
-        ("LLM_ASK_STREAMED", True),
+        *(("LLM_ASK_STREAMED", True), ("LLM_CONTINUE", False)),
     ],
 )
 def test_defaults_are_those_of_the_contract(name: str, default: object) -> None:

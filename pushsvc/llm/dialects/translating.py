@@ -11,6 +11,7 @@ from pushsvc.concurrency.shares import SharedSlice
 from pushsvc.delivery.transports.coding import Coder
 from pushsvc.events import exact_json, sse
 from pushsvc.events.encoded import EncodedBatch, EncodedEvent
+from pushsvc.llm.formats.continuing import is_continued, without_continued
 from pushsvc.llm.formats.joining import Json
 
 _END: Final = b"[DONE]"
@@ -43,6 +44,8 @@ def translated(translator: Translator, events: Iterable[EncodedEvent]) -> bytes:
 
 def _told(translator: Translator, event: bytes) -> bytes:
     """The bytes for one event of the log."""
+    if is_continued(event):
+        return b""
     data = sse.read_event(event)[1]
     if data == _END.decode():
         return translator.done()
@@ -93,6 +96,28 @@ class TranslatingCoder:
         if self._inner is None or not wire:
             return wire
         return self._inner.encode(EncodedBatch(wire))
+
+    def end(self) -> bytes:
+        """See Coder."""
+        return b"" if self._inner is None else self._inner.end()
+
+
+class ChunksCoder:
+    """The coder of a stream whose client takes each event for a chunk: what says that another worker goes on is left
+    out."""
+
+    __slots__ = ("_inner",)
+
+    def __init__(self, inner: Coder | None) -> None:
+        """`inner`: the content coding on top."""
+        self._inner = inner
+
+    def encode(self, batch: EncodedBatch) -> bytes:
+        """See Coder. Batches hold whole events and comments."""
+        wire = without_continued(batch.wire)
+        if self._inner is None or not wire:
+            return wire
+        return self._inner.encode(batch if wire is batch.wire else EncodedBatch(wire))
 
     def end(self) -> bytes:
         """See Coder."""

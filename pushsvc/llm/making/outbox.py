@@ -12,16 +12,23 @@ from pushsvc.llm.store import PendingFrames
 class Outbox:
     """Collects chunks while a write is under way, and gives them as the next write."""
 
-    __slots__ = ("_bytes", "_chunks", "_number", "_writing")
+    __slots__ = ("_bytes", "_chunks", "_first", "_number", "_writing")
 
-    def __init__(self) -> None:
+    def __init__(self, number: int = 0, first: bytes = b"") -> None:
+        """`number`: of the last write before; `first`: a frame before all others."""
+        self._first = first
         self._chunks: list[Chunk] = []
         self._bytes = 0
-        self._number = 0
+        self._number = number
         self._writing: tuple[PendingFrames, Ending | None] | None = None  # repeated until Redis has it
 
     def __bool__(self) -> bool:
         return bool(self._chunks)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether all that was taken is written."""
+        return not self._chunks and self._writing is None
 
     def add(self, chunk: Chunk) -> None:
         """Take a chunk."""
@@ -38,7 +45,9 @@ class Outbox:
         if self._writing is None:
             self._number += 1
             frames = openai.frames(self._chunks) if self._chunks else []
-            self._chunks, self._bytes = [], 0
+            if self._first:
+                frames.insert(0, self._first)
+            self._chunks, self._bytes, self._first = [], 0, b""
             self._writing = PendingFrames(generation_id, self._number, frames), ending
         return self._writing
 

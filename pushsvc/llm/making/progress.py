@@ -28,13 +28,14 @@ class Progress:
     """Follows an answer, and tells when it is complete, or too slow. `now`: always a monotonic time."""
 
     __slots__ = (
-        "_choices", "_done_at", "_finished_at", "_given", "_reasons", "asked_at", "heard_at", "spoke",
+        "_choices", "_done_at", "_finished_at", "_given", "_reasons", "asked_at", "begun_at", "heard_at", "spoke",
     )  # fmt: skip
 
     def __init__(self, choices: int, now: float) -> None:
         """`choices`: the number of choices that were asked for."""
         self._choices = choices
         self.asked_at = now
+        self.begun_at = now  # before that, if another worker began the answer
         self.heard_at = now  # when any byte came last, even of a comment
         self.spoke = False  # whether a token came
         self._given: Numbers = frozenset()  # indexes of choices that came
@@ -87,7 +88,7 @@ class Progress:
         for since in (self._finished_at, self._done_at):
             if since is not None and now - since > MOMENT_SECONDS:
                 return Ending(COMPLETED)
-        if now - self.asked_at > limits.total:
+        if now - self.begun_at > limits.total:
             return timeout("The whole answer took too long.", "total_timeout")
         silent = 0.0 if paused else now - self.heard_at
         if self.spoke:

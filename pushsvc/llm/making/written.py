@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, cast
 
 import gevent.event
 
-from pushsvc.llm.making import states
+from pushsvc.llm.formats.continuing import Past
+from pushsvc.llm.making import sizes, states
 from pushsvc.llm.making.outbox import Outbox
 from pushsvc.llm.making.progress import Progress
 from pushsvc.llm.models.base import Call
-from pushsvc.llm.outcome import COMPLETED, DATA_LOST, RUNNING, Ending, upstream_error
+from pushsvc.llm.outcome import COMPLETED, DATA_LOST, RUNNING, TAKEN, Ending, upstream_error
 from pushsvc.llm.request import Question
 from pushsvc.llm.store import PendingFrames
 from pushsvc.llm.trail import Trail
@@ -34,11 +35,13 @@ class WrittenAnswer:
     """
 
     __slots__ = (
-        "_begun", "_call", "_count", "_ending", "_life", "_outbox", "_owner", "_paused", "_progress", "_shape",
-        "_trail", "headers", "id", "user",
+        "_begun", "_call", "_count", "_ending", "_life", "_outbox", "_owner", "_past", "_paused", "_progress",
+        "_shape", "_trail", "headers", "id", "user",
     )  # fmt: skip
 
-    def __init__(self, generation_id: str, user: str, owner: Generations, question: Question) -> None:
+    def __init__(
+        self, generation_id: str, user: str, owner: Generations, question: Question, past: Past | None
+    ) -> None:
         self.id = generation_id
         self.user = user
         self.headers: dict[str, str] = {}  # of the model's response, passed on to the client
@@ -48,7 +51,11 @@ class WrittenAnswer:
         self._trail = Trail(generation_id, user, question.about.model)
         self._progress = Progress(question.choices, time.monotonic())
         self._call: Call | None = None
+        self._past = past  # None: it begins here
         self._outbox = Outbox()
+        if past is not None:
+            self._outbox = Outbox(past.times * sizes.WRITES, past.frame(generation_id))
+            self._progress.begun_at -= past.seconds
         self._paused = False
         self._count: bytes | None = None  # a chunk with the count of tokens, for which the client did not ask
         self._shape: bytes | None = None  # see Ending
@@ -79,7 +86,7 @@ class WrittenAnswer:
 
     def next_write(self) -> tuple[PendingFrames, Ending | None]:
         """Give the next write; with an ending it is the last. Until it is written, every call gives the same."""
-        return self._outbox.next_write(self.id, self._ending)
+        return self._outbox.next_write(self.id, self._ending if self._life is states.ENDING else None)
 
     def on_written(self, state: str) -> bool:
         """Note a write, and the state in Redis after it (empty: Redis has lost it). True: there is more to write."""
@@ -111,12 +118,27 @@ class WrittenAnswer:
             logger.error("the ending of generation %s cannot be written", self.id)
             self._over("")
 
+    def let_go(self) -> None:
+        """Ask no more, so that another worker goes on from what is written."""
+        if self._life is states.RUNNING:
+            self._owner.on_pending(self._itself)
+            self._leave(TAKEN)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing waits to be written."""
+        return self._outbox.is_empty
+
+    def _leave(self, state: str) -> None:
+        if self._life is not states.OVER:
+            self._life = states.OVER
+            self._ending = self._ending or Ending(state)
+            self._trail.ended(self._ending)
+            self._hang_up(kindly=False)
+            self._wake()
+
     def _over(self, state: str) -> None:
-        self._life = states.OVER
-        self._ending = self._ending or Ending(state)
-        self._trail.ended(self._ending)
-        self._hang_up(kindly=False)
-        self._wake()
+        self._leave(state)
         self._owner.on_over(self._itself)
 
     def _wake(self) -> None:

@@ -115,5 +115,6 @@ def _described(partition: Partition, record: Record, with_messages: bool) -> Jso
         "choices": whole.get("choices") or [],
         "finish_reason": openai.finish_reason(whole),
         "usage": openai.usage(whole, about.prompt),
+        "continued": record.continued,
         "error": None if record.ending is None else record.ending.error,
     }

@@ -21,6 +21,7 @@ from pushsvc.errors import Unavailable
 from pushsvc.events import exact_json, sse
 from pushsvc.events.event import BEGINNING
 from pushsvc.llm.dialects.translating import Translator, translated
+from pushsvc.llm.formats.continuing import is_continued
 from pushsvc.llm.generation import Generation
 from pushsvc.llm.listening import ANSWER_TO_REQUESTER, answer_subscriber
 from pushsvc.llm.models.base import media_type, passing
@@ -77,7 +78,7 @@ def retold(partition: Partition, generation_id: str, voice: Voice) -> bytes:
     """The stream of an answer that has ended, from its beginning."""
     said = partition.generations.records.said(generation_id)
     if voice.translator is None:
-        return b"".join([event.wire for event in said])
+        return b"".join([event.wire for event in said if not is_continued(event.wire)])
     translator = voice.translator()
     return translator.begin() + translated(translator, said)
 
@@ -85,7 +86,8 @@ def retold(partition: Partition, generation_id: str, voice: Voice) -> bytes:
 def streamed(partition: Partition, begun: Begun) -> Response:
     """Stream the answer as it is made; if the model refuses, give its refusal."""
     translator = None if begun.voice.translator is None else begun.voice.translator()
-    transport = make_transport(call(), alone=True, translator=translator)
+    chunks = service().settings.llm_continue
+    transport = make_transport(call(), alone=True, translator=translator, chunks=chunks)
     generation, known = begun.generation, gevent.event.Event()
     with _joined(partition, begun, transport, known.set) as connection:
         if generation is not None:

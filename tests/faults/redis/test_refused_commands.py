@@ -244,3 +244,29 @@ def test_each_event_names_the_one_before_it(server: redis.Redis) -> None:
         call.run(refuse=k)
         call.run()
         assert all(fields[b"p"] != b"0-0" for _, fields in entries(server, "log")[1:]), k
+
+
+def test_a_worker_whose_answer_was_taken_over_writes_no_more(server: redis.Redis) -> None:
+    clean(server)
+    record: Any = {"state": "running", "seq": 3, "worker": "w", "created": 0}
+    server.hset(f"{TAG}gen:new", mapping=record)
+    names = keys("gen:new", "generating", "generating2", "producers")
+    claim = Keyed(server, "answers/claim", names, "new", "w", "x", 1)
+    for k in range(1, MOST_COMMANDS):
+        server.hset(f"{TAG}gen:new", mapping=record)
+        server.hdel(f"{TAG}gen:new", "continued")
+        if isinstance(claim.run(refuse=k), Exception):
+            assert server.hget(f"{TAG}gen:new", "worker") == b"w"
+            assert claim.run()[0] == 1
+        assert server.hget(f"{TAG}gen:new", "worker") == b"x"
+        assert server.smembers(f"{TAG}generating2") == {b"new"}
+    assert Keyed(server, "answers/claim", names, "new", "w", "y", 1).run() == [0], "another was first"
+    assert Keyed(server, "answers/claim", names, "new", "x", "y", 1).run() == [-1], "it was taken over too often"
+    log = keys("clock", "epoch", "gen:new", "log:new", "tail:new")
+    assert Keyed(server, "answers/say", log, 3600, 4, 1, "data: w\n\n").run() == [b"taken"]
+    last = keys("clock", "epoch", "log:new", "tail:new", "gen:new", "generating", "feed", "feed-tail", "running")
+    ending = (1, 3600, "completed", "new", "data: f\n\n", 3600, 1, "data: [DONE]\n\n", "worker")
+    assert Keyed(server, "answers/finish", last, *ending, "w").run() == b"taken"
+    assert Keyed(server, "answers/say", log, 3600, 10**9 + 1, 1, "data: x\n\n").run() == [b"running"]
+    assert Keyed(server, "answers/finish", last, *ending, "x").run() == b"completed"
+    assert [fields[b"f"] for _, fields in entries(server, "log:new")] == [b"data: x\n\n", b"data: [DONE]\n\n"]

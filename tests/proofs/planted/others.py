@@ -124,7 +124,7 @@ MUTANTS: Final = [
         "behaviour/answers/test_generation_access.py::test_only_its_user_or_an_admin",
     ),
     Mutant(
-        "does not end the answers of a worker that died", "llm/generations.py",
+        "does not end the answers of a worker that died", "llm/making/losses.py",
         "for worker in silent & self._suspects:", "for worker in ():",
         "behaviour/answers/test_generation_endings.py::test_a_worker_that_is_killed",
     ),

@@ -4,13 +4,14 @@
 -- KEYS[6] what its worker generates   KEYS[7] log of the user's feed   KEYS[8] its tail   KEYS[9] the user's that run
 -- ARGV[1] whether this is its own worker's   ARGV[2] seconds kept   ARGV[3] ending   ARGV[4] id
 -- ARGV[5] frame for the feed   ARGV[6] seconds the feed is kept   ARGV[7] number of frames   ARGV[8...] frames
--- and then fields of the record and their values
+-- and then fields of the record and their values, the first of which is its worker
 --
--- Returns the state that it has now ('' if there is no such record).
-local state = redis.call('HGET', KEYS[5], 'state')
+-- Returns the state that it has now ('' if there is no such record), 'taken' if another worker has it by now.
+local state, worker = unpack(redis.call('HMGET', KEYS[5], 'state', 'worker'))
 if state and state ~= 'running' then return state end
 if not state and ARGV[1] == '0' then return '' end
 local frames = tonumber(ARGV[7])
+if state and worker and worker ~= ARGV[9 + frames] then return 'taken' end
 if state then -- first: an ending that was said and not noted would be said again
   local time = redis.call('TIME')
   local ms = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))

@@ -3,13 +3,15 @@
 -- KEYS[1] clock   KEYS[2] epoch   KEYS[3...] for each: its record, its log, its tail
 -- ARGV[1] seconds kept   ARGV[2...] for each: the number of this write, rising from 1, how many frames follow, and these
 --
--- Returns the state of each ('' if there is no such record, 'broken' if what it needs is not what it should be). A write
--- that came before does nothing: its number is noted first, and taken back if the log refuses it.
+-- Returns the state of each ('' if there is no such record, 'broken' if what it needs is not what it should be, 'taken' if
+-- another worker goes on with it). A write that came before does nothing: its number is noted first, and taken back if
+-- the log refuses it. The numbers of each worker that has the generation have a billion of their own; see claim.lua.
 local function say(name, log, tail, number, first, last)
   local record = redis.call('HMGET', name, 'state', 'seq')
+  if record[1] == 'running' and number < record[2] - record[2] % 1e9 then return 'taken' end
   if record[1] == 'running' and tonumber(record[2]) < number then
     redis.call('HSET', name, 'seq', number)
-    local seconds, refused = record[2] == '0' and ARGV[1]
+    local seconds, refused = record[2] % 1e9 == 0 and ARGV[1]
     for i = first, last do
       local done, problem = pcall(function()
         return append(draw(KEYS[1], KEYS[2]), KEYS[2], log, tail, ARGV[i], nil, seconds, ARGV[1], '0')
