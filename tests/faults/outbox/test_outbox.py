@@ -124,7 +124,7 @@ def test_several_relays_at_once(stack: Stack, database: str, user: str) -> None:
     until(lambda: len(heard(stack, user)) >= 60, "all events")
     for each in relays[1:]:
         each.terminate()
-        assert each.wait(60) == 0
+        assert each.wait(60) in (0, -signal.SIGTERM)  # the latter if it is still being loaded
     relays[0].wait()
     assert relay(stack, database, "--drain").wait(60) == 0
     assert heard(stack, user) == committed(range(90))
