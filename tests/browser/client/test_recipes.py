@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -27,6 +28,15 @@ SHOWN: Final = {
     "Notifications": "Bob answered", "Order status": "order 7 is paid", "A progress bar": "100",
     "A chat room": "bob: hello", "A model's tokens": " 42.", "Who is here": "alice",
 }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A stack on which nobody else publishes to all, because some blocks read what was published before."""
+    running = Stack(tmp_path_factory.mktemp("stack"), heartbeat_seconds=1)
+    yield running
+    running.stop()
+    assert "Traceback" not in running.output, running.output
 
 
 def test_every_recipe_is_tried() -> None:
