@@ -104,7 +104,7 @@ def engine(request: pytest.FixtureRequest, gguf: Path, tmp_path_factory: pytest.
         options = ["--config", "litellm.yaml", "--host", "127.0.0.1", "--port", str(port)]
         alive = f"http://127.0.0.1:{port}/health/liveliness"
         started.append(_start(folder, alive, ENVIRONMENT / "bin" / "litellm", *options))
-    stack = Stack(folder / "stack", llm_base_url=base, llm_api_key=KEY, workers=1, rate_ask="off")
+    stack = Stack(folder / "stack", llm_base_url=base, llm_api_key=KEY, llm_continue="on", workers=1, rate_ask="off")
     yield Engine(request.param, base, started[0], stack, url)
     stack.stop()
     for each in started:
