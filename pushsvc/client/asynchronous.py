@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, Self, TypeVar, Unpack
 
 from pushsvc.client.errors import PublishError
-from pushsvc.client.items import Item, item
+from pushsvc.client.items import Item, Target, item
 from pushsvc.client.listener import Listener
 from pushsvc.client.publisher import Publisher
 from pushsvc.client.results import Event, Receipt, Ticket
@@ -38,20 +38,9 @@ class AsyncPublisher:
             self._start()
         return await asyncio.get_running_loop().run_in_executor(self._threads, call)
 
-    async def publish(
-        self,
-        data: Any,
-        *,
-        user: str | None = None,
-        users: Sequence[str] | None = None,
-        topic: str | None = None,
-        all: bool = False,
-        event: str | None = None,
-        key: str | None = None,
-        ttl: int | None = None,
-    ) -> Receipt:
+    async def publish(self, data: Any, **target: Unpack[Target]) -> Receipt:
         """See `Publisher.publish`."""
-        given = item(data, user, users, topic, all, event, key, ttl)
+        given = item(data, **target)
         return await self._run(lambda: self._publisher.publish_item(given))
 
     async def publish_many(self, items: Iterable[Item]) -> list[Receipt | PublishError]:
@@ -62,7 +51,7 @@ class AsyncPublisher:
         """See `Publisher.ticket`."""
         return await self._run(lambda: self._publisher.ticket(user, topics=topics, ttl=ttl))
 
-    def enqueue(self, data: Any, **target: Any) -> None:
+    def enqueue(self, data: Any, **target: Unpack[Target]) -> None:
         """See `Publisher.enqueue`, which does not wait."""
         self._publisher.enqueue(data, **target)
 
@@ -100,7 +89,7 @@ class AsyncStream:
         self._stream = self._start()
         return self
 
-    async def publish(self, data: Any, **target: Any) -> None:
+    async def publish(self, data: Any, **target: Unpack[Target]) -> None:
         """See `PublishStream.publish`."""
         given = item(data, **target)
         await self._run(lambda stream: stream.publish_item(given))

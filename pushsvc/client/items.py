@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypedDict
 
 from pushsvc.client.errors import PublishError, from_problem
 from pushsvc.client.results import Receipt
@@ -33,8 +33,22 @@ class Prepared(NamedTuple):
     events: int
 
 
+class Target(TypedDict, total=False):
+    """The receivers of an event, exactly one of `user`, `users`, `topic` and `all`; its name, its idempotency key, and
+    the seconds after which it is no longer delivered."""
+
+    user: str | None
+    users: Sequence[str] | None
+    topic: str | None
+    all: bool
+    event: str | None
+    key: str | None
+    ttl: int | None
+
+
 def item(
     data: Any,
+    *,
     user: str | None = None,
     users: Sequence[str] | None = None,
     topic: str | None = None,

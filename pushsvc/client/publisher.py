@@ -6,13 +6,13 @@ import importlib
 import json
 import logging
 import ssl
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, Self
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, Self, Unpack
 
 from pushsvc.client.background import EXIT_SECONDS, Background
 from pushsvc.client.errors import ClientError, PublishError
 from pushsvc.client.http.transport import Token, Transport
-from pushsvc.client.items import Item, Prepared, item, prepare
+from pushsvc.client.items import Item, Prepared, Target, item, prepare
 from pushsvc.client.results import Receipt, Ticket
 from pushsvc.client.sending import HttpService, Retrying, Service
 from pushsvc.client.streams.stream import WINDOW, HttpStream, OnStreamResult, PublishStream, QueuedStream
@@ -64,21 +64,10 @@ class Publisher:
         self._on_error = on_error
         self._background = Background(self._retrying.many, queue_size, self._tell)
 
-    def publish(
-        self,
-        data: Any,
-        *,
-        user: str | None = None,
-        users: Sequence[str] | None = None,
-        topic: str | None = None,
-        all: bool = False,
-        event: str | None = None,
-        key: str | None = None,
-        ttl: int | None = None,
-    ) -> Receipt:
+    def publish(self, data: Any, **target: Unpack[Target]) -> Receipt:
         """Publish one event to exactly one of `user`, `users`, `topic` and `all`. It is kept when this returns. Raises
         PublishError; TypeError or ValueError for data that is no JSON."""
-        return self._retrying.one(prepare(item(data, user, users, topic, all, event, key, ttl)))
+        return self._retrying.one(prepare(item(data, **target)))
 
     def publish_item(self, given: Item) -> Receipt:
         """Publish an event as `POST /publish` takes it. Raises as `publish` does."""
@@ -98,21 +87,10 @@ class Publisher:
         results = iter(self._retrying.many(good))
         return [next(results) if each is None else each for each in found]
 
-    def enqueue(
-        self,
-        data: Any,
-        *,
-        user: str | None = None,
-        users: Sequence[str] | None = None,
-        topic: str | None = None,
-        all: bool = False,
-        event: str | None = None,
-        key: str | None = None,
-        ttl: int | None = None,
-    ) -> None:
+    def enqueue(self, data: Any, **target: Unpack[Target]) -> None:
         """Publish in the background, in order. What fails is told to `on_error`, else to the log. The end of the
         process waits for what is queued, for ten seconds at most. Raises QueueFull; TypeError or ValueError."""
-        self._background.put(prepare(item(data, user, users, topic, all, event, key, ttl)))
+        self._background.put(prepare(item(data, **target)))
 
     def flush(self, timeout: float | None = None) -> bool:
         """Wait until what is queued was published, or refused. Returns False if `timeout` seconds were too short."""

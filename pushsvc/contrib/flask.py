@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Unpack
 
 from flask import Flask, Response, current_app, request
 from markupsafe import Markup
 
 from pushsvc.client import Publisher, PublishStream, Receipt
+from pushsvc.client.items import Target
 from pushsvc.contrib.pages import PATIENCE_SECONDS, TICKET_PATH, base, script, ticket_answer
 
 if TYPE_CHECKING:
@@ -57,24 +58,11 @@ class Push:
         found: Publisher = current_app.extensions["pushsvc_client"]
         return found
 
-    def publish(
-        self,
-        data: Any,
-        *,
-        user: str | None = None,
-        users: Sequence[str] | None = None,
-        topic: str | None = None,
-        all: bool = False,
-        event: str | None = None,
-        key: str | None = None,
-        ttl: int | None = None,
-    ) -> Receipt:
+    def publish(self, data: Any, **target: Unpack[Target]) -> Receipt:
         """See `pushsvc.client.Publisher.publish`."""
-        return self.publisher.publish(
-            data, user=user, users=users, topic=topic, all=all, event=event, key=key, ttl=ttl
-        )  # fmt: skip
+        return self.publisher.publish(data, **target)
 
-    def enqueue(self, data: Any, **target: Any) -> None:
+    def enqueue(self, data: Any, **target: Unpack[Target]) -> None:
         """See `pushsvc.client.Publisher.enqueue`."""
         self.publisher.enqueue(data, **target)
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 from sqlalchemy import BigInteger, Column, Connection, Insert, Integer, MetaData, Table, Text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from sqlalchemy.orm import Session
 
+from pushsvc.client.items import Target
 from pushsvc.contrib.outbox import TABLE, row
 
 
@@ -28,27 +28,15 @@ def outbox_table(metadata: MetaData) -> Table:
 _TABLE = outbox_table(MetaData())
 
 
-def _insert(data: Any, target: dict[str, Any]) -> Insert:
+def _insert(data: Any, target: Target) -> Insert:
     return _TABLE.insert().values(item=row(data, **target))
 
 
-def publish(  # noqa: PLR0913
-    session: Session | Connection,
-    data: Any,
-    *,
-    user: str | None = None,
-    users: Sequence[str] | None = None,
-    topic: str | None = None,
-    all: bool = False,
-    event: str | None = None,
-    key: str | None = None,
-    ttl: int | None = None,
-) -> None:
+def publish(session: Session | Connection, data: Any, **target: Unpack[Target]) -> None:
     """Publish an event if and when the session's transaction is committed. Raises ValueError, or TypeError."""
-    target = {"user": user, "users": users, "topic": topic, "all": all, "event": event, "key": key, "ttl": ttl}
     session.execute(_insert(data, target))
 
 
-async def publish_async(session: AsyncSession | AsyncConnection, data: Any, **target: Any) -> None:
+async def publish_async(session: AsyncSession | AsyncConnection, data: Any, **target: Unpack[Target]) -> None:
     """The same for asyncio; see `publish`."""
     await session.execute(_insert(data, target))

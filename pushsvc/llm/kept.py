@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 
 import orjson
 
+from pushsvc.concurrency.shares import SharedSlice
 from pushsvc.events import exact_json
 from pushsvc.llm.asked import Asked
 from pushsvc.llm.outcome import RUNNING
@@ -74,9 +75,11 @@ class Kept:
 
     def stored(self, user: str, api: str) -> Iterator[Stored]:
         """The complete answers of a user that this API stores, newest first."""
+        turn = SharedSlice()
         for ids in self._newest_first(user):
             found = self._store.execute([("HMGET", self._keys.generation(each), *_STORED) for each in ids])
             for each, (state, asked, metadata, name, about) in zip(ids, found, strict=True):
+                turn.yield_if_over()
                 kept = Asked.of(asked, None, metadata)
                 if state == b"completed" and kept.stored and kept.api == api:
                     model = "" if about is None else orjson.loads(about)[0]

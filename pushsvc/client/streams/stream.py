@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Sequence
-from typing import Any, Final, Self
+from collections.abc import Callable
+from typing import Any, Final, Self, Unpack
 
 from pushsvc.client.background import Background, Send
 from pushsvc.client.errors import PublishError
 from pushsvc.client.http.transport import Transport
-from pushsvc.client.items import Item, Prepared, item, prepare
+from pushsvc.client.items import Item, Prepared, Target, item, prepare
 from pushsvc.client.results import Receipt
 from pushsvc.client.streams.conversation import Conversation
 from pushsvc.client.streams.pending import Line, Pending
@@ -32,21 +32,10 @@ class PublishStream:
         self._on_result = on_result
         self._pid = os.getpid()
 
-    def publish(
-        self,
-        data: Any,
-        *,
-        user: str | None = None,
-        users: Sequence[str] | None = None,
-        topic: str | None = None,
-        all: bool = False,
-        event: str | None = None,
-        key: str | None = None,
-        ttl: int | None = None,
-    ) -> None:
+    def publish(self, data: Any, **target: Unpack[Target]) -> None:
         """Send one event, without waiting for its answer; waits while as many as `window` are unanswered. Raises
         PublishError if the stream has failed; TypeError or ValueError for data that is no JSON."""
-        self.publish_item(item(data, user, users, topic, all, event, key, ttl))
+        self.publish_item(item(data, **target))
 
     def publish_item(self, given: Item) -> None:
         """Send an event as `POST /publish` takes it. Raises as `publish` does."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache, partial
-from typing import Any
+from typing import Any, Unpack
 
 from django.conf import settings
 from django.db import transaction
@@ -19,6 +19,7 @@ from django.http import HttpRequest
 from django.utils.module_loading import import_string
 
 from pushsvc.client import Publisher, Receipt
+from pushsvc.client.items import Target
 from pushsvc.client.publisher import PATIENCE_SECONDS as SENDING_SECONDS
 from pushsvc.contrib.outbox import row
 from pushsvc.contrib.pages import PATIENCE_SECONDS, base
@@ -54,19 +55,19 @@ def topics(request: HttpRequest) -> list[str]:
     return list(import_string(settings.PUSHSVC["TOPICS"])(request)) if "TOPICS" in settings.PUSHSVC else []
 
 
-def publish(data: Any, **target: Any) -> Receipt:
+def publish(data: Any, **target: Unpack[Target]) -> Receipt:
     """See `pushsvc.client.Publisher.publish`."""
     return publisher().publish(data, **target)
 
 
-def publish_on_commit(data: Any, *, using: str | None = None, **target: Any) -> None:
+def publish_on_commit(data: Any, *, using: str | None = None, **target: Unpack[Target]) -> None:
     """Publish in the background once the transaction is committed, or at once without one. It is lost if the process
     ends in that moment: `publish_in_transaction` loses nothing. Raises as `enqueue` does where there is no
     transaction."""
     transaction.on_commit(partial(publisher().enqueue, data, **target), using=using)
 
 
-def publish_in_transaction(data: Any, *, using: str | None = None, **target: Any) -> None:
+def publish_in_transaction(data: Any, *, using: str | None = None, **target: Unpack[Target]) -> None:
     """Publish if and when the transaction is committed: the event is a row of it, which `pushsvc relay` publishes.
     Raises ValueError, or TypeError."""
     from pushsvc.contrib.django.models import OutboxEvent

@@ -8,28 +8,18 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, Unpack
 
-from pushsvc.client.items import item
+from pushsvc.client.items import Target, item
 
 TABLE: Final = "pushsvc_outbox"
 
 
-def row(
-    data: Any,
-    *,
-    user: str | None = None,
-    users: Sequence[str] | None = None,
-    topic: str | None = None,
-    all: bool = False,
-    event: str | None = None,
-    key: str | None = None,
-    ttl: int | None = None,
-) -> str:
+def row(data: Any, **target: Unpack[Target]) -> str:
     """The column `item` of an event: the JSON that will be published. Raises ValueError for a target that is missing,
     TypeError or ValueError for data that is no JSON."""
-    if sum((user is not None, users is not None, topic is not None, all)) != 1:
+    given = item(data, **target)
+    if len(given.keys() & {"user", "users", "topic", "all"}) != 1:
         raise ValueError("name exactly one of user, users, topic and all")  # here, where the mistake is
-    given = item(data, user, users, topic, all, event, key or secrets.token_hex(16), ttl)
+    given["key"] = given.get("key") or secrets.token_hex(16)
     return json.dumps(given, ensure_ascii=False, allow_nan=False, separators=(",", ":"))

@@ -53,7 +53,8 @@ class SoFar(NamedTuple):
     @classmethod
     def of(cls, chunks: Iterable[Json]) -> SoFar | None:
         """Read it from its chunks. None: it has more than text, or text that no engine would go on with exactly."""
-        whole = joined(chunks)
+        said = list(chunks)
+        whole = joined(said)
         choices = whole.get("choices") or []
         if len(choices) > 1 or whole.get("native") is not None:
             return None
@@ -67,8 +68,13 @@ class SoFar(NamedTuple):
         llama = _LLAMA_CPP.fullmatch(str(whole.get("system_fingerprint") or "")) is not None
         if not llama and text != text.strip():
             return None  # the chat templates of others may leave blanks out
-        tokens = openai.usage({"choices": [{"message": {"content": text}}]}, 0)["completion_tokens"]
-        return cls(text, named, tokens, bool(choice.get("finish_reason")), llama)
+        estimate = openai.usage({"choices": [{"message": {"content": text}}]}, 0)["completion_tokens"]
+        pieces = sum(any(map(_has_text, each.get("choices") or ())) for each in said)  # a token each, or more
+        return cls(text, named, max(estimate, pieces), bool(choice.get("finish_reason")), llama)
+
+
+def _has_text(choice: Json) -> bool:
+    return bool((choice.get("delta") or {}).get("content"))
 
 
 def _is_exact(text: str) -> bool:

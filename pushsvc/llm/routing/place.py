@@ -7,6 +7,7 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
+from itertools import zip_longest
 from typing import Final, Protocol
 
 from pushsvc import metrics
@@ -111,13 +112,10 @@ class Place:
 
     def _tell(self) -> None:
         """Tell each how many are before it, if all take turns and nobody else comes."""
-        lengths = [len(turn) for turn in self._waiting.values()]
-        for row, turn in enumerate(list(self._waiting.values())):
-            for depth, asked in enumerate(turn):
-                earlier = sum(
-                    min(length, depth + (other < row)) for other, length in enumerate(lengths) if other != row
-                )
-                asked.told(earlier + depth + 1)
+        rounds = zip_longest(*map(tuple, self._waiting.values()))
+        order = [asked for each in rounds for asked in each if asked is not None]
+        for number, asked in enumerate(order, 1):
+            asked.told(number)
 
     def succeeded(self) -> None:
         """Note a first token."""
