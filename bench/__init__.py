@@ -1,1 +1,1 @@
-"""What the service costs, measured against the least that a machine can do. See README.md."""
+"""The costs of the service, measured against the least that a machine can do. See README.md."""

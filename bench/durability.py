@@ -1,4 +1,4 @@
-"""What PUSHSVC_DURABILITY=always costs: `python -m bench.durability` publishes to two embedded servers in turns.
+"""The cost of PUSHSVC_DURABILITY=always: `python -m bench.durability` publishes to two embedded servers in turns.
 
 No HTTP is involved: one publisher appends single events, then batches of 100, as the service does with events that come
 together, and waits for each answer. An argument names the folder, and so the disk, that is measured.

@@ -41,7 +41,7 @@ class Service(PushsvcUp):
         return super().settings() | {f"{PREFIX}HEARTBEAT_SECONDS": str(self._period)}
 
     def cpu_seconds(self) -> dict[str, float]:
-        """What each part has used."""
+        """The CPU time that each part has used."""
         pids = self.pids()
         return {part: proc.cpu_seconds(pid for pid in pids if is_it(proc.name(pid))) for part, is_it in _PARTS.items()}
 

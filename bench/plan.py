@@ -1,4 +1,4 @@
-"""How large the scenarios are."""
+"""The sizes of the scenarios."""
 
 from __future__ import annotations
 

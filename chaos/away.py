@@ -41,7 +41,7 @@ SHOWN_NOTES: Final = 20
 
 @dataclass
 class Outcome:
-    """What came of the rounds of one name. `told` and `silent` count events that are gone, once for each user."""
+    """The outcome of the rounds of one name. `told` and `silent` count events that are gone, once for each user."""
 
     rounds: int = 0
     owed: int = 0

@@ -10,7 +10,7 @@ from chaos.traffic.wire import Message
 
 
 class Witness:
-    """What one user saw, judged as it comes; what never came is found at the end."""
+    """The events that one user saw, judged as they come; those that never came are found at the end."""
 
     def __init__(
         self,
@@ -104,7 +104,7 @@ class Witness:
 
 
 def missing(witnesses: Sequence[Witness], ledger: Ledger) -> int:
-    """How many deliveries are still to come."""
+    """The number of deliveries that are still to come."""
     promised = ledger.promised()
     return sum(len(witness.missing(promised)) for witness in witnesses)
 

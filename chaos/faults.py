@@ -19,7 +19,7 @@ from chaos.traffic.listeners import Listeners
 
 @dataclass(frozen=True)
 class Scene:
-    """What can be broken. `longest`: seconds that a fault may last."""
+    """The things that can be broken. `longest`: seconds that a fault may last."""
 
     stack: Stack
     listeners: Listeners
@@ -80,7 +80,7 @@ async def delay_network(scene: Scene, chance: random.Random) -> None:
 
 
 async def pull_network(scene: Scene, chance: random.Random) -> None:
-    """What is sent to Redis, or comes from it, waits. At the end it arrives after all, or the connections break."""
+    """Data to and from Redis waits. At the end it arrives after all, or the connections break."""
     proxy = scene.stack.proxy
     proxy.swallow()
     try:

@@ -1,4 +1,4 @@
-"""What was published, and what the service promised about it."""
+"""The events that were published, and what the service promised about it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def event_id(text: str) -> EventId:
 
 @dataclass(slots=True)
 class Chapter:
-    """What happened during one step of the schedule, and after it until the next."""
+    """The happenings during one step of the schedule, and after it until the next."""
 
     name: str
     acked: int = 0

@@ -1,4 +1,4 @@
-"""What breaks when: everything random comes from one seed, so that a run can be repeated."""
+"""The schedule of faults: everything random comes from one seed, so that a run can be repeated."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def steps(seed: int, faults: Sequence[str], count: int) -> list[Step]:
 
 
 def whole(faults: int) -> int:
-    """How many steps one round has."""
+    """The number of steps in one round."""
     pairs = faults * (faults - 1) // 2
     return faults + pairs + (faults > 2)
 

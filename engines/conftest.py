@@ -47,7 +47,7 @@ class Engine:
         return _post(f"{self.stack.url}/v1", self.stack.token("ada"), members)
 
     def busy(self) -> int:
-        """How many answers the engine makes just now."""
+        """The number of answers that the engine makes just now."""
         return sum(each["is_processing"] for each in httpx.get(f"{self.engine}/slots", trust_env=False).json())
 
 

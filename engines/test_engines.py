@@ -34,7 +34,8 @@ _OWN = ("id", "created", "timings", "prompt_tokens_details")  # differ from call
 
 
 def same(value: Any) -> Any:
-    """What is to be equal. An answer that its length cut off inside a character has the half of that only if whole."""
+    """The parts that are to be equal. An answer that its length cut off inside a character has the half of that only if
+    whole."""
     if isinstance(value, str):
         return value.rstrip("\ufffd")
     if isinstance(value, dict):

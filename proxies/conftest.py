@@ -28,12 +28,12 @@ class Pair:
 
     @property
     def ports(self) -> tuple[int, int]:
-        """Where their workers listen."""
+        """The ports of their workers."""
         return self._of("app")
 
     @property
     def fronts(self) -> tuple[int, int]:
-        """Where their nginx listen."""
+        """The ports of their nginx."""
         return self._of("http")
 
     def _of(self, setting: str) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""What else comes through each proxy with the recommended lines: WebSockets, long polls, streams of events that are
+"""Other traffic through each proxy with the recommended lines: WebSockets, long polls, streams of events that are
 published."""
 
 from __future__ import annotations

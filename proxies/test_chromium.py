@@ -74,7 +74,7 @@ def _ticket(client: httpx.Client, pair: Pair, user: str) -> str:
 
 
 def _states(page: Page) -> list[dict[str, Any]]:
-    """How each tab stands: its `readyState`, and the last number that it heard."""
+    """The state of each tab: its `readyState`, and the last number that it heard."""
     states: list[dict[str, Any]] = page.evaluate(STATES)
     assert all(tab["state"] != CLOSED for tab in states), f"a page died: {states}"
     return states

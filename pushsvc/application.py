@@ -124,7 +124,8 @@ def _make_service(settings: Settings) -> Service:
 def _shared(
     settings: Settings, own: tuple[str, ...], partitions: Sequence[Partition], asked: Sequence[Sized]
 ) -> Shared:
-    """What the partitions have in common. `partitions`, `asked` (who asks the model's server): they are added later."""
+    """The parts that the partitions have in common. `partitions`, `asked` (who asks the model's server): they are added
+    later."""
     worker_id = secrets.token_hex(6)
     return Shared(
         settings,

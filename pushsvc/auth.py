@@ -41,7 +41,7 @@ class Identity:
 
     @property
     def owner(self) -> str:
-        """Whose the caller's requests are: the user's, or the token's if that names no user."""
+        """The owner of the caller's requests: the user, or the token if that names no user."""
         return f"token:{self.mark}" if self.user is None else f"user:{self.user}"
 
     def need_user(self) -> str:

@@ -224,7 +224,7 @@ class Settings(BaseModel):
 
     @property
     def http_url(self) -> str:
-        """Where nginx listens."""
+        """The URL at which nginx listens."""
         return f"{'https' if self.tls else 'http'}://{self.http}"
 
     @property

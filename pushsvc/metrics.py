@@ -1,4 +1,5 @@
-"""What the service counts and measures, for Prometheus. One increment stands for a whole batch, never for one socket.
+"""The numbers that the service counts and measures, for Prometheus. One increment stands for a whole batch, never for
+one socket.
 
 The workers of a gunicorn write to shared files (prometheus_client's multiprocess mode), so each can answer for all of
 them. The folder of these files is chosen before this module is loaded, see server/metrics_folder.py; without it a

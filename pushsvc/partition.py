@@ -123,7 +123,7 @@ class Partition:
 
     @property
     def _flush_seconds(self) -> float:
-        """How long a stopping worker waits to write to this partition; not at all if the partition is lost."""
+        """The time that a stopping worker waits to write to this partition; not at all if the partition is lost."""
         return 0.0 if self.lost else FLUSH_SECONDS
 
     def unready(self) -> str | None:
@@ -160,7 +160,7 @@ class Partition:
 
 
 def limits_of(settings: Settings) -> AnswerLimits:
-    """How long the model's server may take."""
+    """The time limits of the model's server."""
     return AnswerLimits(
         settings.llm_first_token_seconds, settings.llm_between_tokens_seconds, settings.llm_total_seconds
     )

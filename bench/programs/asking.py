@@ -13,7 +13,7 @@ from bench.programs.child import BenchError, Child
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What a command brought (see ask.c). Times are in ms, from the sending of a token to its reading. `begun`,
+    """The results of a command (see ask.c). Times are in ms, from the sending of a token to its reading. `begun`,
     `complete` and `failed` count answers since the first command."""
 
     begun: int

@@ -14,7 +14,8 @@ from bench.programs.child import BenchError, Child
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What a phase brought (see load.h). Times are in ms, from the sending of a publish to the reading of its event."""
+    """The results of a phase (see load.h). Times are in ms, from the sending of a publish to the reading of its
+    event."""
 
     up: int
     failed: int
@@ -43,7 +44,7 @@ class Heard:
         return cls(**{field.name: values[field.name] for field in fields(cls)})
 
     def faults(self) -> str:
-        """What no server may do and this one did, as text; empty if all is well."""
+        """The things that no server may do and this one did, as text; empty if all is well."""
         names = ("failed", "lost", "repeated", "disorder", "refused", "dropped")
         told = [f"{getattr(self, name)} {name}" for name in names if getattr(self, name)]
         return ", ".join([*told, *([self.why] if told and self.why else [])])
@@ -51,7 +52,7 @@ class Heard:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """How a server is spoken to. `blind`: it answers a stream's head only with the first event."""
+    """The way to speak to a server. `blind`: it answers a stream's head only with the first event."""
 
     port: int
     stream: str

@@ -1,4 +1,4 @@
-"""What processes have used, from /proc (Linux; proc(5))."""
+"""The resources that processes have used, from /proc (Linux; proc(5))."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is measured: each scenario gives figures for one server, freshly started."""
+"""The measurements: each scenario gives figures for one server, freshly started."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from bench.subjects.servers import Server
 
 
 def measured_flow(server: Server, load: Load, body: str, rate: float, seconds: float) -> tuple[Heard, float]:
-    """What was heard, and the CPU time of all the server's processes for each delivery, in µs."""
+    """The results of the load, and the CPU time of all the server's processes for each delivery, in µs."""
     before = proc.cpu_seconds(server.pids())
     heard = load.flow(body, rate, seconds)
     time.sleep(0.3)  # what the server does a moment later, such as keeping positions, is part of the cost

@@ -86,6 +86,6 @@ def _come_back(server: Pushsvc, load: Load, live: Load, users: int) -> Figures:
 
 
 def _calls(server: Pushsvc) -> dict[str, int]:
-    """How often each command was called, also by scripts."""
+    """The number of calls of each command, also by scripts."""
     stats: Any = server.redis().info("commandstats")
     return {name.removeprefix("cmdstat_"): int(entry["calls"]) for name, entry in stats.items()}

@@ -1,4 +1,4 @@
-"""What it costs to tell of requests and events: log lines, and spans."""
+"""The cost of telling of requests and events: log lines, and spans."""
 
 from __future__ import annotations
 

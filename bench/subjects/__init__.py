@@ -1,1 +1,1 @@
-"""What is measured: the service, and others beside it."""
+"""The measured servers: the service, and others beside it."""

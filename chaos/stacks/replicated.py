@@ -57,7 +57,7 @@ class Server:
         return redis.Redis(unix_socket_path=str(self.path), socket_timeout=2)
 
     def role(self) -> list[Any] | None:
-        """What ROLE says; None if the server does not answer."""
+        """The answer to ROLE; None if the server does not answer."""
         try:
             role: list[Any] = self.redis.role()
         except redis.RedisError:

@@ -158,7 +158,7 @@ class Stack:
         await asyncio.to_thread(child.stop)
 
     def output(self) -> str:
-        """What the service has printed so far, each time it was started."""
+        """The output of the service so far, each time it was started."""
         logs = sorted(self._logs.glob("up*.log"), key=lambda log: log.stat().st_ctime)
         return "".join(log.read_text(errors="replace") for log in logs)
 

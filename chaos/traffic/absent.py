@@ -41,8 +41,8 @@ class Absent:
         return [number for channel in self.channels for number in promised.get(channel, ()) if number >= self.since]
 
     def judge(self, ledger: Ledger) -> tuple[int, int, int]:
-        """How many of the events owed to the user are gone and were told as gone, how many are gone in silence, and how
-        many gaps were told."""
+        """Three numbers: the events owed to the user that are gone and were told as gone, those gone in silence, and
+        the gaps that were told."""
         came = {number for number in self.heard if isinstance(number, int)}
         missing = [number for number in self.owed(ledger) if number not in came]
         told = [number for number in missing if self._was_told(ledger.id_of(number) or (0, 0), ledger)]

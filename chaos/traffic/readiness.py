@@ -1,4 +1,4 @@
-"""What a load balancer sees: /readyz, asked all the time."""
+"""The view of a load balancer: /readyz, asked all the time."""
 
 from __future__ import annotations
 

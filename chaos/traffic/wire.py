@@ -1,4 +1,4 @@
-"""What a browser reads: an HTTP/1.1 answer that does not end, and the events in it. Nothing here does I/O."""
+"""The input of a browser: an HTTP/1.1 answer that does not end, and the events in it. Nothing here does I/O."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Message(NamedTuple):
 
 
 def reason(body: bytes) -> str:
-    """Why it was refused, in the words of the problem document (RFC 9457)."""
+    """The reason for the refusal, in the words of the problem document (RFC 9457)."""
     try:
         return str(orjson.loads(body)["detail"])
     except (orjson.JSONDecodeError, KeyError, TypeError):

@@ -1,1 +1,1 @@
-"""What drives the three browsers."""
+"""The drivers of the three browsers."""

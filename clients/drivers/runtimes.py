@@ -92,7 +92,7 @@ class Program:
         return any(line.get("closed") for line in self.lines)
 
     def said(self) -> str:
-        """What it said, for people who ask why it did not do what it should."""
+        """Its output, for people who ask why it did not do what it should."""
         errors = [line for line in self.lines if "error" in line]
         return f"errors {errors[-5:]}, output {self._noise[-5:]}"
 

@@ -112,7 +112,7 @@ async def with_pydantic_ai():
 
 
 def cause(error, name):
-    """What the library, or the one that it wraps, says of the response."""
+    """The statement of the library, or the one that it wraps, about the response."""
     while error is not None:
         if getattr(error, name, None) is not None:
             return getattr(error, name)

@@ -24,7 +24,7 @@ def failed(error, closed=False):
 
 
 class Place:
-    """Where the reader is: what a browser keeps between its connections."""
+    """The reader's place: what a browser keeps between its connections."""
 
     def __init__(self):
         self.last, self.pause = "", 1.0

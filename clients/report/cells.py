@@ -30,7 +30,7 @@ def check(row: Row, column: str, play: Play, record: Record) -> None:
 
 
 def _mark(row: Row, column: str, outcome: Outcome) -> str:
-    """What the table says."""
+    """The mark in the table."""
     heard, said = outcome.heard, outcome.said
     if column == WRONG:
         assert heard == (EVENTS[:1] if row.wrong is Wrong.ANEW else ()), said

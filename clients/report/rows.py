@@ -50,13 +50,13 @@ class Listener(Protocol):
         """Whether it said that it has ended for good."""
 
     def said(self) -> str:
-        """What it said, for people who ask why it did not do what it should."""
+        """Its output, for people who ask why it did not do what it should."""
 
     def close(self) -> None: ...
 
 
 class World:
-    """What the tests of one process share: the service, and the browsers once they are needed."""
+    """The things that the tests of one process share: the service, and the browsers once they are needed."""
 
     def __init__(self, folder: Path) -> None:
         self.site = Site(folder)
@@ -68,7 +68,7 @@ class World:
 
 
 class Wrong(enum.StrEnum):
-    """What a client makes of a wrong token."""
+    """A client's reaction to a wrong token."""
 
     ENDS = "told, and ends"
     INSISTS = "asks for ever"
@@ -86,7 +86,7 @@ class Row:
 
 
 def _program(words: Callable[[], list[str]], *more: str, ticket: bool) -> Callable[[World, str, bool], Listener]:
-    """How to start a program. `more`: the library, and the words after the token."""
+    """The command that starts a program. `more`: the library, and the words after the token."""
     library, rest = more[:1], more[1:]
 
     def start(world: World, user: str, good: bool) -> Listener:

@@ -27,7 +27,7 @@ class Engine:
         self.model.close()
 
     def asked(self, question: str) -> int:
-        """How often this question was asked."""
+        """The number of times that this question was asked."""
         return sum(question in each.body.decode() for each in self.model.conversations)
 
     def _answer(self, conversation: Conversation) -> None:

@@ -21,7 +21,7 @@ EVENTS: Final = ("first ünï 日本 🚀", "second", "third")
 
 @dataclass
 class Outcome:
-    """What became of one client."""
+    """The outcome of one client."""
 
     skipped: str = ""
     heard: tuple[str, ...] = ()

@@ -46,7 +46,8 @@ class Site:
         assert "Traceback" not in self.stack.output, self.stack.output
 
     def ticket(self, user: str) -> dict[str, Any]:
-        """What a backend gets for a user's page, with a URL for pages of any origin. Raises httpx.HTTPError."""
+        """The ticket that a backend gets for a user's page, with a URL for pages of any origin. Raises
+        httpx.HTTPError."""
         answer = self.stack.post("/tickets", {"user": user}, self.stack.bearer(subscribe=["*"]), self.url)
         answer.raise_for_status()
         ticket: dict[str, Any] = answer.json()

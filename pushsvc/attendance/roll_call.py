@@ -36,8 +36,8 @@ class Present(NamedTuple):
 
 
 class Roll(NamedTuple):
-    """Who is here, by name. `next`: the last name of a page that is not the last. `silent`: workers that gave no answer
-    though they seem to live; who is connected to them alone is missing."""
+    """The users who are here, by name. `next`: the last name of a page that is not the last. `silent`: workers that
+    gave no answer though they seem to live; who is connected to them alone is missing."""
 
     users: list[Present]
     next: str | None

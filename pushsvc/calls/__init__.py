@@ -1,1 +1,1 @@
-"""What the calls of HTTP mean, whatever server and framework read the request and write the response."""
+"""The meaning of the calls of HTTP, whatever server and framework read the request and write the response."""

@@ -1,4 +1,4 @@
-"""What a call is answered with: a whole response, or a stream."""
+"""The answer to a call: a whole response, or a stream."""
 
 from __future__ import annotations
 

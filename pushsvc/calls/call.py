@@ -122,5 +122,5 @@ CUT_OFF: Final = "The body is cut off, or not the chunks it says it is."
 
 
 def cut_off(error: Exception) -> PushError:
-    """What is said of a body whose reading failed so."""
+    """The problem that tells of a body whose reading failed so."""
     return RequestTimeout("The body comes too slowly.") if isinstance(error, TimeoutError) else Invalid(CUT_OFF)

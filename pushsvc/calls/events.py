@@ -70,7 +70,7 @@ class Prepared(NamedTuple):
 
     @property
     def start(self) -> Start:
-        """Where the stream begins, once it has joined."""
+        """The beginning of the stream, once it has joined."""
         return self.given if self.origin is None or self.origin.start is None else self.origin.start
 
 

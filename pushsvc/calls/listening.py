@@ -65,7 +65,7 @@ class _Reader(NamedTuple):
 
     @property
     def seat(self) -> str:
-        """Whose streams this one counts among."""
+        """The owner among whose streams this one counts."""
         if self.admission is None:
             return readers_of(self.record.user)
         return listeners_of(self.admission.identity.user or self.record.user)  # an admin's token may name no user

@@ -113,7 +113,7 @@ class Answer:
         self._answers._call("DELETE", f"{_PATH}/{self.id}")  # noqa: SLF001
 
     def state(self) -> dict[str, Any]:
-        """What the service says of it: `state`, `text`, `choices`, `usage`, `error` and more. Raises AnswerError."""
+        """The service's account of it: `state`, `text`, `choices`, `usage`, `error` and more. Raises AnswerError."""
         found: dict[str, Any] = self._answers._call("GET", f"{_PATH}/{self.id}")  # noqa: SLF001
         return found
 
@@ -153,7 +153,7 @@ class Answer:
         return ""
 
     def _rest_of(self, whole: str) -> str:
-        """What of the text so far was not heard yet."""
+        """The part of the text so far that was not heard yet."""
         if not whole.startswith(self.text):
             self._over = True
             raise AnswerError("The service has another text than was heard: its data was lost.", temporary=False)

@@ -1,4 +1,4 @@
-"""Where a listener remembers up to which event it has come."""
+"""The places where a listener remembers up to which event it has come."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can go wrong, as exceptions with one root."""
+"""The things that can go wrong, as exceptions with one root."""
 
 from __future__ import annotations
 

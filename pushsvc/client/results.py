@@ -1,4 +1,4 @@
-"""What the service gives: events, receipts, tickets."""
+"""The things that the service gives: events, receipts, tickets."""
 
 from __future__ import annotations
 

@@ -115,7 +115,7 @@ class Retrying:
         return found
 
     def _batch(self, batch: Sequence[Prepared]) -> tuple[list[Receipt | PublishError], ServiceError | None]:
-        """What became of each; and the error, if the service took no more."""
+        """The outcome of each; and the error, if the service took no more."""
         results: list[Receipt | PublishError] = [PublishError("not sent")] * len(batch)
         pending = list(range(len(batch)))
 

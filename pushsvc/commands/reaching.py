@@ -1,5 +1,5 @@
-"""Which service a command calls, and as whom: PUSHSVC_URL and PUSHSVC_TOKEN, else the one that this machine's settings
-name, with a token that is signed with its secret."""
+"""The service that a command calls, and as whom: PUSHSVC_URL and PUSHSVC_TOKEN, else the one that this machine's
+settings name, with a token that is signed with its secret."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Who is served next, where many wait: each owner (a user, or a token) in turn, however much one of them asks for."""
+"""The choice of who is served next, where many wait: each owner (a user, or a token) in turn, however much one of them
+asks for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the frameworks' parts have in common: the answer with a ticket, and the lines that a page needs."""
+"""The common ground of the frameworks' parts: the answer with a ticket, and the lines that a page needs."""
 
 from __future__ import annotations
 

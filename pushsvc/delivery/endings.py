@@ -14,7 +14,7 @@ SLOW_SECONDS: Final = 2.0  # how long a client may read nothing while bytes wait
 
 
 class Reason(enum.Enum):
-    """Why a connection ended."""
+    """The reason why a connection ended."""
 
     GONE = "the client left"
     SLOW = "the client reads too slowly"
@@ -32,14 +32,14 @@ class Reason(enum.Enum):
 
 
 class ChannelEnd(enum.Enum):
-    """How a finite channel ended."""
+    """The end of a finite channel."""
 
     COMPLETE = "all was said"
     BROKEN_OFF = "its last event but one says why there is no more"
 
 
 def channel_end(wire: bytes) -> ChannelEnd:
-    """How a finite channel ended. `wire`: its last events."""
+    """The end of a finite channel. `wire`: its last events."""
     return ChannelEnd.BROKEN_OFF if sse.is_broken_off(wire) else ChannelEnd.COMPLETE
 
 

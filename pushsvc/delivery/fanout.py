@@ -109,7 +109,7 @@ def _joined(found: Sequence[Run], mask: int) -> EncodedBatch:
 
 
 def _told(found: Sequence[Run]) -> list[dict[str, Any]]:
-    """What is logged of these events, without those of answers, which are many."""
+    """The fields that are logged of these events, without those of answers, which are many."""
     runs_told = [run for run in found if not run.channel.finite]
     return [line for run in runs_told for line in trails.receiving(run.events, run.channel.followers())]
 

@@ -1,4 +1,5 @@
-"""Where streams begin. Without a cursor of the client's, that is chosen from what Redis tells when the stream joins."""
+"""The beginning of streams. Without a cursor of the client's, it is chosen from what Redis tells when the stream
+joins."""
 
 from __future__ import annotations
 

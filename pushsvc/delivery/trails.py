@@ -24,7 +24,7 @@ def wanted() -> bool:
 
 
 def receiving(events: Sequence[EncodedEvent], followers: Sequence[Subscriber]) -> Iterator[dict[str, Any]]:
-    """What is told of a delivery, before it: of each event, which connections are about to get it. Those that catch up
+    """The record of a delivery, before it: of each event, which connections are about to get it. Those that catch up
     get it later, or read it from the log."""
     for event in events:
         getting = [each for each in followers if _gets(each, event.id)]

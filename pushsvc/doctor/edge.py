@@ -1,4 +1,4 @@
-"""Which proxy answers first, and the lines of its configuration by which streams get through."""
+"""The proxy that answers first, and the lines of its configuration by which streams get through."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def _mend(edge: Edge | None, lines: Mapping[str, str], otherwise: str) -> str:
 
 
 def _refusal(site: Site) -> str:
-    """What is answered to a malformed request; empty: nothing."""
+    """The answer to a malformed request; empty: nothing."""
     parts = urlsplit(site.url)
     told = b""
     with suppress(OSError):

@@ -1,4 +1,4 @@
-"""What the checks of `python -m pushsvc doctor` find. Pure."""
+"""The findings of the checks of `python -m pushsvc doctor`. Pure."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 
 class Finding(NamedTuple):
-    """What a check found. `check`: its name; `mend`: what to do about it; empty: nothing is wrong. `limits`: it limits
-    this deployment, or loses something; else it is worth knowing, and no more."""
+    """The finding of a check. `check`: its name; `mend`: what to do about it; empty: nothing is wrong. `limits`: it
+    limits this deployment, or loses something; else it is worth knowing, and no more."""
 
     check: str
     text: str
@@ -21,7 +21,7 @@ class Finding(NamedTuple):
 
     @property
     def mark(self) -> str:
-        """How a line about it begins."""
+        """The beginning of a line about it."""
         return "WRONG" if self.is_wrong else "note" if self.mend else "well"
 
 

@@ -26,9 +26,9 @@ _TOKEN_SECONDS: Final = 3600
 
 @dataclass(frozen=True)
 class Site:
-    """Where the service is reached. `url`: without a slash at its end; `user`: the token's; `trust`: whose certificates
-    are good; `settings`: those that the service has, as far as they are known here; `path`: that of a unix socket where
-    it listens at one."""
+    """The place where the service is reached. `url`: without a slash at its end; `user`: the token's; `trust`: whose
+    certificates are good; `settings`: those that the service has, as far as they are known here; `path`: that of a unix
+    socket where it listens at one."""
 
     url: str
     token: str
@@ -74,7 +74,7 @@ class Site:
 
     @property
     def token_needed(self) -> str:
-        """How to make a token with which the checks can work."""
+        """The way to make a token with which the checks can work."""
         name = self.user or "doctor"
         return (
             f"PUSHSVC_TOKEN=$(python -m pushsvc token --user {name} --publish user:{name}), with the service's secret"
@@ -114,7 +114,7 @@ def find_site(url: str, token: str, settings: Settings, secret: Callable[[], str
 
 
 def claims_of(token: str) -> dict[str, Any]:
-    """What a token says, which is not verified; empty: it is no token."""
+    """The claims of a token, which are not verified; empty: it is no token."""
     try:
         claims: dict[str, Any] = jwt.decode(token, options={"verify_signature": False})
     except jwt.InvalidTokenError:

@@ -26,7 +26,7 @@ Events = Iterator[Message]
 
 
 class _Late(Exception):
-    """What should have come did not."""
+    """The event that should have come did not."""
 
 
 class _Ended(Exception):
@@ -34,8 +34,8 @@ class _Ended(Exception):
 
 
 class _Way(NamedTuple):
-    """How long an event takes, in seconds from the beginning of its publish: medians of some tries. `answered`: until
-    its publish was answered."""
+    """The time that an event takes, in seconds from the beginning of its publish: medians of some tries. `answered`:
+    until its publish was answered."""
 
     arrived: float
     answered: float

@@ -66,7 +66,7 @@ def _event(block: bytes, channel: str) -> bytes:
 
 
 def _own(block: bytes) -> bytes:
-    """What the service says: a cursor, or a gap. Of all else clients of WebSockets have another form."""
+    """The service's own words: a cursor, or a gap. Of all else clients of WebSockets have another form."""
     name, data = sse.read_event(block)
     if name == GAP:
         message: dict[str, Any] = {"type": "gap"}

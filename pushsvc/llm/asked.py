@@ -1,4 +1,5 @@
-"""What is kept of a question beside what the model gets: by which API it was asked, and what that tells again."""
+"""The facts that are kept of a question beside what the model gets: by which API it was asked, and what that tells
+again."""
 
 from __future__ import annotations
 
@@ -21,9 +22,9 @@ _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
 class Asked(NamedTuple):
-    """How a question was asked. `api`: one of the names above; `stored`: the answer can be retrieved and listed by that
-    API; `conversation`: the name that the client gave it, empty: none; `members`: those of the request that the API
-    tells again with the answer; `metadata`: the client's own pairs."""
+    """The way in which a question was asked. `api`: one of the names above; `stored`: the answer can be retrieved and
+    listed by that API; `conversation`: the name that the client gave it, empty: none; `members`: those of the request
+    that the API tells again with the answer; `metadata`: the client's own pairs."""
 
     api: str = CHAT
     stored: bool = False
@@ -55,7 +56,7 @@ FIELDS: Final = (b"asked", b"conversation", b"metadata")
 
 
 def wrong_metadata(value: object) -> str | None:
-    """What is wrong with a client's metadata, as the rest of a sentence. None: nothing."""
+    """The fault in a client's metadata, as the rest of a sentence. None: nothing."""
     if not isinstance(value, dict) or not all(isinstance(each, str) for each in value.values()):
         return "must be an object whose values are strings."
     if len(value) > MOST_PAIRS:

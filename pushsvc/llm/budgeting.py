@@ -28,7 +28,7 @@ _HEADERS: Final = {"tokens": "tokens", "answers": "requests"}  # a budget's kind
 
 
 class Reservation:
-    """What one question has taken. `headers`: say how its user stands now."""
+    """The amounts that one question has taken. `headers`: say how its user stands now."""
 
     def __init__(self, budgets: Budgets, standings: Sequence[Standing]) -> None:
         self._budgets = budgets
@@ -79,7 +79,7 @@ class Budgeting:
         )
 
     def standings(self, identity: Identity, model: str) -> list[Standing]:
-        """How a caller stands with each budget; with those by model only if one is named. Raises Unavailable."""
+        """A caller's standing with each budget; with those by model only if one is named. Raises Unavailable."""
         return self._budgets.take(_subjects(identity, model), {})[1]
 
     def counted(self, record: Record, whole: Json, usage: Mapping[str, Any]) -> None:
@@ -102,7 +102,7 @@ def _subjects(identity: Identity, model: str) -> dict[str, str]:
 
 
 def _tokens(question: Question) -> int:
-    """How many tokens an answer may use at most, its question's included."""
+    """The most tokens that an answer may use, its question's included."""
     with contextlib.suppress(NotJson):
         given = members.read(question.body) or {}
         for name in _BOUNDS:
@@ -113,7 +113,8 @@ def _tokens(question: Question) -> int:
 
 
 def headers(standings: Sequence[Standing]) -> dict[str, str]:
-    """What OpenAI's clients know of limits: of each kind the budget of which the smallest part is left."""
+    """The headers by which OpenAI's clients know of limits: of each kind the budget of which the smallest part is
+    left."""
     found: dict[str, str] = {}
     for kind, name in _HEADERS.items():
         each = [one for one in standings if one.budget.kind == kind]

@@ -1,4 +1,5 @@
-"""How many bytes of questions are kept of a user: a question may have megabytes, and a user a thousand of them."""
+"""The limit on the bytes of questions that are kept of a user: a question may have megabytes, and a user a thousand of
+them."""
 
 from __future__ import annotations
 

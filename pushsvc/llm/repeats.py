@@ -1,4 +1,5 @@
-"""How a question that is asked once more is known: by its `Idempotency-Key`, or as a retry by OpenAI's clients."""
+"""The recognition of a question that is asked once more: by its `Idempotency-Key`, or as a retry by OpenAI's
+clients."""
 
 from __future__ import annotations
 

@@ -19,8 +19,8 @@ MOST_VALUES: Final = 100_000  # a question of 8 MB could hold four million, and 
 
 
 class About(NamedTuple):
-    """What is kept of a question beside its body, which so need not be read again. `model`: the one that it names;
-    `prompt`: an estimate of its tokens; `messages`: the place of their text in the body."""
+    """The facts that are kept of a question beside its body, which so need not be read again. `model`: the one that it
+    names; `prompt`: an estimate of its tokens; `messages`: the place of their text in the body."""
 
     model: str = ""
     prompt: int = 0
@@ -119,7 +119,8 @@ _OURS: Final = ("on_disconnect", "conversation", "interrupt")
 
 
 def _asked(body: Mapping[str, Any]) -> Asked:
-    """What is kept beside the question. One that is to be stored is stored here, and not by the model's server."""
+    """The facts that are kept beside the question. One that is to be stored is stored here, and not by the model's
+    server."""
     if not isinstance(body.get("store"), bool | None):
         raise Invalid.field("store", "must be true or false.")
     if not isinstance(body.get("interrupt"), bool | None):

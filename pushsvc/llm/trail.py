@@ -1,4 +1,4 @@
-"""What metrics, logs and spans tell of an answer."""
+"""The record of an answer in metrics, logs and spans."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Where the files are that are no modules: the pages' templates, nginx's configuration and the WSGI entry. A checkout
-has them at its top, an installed wheel inside the package."""
+"""The places of the files that are no modules: the pages' templates, nginx's configuration and the WSGI entry. A
+checkout has them at its top, an installed wheel inside the package."""
 
 from __future__ import annotations
 

@@ -122,7 +122,7 @@ def _count(answers: Sequence[Receipt | JoinedReceipt | PushError]) -> None:
 
 
 def _told(events: Sequence[Event], answers: Sequence[Receipt | JoinedReceipt | PushError]) -> dict[str, Any]:
-    """What a span says of them."""
+    """The attributes of a span about them."""
     told: dict[str, Any] = {"messaging__batch__message_count": len(events)}
     if len(events) == 1:
         told["messaging__destination__name"] = events[0].channel
@@ -144,7 +144,7 @@ def _tell(events: Sequence[Event], answers: Sequence[Receipt | JoinedReceipt | P
 
 
 def count_events(checked: Sequence[Publication | PushError]) -> int:
-    """How many events these make: an event for several users is one for each."""
+    """The number of events that these make: an event for several users is one for each."""
     return sum(len(each.events) for each in checked if isinstance(each, Publication))
 
 

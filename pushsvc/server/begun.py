@@ -1,4 +1,4 @@
-"""What can be told of a request that the application did not answer, from the bytes that came."""
+"""The facts that can be told of a request that the application did not answer, from the bytes that came."""
 
 from __future__ import annotations
 

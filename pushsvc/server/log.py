@@ -35,7 +35,7 @@ class _Discreet(logging.Filter):
 
 
 class _WithoutSecrets:
-    """What both of the loggers below add to gunicorn's."""
+    """The parts that both of the loggers below add to gunicorn's."""
 
     error_log: logging.Logger
 
@@ -55,7 +55,7 @@ class _WithoutSecrets:
             log_request(environ.get("REQUEST_METHOD", ""), path, resp.status, request_time.total_seconds())
 
     def atoms(self, *arguments: Any) -> dict[str, Any]:
-        """What an access log's format may name; gunicorn's hook."""
+        """The values that an access log's format may name; gunicorn's hook."""
         atoms: dict[str, Any] = super().atoms(*arguments)  # type: ignore[misc]
         return {name: HIDDEN if name in _ATOMS else _clean(value) for name, value in atoms.items()}
 

@@ -37,7 +37,8 @@ class Certificate(NamedTuple):
     stapled: bool = False
 
     def trust(self) -> ssl.SSLContext:
-        """What a client on this machine trusts: this certificate alone, whatever name it is reached by."""
+        """The TLS context of a client on this machine: it trusts this certificate alone, whatever name it is reached
+        by."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
@@ -101,7 +102,7 @@ def find_certificate(settings: Settings) -> Certificate | None:
 
 
 def _no_password() -> bytes:
-    """What OpenSSL asks for a key with a password; without this it would ask on the terminal."""
+    """The callback that OpenSSL asks for a key's password; without this it would ask on the terminal."""
     raise ValueError("the key has a password")
 
 

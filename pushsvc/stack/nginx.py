@@ -59,7 +59,8 @@ def write_site(settings: Settings, folder: Path) -> list[str]:
 
 
 def _differences(settings: Settings, site: Path) -> list[str]:
-    """What the operator's file should have otherwise: where the PROXY protocol is spoken, its `listen` says so."""
+    """The lines that the operator's file should have otherwise: where the PROXY protocol is spoken, its `listen` says
+    so."""
     lines = [line.strip() for line in site.read_text(errors="replace").splitlines()]
     spoken = any("proxy_protocol" in line for line in lines if line.startswith("listen "))
     if spoken == settings.proxy_protocol:
@@ -133,7 +134,7 @@ def _check_path(path: Path) -> None:
 
 
 def _told(nginx: str) -> str:
-    """What nginx says of its version and how it was built."""
+    """The words of nginx about its version and how it was built."""
     return subprocess.run([nginx, "-V"], capture_output=True, text=True, check=False).stderr
 
 

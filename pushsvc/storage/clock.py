@@ -1,4 +1,4 @@
-"""Where the log stands: a reading of its clock, and what is known of a user's place in it."""
+"""The position of the log: a reading of its clock, and what is known of a user's place in it."""
 
 from __future__ import annotations
 

@@ -140,7 +140,7 @@ class EventLog:
 
     @staticmethod
     def _over(along: Along, new: int, met: int, wait_ms: int) -> PushError:
-        """What is said of an event for whose rate append.lua had no room. `new`: its topic's."""
+        """The refusal of an event for whose rate append.lua had no room. `new`: its topic's."""
         share = along[new]
         assert share is not None
         refused = share.rates.refusal(met, wait_ms)

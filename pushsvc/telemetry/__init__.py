@@ -1,1 +1,1 @@
-"""How the service can be observed: log lines, the ids of requests in them, and traces over several services."""
+"""The means to observe the service: log lines, the ids of requests in them, and traces over several services."""

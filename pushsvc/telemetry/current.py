@@ -14,7 +14,7 @@ _WELL_FORMED: Final = re.compile(r"[A-Za-z0-9._~+/=:@-]{1,128}")
 
 
 class Request:
-    """What a request is called. `id`: as the client or a proxy named it, or a new one; `traceparent`, `tracestate`: as
+    """The names of a request. `id`: as the client or a proxy named it, or a new one; `traceparent`, `tracestate`: as
     they came, not checked; `trace_id`: that of the last span that was begun for it."""
 
     __slots__ = ("id", "trace_id", "traceparent", "tracestate")

@@ -1,4 +1,4 @@
-"""How log lines look, for people or as JSON, and what they never hold.
+"""The form of log lines, for people or as JSON, and what they never hold.
 
 Each part logs with the standard library's `logging`; structlog renders the lines, also those of gunicorn and libraries.
 """

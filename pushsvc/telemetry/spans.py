@@ -27,7 +27,7 @@ _OVER_HTTP: Final = {"otlp": "otlp_proto_http"}  # gRPC's threads and gevent do 
 
 
 class _Tracing:
-    """What this process traces with. None: nothing."""
+    """The tracer of this process. None: it does not trace."""
 
     tracer: Tracer | None = None
 
@@ -111,7 +111,7 @@ def onward(span: Span | None) -> dict[str, str]:
 
 
 def _context() -> Context | None:
-    """Where a new span belongs: into the span that another instrumentation has begun, else where the request comes
+    """The place of a new span: in the span that another instrumentation has begun, else where the request comes
     from."""
     from opentelemetry import trace
 

@@ -1,1 +1,1 @@
-"""What one stack does for those who use it."""
+"""The behaviour of one stack for those who use it."""

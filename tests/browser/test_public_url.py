@@ -132,7 +132,7 @@ def test_a_trusted_proxy_before_our_nginx_names_the_scheme(
 
 
 def test_the_pages_work_under_the_path(behind: Behind, page: Page, user: str) -> None:
-    """What they send with a cookie works, too, though the proxy rewrites Host."""
+    """Their requests with a cookie work, too, though the proxy rewrites Host."""
     stack = behind.stack
     page.goto(stack.page(f"/?user={user}").replace(stack.url, behind.url))
     assert page.url == f"{behind.url}/?user={user}"

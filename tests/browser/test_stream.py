@@ -1,4 +1,4 @@
-"""How the pages' own streams live on (templates/static/stream.js): seen on the page of events, in Chromium."""
+"""The survival of the pages' own streams (templates/static/stream.js): seen on the page of events, in Chromium."""
 
 from __future__ import annotations
 

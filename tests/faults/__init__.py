@@ -1,1 +1,1 @@
-"""What is broken, refused or away, and what users see of it."""
+"""The things that are broken, refused or away, and what users see of it."""

@@ -1,4 +1,4 @@
-"""What PUSHSVC_COMPRESS_STREAMS saves and costs: `python -m tests.proofs.coding`."""
+"""The savings and the cost of PUSHSVC_COMPRESS_STREAMS: `python -m tests.proofs.coding`."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ _ADDED: Final = b'"duplicate":false'
 
 
 class Outcome(NamedTuple):
-    """What came of a case. `found`: what is wrong; `added`: publications that were answered; `certain`: there is an
+    """The outcome of a case. `found`: what is wrong; `added`: publications that were answered; `certain`: there is an
     answer to all that the server did; `busy`: answers of 503."""
 
     found: list[str]
@@ -190,8 +190,8 @@ class _Counter:
 
 
 def _complete(raw: bytes) -> int:
-    """How many whole requests the parser in C finds before it finds a fault. It takes letters beyond ASCII in a target,
-    and some trailers, for faults, which they are not."""
+    """The number of whole requests that the parser in C finds before it finds a fault. It takes letters beyond ASCII in
+    a target, and some trailers, for faults, which they are not."""
     counter = _Counter()
     try:
         HttpRequestParser(counter).feed_data(_without_faulty_trailers(_BEYOND.sub(b"a", raw)))

@@ -131,7 +131,7 @@ class Calls:
         self.answers: Counter[int] = Counter()  # by status
 
     def bytes_of(self, number: int) -> bytes:
-        """What a case sends."""
+        """The bytes that a case sends."""
         chance = random.Random(f"{self._seed}/{number}")
         call, method = chance.choice(self._calls)
         path = call

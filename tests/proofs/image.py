@@ -37,7 +37,7 @@ BUILD_SECONDS: Final = 900
 
 
 class Stage:
-    """What is built from one FROM. Raises CalledProcessError if a step fails."""
+    """The stage that is built from one FROM. Raises CalledProcessError if a step fails."""
 
     def __init__(self, root: Path, base: Path) -> None:
         self.root = root

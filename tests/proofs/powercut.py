@@ -117,7 +117,7 @@ class Machine:
         self.torn += len(piece)
 
     def lost(self) -> list[str]:
-        """What was acknowledged and is not there, or not in its place."""
+        """The events that were acknowledged and are not there, or not in their place."""
         missing = []
         with self.running():
             log = self.log()

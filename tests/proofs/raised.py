@@ -56,7 +56,7 @@ class Raiser:
 
 
 def _user_of(frame: FrameType | None) -> str:
-    """Whose connection these frames are about; '' if they do not say."""
+    """The user whose connection these frames are about; '' if they do not say."""
     while frame is not None:
         for each in frame.f_locals.values():
             who = each if isinstance(each, Subscriber) else getattr(each, "subscriber", None)

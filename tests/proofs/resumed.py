@@ -41,7 +41,7 @@ def bear(call: Callable[[], httpx.Response]) -> httpx.Response:
 
 
 def piece(stack: Stack, headers: dict[str, str], name: str, after: int) -> list[dict[str, Any]]:
-    """What comes until a random cut."""
+    """The piece that comes until a random cut."""
     params = {"stream": "true"} | ({} if after < 0 else {"starting_after": str(after)})
     most, wire = random.randint(500, 60_000), ""
     try:

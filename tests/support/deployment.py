@@ -32,7 +32,7 @@ http {{ include {root}/etc/nginx/sites-enabled/*; }}
 
 
 def blocks(page: Path) -> list[str]:
-    """What stands in the page's fences."""
+    """The text in the page's fences."""
     return re.findall(r"^```\w+\n(.*?)^```$", page.read_text(), re.DOTALL | re.MULTILINE)
 
 
@@ -145,7 +145,8 @@ class Machine:
         return {name: value for name, value in os.environ.items() if not name.startswith("PUSHSVC_")}
 
     def _make_environment(self, folder: Path) -> None:
-        """What is installed already is all that its pip finds: it sees whether that is what the file asks for."""
+        """Packages that are installed already are all that its pip finds: it sees whether that is what the file asks
+        for."""
         (folder / "bin").mkdir(parents=True)
         for name, words in {"python": "", "pip": "-m pip --disable-pip-version-check"}.items():
             (folder / "bin" / name).write_text(f'#!/bin/sh\nPIP_NO_INDEX=1 exec {sys.executable} {words} "$@"\n')

@@ -1,4 +1,4 @@
-"""What one check of the doctor finds."""
+"""The findings of one check of the doctor."""
 
 from __future__ import annotations
 

@@ -43,7 +43,8 @@ def alive(pid: int) -> bool:
 
 
 def dies_with_the_tests(number: signal.Signals, files: object = 0) -> Callable[[], None]:
-    """What a child calls before exec, so that no test leaves a process behind, even if the tests are killed."""
+    """The function that a child calls before exec, so that no test leaves a process behind, even if the tests are
+    killed."""
 
     dies = dies_with_parent(number)
 

@@ -1,4 +1,4 @@
-"""Whether a stack says that it is ready."""
+"""A stack's readiness, by its own word."""
 
 from __future__ import annotations
 

@@ -121,8 +121,8 @@ class Stack:
         return status
 
     def leaked(self, *others: str) -> list[str]:
-        """Which of the keys, tokens, tickets, cookies, proofs and data that were made here are in a log or in these
-        other texts."""
+        """The keys, tokens, tickets, cookies, proofs and data that were made here and are in a log or in these other
+        texts."""
         logs = [path.read_text(errors="replace") for path in self.data_dir.rglob("*.log")]
         texts = (self.output, *logs, *others)
         return [secret for secret in self.secrets | canaries.given for text in texts if secret in text]
@@ -236,12 +236,12 @@ class Stack:
 
 
 def connections(stack: Stack, user: str) -> int:
-    """How many the workers have counted in Redis."""
+    """The number of connections that the workers have counted in Redis."""
     return sum(map(int, stack.redis.hvals(stack.keys_of(user).connections(user))))
 
 
 def descriptors(stack: Stack) -> int:
-    """How many the workers have open."""
+    """The number of descriptors that the workers have open."""
     return sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in stack.pids()["gunicorn"])
 
 

@@ -1,1 +1,1 @@
-"""What needs no server."""
+"""The tests that need no server."""

@@ -1,4 +1,4 @@
-"""How the application is wired, without a Redis."""
+"""The wiring of the application, without a Redis."""
 
 from __future__ import annotations
 

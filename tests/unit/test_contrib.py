@@ -1,4 +1,4 @@
-"""What the frameworks' parts have in common."""
+"""The common ground of the frameworks' parts."""
 
 from __future__ import annotations
 

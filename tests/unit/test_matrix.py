@@ -1,4 +1,4 @@
-"""What `make servers` writes into docs/redis.md."""
+"""The text that `make servers` writes into docs/redis.md."""
 
 from __future__ import annotations
 

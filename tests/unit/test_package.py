@@ -1,4 +1,4 @@
-"""What `pip install pushsvc` brings, by extra, and that it is what the service is tested with."""
+"""The packages that `pip install pushsvc` brings, by extra, which must be those that the service is tested with."""
 
 from __future__ import annotations
 

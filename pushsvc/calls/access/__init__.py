@@ -1,1 +1,1 @@
-"""Who calls, and what is kept in a browser for that."""
+"""The caller, and what is kept in a browser for that."""

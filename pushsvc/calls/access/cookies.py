@@ -44,7 +44,7 @@ def _too_many(call: Call, name: str, value: str) -> list[str]:
 
 
 def _expires(token: str) -> float:
-    """When a session ends, as its token says, which is not verified here; 0: it says nothing."""
+    """The end of a session, as its token says, which is not verified here; 0: it says nothing."""
     try:
         claims = orjson.loads(base64.urlsafe_b64decode(token.split(".")[1] + "=="))
         return float(claims["exp"])

@@ -1,4 +1,4 @@
-"""What the client of a WebSocket asks for once it is open: each message is a call, and has an answer."""
+"""The requests of a WebSocket's client once it is open: each message is a call, and has an answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the client of a WebSocket says. An idle connection has no greenlet here: one runs while there is something to
+"""The messages of a WebSocket's client. An idle connection has no greenlet here: one runs while there is something to
 take, and the kernel keeps what comes meanwhile."""
 
 from __future__ import annotations

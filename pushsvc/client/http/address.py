@@ -10,7 +10,7 @@ _PORTS: Final = {"http": 80, "https": 443}
 
 
 class ServiceAddress(NamedTuple):
-    """Where the service is. `path`: what stands before the service's own paths."""
+    """The address of the service. `path`: what stands before the service's own paths."""
 
     tls: bool
     host: str

@@ -10,7 +10,7 @@ _MOST_HEAD: Final = 65536  # bytes
 
 
 class BadAnswer(http.client.HTTPException):
-    """What came is no answer in HTTP/1.1."""
+    """The bytes that came are no answer in HTTP/1.1."""
 
 
 class Answer:

@@ -143,7 +143,7 @@ class _Request:
                     raise ServiceError(f"no answer came for {self._transport.timeout:g} s")
 
     def _seconds(self, blocked: bool) -> float:
-        """How long to wait for the sockets."""
+        """The time to wait for the sockets."""
         now = time.monotonic()
         if not self._pending.unanswered:
             self._heard = now

@@ -37,12 +37,12 @@ def tickets() -> Publisher:
 
 
 def public_url() -> str:
-    """What browsers call the service."""
+    """The URL by which browsers call the service."""
     return base(settings.PUSHSVC.get("PUBLIC_URL") or settings.PUSHSVC["URL"])
 
 
 def user_id(request: HttpRequest) -> str | None:
-    """Who is logged in. None: nobody."""
+    """The user who is logged in. None: nobody."""
     if "USER" in settings.PUSHSVC:
         find: Callable[[HttpRequest], str | None] = import_string(settings.PUSHSVC["USER"])
         return find(request)

@@ -1,4 +1,4 @@
-"""What a worker told of answers that have ended, for those who ask for the same again."""
+"""The events that a worker told of answers that have ended, for those who ask for the same again."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Retold:
         self._size = 0
 
     def find(self, generation_id: str) -> Told | None:
-        """What was told of an answer: the id of its first event, and the bytes."""
+        """The events that were told of an answer: the id of its first event, and the bytes."""
         if generation_id in self._told:
             self._told.move_to_end(generation_id)
         return self._told.get(generation_id)

@@ -33,7 +33,7 @@ class Coder(Protocol):
         """The batch in the coding, up to its last byte."""
 
     def end(self) -> bytes:
-        """What ends the coding properly."""
+        """The bytes that end the coding properly."""
 
 
 def _deflated(wire: bytes) -> bytes:

@@ -163,7 +163,7 @@ class DetachedSocket:
         return batch.chunk if self.chunked else batch.wire
 
     def _ending(self) -> bytes:
-        """What ends the response properly."""
+        """The bytes that end the response properly."""
         return LAST_CHUNK if self.chunked else b""
 
     def _write(self, wire: bytes) -> None:

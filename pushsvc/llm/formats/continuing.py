@@ -41,8 +41,8 @@ def can_continue(said: Mapping[str, Member]) -> bool:
 
 
 class SoFar(NamedTuple):
-    """What is there of an answer. `named`: the members by which its chunks are known; `tokens`: an estimate; `over`:
-    all of it is there; `llama`: llama.cpp makes it."""
+    """The part of an answer that is there. `named`: the members by which its chunks are known; `tokens`: an estimate;
+    `over`: all of it is there; `llama`: llama.cpp makes it."""
 
     text: str = ""
     named: Json = {}  # noqa: RUF012  # never changed
@@ -107,7 +107,7 @@ def continuation(raw: bytes, so_far: SoFar) -> bytes | None:
 
 
 class Past(NamedTuple):
-    """What was before a worker took the answer over. `times`: how often it was taken over; `seconds`: its age."""
+    """The past of an answer before a worker took it over. `times`: how often it was taken over; `seconds`: its age."""
 
     times: int
     seconds: float

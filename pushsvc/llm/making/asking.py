@@ -1,4 +1,4 @@
-"""How a question is put to a model: with what this service adds to it, and again where a refusal is no answer."""
+"""The way of a question to a model: with what this service adds to it, and again where a refusal is no answer."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Kind = tuple[str, bool]  # the model that a question names, and whether the clie
 
 
 class Engine:
-    """What this worker has found out about the model's server. `first_token`: the limit in seconds."""
+    """The facts that this worker has found out about the model's server. `first_token`: the limit in seconds."""
 
     def __init__(self, first_token: float) -> None:
         self.first_token = first_token
@@ -156,7 +156,7 @@ class Asking:
             self._engine.forget(self._kind)
 
     def pause_after(self, status: int, document: bytes, now: float) -> float | None:
-        """How long to wait, in seconds, before the question is asked again. None: the refusal is the answer."""
+        """The time to wait, in seconds, before the question is asked again. None: the refusal is the answer."""
         if status == 503 and _LOADING.search(document):
             pause, self._pause = self._pause, min(2 * self._pause, LONGEST_PAUSE)
             return pause if now + pause - self._asked_at < self._engine.first_token else None

@@ -1,4 +1,4 @@
-"""What of an answer is still to be written to the log."""
+"""The part of an answer that is still to be written to the log."""
 
 from __future__ import annotations
 

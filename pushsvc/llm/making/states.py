@@ -6,7 +6,7 @@ import enum
 
 
 class Life(enum.Enum):
-    """How far a generation is from its end."""
+    """The distance of a generation from its end."""
 
     RUNNING = "its model may say more"
     ENDING = "its ending is known, and to be written"

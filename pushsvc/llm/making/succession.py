@@ -88,8 +88,8 @@ class Succession:
         return self._on and generation.continues
 
     def plan(self, raw: bytes, chunks: Iterable[Json], record: Record, claimed: tuple[int, float]) -> Plan | None:
-        """How to go on with a generation that was claimed. `raw`: its request; `chunks`: what it has said. None: that
-        is not possible."""
+        """The way to go on with a generation that was claimed. `raw`: its request; `chunks`: what it has said. None:
+        that is not possible."""
         times, seconds = claimed
         so_far = SoFar.of(chunks)
         if so_far is None or seconds > self._total:

@@ -23,7 +23,7 @@ class NoKey(ValueError):
 
 
 class Credentials:
-    """What this service shows a model's server."""
+    """The credentials that this service shows a model's server."""
 
     def __init__(self, api_key: str, file: Path | None = None, headers: Sequence[tuple[str, str]] = ()) -> None:
         """`file`: of the key, read for each request, as mounted secrets change; it replaces `api_key`. `headers`: names

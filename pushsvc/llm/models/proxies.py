@@ -27,7 +27,7 @@ class Proxy(NamedTuple):
 
 
 class Proxies:
-    """Which proxy leads where."""
+    """The proxies, and where each leads."""
 
     def __init__(self) -> None:
         self._found = getproxies_environment()

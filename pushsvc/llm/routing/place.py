@@ -97,7 +97,7 @@ class Place:
 
     @property
     def waiting(self) -> int:
-        """How many questions wait."""
+        """The number of questions that wait."""
         return sum(map(len, self._waiting.values()))
 
     def forget(self, asked: Waiting) -> None:

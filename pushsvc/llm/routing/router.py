@@ -53,7 +53,7 @@ class Router:
         return [each for each in self._places if each.takes(name if isinstance(name, str) else "")]
 
     def problems(self) -> Sequence[str]:
-        """Which servers are left alone just now, as sentences."""
+        """The servers that are left alone just now, as sentences."""
         return [f"The model's server {each.name} fails, and is left alone." for each in self._places if each.is_open]
 
 

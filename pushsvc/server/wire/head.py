@@ -62,7 +62,7 @@ class Head:
 
 
 class _Collector:
-    """What the parser calls with the parts of a head."""
+    """The receiver that the parser calls with the parts of a head."""
 
     __slots__ = ("fields", "target")
 

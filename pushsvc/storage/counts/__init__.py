@@ -1,1 +1,1 @@
-"""What Redis counts: connections, and calls against their rates."""
+"""The things that Redis counts: connections, and calls against their rates."""

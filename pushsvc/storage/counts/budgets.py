@@ -16,7 +16,7 @@ _SETTLE: Final = Script("counts/settle")
 
 
 class Standing(NamedTuple):
-    """How a subject stands with one budget. `window`: the number of its window; `taken`: by the answer at hand;
+    """A subject's standing with one budget. `window`: the number of its window; `taken`: by the answer at hand;
     `resets`: seconds to the window's end."""
 
     budget: Budget
@@ -28,7 +28,7 @@ class Standing(NamedTuple):
 
     @property
     def left(self) -> int:
-        """What is left, reservations counted as used."""
+        """The amount that is left, reservations counted as used."""
         return max(0, self.budget.amount - self.used)
 
 
@@ -61,7 +61,7 @@ class Budgets:
         self._store.execute_one(("HSET", self._store.keys.generation(generation_id), "budget", taken))
 
     def noted(self, generation_id: str) -> bytes | None:
-        """What a generation took, if that is not settled."""
+        """The amount that a generation took, if that is not settled."""
         found: bytes | None = self._store.execute_one(("HGET", self._store.keys.generation(generation_id), "budget"))
         return found
 

@@ -1,4 +1,4 @@
-"""What presence counts: connections, and those among them that give way to newer ones."""
+"""The things that presence counts: connections, and those among them that give way to newer ones."""
 
 from __future__ import annotations
 

@@ -89,11 +89,11 @@ class Rates:
         return _RATE.call([self.key(self._store.keys, subject)], count, *self.numbers)
 
     def key(self, keys: Keys, subject: str) -> str:
-        """Where a partition has the counts of a subject."""
+        """The key at which a partition has the counts of a subject."""
         return keys.rate(self._setting.lower(), subject)
 
     def refusal(self, met: int, wait_ms: int) -> TooManyRequests:
-        """What is said of a rate that is met: its number, from 1, as counting.lua gives it."""
+        """The refusal because of a rate that is met: its number, from 1, as counting.lua gives it."""
         seconds = max(1, math.ceil(wait_ms / 1000))
         return TooManyRequests(
             f"PUSHSVC_{self._setting} allows {self._rates[met - 1].words}; try again in {seconds} s.",
@@ -108,15 +108,15 @@ class Rates:
 
 
 class Share(NamedTuple):
-    """What a subject may take of rates."""
+    """The share of rates that a subject may take."""
 
     rates: Rates
     subject: str
 
 
 class Along(NamedTuple):
-    """What an append counts for, along with the event. `events`: the publisher's rates; `topics`: those of topics that
-    did not exist."""
+    """The rates that an append counts for, along with the event. `events`: the publisher's rates; `topics`: those of
+    topics that did not exist."""
 
     events: Share | None = None
     topics: Share | None = None

@@ -43,8 +43,8 @@ class Unnamed(redis.ConnectionError):
 
 
 class Introduction(NamedTuple):
-    """How a Redis describes itself: its `process`, and the `word` that changes when another process takes over
-    the data, or the same one after it was a replica."""
+    """The self-description of a Redis: its `process`, and the `word` that changes when another process takes over the
+    data, or the same one after it was a replica."""
 
     process: bytes
     word: bytes

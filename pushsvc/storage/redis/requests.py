@@ -1,4 +1,4 @@
-"""What waits for a connection to Redis, and what of it leaves together."""
+"""The requests that wait for a connection to Redis, and which of them leave together."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Request:
 
     @property
     def left(self) -> int:
-        """How many commands were not sent yet."""
+        """The number of commands that were not sent yet."""
         return len(self._pieces) - self._sent
 
     def next_part(self, most: int, most_bytes: int) -> tuple[bytes, int]:

@@ -1,4 +1,4 @@
-"""What a client shows when it comes with a ticket, and what it is admitted to."""
+"""The things that a client shows when it comes with a ticket, and what it is admitted to."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class LostRace(Unauthorized):
 
 
 def cookie_name(user: str, key: str) -> str:
-    """What the names of the cookies that a user's tickets give a browser begin with; an earlier version's end there.
+    """The beginning of the names of the cookies that a user's tickets give a browser; an earlier version's end there.
     `key`: the one that signs it."""
     return COOKIE_PREFIX + mark(user, key)[:16]
 

@@ -156,7 +156,7 @@ class Tickets:
         return Admission(identity, topics, use)
 
     def _check_claims(self, claims: Mapping[str, Any]) -> float:
-        """When a stream with these claims ends, as Unix time. Raises Unauthorized if they are void."""
+        """The time at which a stream with these claims ends, as Unix time. Raises Unauthorized if they are void."""
         if self._is_revoked(claims):
             raise Unauthorized("An admin has ended the connections of this user; ask for a new ticket.")
         expires: float = min(claims["expires"] or float("inf"), time.time() + SESSION_SECONDS)

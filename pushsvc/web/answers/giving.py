@@ -34,9 +34,9 @@ _NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class Voice(NamedTuple):
-    """How an answer is told to the clients of one API. `translator`: makes that of a stream, None: the log has its
-    words; `document`: the answer that has ended, in one piece, None: a completion; `headers`: of its streams; `kind`:
-    see StreamKind."""
+    """The form in which an answer is told to the clients of one API. `translator`: makes that of a stream, None: the
+    log has its words; `document`: the answer that has ended, in one piece, None: a completion; `headers`: of its
+    streams; `kind`: see StreamKind."""
 
     translator: Callable[[], Translator] | None = None
     document: Callable[[Record], bytes] | None = None

@@ -1,4 +1,4 @@
-"""What is done before and after every request, whatever its path."""
+"""The work before and after every request, whatever its path."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What operators ask."""
+"""The paths that operators ask."""

@@ -1,1 +1,1 @@
-"""Who may do what, and how a request says who it is."""
+"""Access: who may do what, and how a request says who it is."""

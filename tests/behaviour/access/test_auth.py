@@ -1,4 +1,4 @@
-"""Who may do what: tokens, cookies, tickets, other sites' pages; every refusal is a problem."""
+"""Rights: tokens, cookies, tickets, other sites' pages; every refusal is a problem."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which of a request's credentials counts, and what a token may say about time."""
+"""The one of a request's credentials that counts, and what a token may say about time."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ def rated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 
 def opened(stack: Stack, headers: dict[str, str], path: str = "/events") -> httpx.Response:
-    """What is answered first, and all of it if it ends."""
+    """The first part of the answer, and all of it if it ends."""
     with httpx.stream("GET", f"{stack.url}{path}", headers=headers, trust_env=False, timeout=30) as response:
         came = b""
         try:

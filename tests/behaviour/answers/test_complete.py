@@ -1,4 +1,4 @@
-"""When an answer is complete, whatever follows it; and how long a model may be silent, which gives signs of life."""
+"""The end of a complete answer, whatever follows it; and how long a model may be silent, which gives signs of life."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What the relay only passes on keeps its digits and its characters: questions, chunks, snapshots, what is kept."""
+"""Data that the relay only passes on keeps its digits and its characters: questions, chunks, snapshots, what is
+kept."""
 
 from __future__ import annotations
 

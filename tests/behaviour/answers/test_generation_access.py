@@ -1,4 +1,4 @@
-"""Who may hear an answer, and a question that is sent twice: a key, or a double click."""
+"""The right to hear an answer, and a question that is sent twice: a key, or a double click."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ FAILURES: list[Callable[[Conversation], object]] = [
 
 @pytest.mark.parametrize("failure", FAILURES)
 def test_a_key_remembers_what_was_done(answering: Stack, user: str, model: Model, failure: Any) -> None:
-    """What failed was not done: the same key asks again."""
+    """A thing that failed was not done: the same key asks again."""
     model.script = failure
     headers = answering.bearer(user) | {"Idempotency-Key": "again"}
     ids = []

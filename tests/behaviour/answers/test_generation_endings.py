@@ -1,4 +1,4 @@
-"""How answers end: cancelled, or with their worker, or while Redis is away."""
+"""The ends of answers: cancelled, or with their worker, or while Redis is away."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def test_a_worker_that_cannot_wait_longer_ends_its_answers(start: Start, user: s
 
 
 def test_redis_is_away_for_a_while(stack: Stack, user: str, model: Model) -> None:
-    """What the model says meanwhile waits, and is written once."""
+    """The model's words wait meanwhile, and are written once."""
     model.script = words("one ")
     begun = begin(stack, user)
     conversation = model.asked()

@@ -1,4 +1,4 @@
-"""What is kept of answers: their state, the history, news of them, and how many there may be."""
+"""The record of answers: their state, the history, news of them, and how many there may be."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What OpenAI's own clients read, the relay reads: answers of servers that are not quite as they should be."""
+"""The relay reads what OpenAI's own clients read: answers of servers that are not quite as they should be."""
 
 from __future__ import annotations
 

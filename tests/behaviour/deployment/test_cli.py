@@ -21,7 +21,7 @@ from tests.support.stack import ROOT, Stack, command
 
 @contextmanager
 def tail(stack: Stack, *words: str) -> Iterator[list[dict[str, str]]]:
-    """What `tail` has printed so far."""
+    """The output of `tail` so far."""
     argv, environ = command("tail", *words, **stack.settings)
     events: list[dict[str, str]] = []
     process = subprocess.Popen(argv, cwd=ROOT, env=environ, stdout=subprocess.PIPE, text=True)

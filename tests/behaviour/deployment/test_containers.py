@@ -44,7 +44,7 @@ PRIVATE: Final = {PREFIX + name.upper() for name, field in Settings.model_fields
 
 
 def instructions(name: str) -> list[str]:
-    """What stands after each instruction of this name."""
+    """The text after each instruction of this name."""
     return re.findall(rf"^(?:HEALTHCHECK .* )?{name} (.*)$", DOCKERFILE, re.MULTILINE)
 
 
@@ -100,7 +100,7 @@ def environ(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
 
 @pytest.fixture(scope="module")
 def served(image: Path, environ: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    """What a container of the image runs, once its health check is content."""
+    """The service that a container of the image runs, once its health check is content."""
     [entry], [words], [check] = instructions("ENTRYPOINT"), instructions("CMD")[1:], instructions("CMD")[:1]
     argv, probe = [*json.loads(entry), *json.loads(words)], json.loads(check)
     assert (argv[0], probe[0]) == ("python", "python")

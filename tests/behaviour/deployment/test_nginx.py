@@ -1,4 +1,4 @@
-"""What `python -m pushsvc nginx` writes for a system nginx, and that of `up`: TLS, forwarding, malformed requests."""
+"""The output of `python -m pushsvc nginx` for a system nginx, and that of `up`: TLS, forwarding, malformed requests."""
 
 from __future__ import annotations
 

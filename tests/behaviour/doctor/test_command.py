@@ -1,4 +1,4 @@
-"""What the command `python -m pushsvc doctor` takes from its environment."""
+"""The settings that the command `python -m pushsvc doctor` takes from its environment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What opens something is in no log of gunicorn's, also where an operator asks for more than we log."""
+"""A secret that opens something is in no log of gunicorn's, also where an operator asks for more than we log."""
 
 from __future__ import annotations
 

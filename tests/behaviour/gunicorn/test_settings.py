@@ -85,7 +85,7 @@ def others(text: str) -> list[str]:
 
 
 def told(stack: Stack) -> list[str]:
-    """What the hooks have printed."""
+    """The output of the hooks."""
     return others("\n".join(re.findall(r"hook: .*(?= \[gunicorn\.error\])", stack.output)))
 
 

@@ -1,4 +1,4 @@
-"""What a WSGI application may do (PEP 3333), and what the client sees of it."""
+"""The things that a WSGI application may do (PEP 3333), and what the client sees of it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def ask(client: Wire, path: str, *fields: str, method: str = "GET", body: bytes 
 
 
 def noted(client: Wire) -> list[str]:
-    """What the applications have noted since this was last asked."""
+    """The notes of the applications since this was last asked."""
     found: list[str] = orjson.loads(ask(client, "noted").body)
     return found
 

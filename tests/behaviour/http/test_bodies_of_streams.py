@@ -1,4 +1,4 @@
-"""What is sent after the head of GET /events is skipped: a stream that ended at once would be asked for without end."""
+"""Data after the head of GET /events is skipped: a stream that ended at once would be asked for without end."""
 
 from __future__ import annotations
 

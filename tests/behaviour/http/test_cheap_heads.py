@@ -1,4 +1,4 @@
-"""What fits a request's head costs its worker little, whoever sends it."""
+"""Anything that fits a request's head costs its worker little, whoever sends it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""How connections to a worker go on, and end: keep-alive, pipelining, versions, clients that say they are done."""
+"""The life of connections to a worker, and their end: keep-alive, pipelining, versions, clients that say they are
+done."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a request may not do, or is too large for, is refused before its body is read; and long bodies have bounds."""
+"""A request that is not allowed, or is too large, is refused before its body is read; and long bodies have bounds."""
 
 from __future__ import annotations
 

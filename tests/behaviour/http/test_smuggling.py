@@ -46,7 +46,7 @@ def bearer(stack: Stack) -> str:
 
 
 def forms(stack: Stack, victim: Victim, cases: list[str]) -> tuple[str, list[bytes]]:
-    """What is heard if a hidden request is served, and the requests that hide it."""
+    """The events that are heard if a hidden request is served, and the requests that hide it."""
     word = uuid.uuid4().hex
     body = orjson.dumps({"user": victim.user, "data": word})
     fields = "Content-Type: application/json", f"Authorization: {bearer(stack)}"
@@ -94,7 +94,7 @@ def test_the_worker_takes_nothing_for_what_it_is_not(stack: Stack, victim: Victi
 
 @pytest.mark.parametrize("case", smuggled.BROKEN)
 def test_a_broken_body_stays_broken(stack: Stack, victim: Victim, case: str) -> None:
-    """What follows is no request, however good it looks: nothing says where the body ends."""
+    """The bytes that follow are no request, however good they look: nothing says where the body ends."""
     word, requests = forms(stack, victim, smuggled.BROKEN[case])
     for raw in requests:
         [only] = exchanged(stack.app_url, raw)

@@ -1,4 +1,4 @@
-"""What is logged: lines as JSON, one for a request, and those by which an event is followed to who hears it. What opens
+"""The log: lines as JSON, one for a request, and those by which an event is followed to who hears it. What opens
 something, and data, is in none of them: each stack of the tests looks for that when it stops."""
 
 from __future__ import annotations

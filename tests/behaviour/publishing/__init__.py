@@ -1,1 +1,1 @@
-"""What is published, and how it arrives."""
+"""The events that are published, and how they arrive."""

@@ -198,7 +198,7 @@ def test_a_client_that_leaves_in_the_middle_of_a_line(stack: Stack, user: str) -
 
 
 def test_who_left_in_the_middle_sends_all_again_by_key(stack: Stack, base: str, user: str) -> None:
-    """What was answered is kept, and nothing happens twice."""
+    """An answer that was given is kept, and nothing happens twice."""
     items = [{"user": user, "data": f"{user} {number}", "key": f"{user}.{number}"} for number in range(2000)]
     lines = b"".join(json.dumps(item).encode() + b"\n" for item in items)
     token = stack.bearer(publish=["*"])

@@ -1,4 +1,4 @@
-"""What is published arrives as it was written: its numbers, its keys, its characters; compressed or not."""
+"""An event arrives as it was written: its numbers, its keys, its characters; compressed or not."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What the service asks of Redis, and what it must not."""
+"""The commands that the service asks of Redis, and what it must not ask."""

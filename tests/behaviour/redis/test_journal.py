@@ -1,4 +1,4 @@
-"""What processes keep in files is read while these are written, and while others take them over."""
+"""Data that processes keep in files is read while these are written, and while others take them over."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What comes up a WebSocket: calls, each with an answer; with nginx and without."""
+"""The messages up a WebSocket: calls, each with an answer; with nginx and without."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How WebSockets end, with which code, and what stays behind: nothing."""
+"""The ends of WebSockets, with which code, and what stays behind: nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What happens if a user has more streams than allowed: the new page works, and the user's oldest stream ends."""
+"""The case of a user with more streams than allowed: the new page works, and the user's oldest stream ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What workers write down of their streams, so that others know which of them give way."""
+"""The notes that workers keep of their streams, so that others know which of them give way."""
 
 from __future__ import annotations
 

@@ -210,7 +210,7 @@ def test_a_slow_reader_is_cut_and_resumes_from_the_log(single: Stack, user: str)
         ids: list[str] = []
 
         def cut() -> bool:
-            """How much the kernel takes first is its own affair."""
+            """The amount that the kernel takes first is its own affair."""
             ids.extend(stack.publish_many([{"user": user, "data": "x" * 30_000} for _ in range(20)]))
             quick.wait_ids(ids[-1])
             return connections(stack, user) == 1

@@ -78,7 +78,7 @@ def handle(*_: object) -> None:
 
 
 def _names(stack: Stack, folder: Path, user: str) -> dict[str, object]:
-    """What the pages leave to their readers."""
+    """The names that the pages leave to their readers."""
 
     class Base(DeclarativeBase):
         pass

@@ -45,7 +45,8 @@ def somebody(cluster: Cluster, user: str, lives: Callable[[int], bool]) -> str:
 def test_a_cluster_that_may_be_read_while_it_is_down(
     clusters: Clusters, tmp_path: Path, user: str, binary: tuple[str, ...] | None
 ) -> None:
-    """What can be read is served to users who come back and to those who stay, even by a worker that starts anew."""
+    """Data that can be read is served to users who come back and to those who stay, even by a worker that starts
+    anew."""
     options = ("--cluster-require-full-coverage", "yes", "--cluster-allow-reads-when-down", "yes")
     cluster = clusters(*options, binary=binary and need(binary))
     with closing(Started(tmp_path / "stack", redis_url=cluster.url, workers=1, heartbeat_seconds=0.5)) as stack:

@@ -1,4 +1,4 @@
-"""What a worker acknowledged outlives it: the workers after it notice when Redis has lost that."""
+"""An event that a worker acknowledged outlives it: the workers after it notice when Redis has lost that."""
 
 from __future__ import annotations
 
@@ -186,7 +186,8 @@ def test_what_a_life_lacks_is_known_by_the_newest_of_it(
 
 
 def test_nobody_is_served_in_a_life_before_it_is_known_what_that_lacks(tmp_path: Path) -> None:
-    """What the other workers of the machine acknowledged counts at once, not only when they look themselves."""
+    """An event that the other workers of the machine acknowledged counts at once, not only when they look
+    themselves."""
     _, other = process(tmp_path, "other")
     fence = Fence(keys, process(tmp_path, "this")[1])
     fence.advance_to(EpochHistory(b"10-0"))

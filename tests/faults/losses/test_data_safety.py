@@ -1,4 +1,4 @@
-"""What the embedded server has written down stays, and what it has no room for is refused and not lost."""
+"""Data that the embedded server has written down stays, and what it has no room for is refused and not lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What nginx answers by itself: while no worker is there, each client hears it in words that it understands."""
+"""The answers of nginx itself: while no worker is there, each client hears it in words that it understands."""
 
 from __future__ import annotations
 

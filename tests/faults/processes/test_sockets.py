@@ -116,7 +116,7 @@ def test_one_who_never_reads_is_cut_when_more_waits_than_may(single: Stack, user
         ids: list[str] = []
 
         def cut() -> bool:
-            """How much the kernel takes first is its own affair."""
+            """The amount that the kernel takes first is its own affair."""
             ids.extend(stack.publish_many([{"user": user, "data": "x" * 20_000} for _ in range(20)]))
             quick.wait_ids(ids[-1])
             return connections(stack, user) == 1

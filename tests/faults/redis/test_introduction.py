@@ -1,4 +1,4 @@
-"""What a Redis says of itself when a connection is made: which process it is, and whether it is a master."""
+"""A Redis's words about itself when a connection is made: which process it is, and whether it is a master."""
 
 from __future__ import annotations
 

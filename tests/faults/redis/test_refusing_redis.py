@@ -86,7 +86,7 @@ def test_one_refusal_among_answers_is_of_one_command(start: Start, user: str, sa
 
 
 def test_without_replicas_that_it_insists_on_listeners_are_served(start: Start, user: str) -> None:
-    """What every guide to sentinels sets, while the replica reboots."""
+    """The setting of every guide to sentinels, while the replica reboots."""
     stack = start(workers=2, heartbeat_seconds=0.5)
     ids = stack.publish_many([{"user": user, "data": data} for data in ("1", "2", "3")])
     ticket = stack.post("/tickets", {"user": user}, stack.bearer(user)).json()["url"]

@@ -1,4 +1,4 @@
-"""What the Python client costs: `python -m tests.proofs.clients.cost`. Its import, a publish beside the bare request
+"""The cost of the Python client: `python -m tests.proofs.clients.cost`. Its import, a publish beside the bare request
 that it makes, and the events of one stream, straight to a worker and through nginx; rounds alternate, medians count."""
 
 from __future__ import annotations

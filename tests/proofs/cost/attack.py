@@ -1,4 +1,4 @@
-"""What an attack is, and the process that runs one."""
+"""The definition of an attack, and the process that runs one."""
 
 from __future__ import annotations
 

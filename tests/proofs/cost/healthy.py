@@ -26,8 +26,8 @@ PAGE_BYTES = 4096
 
 
 class Felt(NamedTuple):
-    """What the healthy noticed in a while: milliseconds from publish to delivery, refused requests by what they were,
-    events that did not come in time, and the workers' largest memory in MB."""
+    """The figures that tell what the healthy noticed in a while: milliseconds from publish to delivery, refused
+    requests by what they were, events that did not come in time, and the workers' largest memory in MB."""
 
     median: float
     p99: float

@@ -36,7 +36,7 @@ def secured(address: str) -> ssl.SSLSocket:
 
 
 def opener(stack: Stack, way: str, stay: contextlib.ExitStack) -> Callable[[int], None]:
-    """What opens so many streams on a connection, which lasts as long as `stay`."""
+    """The function that opens so many streams on a connection, which lasts as long as `stay`."""
     address, fields = str(stack.settings["http"]), {"authorization": stack.bearer("many")["Authorization"]}
     said = request("GET /events?since=now", f"Authorization: {fields['authorization']}")
 

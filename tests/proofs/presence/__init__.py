@@ -1,1 +1,1 @@
-"""How soon `GET /presence` is right: `python -m tests.proofs.presence`."""
+"""The time until `GET /presence` is right: `python -m tests.proofs.presence`."""

@@ -80,8 +80,8 @@ def crowd(stack: Stack, users: int, rate: float, seconds: float) -> Iterator[Con
 
 
 class Seen(NamedTuple):
-    """How soon a change was seen. `wrong`: the seconds after it at which a wrong answer was still asked for, 0 if the
-    first was right; `right`: those at which a right answer had come."""
+    """The time until a change was seen. `wrong`: the seconds after it at which a wrong answer was still asked for, 0 if
+    the first was right; `right`: those at which a right answer had come."""
 
     wrong: float
     right: float

@@ -1,4 +1,5 @@
-"""What the service gave to clients of the tests, and must stand in no log: values of cookies, and proofs in ids."""
+"""The secrets that the service gave to clients of the tests, and that must stand in no log: values of cookies, and
+proofs in ids."""
 
 from __future__ import annotations
 

@@ -156,7 +156,7 @@ STORIES: dict[str, Story] = {
 
 
 def trial(lab: Lab, story: Story) -> list[str]:
-    """What went wrong around somebody's life."""
+    """The things that went wrong around somebody's life."""
     lab.number += 1
     victim, stranger = f"victim{os.getpid()}.{lab.number}", f"stranger{os.getpid()}.{lab.number}"
     before = descriptors()

@@ -26,7 +26,7 @@ def kept(stack: Stack, user: str, answer: Any) -> Any:
 
 
 def said(stack: Stack, user: str, *, stream: bool, **members: Any) -> str:
-    """What the answer says, as it was asked for, and that it is kept as complete."""
+    """The text of the answer, as it was asked for; it must be kept as complete."""
     answer = ask(stack, user, stream=stream, **members)
     assert answer.status_code == 200, answer.text
     described = kept(stack, user, answer)

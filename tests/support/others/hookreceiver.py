@@ -72,7 +72,7 @@ class HookReceiver:
         return len(self.taken) > count
 
     def told(self, name: str) -> list[str]:
-        """What was told of a user or topic, each hook once."""
+        """The hooks that told of a user or topic, each hook once."""
         ids = {hook["id"]: hook["type"] for hook in self.taken if name in (hook["user"], hook["topic"])}
         return list(ids.values())
 

@@ -1,4 +1,4 @@
-"""Which servers the behavioural suite runs with: a few each time, all with `make servers`, which writes down what it
+"""The servers that the behavioural suite runs with: a few each time, all with `make servers`, which writes down what it
 found (docs/redis.md). Run, it brings the Redis 8 that this needs."""
 
 from __future__ import annotations

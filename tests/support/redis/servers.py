@@ -150,7 +150,7 @@ class Replicated(Servers):
         until(lambda: self._known("SENTINELS") == 2, "the sentinels to find each other")
 
     def _known(self, what: str) -> int:
-        """How many of these the first sentinel knows."""
+        """The number of these that the first sentinel knows."""
         return len(redis.Redis(port=self.sentinels[0]).execute_command("SENTINEL", what, SERVICE))
 
     def _watch(self, port: int, master: int) -> int:

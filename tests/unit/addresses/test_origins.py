@@ -1,4 +1,4 @@
-"""Whose pages may use a visitor's cookies: our own, however a proxy put them there, and those of allowed origins."""
+"""The pages that may use a visitor's cookies: our own, however a proxy put them there, and those of allowed origins."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What INFO says of a Redis that works and cannot keep every promise."""
+"""The words of INFO about a Redis that works and cannot keep every promise."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a worker's readiness says of partitions that it does not serve."""
+"""A worker's readiness as to partitions that it does not serve."""
 
 from __future__ import annotations
 

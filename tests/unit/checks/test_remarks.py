@@ -1,4 +1,4 @@
-"""What is said of an environment in which something else seems meant."""
+"""The remarks on an environment in which something else seems meant."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a listener does with each thing that a service, or what stands before it, may answer."""
+"""A listener's reaction to each thing that a service, or what stands before it, may answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a publisher does with each kind of answer, and with none."""
+"""A publisher's reaction to each kind of answer, and with none."""
 
 from __future__ import annotations
 

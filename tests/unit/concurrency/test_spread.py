@@ -1,4 +1,4 @@
-"""How a stopping worker spreads its crowd, on a clock of the test's own."""
+"""The way in which a stopping worker spreads its crowd, on a clock of the test's own."""
 
 from __future__ import annotations
 

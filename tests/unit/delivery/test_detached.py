@@ -66,7 +66,8 @@ def on_fast_path(hub: Hub, end: socket.socket) -> tuple[int, Subscriber]:
 def test_who_is_spoken_to_while_events_are_sent_misses_and_repeats_nothing(
     hub: Hub, pairs: list[tuple[socket.socket, socket.socket]]
 ) -> None:
-    """What is said leaves no room, so the client leaves the fast path: after the batch, which it has had by then."""
+    """The words that are said leave no room, so the client leaves the fast path: after the batch, which it has had by
+    then."""
     (ours, theirs), channels = pairs[0], hub.subscribers.channels
     _, who = on_fast_path(hub, ours)
     with channels.writing():

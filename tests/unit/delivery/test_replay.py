@@ -1,4 +1,4 @@
-"""What a replay says of losses, on logs that are made up here."""
+"""The words of a replay about losses, on logs that are made up here."""
 
 from __future__ import annotations
 

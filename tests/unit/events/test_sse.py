@@ -93,7 +93,8 @@ def test_a_name_with_a_line_break_makes_no_frame(name: str) -> None:
 
 @given(texts)
 def test_a_frame_has_one_spelling_of_a_line_end(data: str) -> None:
-    """What Redis keeps and the hub counts is LF alone, and an empty line stands at the end and nowhere else."""
+    """The line end that Redis keeps and the hub counts is LF alone, and an empty line stands at the end and nowhere
+    else."""
     raw = sse.frame("message", data)
     assert b"\r" not in raw
     assert raw.index(b"\n\n") == len(raw) - 2

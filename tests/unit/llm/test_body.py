@@ -1,4 +1,4 @@
-"""What the body of a response is, in whatever pieces it comes."""
+"""The body of a response, in whatever pieces it comes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What of an answer can be continued, how its rest is asked for, and how that joins."""
+"""The part of an answer that can be continued, how its rest is asked for, and how that joins."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What chunks say together: text that comes in pieces grows, all else is said once."""
+"""The sum of the chunks: text that comes in pieces grows, all else is said once."""
 
 from __future__ import annotations
 

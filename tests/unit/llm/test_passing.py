@@ -1,4 +1,4 @@
-"""What goes through to the model's server and back."""
+"""The data that goes through to the model's server and back."""
 
 from __future__ import annotations
 

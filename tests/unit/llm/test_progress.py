@@ -1,4 +1,4 @@
-"""When an answer is complete, and when it takes too long: without a clock."""
+"""The rules of when an answer is complete, and when it takes too long: without a clock."""
 
 from __future__ import annotations
 

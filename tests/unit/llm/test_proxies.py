@@ -1,4 +1,4 @@
-"""Which proxy of the environment leads where."""
+"""The proxies of the environment, and where each leads."""
 
 from __future__ import annotations
 

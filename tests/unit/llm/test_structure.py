@@ -1,4 +1,4 @@
-"""How deep a JSON text is nested, and how much it holds, is found without reading it; questions are bounded by that."""
+"""The depth of a JSON text, and how much it holds, is found without reading it; questions are bounded by that."""
 
 from __future__ import annotations
 

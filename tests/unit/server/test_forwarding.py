@@ -1,4 +1,4 @@
-"""What a proxy says of its client: believed of those whom a setting names, and dropped where anybody else says it."""
+"""A proxy's words about its client: believed of those whom a setting names, and dropped where anybody else says it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which requests the worker takes for the beginning of a stream."""
+"""The requests that the worker takes for the beginning of a stream."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a client resumes, as it says itself."""
+"""The place at which a client resumes, as it says itself."""
 
 from __future__ import annotations
 

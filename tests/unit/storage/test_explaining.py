@@ -1,4 +1,4 @@
-"""What operators read where there is no connection."""
+"""The text that operators read where there is no connection."""
 
 from __future__ import annotations
 

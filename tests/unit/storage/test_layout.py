@@ -1,4 +1,4 @@
-"""How many partitions the data of a cluster has: each can say so, whichever node is lost."""
+"""The number of partitions that the data of a cluster has: each can say so, whichever node is lost."""
 
 from __future__ import annotations
 

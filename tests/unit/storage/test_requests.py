@@ -1,4 +1,4 @@
-"""What leaves for Redis together, and what becomes of a request that leaves in parts."""
+"""The commands that leave for Redis together, and what becomes of a request that leaves in parts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a line looks, and what it never holds, whoever writes it."""
+"""The form of a line, and what it never holds, whoever writes it."""
 
 from __future__ import annotations
 

@@ -37,7 +37,8 @@ def unknown(name: str) -> NotFound:
 
 
 def asked(request: Request, model: str, *, native: bool) -> Asked:
-    """What is kept of a request. `model`: for one that names none; `native`: the model's server speaks this API."""
+    """The record that is kept of a request. `model`: for one that names none; `native`: the model's server speaks this
+    API."""
     members = told(request.given, model) | {"created_at": int(time.time())}
     if native:
         members["native"] = True

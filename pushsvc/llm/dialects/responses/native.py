@@ -51,7 +51,7 @@ class WithResponses:
         return self._model.list(name, handler)
 
     def problems(self) -> Sequence[str]:
-        """What is wrong with the models' servers, as sentences."""
+        """The faults of the models' servers, as sentences."""
         return self._model.problems() if isinstance(self._model, Router) else []
 
     def pass_on(self, request: Passed, handler: ResponseHandler) -> Call:

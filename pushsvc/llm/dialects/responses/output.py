@@ -54,7 +54,7 @@ class Item:
 
 
 class Thoughts(Item):
-    """What the model thinks before it answers."""
+    """The thoughts of the model before it answers."""
 
     kind, letters = "reasoning", "rs"
 
@@ -78,7 +78,7 @@ class Thoughts(Item):
 
 
 class Message(Item):
-    """What the model says: one part of text, or of refusal, after the other."""
+    """The words of the model: one part of text, or of refusal, after the other."""
 
     kind, letters = "message", "msg"
 

@@ -197,7 +197,7 @@ def _no_choice() -> NoReturn:
 
 
 def told(given: Mapping[str, Any], model: str) -> Json:
-    """What a response tells of its request, with the defaults of those that it does not name."""
+    """The members of its request that a response tells, with the defaults of those that it does not name."""
     text, reasoning = given.get("text") or {}, given.get("reasoning") or {}
     conversation = _conversation(given.get("conversation"))
     found = {name: given.get(name) for name in _TOLD} | {

@@ -1,4 +1,4 @@
-"""What Redis has yet to answer on a connection that subscribes, in order."""
+"""The commands that Redis has yet to answer on a connection that subscribes, in order."""
 
 from __future__ import annotations
 

@@ -98,7 +98,7 @@ class PubSub:
 
     @property
     def refused(self) -> NoRights | None:
-        """Why it is not live, if the account lacks a right."""
+        """The reason why it is not live, if the account lacks a right."""
         return next((loop.refused for loop in self._loops if loop.refused is not None), None)
 
     def subscribe(self, channels: Iterable[str]) -> None:

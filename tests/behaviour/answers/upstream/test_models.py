@@ -1,4 +1,4 @@
-"""Which models there are, which paths, and what of the model's head reaches who asked."""
+"""The models that there are, the paths, and what of the model's head reaches who asked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a model's server is asked: with which key and headers, wherever it redirects to, and once for a retry."""
+"""The request to a model's server: with which key and headers, wherever it redirects to, and once for a retry."""
 
 from __future__ import annotations
 
