@@ -19,7 +19,7 @@ BYTES = {str(token): -100 for token in range(3, 259)}  # the model's tokens of s
 def test_an_answer_goes_on_after_a_kill(engine: Engine, cut: int) -> None:
     if engine.name != "llama.cpp":
         pytest.skip("not known to continue an answer")
-    members: dict[str, Any] = {"max_tokens": 600, "logit_bias": BYTES}
+    members: dict[str, Any] = {"max_tokens": 1500, "logit_bias": BYTES}
     own = engine.ask(**members).json()["choices"][0]["message"]["content"]
     stack: Stack = engine.stack
     asked = {"model": "tiny", "temperature": 0, "messages": [{"role": "user", "content": "hi"}]}
