@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import gevent
@@ -15,9 +16,10 @@ from pushsvc.events import sse
 from pushsvc.llm.models.base import Call, Fault, ResponseHandler
 from pushsvc.llm.routing.place import Place
 
-RETRIED: Final = frozenset(
-    {401, 403, 404, 408, 425, 429, 500, 502, 503, 504, 529}
-)  # statuses of which another may differ
+logger = logging.getLogger(__name__)
+
+OF_QUESTION: Final = frozenset({403, 404})  # statuses of which another may differ, but the same will not
+RETRIED: Final = OF_QUESTION | {401, 408, 425, 429, 500, 502, 503, 504, 529}  # all of which another may differ
 LONGEST_WAIT: Final = 10.0  # seconds for a Retry-After, where no other server has the model
 MOST_TRIES: Final = 10
 MOST_HELD: Final = 65536  # bytes before the first token
@@ -39,6 +41,7 @@ class Attempt:
         self._headers = headers
         self._tells = tells
         self._tried: set[Place] = set()
+        self._refused: set[Place] = set()  # those of them that are not asked again
         self._tries = 0
         self._place: Place | None = None  # that is asked, or waited for
         self._asked = False
@@ -76,9 +79,7 @@ class Attempt:
 
     def _hang_up(self, *, kindly: bool) -> None:
         self._handler = None
-        if self._timer is not None:
-            self._timer.kill(block=False)
-            self._timer = None
+        self._later(None)
         if self._place is not None and not self._asked:
             self._place.forget(self)
         call, self._call = self._call, None
@@ -90,7 +91,15 @@ class Attempt:
         place, self._place = self._place, None
         if place is not None and self._asked:
             self._asked = False
-            place.end()
+            place.end(self)
+
+    def _later(self, what: Callable[[], None] | None, seconds: float = 0.0) -> None:
+        """Have something called later, in place of what was to be called. None: nothing."""
+        timer, self._timer = self._timer, None
+        if timer is not None and timer is not gevent.getcurrent():
+            timer.kill(block=False)
+        if what is not None:
+            self._timer = gevent.spawn_later(seconds, what)
 
     # Which server
 
@@ -111,10 +120,10 @@ class Attempt:
 
     def _wait_or_give_up(self, now: float) -> None:
         """Wait for a server that is to be left alone for a moment; else the last failure is the answer."""
-        seconds = min(each.rests_until for each in self._places) - now
-        if self._tries < MOST_TRIES and seconds <= LONGEST_WAIT and (self._tries == 0 or seconds > 0):
-            self._tried.clear()
-            self._timer = gevent.spawn_later(max(0.05, seconds), self._choose)
+        seconds = min((each.rests_until - now for each in self._places if each not in self._refused), default=0.0)
+        if self._tries < MOST_TRIES and 0 < seconds <= LONGEST_WAIT:
+            self._tried = set(self._refused)
+            self._later(self._choose, max(0.05, seconds))
         elif self._refusal is not None:
             self._give(*self._refusal)
         else:
@@ -138,14 +147,24 @@ class Attempt:
         chunk = {"id": "", "object": "chat.completion.chunk", "created": 0, "model": "", "choices": []}
         self._handler.heard(sse.data_frame(orjson.dumps(chunk | {"queue": {"place": number}})))
 
+    def choose_again(self) -> None:
+        """See Waiting."""
+        self._place = None
+        self._later(self._choose)
+
     def run(self, place: Place) -> None:
         """Ask a server; see Waiting."""
         self._place, self._asked = place, True
         self._tried.add(place)
         self._tries += 1
         self._refusal, self._held = None, []
-        place.begin()
-        self._call = place.model.ask(self._body, self, self._headers)
+        place.begin(self)
+        try:
+            self._call = place.model.ask(self._body, self, self._headers)
+        except Exception:
+            logger.exception("the model's server cannot be asked because of an error of the service")
+            fault = Fault("internal_error", "The service made an error; it was logged.")
+            self._later(lambda: self.failed(fault))
 
     # What it answers
 
@@ -188,11 +207,11 @@ class Attempt:
     def complete(self) -> None:
         """See ResponseHandler."""
         if self._refusal is not None:
-            self._fail(_retry_after(self._refusal[1]))
+            self._fail()
             return
         held = b"" if self._passes else b"".join(self._held)
         if held and b'"error"' in held and len(self._tried) < len(self._places):
-            self._fail(None)
+            self._fail()
             return
         handler = self._handler
         self._say(self._begin_to_pass() if not self._passes else b"")
@@ -206,7 +225,7 @@ class Attempt:
         if not self._passes and self._handler is not None:
             last = self._tries >= MOST_TRIES or len(self._tried) == len(self._places)
             refusal = self._refusal
-            self._fail(None if refusal is None else _retry_after(refusal[1]), choose=not last)
+            self._fail(choose=not last)
             if last and refusal is not None:
                 self._give(*refusal)
             elif last:
@@ -216,13 +235,16 @@ class Attempt:
         self._leave()
         self._say_fault(fault)
 
-    def _fail(self, retry_after: float | None, *, choose: bool = True) -> None:
-        if self._place is not None:
-            self._place.failed(retry_after)
+    def _fail(self, *, choose: bool = True) -> None:
+        place, refusal = self._place, self._refusal
+        if place is not None and refusal is not None and refusal[0] in OF_QUESTION:
+            self._refused.add(place)
+            place.refused()
+        elif place is not None:
+            place.failed(None if refusal is None else _retry_after(refusal[1]))
         self._call = None
         self._leave()
-        if choose:
-            self._timer = gevent.spawn(self._choose)
+        self._later(self._choose if choose else None)
 
     def _say_fault(self, fault: Fault) -> None:
         handler, self._handler = self._handler, None

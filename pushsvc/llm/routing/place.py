@@ -28,6 +28,9 @@ class Waiting(Protocol):
     def run(self, place: Place) -> None:
         """Ask the server."""
 
+    def choose_again(self) -> None:
+        """Look for a server anew: the one it waits for is to be left alone."""
+
     def told(self, number: int) -> None:
         """Take note how many questions are before it, itself included."""
 
@@ -46,6 +49,7 @@ class Place:
         self._at_a_time = at_a_time
         self._most_waiting = queue
         self._running = 0
+        self._probe: Waiting | None = None  # the one question that tries it while its circuit is open
         self._failures = 0
         self._pause = FIRST_PAUSE
         self.rests_until = 0.0  # monotonic time
@@ -61,30 +65,46 @@ class Place:
         return self._failures >= FAILURES
 
     def rests(self, now: float) -> bool:
-        """Whether it is to be left alone, or one question tries it already."""
-        return now < self.rests_until or (self.is_open and self._running > 0)
+        """Whether it is to be left alone."""
+        return now < self.rests_until
 
     @property
     def is_full(self) -> bool:
-        """Whether it makes as many answers as it may."""
-        return self._at_a_time is not None and self._running >= self._at_a_time
+        """Whether it makes as many answers as it may, which is one while its circuit is open."""
+        return self._probe is not None or (self._at_a_time is not None and self._running >= self._at_a_time)
 
-    def begin(self) -> None:
+    def begin(self, asked: Waiting) -> None:
         """Count an answer in."""
         self._running += 1
+        if self.is_open:
+            self._probe = asked
 
-    def end(self) -> None:
+    def end(self, asked: Waiting) -> None:
         """Count an answer out, and ask who waits."""
         self._running -= 1
-        while self._waiting and not self.is_full:
-            user, turn = next(iter(self._waiting.items()))
-            asked = turn.popleft()
-            self._waiting.move_to_end(user)
-            if not turn:
-                del self._waiting[user]
-            metrics.UPSTREAM_WAITING.labels(self.name).dec()
-            asked.run(self)
+        if self._probe is asked:
+            self._probe = None
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Run as many of those who wait as it may. If it is to be left alone, all of them choose again."""
+        while self._waiting:
+            if self.rests(time.monotonic()):
+                self._take_turn().choose_again()
+            elif not self.is_full:
+                self._take_turn().run(self)
+            else:
+                break
         self._tell()
+
+    def _take_turn(self) -> Waiting:
+        user, turn = next(iter(self._waiting.items()))
+        asked = turn.popleft()
+        self._waiting.move_to_end(user)
+        if not turn:
+            del self._waiting[user]
+        metrics.UPSTREAM_WAITING.labels(self.name).dec()
+        return asked
 
     def wait(self, asked: Waiting) -> bool:
         """Have a question wait. False: too many do."""
@@ -124,6 +144,13 @@ class Place:
             metrics.UPSTREAM_OPEN.labels(self.name).set(0)
         self._failures, self._pause = 0, FIRST_PAUSE
         metrics.UPSTREAM_CALLS.labels(self.name, "answered").inc()
+        if self._probe is not None:
+            self._probe = None
+            self._go_on()
+
+    def refused(self) -> None:
+        """Note a refusal for which the question is the cause, which says nothing of other questions."""
+        metrics.UPSTREAM_CALLS.labels(self.name, "refused").inc()
 
     def failed(self, retry_after: float | None = None) -> None:
         """Note a failure before the first token. `retry_after`: seconds for which it wants to be left alone."""

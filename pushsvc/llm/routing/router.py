@@ -40,7 +40,7 @@ class Router:
         if not places:
             return Document(_unknown(asked), handler, 404)
         now = time.monotonic()
-        ready = [each for each in places if not each.rests(now)] or places
+        ready = [each for each in places if not each.is_open and not each.rests(now)] or places
         place = random.choices(ready, [each.weight for each in ready])[0]
         return place.model.pass_on(request, handler)
 

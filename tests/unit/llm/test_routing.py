@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -165,6 +166,80 @@ def test_a_circuit_opens_and_tries_again(monkeypatch: pytest.MonkeyPatch) -> Non
         while flaky.is_open:
             ask(flaky, steady)[0].until("complete")
     assert Router([flaky, steady]).problems() == []
+
+
+@pytest.mark.parametrize("status", [403, 404])
+def test_a_refused_question_says_nothing_of_the_server(status: int) -> None:
+    server = Server(says((status, {"retry-after": "1"}), b"no", None))
+    asked = place(server)
+    for number in range(FAILURES + 1):
+        assert ask(asked)[0].until("complete") == [status, b"no", "complete"]
+        assert len(server.handlers) == number + 1
+    assert not asked.is_open
+    assert not asked.rests(0.0)
+
+
+def test_who_refused_is_not_asked_again_after_a_pause() -> None:
+    refuses, rests = Server(says((404, {}), b"no", None)), Server(GOOD)
+    later = place(rests, "b")
+    later.rests_until = time.monotonic() + 0.1
+    assert ask(place(refuses, "a"), later)[0].until("complete")[-2:] == [ROLE + TOKEN, "complete"]
+    assert (len(refuses.handlers), len(rests.handlers)) == (1, 1)
+
+
+def wait(met: Callable[[], object]) -> None:
+    with gevent.Timeout(10):
+        while not met():
+            gevent.sleep(0.005)
+
+
+def test_who_waits_for_a_server_that_comes_to_rest_chooses_again() -> None:
+    server, other = Server(), Server(GOOD)
+    busy, also = place(server, "a", at_a_time=1), place(other, "b")
+    first = ask(busy)[0]
+    wait(lambda: server.handlers)
+    also.rests_until = time.monotonic() + 60
+    waits = [ask(busy, also)[0] for _ in range(3)]
+    wait(lambda: busy.waiting == 3)
+    also.rests_until = 0.0
+    says((429, {"retry-after": "30"}), b"no", None)(server.handlers[0])
+    assert first.until("complete")[-3] == 429
+    assert all(heard.until("complete")[-2] == ROLE + TOKEN for heard in waits)
+    assert (len(server.handlers), len(other.handlers)) == (1, 3)
+
+
+@pytest.mark.parametrize("end", [GOOD, says(FAULT), None])
+def test_one_question_tries_an_open_server_and_others_wait(end: Callable[[ResponseHandler], None] | None) -> None:
+    server = Server()
+    flaky = place(server, queue=2)
+    old = ask(flaky)[1]  # a stream from before, which does not count
+    wait(lambda: server.handlers)
+    flaky._failures = FAILURES
+    flaky._pause = 0.1
+    tries = ask(flaky)[1]
+    wait(lambda: len(server.handlers) == 2)
+    waits = [ask(flaky)[0] for _ in range(2)]
+    wait(lambda: flaky.waiting == 2)
+    assert ask(flaky)[0].until("complete")[0] == 429
+    assert len(server.handlers) == 2
+    tries.close() if end is None else end(server.handlers[1])
+    wait(lambda: len(server.handlers) > 2)
+    for number in (2, 3):
+        wait(lambda number=number: len(server.handlers) > number)  # type: ignore[misc]
+        GOOD(server.handlers[number])
+    assert [heard.until("complete")[-1] for heard in waits] == ["complete"] * 2
+    assert not flaky.is_open
+    old.close()
+    assert (flaky._running, flaky._probe) == (0, None)
+
+
+def test_an_error_of_the_service_frees_the_try() -> None:
+    server = Server()
+    server.ask = None  # type: ignore[assignment,method-assign]
+    flaky = place(server)
+    flaky._failures = FAILURES
+    ask(flaky)[0].until("internal_error")
+    assert (flaky._running, flaky._probe) == (0, None)
 
 
 def test_models_by_name_and_pattern() -> None:
