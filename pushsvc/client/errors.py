@@ -42,10 +42,16 @@ class ServiceError(ClientError):
         self.temporary = (status is None or status in _TEMPORARY) if temporary is None else temporary
 
 
+class Foreign(ServiceError):
+    """What answers is not pushsvc."""
+
+
 class PublishError(ServiceError):
-    """An event was not published, as far as is known. Published again with the same `key`, it is there once."""
+    """An event was not published, as far as is known. Published again with the same `key`, it is there once.
+    `of_request`: the request failed, so this says nothing of the event."""
 
     key: str | None = None
+    of_request = False
 
     def of(self, key: str | None) -> PublishError:
         """Say whose error it is."""

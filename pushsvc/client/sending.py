@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol, TypeVar
 
 from pushsvc.client.backoff import Backoff
-from pushsvc.client.errors import PublishError, ServiceError
+from pushsvc.client.errors import Foreign, PublishError, ServiceError
 from pushsvc.client.http.transport import Transport
 from pushsvc.client.items import Answer, Prepared, batches, read_answer
 from pushsvc.client.results import Receipt
@@ -104,15 +104,19 @@ class Retrying:
 
     def many(self, prepared: Sequence[Prepared]) -> list[Receipt | PublishError]:
         """Publish many events, and give what became of each, in order."""
+        return self._all(batches(prepared))[0]
+
+    def _all(self, requests: Iterable[Sequence[Prepared]]) -> tuple[list[Receipt | PublishError], ServiceError | None]:
+        """The outcome of each; and the error, if the service took no more."""
         found: list[Receipt | PublishError] = []
         failure: ServiceError | None = None
-        for batch in batches(prepared):
+        for batch in requests:
             if failure is None:
                 results, failure = self._batch(batch)
                 found += results
             else:  # the service was waited for already
                 found += [as_publish_error(failure, each.key) for each in batch]
-        return found
+        return found, failure
 
     def _batch(self, batch: Sequence[Prepared]) -> tuple[list[Receipt | PublishError], ServiceError | None]:
         """The outcome of each; and the error, if the service took no more."""
@@ -134,24 +138,46 @@ class Retrying:
         try:
             self.run(call)
         except ServiceError as error:
-            for number in pending:
-                results[number] = as_publish_error(error, batch[number].key)
-            return results, error if len(pending) == len(batch) else None
+            untaken, failure = self._untaken([batch[number] for number in pending], error)
+            for number, result in zip(pending, untaken, strict=True):
+                results[number] = result
+            return results, failure if len(pending) == len(batch) else None
         return results, None
+
+    def _untaken(
+        self, left: Sequence[Prepared], error: ServiceError
+    ) -> tuple[list[Receipt | PublishError], ServiceError | None]:
+        """The outcome of each event of a request that failed. One that is too large, or cannot be read, is sent in
+        halves, down to the events that are to blame."""
+        if not _blames_body(error):
+            return [as_publish_error(error, each.key) for each in left], error
+        if len(left) > 1:
+            half = len(left) // 2
+            return self._all([left[:half], left[half:]])
+        refused = as_publish_error(error, left[0].key)
+        refused.of_request = False
+        return [refused], None
 
 
 def _waits(result: Receipt | PublishError) -> bool:
     return isinstance(result, PublishError) and result.temporary
 
 
+def _blames_body(error: ServiceError) -> bool:
+    """Whether a part of the body may be taken: it is too large for the service, or for a proxy; or it is wrong."""
+    return error.status == 413 or (error.status == 400 and not isinstance(error, Foreign))
+
+
 def as_publish_error(error: ServiceError, key: str | None) -> PublishError:
-    """The same error, of one event."""
+    """The same error, of one event in the request."""
     if isinstance(error, PublishError):
         return error.of(key)
-    return PublishError(
+    found = PublishError(
         error.detail,
         status=error.status,
         errors=error.errors,
         retry_after=error.retry_after,
         temporary=error.temporary,
     ).of(key)
+    found.of_request = True
+    return found

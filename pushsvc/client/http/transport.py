@@ -14,7 +14,7 @@ from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from typing import Any, Final, NamedTuple
 
-from pushsvc.client.errors import ServiceError
+from pushsvc.client.errors import Foreign, ServiceError
 from pushsvc.client.http import address
 from pushsvc.program.version import VERSION
 
@@ -143,7 +143,7 @@ class Transport:
         if status in (413, 429) or status >= 500:
             where = f"what stands before the service at {self.address.name}"
             return ServiceError(f"{where} answers with status {status}", status=status, retry_after=retry_after)
-        return ServiceError(
+        return Foreign(
             f"what answers at {self.address.name} is not pushsvc (status {status})", status=status, temporary=False
         )
 

@@ -42,7 +42,7 @@ class Relay:
         for row, result in zip(rows, self._push.publish_many([Json(row.item) for row in rows]), strict=True):
             if not isinstance(result, PublishError):
                 published.append(row.id)
-            elif result.temporary or result.status == 401:
+            elif result.temporary or result.of_request:
                 later = later or result
             else:
                 refused.append((result.detail, row.id))
@@ -58,14 +58,11 @@ class Relay:
         backoff, said = Backoff(0.2, MOST_PAUSE_SECONDS), ""
         while not ending.is_set():
             try:
-                if not self._store.leads():
-                    pause = STANDBY_SECONDS
-                elif self.step() == 0:
-                    if drain:
-                        break
-                    pause = INTERVAL_SECONDS
-                else:
-                    pause = 0.0
+                leads = self._store.leads()
+                found = self.step() if leads else len(self._store.pending(1))
+                if drain and not found:
+                    break
+                pause = STANDBY_SECONDS if not leads else 0.0 if found else INTERVAL_SECONDS
                 if said:
                     logger.warning("the relay goes on")
                 said = ""

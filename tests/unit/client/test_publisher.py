@@ -98,6 +98,15 @@ def test_of_a_batch_what_waits_is_sent_again_and_the_rest_is_not() -> None:
         assert [item["data"] for item in service.bodies()[1]] == [2]
 
 
+@pytest.mark.parametrize("refusal", [html(413), problem(413), problem(400)])
+def test_of_a_request_that_is_too_large_all_is_taken_but_what_is_to_blame(refusal: Say) -> None:
+    with scripted(refusal, Say(), refusal, Say(), refusal, Say()) as service, Publisher(service.url, "t") as push:
+        found = push.publish_many([{"user": "a", "data": number} for number in range(4)])
+        assert [isinstance(each, Receipt) for each in found] == [True, True, True, False]
+        sent = [[item["data"] for item in body] for body in service.bodies()]
+    assert sent == [[0, 1, 2, 3], [0, 1], [2, 3], [2], [3]]
+
+
 def test_a_queue_that_is_full_says_so_and_its_errors_are_told() -> None:
     told: list[tuple[object, str]] = []
     with scripted(problem(413, "Too long.")) as service:
