@@ -171,8 +171,10 @@ class Answer:
             self._lost(self._transport.unreachable(error))
             return
         if piece:
-            self._tries.succeeded()
-            self._ready += self._parser.feed(piece)
+            messages = self._parser.feed(piece)
+            if all(each.name != "refused" for each in messages):
+                self._tries.succeeded()
+            self._ready += messages
         elif not self._over:
             self._lost(ServiceError("the stream ended"))
 
@@ -214,14 +216,16 @@ class _Tries:
         self._patience = patience
         self._backoff = Backoff()
         self._since: float | None = None
+        self._renewed = False
 
     def succeeded(self) -> None:
-        self._since = None
+        self._since, self._renewed = None, False
         self._backoff.reset()
 
     def wait(self, error: ServiceError) -> None:
         """Wait before the next try. Raises AnswerError if there will be none."""
-        if error.status == 401 and self._transport.renew_token():
+        if error.status == 401 and not self._renewed and self._transport.renew_token():
+            self._renewed = True
             return
         now = time.monotonic()
         self._since = self._since or now

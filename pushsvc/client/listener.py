@@ -80,6 +80,7 @@ class Listener:
         self._backoff = Backoff(0.2, 30.0)
         self._retry: float | None = None  # seconds, as the service said
         self._lost_since: float | None = time.monotonic()
+        self._renewed = False
         self._connection: http.client.HTTPConnection | None = None
         self._answer: http.client.HTTPResponse | None = None
         self._parser = Parser()
@@ -193,6 +194,7 @@ class Listener:
             self._lost(failure)
 
     def _stands(self) -> None:
+        self._renewed = False
         if self._lost_since is not None:
             self._lost_since = None
             self._backoff.reset()
@@ -221,7 +223,8 @@ class Listener:
 
     def _lost(self, error: ServiceError) -> None:
         """Wait before the next try. Raises ListenError if there will be none."""
-        if error.status == 401 and self._transport.renew_token():
+        if error.status == 401 and not self._renewed and self._transport.renew_token():
+            self._renewed = True
             return
         now = time.monotonic()
         self._lost_since = self._lost_since or now

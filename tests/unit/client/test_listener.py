@@ -49,6 +49,14 @@ def test_what_stays_is_raised(answer: Say, says: str) -> None:
         next(listener)
 
 
+def test_a_fresh_token_that_is_refused_as_well_ends_it() -> None:
+    tokens = iter("abcd")
+    with scripted(problem(401, "Unknown key.")) as service, Listener(service.url, lambda: next(tokens)) as listener:
+        with pytest.raises(ListenError, match="Unknown key"):
+            next(listener)
+        assert len(service.requests) == 2
+
+
 def test_with_patience_it_gives_up() -> None:
     with scripted(problem(503, "Full.")) as service:
         listener = Listener(service.url, "t", patience=0.5)
