@@ -247,7 +247,7 @@
       url.search = ticket ? `ticket=${ticket}` : "";
       const headers = { "Content-Type": "application/json" }, body = JSON.stringify({ id });
       const { status } = await fetch(url, { method: "POST", keepalive: true, headers, body }).catch(Response.error);
-      if (status && status < 429) return;
+      if (over || status && status < 429) return;
       unacked ||= id;
       acks ||= setTimeout(flush, PAUSE);
     }

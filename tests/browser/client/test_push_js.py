@@ -37,6 +37,22 @@ def test_it_hears_and_acknowledges(stack: Stack, tab: Tab, user: str, script: st
     assert made.evaluate("push.state") == "closed"
 
 
+def test_an_acknowledgement_that_fails_is_not_tried_again_once_it_is_closed(stack: Stack, tab: Tab, user: str) -> None:
+    made = tab(stack)
+    made.evaluate("() => { window.tries = 0; window.fetch = async () => { tries++; throw TypeError('Away.'); }; }")
+    order(stack, user, 1)
+    hears(made, 1)
+    timers = made.evaluate("""async () => {
+        const timers = [], start = setTimeout;
+        window.setTimeout = (...words) => { timers.push(words[1]); return start(...words); };
+        push.close();
+        await new Promise(done => start(done));
+        return timers;
+    }""")
+    assert made.evaluate("tries") > 0
+    assert timers == []
+
+
 def test_what_no_listener_heard_stays_unread(stack: Stack, tab: Tab, user: str) -> None:
     made = tab(stack)
     stack.publish(user=user, event="other", data="x")
