@@ -43,7 +43,9 @@ class Push:
         app.extensions["pushsvc_client"] = Publisher(url, token)
 
         def ticket() -> Response:
-            found = ticket_answer(tickets, public, self._user(), self._topics(), request.headers.get("Sec-Fetch-Site"))
+            user = self._user()
+            allowed = () if user is None else self._topics()
+            found = ticket_answer(tickets, public, user, allowed, request.headers.get("Sec-Fetch-Site"))
             return Response(found.body, found.status, found.headers.items(), mimetype="application/json")
 
         def push_script(nonce: str = "") -> Markup:

@@ -6,8 +6,10 @@ import json
 import re
 
 import pytest
+from flask import Flask
 
 from pushsvc.client import Publisher
+from pushsvc.contrib.flask import Push
 from pushsvc.contrib.outbox.store import Postgres, Sqlite, open_store
 from pushsvc.contrib.pages import FOREIGN, NOBODY, script, ticket_answer
 from tests.support.ports import free_port
@@ -34,6 +36,13 @@ def test_tickets_are_for_the_sites_own_users_and_say_when_the_service_is_away() 
         away = ticket_answer(push, "https://push.example.com/", "alice", (), "same-origin")
     assert (away.status, away.headers["Cache-Control"]) == (503, "no-store")
     assert "does not answer" in json.loads(away.body)["detail"]
+
+
+def test_flask_does_not_ask_for_the_topics_of_nobody() -> None:
+    app = Flask("shop")
+    app.config |= {"PUSHSVC_URL": "http://a", "PUSHSVC_TOKEN": "t"}
+    Push(app, user=lambda: None, topics=lambda: pytest.fail("nobody is logged in"))
+    assert app.test_client().get("/push/ticket").status_code == 401
 
 
 def test_databases_are_urls() -> None:
