@@ -4,8 +4,9 @@ asks for."""
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from contextvars import ContextVar
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
 import gevent
@@ -16,6 +17,17 @@ from pushsvc.concurrency.loops import SHORT_TURN_SECONDS, TimeSlice, give_turn
 OWNER: Final[ContextVar[str]] = ContextVar("owner", default="")  # whom this greenlet works for; '': the service itself
 
 _Item = TypeVar("_Item")
+_Given = ParamSpec("_Given")
+
+
+def spawn_owned(work: Callable[_Given, object], *given: _Given.args, **named: _Given.kwargs) -> gevent.Greenlet:
+    """Start a greenlet that works for the same owner as this one: greenlets inherit no context."""
+
+    def owned(owner: str) -> object:
+        OWNER.set(owner)
+        return work(*given, **named)
+
+    return gevent.spawn(owned, OWNER.get())
 
 
 class Waiting(Generic[_Item]):

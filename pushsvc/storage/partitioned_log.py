@@ -7,6 +7,7 @@ from typing import Final, NamedTuple, Protocol
 
 import gevent
 
+from pushsvc.concurrency.shares import spawn_owned
 from pushsvc.errors import PushError, Unavailable
 from pushsvc.events.event import Event
 from pushsvc.events.names import user_of
@@ -57,7 +58,7 @@ class PartitionedLog:
             for share in shares if user is None else [shares[place(user, len(shares))]]:
                 share.append(number)
         jobs = [
-            (share, gevent.spawn(log.append, [events[number] for number in share], along))
+            (share, spawn_owned(log.append, [events[number] for number in share], along))
             for log, share in zip(self._logs, shares, strict=True)
             if share
         ]

@@ -11,7 +11,7 @@ from typing import Final
 import gevent
 from wsproto.frame_protocol import Frame, FrameProtocol, Opcode, ParseFailed
 
-from pushsvc.concurrency.shares import SharedSlice
+from pushsvc.concurrency.shares import OWNER, SharedSlice
 from pushsvc.delivery.endings import Reason
 from pushsvc.delivery.lifetimes import Lifetimes
 from pushsvc.delivery.subscriber import Subscriber
@@ -86,6 +86,7 @@ class Dialogue:
 
     def _converse(self, said: bytes) -> None:
         go_on(self.subscriber.request)
+        OWNER.set(f"user:{self.subscriber.owner}")  # as Identity.owner
         try:
             for message in self._messages(said):
                 self._take(message)

@@ -1,0 +1,1 @@
+"""The tests of calls that need no server."""
