@@ -66,14 +66,12 @@ class Register:
     def stop(self) -> None:
         """Write who came, and that nobody is here any more. Raises Unavailable."""
         self.loop.stop()
-        self._write(self._here(self._newcomers()))
+        self._write(self._here())
         self._write([set() for _ in self._parts])
 
     def _run(self, loop: Loop) -> None:
         while True:
-            newcomers = self._newcomers()
-            self._write(self._here(newcomers))
-            self._forget(newcomers)
+            self._write(self._here())
             suspects = set(self._silent())
             if self._steady():
                 self._bury(suspects & self._suspects)
@@ -82,22 +80,13 @@ class Register:
             loop.report_healthy()
             gevent.sleep(LOOK_SECONDS)
 
-    def _newcomers(self) -> list[set[str]]:
-        """The names of those who came since the last look, by partition. Some may have left again: a look may be late,
-        and who stayed for less than that is told of, too."""
-        return [set(hub.newcomers or ()) for hub, _ in self._parts]
-
-    def _forget(self, newcomers: Sequence[set[str]]) -> None:
-        for (hub, _), names in zip(self._parts, newcomers, strict=True):
-            if hub.newcomers is not None:
-                hub.newcomers -= names
-
-    def _here(self, newcomers: Sequence[set[str]]) -> list[set[str]]:
+    def _here(self) -> list[set[str]]:
         """The names that are here now, and the newcomers', by the partition that counts them: a user's own; any, but
-        always the same, for a topic."""
+        always the same, for a topic. Newcomers may have left again: a look may be late, and who stayed for less than
+        that is told of, too."""
         found: list[set[str]] = [set() for _ in self._parts]
         for number, (hub, _) in enumerate(self._parts):
-            for name in {*hub.subscribers.channels.followed(), *newcomers[number]}:
+            for name in {*hub.subscribers.channels.followed(), *(hub.newcomers or ())}:
                 kind, _, rest = name.partition(":")
                 if kind == "user":
                     found[number].add(name)
@@ -106,12 +95,24 @@ class Register:
         return found
 
     def _write(self, here: Sequence[set[str]]) -> None:
+        """Write the names of each partition. Raises Unavailable if one is away, after the others were written."""
+        away: Unavailable | None = None
         for number, names in enumerate(here):
             try:
                 self._write_part(number, names)
-            except Unavailable:
+            except Unavailable as error:
                 self._written[number] = None  # it is not known whether the script ran
-                raise
+                away = error
+            else:
+                self._forget(names)
+        if away is not None:
+            raise away
+
+    def _forget(self, written: set[str]) -> None:
+        """Forget newcomers, of whichever partition: the part that counts them has their names."""
+        for hub, _ in self._parts:
+            if hub.newcomers is not None:
+                hub.newcomers -= hub.newcomers & written
 
     def _write_part(self, number: int, here: set[str]) -> None:
         written = self._written[number]

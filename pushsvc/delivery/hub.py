@@ -30,6 +30,7 @@ from pushsvc.storage.redis.subscription.pubsub import PubSub
 CONFIRM_SECONDS: Final = 5.0  # how long a join waits for Redis to confirm the subscription
 LINGER_SECONDS: Final = 5.0  # how long a channel without followers stays subscribed, so that a page reload is cheap
 TIDY_SECONDS: Final = 0.5
+_TOLD: Final = ("user:", "topic:")  # the channels of which hooks are told
 
 
 class Hub:
@@ -53,7 +54,7 @@ class Hub:
         self.lifetimes = Lifetimes(self.subscribers, self.positions, settings)
         self.catch_up = CatchUp(log, bus, self.lifetimes)
         self.broadcaster = Broadcaster(self.catch_up, self.lifetimes, self.positions)
-        self.newcomers: set[str] | None = None  # channels of those who came, where the Register takes them from here
+        self.newcomers: set[str] | None = None  # whom hooks are to know, where the Register takes them from here
         self.loops = (Loop("hub", self._tidy, expected=()), self.lifetimes.loop, self.positions.loop)
 
     def start(self, control: ControlListener) -> None:
@@ -99,8 +100,7 @@ class Hub:
     def stand(self, subscriber: Subscriber, *, over: bool) -> None:
         """Note that the subscriber can no longer be refused: from now on it is one of its user's streams. `over`: end
         the user's oldest streams, unless Redis is away just now."""
-        if self.newcomers is not None:
-            self.newcomers.update(subscriber.channels)
+        self._note(subscriber.channels)
         if subscriber.reason is not None or not (subscriber.gives_way or over):
             return  # no other stream ends for one that has itself ended by now, as by a repeat of its request
         with contextlib.suppress(Unavailable):
@@ -111,6 +111,10 @@ class Hub:
             if over:
                 self._presence.oust_for(subscriber.counted_as, began)
 
+    def _note(self, channels: Sequence[str]) -> None:
+        if self.newcomers is not None:
+            self.newcomers.update(name for name in channels if name.startswith(_TOLD))
+
     def change_channels(self, subscriber: Subscriber, channels: Sequence[str]) -> None:
         """Have a subscriber that has joined follow these channels, and no others. Of a new one it gets the events after
         its cursor, as if it came back with that. Does nothing to one that has left."""
@@ -119,6 +123,7 @@ class Hub:
             return
         new = [name for name in channels if name not in subscriber.channels]
         self.subscribers.change_channels(subscriber, channels)
+        self._note(new)
         if subscriber.catching is None:  # whatever was announced is sent, so that a topic does not begin long ago
             subscriber.last = max(subscriber.last, self._channels.through)
         self.bus.subscribe(new)
