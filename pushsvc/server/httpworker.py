@@ -17,7 +17,7 @@ from gunicorn.sock import is_http2_negotiated, ssl_context
 from gunicorn.util import write_nonblock
 from gunicorn.workers.ggevent import GeventWorker
 
-from pushsvc.concurrency.shares import SharedSlice
+from pushsvc.concurrency.shares import OWNER
 from pushsvc.concurrency.throttle import TickThrottle
 from pushsvc.delivery.transports.handover import CLOSES, HELD, PATIENT, UNREAD, HandOver
 from pushsvc.server.begun import stays
@@ -87,13 +87,11 @@ class HttpWorker(GeventWorker):
         if self._foreign or is_http2_negotiated(client):
             super().handle(listener, client, address)
             return
-        connection, turn = Connection(client, address), SharedSlice()
+        connection = Connection(client, address)
         try:
             while self._serve_next(listener.getsockname(), connection):
                 if connection.has(1):
-                    turn.yield_if_over()  # a client that sends requests without waiting would never let others in
-                else:
-                    turn.restart()
+                    connection.turn.yield_if_over()  # who sends requests without waiting would never let others in
         except (Idle, ConnectionError, TimeoutError, BrokenBody, ssl.SSLError):
             pass  # no request came, or the client is gone
         except BaseException as error:  # noqa: BLE001  # also if the greenlet is killed: each request gets an answer
@@ -106,6 +104,7 @@ class HttpWorker(GeventWorker):
         """Serve the next request. False: the connection ends. Raises Idle, OSError or Unreadable."""
         greenlet = gevent.getcurrent()
         go_on(None)  # until the request has a name
+        OWNER.set("")  # until it is known whose it is
         self._idle[connection] = greenlet
         try:
             connection.await_request()
@@ -195,7 +194,7 @@ class HttpWorker(GeventWorker):
     def _skip_body(connection: Connection, request: Request, seconds: float) -> bool:
         """Skip what the application did not read of the body, so that closing the connection does not reset it, and
         the next request is found. False: the body is too long for that, or does not come to its end."""
-        body, skipped, turn = request.incoming, 0, SharedSlice()
+        body, skipped = request.incoming, 0
         if body is None or request.waits:
             return not request.waits
         if body.left > MOST_SKIPPED_BYTES:
@@ -205,7 +204,7 @@ class HttpWorker(GeventWorker):
                 skipped += len(piece)
                 if skipped > MOST_SKIPPED_BYTES:
                     return linger(connection)
-                turn.yield_if_over()
+                connection.turn.yield_if_over()
             return True
         return False
 

@@ -6,7 +6,6 @@ import io
 import re
 from typing import Final, Protocol
 
-from pushsvc.concurrency.shares import SharedSlice
 from pushsvc.server.wire.connection import PIECE_BYTES, Connection
 from pushsvc.server.wire.head import Head
 from pushsvc.server.wire.unreadable import BrokenBody
@@ -64,14 +63,13 @@ class ChunkedBody:
     """A body in chunks. Their extensions and the trailers are dropped: nothing in them can change a request whose head
     was read long before."""
 
-    __slots__ = ("_broken", "_connection", "_ended", "_left", "_turn")
+    __slots__ = ("_broken", "_connection", "_ended", "_left")
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._left = 0  # bytes of the chunk
         self._ended = False
         self._broken: BrokenBody | None = None
-        self._turn = SharedSlice()
 
     @property
     def broken(self) -> bool:
@@ -106,7 +104,7 @@ class ChunkedBody:
             pieces.append(piece)
             if not self._left and self._connection.take_line(0):
                 raise BrokenBody("a chunk is longer than it says")
-            self._turn.yield_if_over()
+            self._connection.turn.yield_if_over()
         return b"".join(pieces)
 
     def _begin_chunk(self) -> None:
@@ -166,16 +164,16 @@ def body_of(connection: Connection, head: Head) -> Body | None:
 
 
 class _Raw(io.RawIOBase):
-    def __init__(self, body: Body) -> None:
+    def __init__(self, connection: Connection, body: Body) -> None:
+        self._connection = connection
         self._body = body
-        self._turn = SharedSlice()
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         piece = self._body.receive(len(buffer))
-        self._turn.yield_if_over()  # a client that sends fast would never let others in
+        self._connection.turn.yield_if_over()  # a client that sends fast would never let others in
         buffer[: len(piece)] = piece
         return len(piece)
 
@@ -186,4 +184,4 @@ def as_input(connection: Connection, body: Body | None) -> io.BufferedIOBase:
         return io.BytesIO()
     if isinstance(body, LengthBody) and body.left <= PIECE_BYTES and connection.has(body.left):
         return io.BytesIO(body.receive(body.left))
-    return io.BufferedReader(_Raw(body), PIECE_BYTES)
+    return io.BufferedReader(_Raw(connection, body), PIECE_BYTES)

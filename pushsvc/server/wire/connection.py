@@ -12,6 +12,7 @@ from typing import Any, Final
 import gevent
 from gevent.monkey import get_original
 
+from pushsvc.concurrency.shares import SharedSlice
 from pushsvc.server.limits import BODY_BYTES, BODY_SECONDS, HEAD_SECONDS, LONGEST_HEAD, LONGEST_LINE
 from pushsvc.server.wire.head import END
 from pushsvc.server.wire.unreadable import BrokenBody, HeadTooLarge, LineTooLong, SlowBody, SlowHead, Unreadable
@@ -31,12 +32,12 @@ class Connection:
     """A client's connection, for as long as a greenlet reads requests from it.
 
     `heard`: the first byte of a request was received; `answered`: its response has begun; `held`: see handover.HELD;
-    `idle_since`: the monotonic time of the end of the last response.
+    `idle_since`: the monotonic time of the end of the last response; `turn`: the time since it last waited for bytes.
     """
 
     __slots__ = (
         "_at", "_head", "_patience", "_readable", "_rest", "address", "answered", "client", "heard", "held",
-        "idle_since",
+        "idle_since", "turn",
     )  # fmt: skip
 
     def __init__(self, client: Any, address: Any) -> None:
@@ -47,6 +48,7 @@ class Connection:
         self.answered = False
         self.held: dict[Callable[[], None], None] = {}
         self.idle_since = time.monotonic()
+        self.turn = SharedSlice()
         self._rest = b""
         self._head: bytes | bytearray = b""
         self._readable: Any = None  # a watcher, once there was a response
@@ -71,6 +73,8 @@ class Connection:
                 raise Idle
             rest = piece.lstrip(b"\r\n")
         self._rest, self._at, self.heard = rest, 0, True
+        if blank:
+            self.turn.restart()
 
     def take_head(self) -> bytes:
         """Give the bytes of the head of the request that has begun. Raises Unreadable, or Idle if the client leaves."""
@@ -116,6 +120,8 @@ class Connection:
 
     def _receive(self) -> bytes:
         """Wait for more of a body. Raises BrokenBody if the client leaves, or is too slow."""
+        loop = gevent.get_hub().loop
+        turns = loop.iteration
         if self._patience is None:
             piece: bytes = self.client.recv(PIECE_BYTES)
         else:
@@ -123,6 +129,8 @@ class Connection:
             with gevent.Timeout(max(0.0, self._patience), SlowBody("the body comes too slowly")):
                 piece = self.client.recv(PIECE_BYTES)
             self._patience += len(piece) / BODY_BYTES - (time.monotonic() - began)
+        if loop.iteration != turns:  # it waited, so others had their turns; who sends fast is never waited for
+            self.turn.restart()
         if not piece:
             raise BrokenBody("the body is cut off")
         return piece
