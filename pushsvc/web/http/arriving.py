@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
-import gevent
 from gevent.queue import Empty, Queue
 from gunicorn.http.body import Body, ChunkedReader, LengthReader
+
+from pushsvc.concurrency.shares import spawn_owned
 
 PIECE_BYTES: Final = 65536  # given at a time: bounds what is parsed and held at once
 LINE_BYTES: Final = 65536  # read at a time where a server knows no other way than lines
@@ -19,7 +20,7 @@ class ArrivingBody:
     def __init__(self, stream: Any) -> None:
         """`stream`: the environment's `wsgi.input`."""
         self._pieces: Queue[bytes | Exception] = Queue(1)
-        self._reader = gevent.spawn(self._read_all, stream)
+        self._reader = spawn_owned(self._read_all, stream)
 
     def begin(self, seconds: float) -> bool:
         """Wait until the first piece is there, or the end. False: it is not, after so many seconds. Raises as `read`
