@@ -100,13 +100,15 @@ def parse(
     passed = {name: member for name, member in said.items() if name not in ours}
     if streams != asked:
         passed["stream"] = Member(streams, "true" if streams else "false")
-    if model and "model" not in body:
+    if body.get("model") == "":  # as if it were not there
+        del passed["model"]
+    if model and not body.get("model"):
         passed["model"] = Member(model, exact_json.dumps(model).decode())
-    if passed.keys() != said.keys() or streams != asked:
+    if passed.keys() != said.keys() or streams != asked or body.get("model") == "":
         raw = members.write(passed)
         pause()
     cancels, choices = body.get("on_disconnect") == "cancel", _choices(body.get("n"))
-    known = _about(raw, said["messages"], body.get("model", model))
+    known = _about(raw, said["messages"], body.get("model") or model)
     pause()
     sent = _with_count(passed) if streams else _streamed(passed) if ask_streamed else None
     interrupts = bool(body.get("interrupt"))

@@ -52,6 +52,9 @@ def test_a_question_that_needs_no_change_passes_as_it_came() -> None:
     assert request.parse(twice, model="m").body == twice[:-1] + b',"model":"m"}'
     for stream in (None, True):
         assert request.parse(raw, model="m", stream=stream).body == raw
+    unnamed = request.parse(b'{%b,"model":""}' % MESSAGES, model="m")  # as if no model were given
+    assert (unnamed.body, unnamed.about.model) == (b'{%b,"model":"m"}' % MESSAGES, "m")
+    assert request.parse(b'{%b,"model":""}' % MESSAGES, model="").body == b"{%b}" % MESSAGES
     assert request.parse(b'{%b,"n":3}' % MESSAGES, model="").choices == 3
     for n in (b"null", b"0", b'"2"', b"1.5", b"-1"):
         assert request.parse(b'{%b,"n":%b}' % (MESSAGES, n), model="").choices == 1
