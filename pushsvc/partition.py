@@ -183,7 +183,7 @@ def _make_generations(
             shared.worker_id,
             settings.llm_total_seconds,
             on=settings.llm_continue and settings.asks_a_server,
-            ask_streamed=settings.llm_ask_streamed and bool(settings.llm_base_url),
+            ask_streamed=settings.llm_ask_streamed and settings.asks_a_server,
         ),
     )
 

@@ -35,11 +35,10 @@ class Reservation:
         self._taken = standings
         self.headers = headers(standings)
 
-    def begun(self, generation_id: str) -> None:
-        """Keep it with the generation that was begun."""
+    def fields(self) -> list[str | bytes]:
+        """The field and value that keep it in the record of the generation that is begun."""
         taken = [(place(each.budget, each.subject), each.budget.kind, each.window, each.taken) for each in self._taken]
-        if taken:
-            self._budgets.note(generation_id, orjson.dumps(taken))
+        return ["budget", orjson.dumps(taken)] if taken else []
 
     def give_back(self) -> None:
         """Take nothing: no generation was begun."""
@@ -85,16 +84,15 @@ class Budgeting:
     def counted(self, record: Record, whole: Json, usage: Mapping[str, Any]) -> None:
         """Count the tokens of an answer that has ended, and settle what it took. One of which nothing came, such as a
         refusal, uses nothing up."""
+        if self._budgets and (noted := self._budgets.noted(record.id)) is not None:
+            self._settle(record.id, noted, whole, usage)
         metrics.count_tokens(usage)
-        if not self._budgets:
-            return
-        noted = self._budgets.noted(record.id)
-        if noted is None:
-            return
+
+    def _settle(self, generation_id: str, noted: bytes, whole: Json, usage: Mapping[str, Any]) -> None:
         came = bool(whole.get("choices"))
         used = {"tokens": int(usage.get("total_tokens") or 0) if came else 0, "answers": int(came)}
         more = [(end, window, used[kind] - taken) for end, kind, window, taken in orjson.loads(noted)]
-        self._budgets.settle(record.id, more)
+        self._budgets.settle(generation_id, more)
 
 
 def _subjects(identity: Identity, model: str) -> dict[str, str]:

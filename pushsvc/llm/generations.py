@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 import gevent
@@ -20,15 +20,17 @@ from pushsvc.concurrency.loops import Loop
 from pushsvc.concurrency.shares import SharedSlice
 from pushsvc.delivery.reading.retold import Retold
 from pushsvc.delivery.subscriber import Subscriber
-from pushsvc.errors import TooLarge, TooManyGenerations, Unavailable, Unwritable
+from pushsvc.errors import TooManyGenerations, Unavailable, Unwritable
 from pushsvc.events import exact_json, sse
 from pushsvc.events.names import answer_channel, generation_of
 from pushsvc.llm.formats import openai
 from pushsvc.llm.formats.continuing import is_continued
 from pushsvc.llm.formats.joining import Json, joined
+from pushsvc.llm.formats.kept_json import long_json
 from pushsvc.llm.formats.shape import shaped
 from pushsvc.llm.generation import Generation
 from pushsvc.llm.making.asking import Engine
+from pushsvc.llm.making.keeping import Keeping
 from pushsvc.llm.making.losses import ROUND_SECONDS, Losses
 from pushsvc.llm.making.progress import Limits
 from pushsvc.llm.making.succession import Succession
@@ -46,7 +48,6 @@ logger = logging.getLogger(__name__)
 
 LOOK_SECONDS: Final = 0.25  # between two checks of the time limits
 GRACE_SECONDS: Final = 5.0  # that a browser has to reconnect, before its answer counts as one without a listener
-PACK_SECONDS: Final = 60.0  # from an ending to packing; by then hardly anybody still listens
 
 
 class Generations:
@@ -75,6 +76,7 @@ class Generations:
         self.is_full = full
         self._succession = succession
         self._losses = Losses(self, succession)
+        self.keeping = Keeping(self, presence)
         self._running: dict[str, Generation] = {}
         self._unheard: dict[str, float] = {}  # since when nobody listens, for generations that are then cancelled
         self.counted: Callable[[Record, Json, Json], None] = lambda _, __, usage: metrics.count_tokens(usage)
@@ -98,15 +100,17 @@ class Generations:
         self.on_pending(generation)
         self._run(generation, question)
 
-    def begin(self, question: Question, user: str, key: RepeatKey | None) -> tuple[str, Generation | None]:
-        """Begin a generation, and give its id and the Generation. With a key that was used before, give the id of the
-        generation that was begun then, and None.
+    def begin(
+        self, question: Question, user: str, key: RepeatKey | None, more: Sequence[str | bytes] = ()
+    ) -> tuple[str, Generation | None]:
+        """Begin a generation, and give its id and the Generation. `more`: fields of its record. With a key that was
+        used before, give the id of the generation that was begun then, and None.
 
         Raises TooManyGenerations, or Unavailable.
         """
         if self.is_full():
             raise TooManyGenerations("This worker makes as many answers as it may; try again later.", retry_after=2)
-        found, new = self.records.begin(user, question, key)
+        found, new = self.records.begin(user, question, key, more)
         if not new:
             return found, None
         if question.cancels:
@@ -137,38 +141,12 @@ class Generations:
         self._unheard.pop(generation.id, None)
         if self._running.pop(generation.id, None) is not None:
             metrics.GENERATING.dec()
-            gevent.spawn(self.keep_answer, generation.id)
-            gevent.spawn_later(PACK_SECONDS, self._pack, generation.id)
-
-    def keep_answer(self, generation_id: str) -> None:
-        """Store the answer of a generation that has ended in one piece, and count it."""
-        try:
-            record = self.records.find(generation_id)
-            if record is None or record.ending is None:  # another worker goes on with it
-                return
-            whole = self.answer(record)
-            self.counted(record, whole, openai.usage(whole, 0 if record.about is None else record.about.prompt))
-            if record.answer is None:
-                self.records.keep_answer(generation_id, exact_json.dumps(whole, lone=True))
-        except (Unavailable, TooLarge):
-            logger.warning("the answer of %s could not be put together; whoever asks for it does so", generation_id)
-
-    def _pack(self, generation_id: str) -> None:
-        try:
-            if self.records.states([generation_id]) == [RUNNING]:
-                return
-            if self._presence.total(answer_channel(generation_id)):  # it still has listeners
-                gevent.spawn_later(PACK_SECONDS, self._pack, generation_id)
-            else:
-                self.records.pack(generation_id)
-        except (Unavailable, TooLarge):
-            logger.warning("what %s said stays as large as it is", generation_id)
+            self.keeping.on_over(generation.id)
 
     def answer(self, record: Record) -> Json:
         """Give the text of a generation so far, as one completion of OpenAI's API."""
         if record.answer is not None:
-            whole: Json = exact_json.loads(record.answer)
-            return whole
+            return long_json(record.answer)
         count = [] if record.ending is None or record.ending.count is None else [record.ending.count]
         whole = openai.completion(joined(itertools.chain(self.said(record.id), map(exact_json.loads, count))))
         return whole if record.ending is None else shaped(whole, record.ending.shape)
@@ -193,6 +171,8 @@ class Generations:
         if state == TAKEN:
             return self.cancel(self.records.get(record.id))
         self.check(record.id)
+        if record.id not in self._running:
+            self.keeping.settle_later(record)  # its worker may be dead
         if record.worker != self._succession.worker_id:
             self._bus.send_control(record.worker, record.id)
         return state

@@ -11,8 +11,9 @@ import orjson
 from pushsvc.concurrency.shares import SharedSlice
 from pushsvc.events import exact_json
 from pushsvc.llm.asked import Asked
-from pushsvc.llm.outcome import RUNNING
+from pushsvc.llm.outcome import COMPLETED, RUNNING
 from pushsvc.llm.record import Record
+from pushsvc.llm.repeats import RepeatKey
 from pushsvc.llm.store import Records
 from pushsvc.storage.redis.client import RedisClient
 
@@ -46,12 +47,15 @@ class Kept:
         found = [self._records.find(each) for each in self._named(ids, conversation)]
         return [record for record in found if record is not None and record.state == RUNNING]
 
-    def is_keyed(self, record: Record, key: str | None) -> bool:
-        """Whether the answer was begun with this idempotency key."""
-        if key is None:
-            return False
-        held = self._store.execute_one(("GET", self._keys.generation_key(record.user, key)))
-        return bool(held == record.id.encode())
+    def repeated(self, user: str, key: RepeatKey | None) -> str | None:
+        """The answer that was begun with this key, and runs or is complete; see begin.lua. None: there is none, or the
+        question is new whoever had the key."""
+        if key is None or key.first:
+            return None
+        held = self._store.execute_one(("GET", self._keys.generation_key(user, key.word)))
+        if held is None or self._records.states([held.decode()])[0] not in (RUNNING, COMPLETED):
+            return None
+        return str(held.decode())
 
     def last(self, user: str, conversation: str) -> Record | None:
         """The newest answer in this conversation. None: there is none."""

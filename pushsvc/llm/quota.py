@@ -4,13 +4,19 @@ them."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Any, Final
 
 from pushsvc.errors import TooManyGenerations
 from pushsvc.storage.redis.client import RedisClient
 
+QUESTION: Final = ("request", "asked")  # the fields of a record that may be large before there is an answer
 SMALL_BYTES: Final = 65536  # of a question that is not looked at: there are only so many of a user
 MOST_LOOKED_AT: Final = 2000  # generations
+
+
+def size_of(fields: Sequence[Any]) -> int:
+    """The bytes of a question, of whose record these are the fields and values."""
+    return sum(len(value) for name, value in zip(fields[::2], fields[1::2], strict=True) if name in QUESTION)
 
 
 class Quota:
@@ -32,7 +38,7 @@ class Quota:
         ids = [each.decode() for each in reversed(newest_first)]
         if not ids:
             return
-        sizes = dict(zip(ids, self._store.execute([self._size(each) for each in ids]), strict=True))
+        sizes = self._sizes(ids)
         over = sum(sizes.values()) + size - self._most
         doomed: list[str] = []
         for each in ids:
@@ -46,5 +52,8 @@ class Quota:
                 retry_after=5,
             )
 
-    def _size(self, generation_id: str) -> tuple[str, ...]:
-        return ("HSTRLEN", self._keys.generation(generation_id), "request")
+    def _sizes(self, ids: Sequence[str]) -> dict[str, int]:
+        """The bytes that are kept of each question."""
+        lengths = [("HSTRLEN", self._keys.generation(each), field) for each in ids for field in QUESTION]
+        told = iter(self._store.execute(lengths))
+        return {each: sum(next(told) for _ in QUESTION) for each in ids}

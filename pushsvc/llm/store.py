@@ -17,7 +17,7 @@ from pushsvc.events.encoded import EncodedEvent
 from pushsvc.events.event import BEGINNING, EventId
 from pushsvc.events.names import answer_channel, answers_channel
 from pushsvc.llm.outcome import RUNNING, Ending
-from pushsvc.llm.quota import Quota
+from pushsvc.llm.quota import QUESTION, Quota, size_of
 from pushsvc.llm.record import FIELDS, Record
 from pushsvc.llm.repeats import RepeatKey
 from pushsvc.llm.request import Question
@@ -73,12 +73,14 @@ class Records:
         self._most_per_user = most_per_user
         self._quota = Quota(store, most_bytes, self.forget)
 
-    def begin(self, user: str, question: Question, key: RepeatKey | None) -> tuple[str, bool]:
-        """Begin a generation in this worker, and give its id and True. With a key that was used before, give the id of
-        the generation that was begun then, and False.
-
-        Raises TooManyGenerations, or Unavailable."""
-        self._quota.make_room(user, len(question.body))
+    def begin(
+        self, user: str, question: Question, key: RepeatKey | None, more: Sequence[str | bytes] = ()
+    ) -> tuple[str, bool]:
+        """Begin a generation in this worker, and give its id and True. `more`: fields of its record. With a key that
+        was used before, give the id of the generation that was begun then, and False. Raises
+        TooManyGenerations, or Unavailable."""
+        fields = [*question.fields(), *more]
+        self._quota.make_room(user, size_of(fields))
         keys, retention = self._keys, self._retention
         new = keys.draw(lambda: f"gen_{secrets.token_hex(12)}")
         names = [*self._log_keys(answers_channel(user)), keys.generation(new), keys.generations(user)]
@@ -90,7 +92,7 @@ class Records:
                 _BEGIN.call(
                     names + keyed, new, self._worker_id, retention.keep_seconds, retention.keep_events,
                     self._most_per_user, (key and key.seconds) or retention.dedupe_seconds, first, _news(new, RUNNING),
-                    FEED_SECONDS, FORGOTTEN_AT_ONCE, "user", user, *question.fields(),
+                    FEED_SECONDS, FORGOTTEN_AT_ONCE, "user", user, *fields,
                 )
             )  # fmt: skip
             if word == b"other":
@@ -204,7 +206,7 @@ class Records:
             start = rank + 1
         found = self._store.execute_one(("ZREVRANGE", self._keys.generations(user), start, start + limit))
         ids = [each.decode() for each in found]
-        page = ids[: min(limit, self._fitting(ids, ("request", "answer") if with_messages else ("answer",)))]
+        page = ids[: min(limit, self._fitting(ids, (*QUESTION, "answer") if with_messages else ("asked", "answer")))]
         records = self._records(page)
         return [record for record in records if record is not None], len(ids) > len(page)
 

@@ -75,4 +75,4 @@ class Losses:
         """End a generation, unless it has ended."""
         if owner.records.end(record, PRODUCER_LOST) == PRODUCER_LOST.state:
             logger.warning("generation %s was lost with its worker", record.id)
-            owner.keep_answer(record.id)
+            owner.keeping.keep_answer(record.id)

@@ -78,7 +78,7 @@ class Succession:
         question, past = plan or (None, None)
         if question is None:
             owner.records.end(record, PRODUCER_LOST if plan is None else Ending(COMPLETED))
-            owner.keep_answer(record.id)
+            owner.keeping.keep_answer(record.id)
             return
         logger.warning("generation %s goes on in this worker", record.id)
         owner.take_over(Generation(record.id, record.user, owner, question, past), question)

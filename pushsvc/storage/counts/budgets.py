@@ -56,10 +56,6 @@ class Budgets:
         ]
         return (standings[met - 1] if met else None), standings
 
-    def note(self, generation_id: str, taken: bytes) -> None:
-        """Keep with a generation what it took."""
-        self._store.execute_one(("HSET", self._store.keys.generation(generation_id), "budget", taken))
-
     def noted(self, generation_id: str) -> bytes | None:
         """The amount that a generation took, if that is not settled."""
         found: bytes | None = self._store.execute_one(("HGET", self._store.keys.generation(generation_id), "budget"))

@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Final
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response
 from flask.typing import ResponseReturnValue
 
 from pushsvc.calls.access.credentials import identify
@@ -29,7 +29,7 @@ from pushsvc.llm.record import Record
 from pushsvc.llm.request import MOST_VALUES, About, Question
 from pushsvc.partition import Partition
 from pushsvc.web.answers import paging
-from pushsvc.web.answers.asking import asker, begin, parse
+from pushsvc.web.answers.asking import MOST_BODY_BYTES, asker, begin, parse, repeat_key
 from pushsvc.web.answers.giving import Begun, Voice, at_once, document, follow, repeated, retold, streamed
 from pushsvc.web.http.current import call, service
 
@@ -47,14 +47,20 @@ def create() -> ResponseReturnValue:
     /v1/chat/completions does; 409 if the conversation has an answer that is being made, and is not to be interrupted.
     """
     partition, user = asker()
-    responses = Responses(partition.generations, user)
+    responses = Responses(partition.generations, user, MOST_BODY_BYTES)
     wish: list[wishes.Request] = []
+
+    def waits() -> bool:
+        return not wish[0].stream and not wish[0].background
 
     def read(body: bytes) -> Question:
         wish.append(_read(body))
-        return _question(partition, user, responses, wish[0])
+        if _native():
+            return _native_question(responses, wish[0])
+        responses.take(len(body))
+        own = partition.kept.repeated(user, repeat_key(body, whole=waits()))
+        return _question(responses, wish[0], [] if own else _earlier(partition, user, responses, wish[0]))
 
-    waits = lambda: not wish[0].stream and not wish[0].background  # noqa: E731
     asked, key, (name, generation) = begin(partition, user, read, whole=waits)
     streams = wish[0].stream
     kept = asked.asked if generation is not None else partition.generations.records.get(name).asked
@@ -79,25 +85,25 @@ def _read(body: bytes) -> wishes.Request:
     return wishes.read(body, partial(read_json, exact_json.loads, values=MOST_VALUES), anything=anything)
 
 
-def _question(partition: Partition, user: str, responses: Responses, wish: wishes.Request) -> Question:
-    """The question that a request is: of chat completions, unless the model's server speaks the Responses API."""
-    if _native():
-        return _native_question(responses, wish)
-    earlier: list[Json] = []
+def _earlier(partition: Partition, user: str, responses: Responses, wish: wishes.Request) -> list[Json]:
+    """The messages that a question follows: those of the response before it, or else of its conversation. Raises
+    Invalid, Conflict or TooLarge."""
     if wish.previous is not None:
-        earlier = responses.after(responses.previous(wish.previous))
-    elif wish.conversation:
-        for each in partition.kept.running(user, wish.conversation):
-            if partition.kept.is_keyed(each, request.headers.get("Idempotency-Key")):
-                continue  # the same request once more
-            if not wish.interrupt:
-                raise Conflict("This conversation has an answer that is being made; ask with `interrupt: true`.")
-            partition.generations.cancel(each)
-        last = partition.kept.last(user, wish.conversation)
-        earlier = [] if last is None or last.ending is None else responses.after(last)
-    asked = parse(wishes.chat(wish, earlier, responses.item))
+        return responses.after(responses.previous(wish.previous))
+    if not wish.conversation:
+        return []
+    if not wish.interrupt and partition.kept.running(user, wish.conversation):
+        raise Conflict("This conversation has an answer that is being made; ask with `interrupt: true`.")
+    last = partition.kept.last(user, wish.conversation)
+    return [] if last is None else responses.after(last, running=True)
+
+
+def _question(responses: Responses, wish: wishes.Request, earlier: list[Json]) -> Question:
+    """The question of chat completions that a request is."""
+    asked = parse(wishes.chat(wish, earlier, responses.items))
     kept = history.asked(wish, asked.about.model or "mock", native=False)
-    return replace(asked, asked=kept, cancels=asked.cancels and not wish.background)
+    interrupts = wish.interrupt and wish.previous is None
+    return replace(asked, asked=kept, cancels=asked.cancels and not wish.background, interrupts=interrupts)
 
 
 def _native() -> bool:
@@ -184,6 +190,7 @@ def delete(name: str) -> ResponseReturnValue:
     partition, _, record = _found(name)
     if record.ending is None:
         partition.generations.cancel(record)
+    partition.generations.keeping.settle(record)
     partition.kept.delete(record)
     return {"id": history.response_id(record.id), "object": "response", "deleted": True}
 

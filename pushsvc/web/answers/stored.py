@@ -16,6 +16,7 @@ from pushsvc.events import exact_json
 from pushsvc.llm.asked import CHAT, wrong_metadata
 from pushsvc.llm.formats import openai
 from pushsvc.llm.formats.joining import Json
+from pushsvc.llm.formats.kept_json import long_json
 from pushsvc.llm.kept import Stored
 from pushsvc.llm.store import MOST_PAGE_BYTES
 from pushsvc.partition import Partition
@@ -114,7 +115,7 @@ def messages(name: str) -> ResponseReturnValue:
     Answers 200. Refuses as GET /v1/chat/completions/<id> does; 400 for a parameter that is wrong.
     """
     partition, each = _find(name)
-    asked = exact_json.loads(partition.generations.records.request(each.id))["messages"]
+    asked = long_json(partition.generations.records.request(each.id))["messages"]
     shown = _name(partition, each)
     return _json(paging.page([_told(message, f"{shown}-{number}") for number, message in enumerate(asked)], "asc"))
 
@@ -148,5 +149,7 @@ def delete(name: str) -> ResponseReturnValue:
     """
     partition, each = _find(name)
     shown = _name(partition, each)
-    partition.kept.delete(partition.generations.records.get(each.id))
+    record = partition.generations.records.get(each.id)
+    partition.generations.keeping.settle(record)
+    partition.kept.delete(record)
     return {"id": shown, "object": "chat.completion.deleted", "deleted": True}

@@ -22,7 +22,7 @@ from pushsvc.llm.listening import ANSWER_TO_PAGE
 from pushsvc.llm.record import Record
 from pushsvc.llm.request import MOST_VALUES, Question
 from pushsvc.partition import Partition
-from pushsvc.web.answers.asking import asker, begin, parse
+from pushsvc.web.answers.asking import asker, begin, parse, repeat_key
 from pushsvc.web.answers.giving import Begun, Voice, follow, repeated, streamed
 from pushsvc.web.http.current import call, service
 
@@ -57,7 +57,8 @@ def _question(partition: Partition, user: str, body: bytes) -> Question:
     question.check_size(body, ClientTurn(call()).yield_if_over)
     wish = wishes.read(read_json(exact_json.loads, body, MOST_VALUES))
     asked = parse(wish.body)
-    if not wish.interrupt and partition.kept.running(user, wish.chat):
+    key = repeat_key(body, whole=not asked.stream)
+    if not wish.interrupt and not partition.kept.repeated(user, key) and partition.kept.running(user, wish.chat):
         raise Conflict("This chat has an answer that is being made.")
     members = {} if wish.answers is None else {_MESSAGE: wish.answers}
     return replace(asked, asked=Asked(UI, conversation=wish.chat, members=members), interrupts=True)

@@ -95,6 +95,25 @@ def test_what_gives_nothing_uses_nothing(budgeted: Stack, user: str, model: Mode
         until(lambda: standing(budgeted, headers)["tokens by user"] == 7, "the settling")
 
 
+def test_a_repeat_needs_no_budget_and_a_deleted_answer_gives_back(budgeted: Stack, user: str, model: Model) -> None:
+    headers = budgeted.bearer(user)
+    keyed = headers | {"Idempotency-Key": f"{user}-k"}
+    model.script = used(1000)
+    first = ask(budgeted, keyed, max_tokens=1000)
+    until(lambda: standing(budgeted, headers)["tokens by user"] >= 1000, "the settling")
+    again = ask(budgeted, keyed, max_tokens=1000)
+    assert (again.status_code, again.json()) == (200, first.json())
+    assert ask(budgeted, headers).status_code == 429
+    other = budgeted.bearer(f"{user}-other")
+    model.script = lambda conversation: conversation.send(HEAD)
+    asked = {"model": "deleted", "input": "q", "background": True, "max_output_tokens": 400}
+    name = budgeted.post("/v1/responses", asked, other).json()["id"]
+    assert standing(budgeted, other)["tokens by user"] > 400
+    url = f"{budgeted.url}/v1/responses/{name}"
+    assert httpx.delete(url, headers=other, trust_env=False).status_code == 200
+    until(lambda: standing(budgeted, other)["tokens by user"] == 0, "the settling")
+
+
 def test_racing_requests_pass_it_by_one_answer_at_most(budgeted: Stack, user: str, model: Model) -> None:
     """Each names no bound, so each reserves all that is left; what it does not use, the next one may."""
     model.script = used(300)

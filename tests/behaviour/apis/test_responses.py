@@ -113,6 +113,25 @@ def test_a_conversation_is_interrupted(client: openai.OpenAI, model: Model) -> N
     assert [each["content"] for each in said] == ["1", "one", "3"]
 
 
+def test_only_a_question_that_is_asked_interrupts(
+    answering: Stack, user: str, client: openai.OpenAI, model: Model
+) -> None:
+    """One that is refused does not, nor does the same one once more, which gets its own answer."""
+    model.script = words("one")
+    asked: dict[str, Any] = {"input": "1", "conversation": "c", "background": True}
+    headers = answering.bearer(user) | {"Idempotency-Key": f"{user}-k"}
+    name = answering.post("/v1/responses", asked, headers).json()["id"]
+    for more in ({}, {"interrupt": True}):
+        again = answering.post("/v1/responses", asked | more, headers)
+        assert (again.status_code, again.json()["id"]) == (200, name)
+    with pytest.raises(openai.BadRequestError, match="input"):
+        client.responses.create(
+            model="m", input=[{"type": "item_reference", "id": "x"}], conversation="c", extra_body={"interrupt": True}
+        )
+    assert client.responses.retrieve(name).status == "in_progress"
+    client.responses.cancel(name)
+
+
 def test_who_may_see_it(answering: Stack, user: str, client: openai.OpenAI) -> None:
     kept = client.responses.create(model="m", input="q").id
     not_kept = client.responses.create(model="m", input="q", store=False).id

@@ -98,9 +98,16 @@ def test_the_next_question_interrupts_the_answer(answering: Stack, user: str, mo
     other = Page(answering, user, "c2", text="other").hears("Hel")
     refused = answering.post(PATH, question("c1", interrupt=False), answering.bearer(user))
     assert refused.status_code == 409
+    keyed = answering.bearer(user) | {"Idempotency-Key": f"{user}-c3"}
+    names = []
+    for _ in range(2):  # the same one once more is no conflict
+        asked = question("c3", interrupt=False)
+        with httpx.stream("POST", answering.url + PATH, json=asked, headers=keyed, trust_env=False) as page:
+            names.append(page.headers["x-generation-id"])
+    assert names[0] == names[1]
     second = Page(answering, user, "c1", text="two").hears("Hel")
     assert first.ended()[-2]["type"] == "abort"
-    for number in (2, 3):
+    for number in (2, 4):
         model.asked(number).say("lo").done()
     assert (said(second.ended()), said(other.ended())) == ("Hello", "Hello")
 

@@ -42,6 +42,8 @@ def test_failover_queues_and_reloads(start: Start, tmp_path: Path, user: str, mo
     metrics = stack.get("/metrics", stack.bearer("root", admin=True)).text
     assert 'pushsvc_upstream_calls_total{result="answered",upstream="b"} 4.0' in metrics
     assert ask(stack, user, model="other").status_code == 404
+    assert ask(stack, user).json()["choices"][0]["message"]["content"] == "Hello world"
+    assert second.conversations[-1].json["stream"] is True  # as LLM_ASK_STREAMED has it
 
     second.script = lambda conversation: conversation.send(HEAD).say("busy")
     busy = sdk(stack, user).chat.completions.create(
@@ -54,7 +56,7 @@ def test_failover_queues_and_reloads(start: Start, tmp_path: Path, user: str, mo
     place = next(waits)
     assert (place.choices, place.to_dict()["queue"]) == ([], {"place": 1})
     second.conversations[-1].done()
-    second.asked(6).done()
+    second.asked(7).done()
     assert next(waits).choices[0].delta.content == "busy"
 
     file.write_text("wrong")

@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pushsvc.errors import Invalid
+from pushsvc.errors import Invalid, TooLarge
 from pushsvc.events import exact_json, sse
 from pushsvc.events.encoded import EncodedBatch, EncodedEvent
 from pushsvc.events.event import EventId
+from pushsvc.llm.asked import RESPONSES, Asked
 from pushsvc.llm.dialects.responses import request as wishes
 from pushsvc.llm.dialects.responses.events import ResponseEvents
-from pushsvc.llm.dialects.responses.items import items_of, messages_of
+from pushsvc.llm.dialects.responses.history import Responses
+from pushsvc.llm.dialects.responses.items import MOST_REFERENCES, items_of, messages_of
 from pushsvc.llm.dialects.translating import TranslatingCoder, translated
+from pushsvc.llm.outcome import Ending
 
 CALL = {"type": "function_call", "call_id": "c1", "name": "f", "arguments": "{}"}
 FILE = {"type": "input_image", "file_id": "f"}
 IMAGE = {"type": "input_image", "image_url": "data:image/png;base64,AA", "detail": "low"}
 
 
-def nothing(_name: str) -> None:
-    return None
+def nothing(_names: Sequence[str]) -> dict[str, Any]:
+    return {}
 
 
 def chat(**members: Any) -> dict[str, Any]:
@@ -78,7 +83,52 @@ def test_items_become_messages_and_messages_items() -> None:
         "message", "message", "function_call", "function_call", "function_call_output", "function_call_output",
     ]  # fmt: skip
     assert messages_of(items, nothing) == messages
-    assert messages_of([{"type": "item_reference", "id": "i"}], lambda _: given_items[0]) == messages[:1]
+    assert messages_of([{"type": "item_reference", "id": "i"}], lambda _: {"i": given_items[0]}) == messages[:1]
+
+
+def test_references_are_looked_up_once_and_only_so_many() -> None:
+    looked: list[Sequence[str]] = []
+
+    def find(names: Sequence[str]) -> dict[str, Any]:
+        looked.append(names)
+        return {"i": {"role": "user", "content": "q"}}
+
+    many = [{"type": "item_reference", "id": "i"}] * (MOST_REFERENCES + 1)
+    assert len(messages_of(many[1:], find)) == len(looked[0]) == MOST_REFERENCES
+    with pytest.raises(Invalid, match=rf"input\[{MOST_REFERENCES}\]"):
+        messages_of(many, find)
+    assert len(looked) == 1
+
+
+class Kept:
+    """One response, of which it counts the reads."""
+
+    def __init__(self) -> None:
+        self.reads = 0
+        self.records = self
+
+    def find(self, generation_id: str) -> Any:
+        self.reads += 1
+        return SimpleNamespace(id=generation_id, user="u", asked=Asked(RESPONSES, True), ending=Ending("completed"))
+
+    def request(self, _generation_id: str) -> bytes:
+        return json.dumps({"messages": [{"role": "user", "content": "x" * 1000}]}).encode()
+
+    def answer(self, _record: Any) -> dict[str, Any]:
+        return {}
+
+
+def test_what_a_question_repeats_of_others_has_a_bound() -> None:
+    kept, name = Kept(), f"msg_{'a' * 24}_in_0"
+    responses = Responses(kept, "u", 10_000)  # type: ignore[arg-type]
+    assert list(responses.items([name] * 5)) == [name]
+    assert kept.reads == 1
+    with pytest.raises(TooLarge):
+        responses.items([name] * 5)
+    follows = Responses(kept, "u", 1_900)  # type: ignore[arg-type]
+    assert len(follows.after(kept.find("g"))) == 1
+    with pytest.raises(TooLarge):
+        follows.after(kept.find("g"))
 
 
 @pytest.mark.parametrize(

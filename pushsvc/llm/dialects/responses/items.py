@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from pushsvc.errors import Invalid
 from pushsvc.llm.formats import openai
 from pushsvc.llm.formats.joining import Json
 
-FindItem = Callable[[str], Json | None]
+MOST_REFERENCES: Final = 100  # of one request
+
+FindItems = Callable[[Sequence[str]], Mapping[str, Json]]
 _ROLES: Final = frozenset({"user", "system", "developer", "assistant"})
 _CALLS: Final = {"function_call": ("function", "arguments"), "custom_tool_call": ("custom", "input")}
 _OUTPUTS: Final = {"function_call_output", "custom_tool_call_output"}
@@ -21,25 +23,49 @@ def untranslated(name: str, why: str = "") -> Invalid:
     return Invalid.field(name, f"{what}; it cannot be translated.")
 
 
-def messages_of(given: Any, find: FindItem) -> list[Json]:
-    """The messages of a request's `input`. `find`: gives the item of an earlier response with this id, or None. Raises
-    Invalid, which names the item."""
+def messages_of(given: Any, find: FindItems) -> list[Json]:
+    """The messages of a request's `input`. `find`: gives the items of earlier responses with these ids, as
+    far as there are such. Raises Invalid, which names the item."""
     if given is None:
         return []
     if isinstance(given, str):
         return [{"role": "user", "content": given}]
     if not isinstance(given, list):
         raise Invalid.field("input", "must be a string, or a list of items.")
+    names = _references(given)
+    items = find(names) if names else {}
     found: list[Json] = []
     for number, item in enumerate(given):
-        _add(found, item, f"input[{number}]", find)
+        name = f"input[{number}]"
+        kind = _kind(item, name)
+        if kind == "item_reference":
+            item = items.get(item["id"])
+            if item is None:
+                raise Invalid.field(f"{name}.id", "is no item of your responses.")
+            kind = _kind(item, name)
+        _add(found, item, kind, name)
     return found
 
 
-def _add(found: list[Json], item: Any, name: str, find: FindItem) -> None:
+def _references(given: Sequence[Any]) -> list[str]:
+    """The ids of the items to which the `input` refers, as often as it does. Raises Invalid."""
+    found: list[str] = []
+    for number, item in enumerate(given):
+        name = f"input[{number}]"
+        if _kind(item, name) == "item_reference":
+            found.append(_string(item, "id", name))
+            if len(found) > MOST_REFERENCES:
+                raise Invalid.field(name, f"is one reference more than the {MOST_REFERENCES} of a request.")
+    return found
+
+
+def _kind(item: Any, name: str) -> Any:
     if not isinstance(item, dict):
         raise Invalid.field(name, "must be an object.")
-    kind = item.get("type") or ("message" if "role" in item else "item_reference" if "id" in item else None)
+    return item.get("type") or ("message" if "role" in item else "item_reference" if "id" in item else None)
+
+
+def _add(found: list[Json], item: Json, kind: Any, name: str) -> None:
     if kind == "message":
         found.append(_message(item, name))
     elif kind in _CALLS:
@@ -48,11 +74,6 @@ def _add(found: list[Json], item: Any, name: str, find: FindItem) -> None:
         output = item.get("output")
         content = output if isinstance(output, str) else _parts(output, f"{name}.output", only_text=True)
         found.append({"role": "tool", "tool_call_id": _string(item, "call_id", name), "content": content})
-    elif kind == "item_reference":
-        referred = find(_string(item, "id", name))
-        if referred is None:
-            raise Invalid.field(f"{name}.id", "is no item of your responses.")
-        _add(found, referred, name, find)
     elif kind != "reasoning":  # a model's thoughts are not told to it again
         raise untranslated(f"{name}.type", f"{str(kind)[:80]!r} has no counterpart in chat completions")
 

@@ -10,7 +10,7 @@ from typing import Any, Final, NoReturn
 from pushsvc.errors import Invalid
 from pushsvc.events import exact_json
 from pushsvc.llm.asked import wrong_metadata
-from pushsvc.llm.dialects.responses.items import FindItem, messages_of, untranslated
+from pushsvc.llm.dialects.responses.items import FindItems, messages_of, untranslated
 from pushsvc.llm.formats.joining import Json
 
 # Members with the same meaning in both; also those that are unknown here pass as they are.
@@ -92,7 +92,7 @@ def _conversation(given: Any) -> str:
     return named
 
 
-def chat(request: Request, earlier: list[Json], find: FindItem) -> bytes:
+def chat(request: Request, earlier: list[Json], find: FindItems) -> bytes:
     """The question, which asks for a stream with a count of tokens. `earlier`: the messages that it follows; `find`:
     see messages_of. Raises Invalid."""
     given, instructions = request.given, request.given.get("instructions")
