@@ -150,7 +150,8 @@ def _make_partitions(settings: Settings, shared: Shared, partitions: list[Partit
 
 def _model(settings: Settings) -> Model:
     if settings.llm_upstreams is not None:
-        return WithResponses(Router([_place(each, settings) for each in load(settings.llm_upstreams)]))
+        places = [_place(each, settings) for each in load(settings.llm_upstreams)]
+        return WithResponses(Router(places, settings.llm_first_token_seconds))
     if not settings.llm_base_url:
         return Mock()
     credentials = Credentials(settings.llm_api_key, settings.llm_api_key_file, settings.llm_headers)

@@ -202,7 +202,7 @@ class Generation(WrittenAnswer):
     def _end_of_response(self, fault: Fault, *, whole: bool) -> None:
         if self._life is not states.RUNNING:
             return
-        make = timeout if fault.code == "connect_timeout" else upstream_error
+        make = timeout if fault.code in {"connect_timeout", "first_token_timeout"} else upstream_error
         self.end(Ending(COMPLETED) if self._progress.complete(whole=whole) else make(str(fault), fault.code))
 
     def _take_document(self, body: bytes) -> None:

@@ -9,6 +9,7 @@ from typing import Final
 from pushsvc.llm.formats import shape
 from pushsvc.llm.formats.joining import Json
 from pushsvc.llm.formats.shape import Shape
+from pushsvc.llm.models.base import QUEUED
 from pushsvc.llm.request import Question
 
 MOST_MODELS: Final = 1000  # of which is remembered what they take, as users choose the names
@@ -115,6 +116,8 @@ class Asking:
 
     def begins(self, headers: Mapping[str, str]) -> bool:
         """Take note that the model answers. False: nothing more of it is looked at here."""
+        if QUEUED in headers:
+            return True
         if self._question.stream or self._question.sent is None:
             if self._question.sent is not None:
                 self._engine.note(self._kind, takes=self._added)

@@ -13,6 +13,7 @@ _READ: Final = frozenset({"content-type", "content-encoding", "location", "x-lit
 _PASSED: Final = frozenset({"x-request-id", "request-id", "retry-after", "retry-after-ms", "x-should-retry"})
 _PASSED_PREFIXES: Final = ("x-ratelimit-", "openai-", "anthropic-ratelimit-")
 _MOST_PASSED: Final = 40
+QUEUED: Final = "x-pushsvc-queued"  # in a head of ours, which is no server's: the question waits in a queue
 _MOST_PASSED_BYTES: Final = 2560  # nginx has a buffer of 4 KB for the head of a response, and refuses a longer one
 _VALUE: Final = re.compile("[ -~]{1,512}")  # no line break, which would end the header
 

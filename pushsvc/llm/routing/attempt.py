@@ -4,57 +4,62 @@ from __future__ import annotations
 
 import logging
 import random
-import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
-import gevent
-import orjson
-
-from pushsvc.events import sse
 from pushsvc.llm.models.base import Call, Fault, ResponseHandler
+from pushsvc.llm.routing import queueing
+from pushsvc.llm.routing.held import Held
 from pushsvc.llm.routing.place import Place
+from pushsvc.llm.routing.refusing import OF_QUESTION, RETRIED, retry_after
+from pushsvc.llm.routing.timer import Timer
 
 logger = logging.getLogger(__name__)
 
-OF_QUESTION: Final = frozenset({403, 404})  # statuses of which another may differ, but the same will not
-RETRIED: Final = OF_QUESTION | {401, 408, 425, 429, 500, 502, 503, 504, 529}  # all of which another may differ
 LONGEST_WAIT: Final = 10.0  # seconds for a Retry-After, where no other server has the model
 MOST_TRIES: Final = 10
-MOST_HELD: Final = 65536  # bytes before the first token
-_TOKEN: Final = re.compile(rb'"(?:content|refusal|reasoning\w*|thinking|arguments|text|name|delta)"\s*:\s*"[^"]')
-_JSON: Final = "application/json"
+_PART: Final = 0.9  # of the time for the first token, in which all servers are tried
 
 
 class Attempt:
     """Asks one server after the other, and is the Call of the question; see Call and ResponseHandler."""
 
     def __init__(
-        self, places: Sequence[Place], body: bytes, handler: ResponseHandler, headers: Mapping[str, str], *, tells: bool
+        self,
+        places: Sequence[Place],
+        body: bytes,
+        handler: ResponseHandler,
+        headers: Mapping[str, str],
+        *,
+        tells: bool,
+        silence: float | None,
     ) -> None:
-        """`tells`: whether a place in a queue may be told in the answer, because that is a stream."""
+        """`tells`: whether a place in a queue may be told in the answer, because that is a stream; `silence`: seconds
+        after which the handler waits no longer for a first token. None: it waits."""
         self.user: str = getattr(handler, "user", "")
         self._places = places
         self._body = body
         self._handler: ResponseHandler | None = handler
         self._headers = headers
         self._tells = tells
+        self._silence = None if silence is None else _PART * silence
+        self._said_at = time.monotonic()  # when the handler heard something last
         self._tried: set[Place] = set()
         self._refused: set[Place] = set()  # those of them that are not asked again
         self._tries = 0
         self._place: Place | None = None  # that is asked, or waited for
         self._asked = False
         self._call: Call | None = None
-        self._timer: gevent.Greenlet | None = None
+        self._timer = Timer()
         self._refusal: tuple[int, dict[str, str], list[bytes]] | None = None
-        self._held: list[bytes] = []  # before the first token
+        self._held = Held()
         self._passes = False  # a token came, or what comes is the answer
         self._number = 0  # of its place in the queue, as it was told last
 
     def start(self) -> Attempt:
         """Ask the first server."""
-        self._timer = gevent.spawn(self._choose)  # a Call is there before its handler is called
+        self._timer.call(self._choose)  # a Call is there before its handler is called
         return self
 
     # The Call
@@ -79,7 +84,7 @@ class Attempt:
 
     def _hang_up(self, *, kindly: bool) -> None:
         self._handler = None
-        self._later(None)
+        self._timer.stop()
         if self._place is not None and not self._asked:
             self._place.forget(self)
         call, self._call = self._call, None
@@ -93,18 +98,9 @@ class Attempt:
             self._asked = False
             place.end(self)
 
-    def _later(self, what: Callable[[], None] | None, seconds: float = 0.0) -> None:
-        """Have something called later, in place of what was to be called. None: nothing."""
-        timer, self._timer = self._timer, None
-        if timer is not None and timer is not gevent.getcurrent():
-            timer.kill(block=False)
-        if what is not None:
-            self._timer = gevent.spawn_later(seconds, what)
-
     # Which server
 
     def _choose(self) -> None:
-        self._timer = None
         if self._handler is None:
             return
         now = time.monotonic()
@@ -123,7 +119,7 @@ class Attempt:
         seconds = min((each.rests_until - now for each in self._places if each not in self._refused), default=0.0)
         if self._tries < MOST_TRIES and 0 < seconds <= LONGEST_WAIT:
             self._tried = set(self._refused)
-            self._later(self._choose, max(0.05, seconds))
+            self._timer.call(self._choose, max(0.05, seconds))
         elif self._refusal is not None:
             self._give(*self._refusal)
         else:
@@ -133,38 +129,52 @@ class Attempt:
         self._place = place
         if not place.wait(self):
             self._place = None
-            error = {"message": "The model's queue is full; try again later.", "type": "rate_limit_error"}
-            body = orjson.dumps({"error": error | {"code": "queue_full"}})
-            self._give(429, {"content-type": _JSON, "retry-after": "5"}, [body])
+            self._give(*queueing.full())
 
     def told(self, number: int) -> None:
         """Tell the place in the queue, as a chunk without choices; see Waiting."""
         if number == self._number or self._handler is None or not self._tells:
             return
         if not self._number:
-            self._handler.began(200, {"content-type": "text/event-stream"})
-        self._number = number
-        chunk = {"id": "", "object": "chat.completion.chunk", "created": 0, "model": "", "choices": []}
-        self._handler.heard(sse.data_frame(orjson.dumps(chunk | {"queue": {"place": number}})))
+            self._handler.began(200, dict(queueing.HEAD))
+        self._number, self._said_at = number, time.monotonic()
+        self._handler.heard(queueing.place(number))
 
     def choose_again(self) -> None:
         """See Waiting."""
         self._place = None
-        self._later(self._choose)
+        self._timer.call(self._choose)
 
     def run(self, place: Place) -> None:
         """Ask a server; see Waiting."""
         self._place, self._asked = place, True
         self._tried.add(place)
         self._tries += 1
-        self._refusal, self._held = None, []
+        self._refusal, self._held = None, Held()
         place.begin(self)
         try:
             self._call = place.model.ask(self._body, self, self._headers)
+            self._bound_silence()
         except Exception:
             logger.exception("the model's server cannot be asked because of an error of the service")
             fault = Fault("internal_error", "The service made an error; it was logged.")
-            self._later(lambda: self.failed(fault))
+            self._timer.call(lambda: self.failed(fault))
+
+    def _bound_silence(self) -> None:
+        """Bound the time until the server speaks: half of what is left if another may be asked, else all."""
+        if self._silence is None or self._passes:
+            self._timer.stop()
+            return
+        now = time.monotonic()
+        others = any(each not in self._tried and not each.rests(now) for each in self._places)
+        share = (self._silence - (now - self._said_at)) / (2 if others else 1)
+        self._timer.call(self._on_silence, max(share, self._silence / len(self._places)))
+
+    def _on_silence(self) -> None:
+        call, self._call = self._call, None
+        if call is not None:
+            call.close()
+        self.failed(Fault("first_token_timeout", "The model did not begin to answer in time."))
 
     # What it answers
 
@@ -174,8 +184,14 @@ class Attempt:
             self._refusal = (status, headers, [])
             return
         self._passes = status >= 300  # a refusal of the question itself
+        self._on_sign()
         if self._handler is not None:
             self._handler.began(status, headers)
+
+    def _on_sign(self) -> None:
+        """Take note that the server lives."""
+        self._said_at = time.monotonic()
+        self._bound_silence()
 
     def heard(self, body: bytes) -> None:
         """See ResponseHandler."""
@@ -183,12 +199,12 @@ class Attempt:
             self._refusal[2].append(body)
             return
         if not self._passes:
-            if not self._held and body.lstrip().startswith(b":") and b"data" not in body:
-                self._say(body)  # a comment is a sign of life
+            if self._held.is_comment(body):
+                self._on_sign()
+                self._say(body)
                 return
-            self._held.append(body)
-            held = b"".join(self._held)
-            if len(held) < MOST_HELD and _TOKEN.search(held) is None:
+            if not self._held.add(body):
+                self._bound_silence()
                 return
             body = self._begin_to_pass()
         self._say(body)
@@ -197,24 +213,25 @@ class Attempt:
         if self._handler is not None and body:
             self._handler.heard(body)
 
-    def _begin_to_pass(self) -> bytes:
-        """Note that this server has answered, and give what is held."""
-        held, self._held, self._passes = b"".join(self._held), [], True
+    def _begin_to_pass(self, *, failed: bool = False) -> bytes:
+        """Note that this server has answered, if only with an error, and give what is held."""
+        self._passes = True
+        self._on_sign()
         if self._place is not None:
-            self._place.succeeded()
-        return held
+            self._place.failed() if failed else self._place.succeeded()
+        return self._held.take()
 
     def complete(self) -> None:
         """See ResponseHandler."""
         if self._refusal is not None:
             self._fail()
             return
-        held = b"" if self._passes else b"".join(self._held)
-        if held and b'"error"' in held and len(self._tried) < len(self._places):
+        failed = not self._passes and self._held.tells_error
+        if failed and len(self._tried) < len(self._places):
             self._fail()
             return
         handler = self._handler
-        self._say(self._begin_to_pass() if not self._passes else b"")
+        self._say(self._begin_to_pass(failed=failed) if not self._passes else b"")
         self._call = None
         self._leave()
         if handler is not None and self._handler is handler:
@@ -241,10 +258,10 @@ class Attempt:
             self._refused.add(place)
             place.refused()
         elif place is not None:
-            place.failed(None if refusal is None else _retry_after(refusal[1]))
+            place.failed(None if refusal is None else retry_after(refusal[1]))
         self._call = None
         self._leave()
-        self._later(self._choose if choose else None)
+        self._timer.call(self._choose) if choose else self._timer.stop()
 
     def _say_fault(self, fault: Fault) -> None:
         handler, self._handler = self._handler, None
@@ -261,11 +278,3 @@ class Attempt:
             handler.heard(b"".join(body))
         if self._handler is handler:
             handler.complete()
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    for name, unit in (("retry-after-ms", 1000), ("retry-after", 1)):
-        said = headers.get(name, "")
-        if said.isdecimal() and len(said) < 9:
-            return int(said) / unit
-    return None

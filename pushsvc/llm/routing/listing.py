@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import gevent
@@ -16,31 +17,57 @@ from pushsvc.llm.models.body import Body, Unreadable
 from pushsvc.llm.routing.place import Place
 
 WAIT_SECONDS: Final = 5.0
+KEPT_SECONDS: Final = 5.0
 MOST_BYTES: Final = 4 * 2**20
 _WILD: Final = "*?["
 
 
-class Listing:
-    """Asks all servers for their lists, and gives one; see Call."""
+class Lists:
+    """The models of all servers, for which these are asked again only after a while."""
 
-    def __init__(self, places: Sequence[Place], name: str | None, handler: ResponseHandler) -> None:
+    def __init__(self, places: Sequence[Place]) -> None:
         self._places = places
+        self._found: dict[str, Json] = {}
+        self._keeps_until = 0.0  # monotonic time
+        self._gathering: gevent.Greenlet | None = None
+
+    def get(self) -> Mapping[str, Json]:
+        """The models by name."""
+        if time.monotonic() >= self._keeps_until:
+            if self._gathering is None:
+                self._gathering = gevent.spawn(self._gather)
+            self._gathering.get()
+        return self._found
+
+    def _gather(self) -> None:
+        found: dict[str, Json] = {}
+        try:
+            pool = gevent.pool.Pool(len(self._places))
+            for place, models in pool.imap(lambda place: (place, _models(place)), self._places):
+                for model in models:
+                    if place.takes(model["id"]):
+                        found.setdefault(model["id"], model)
+            self._found, self._keeps_until = found, time.monotonic() + KEPT_SECONDS
+        finally:
+            self._gathering = None
+
+
+class Listing:
+    """Gives the list of models, or one of them; see Call."""
+
+    def __init__(self, lists: Lists, name: str | None, handler: ResponseHandler) -> None:
+        self._lists = lists
         self._name = name
         self._handler: ResponseHandler | None = handler
         self._greenlet: gevent.Greenlet | None = None
 
     def start(self) -> Listing:
         """Begin to ask."""
-        self._greenlet = gevent.spawn(self._gather)
+        self._greenlet = gevent.spawn(self._give)
         return self
 
-    def _gather(self) -> None:
-        found: dict[str, Json] = {}
-        pool = gevent.pool.Pool(len(self._places))
-        for place, models in pool.imap(lambda place: (place, _models(place)), self._places):
-            for model in models:
-                if place.takes(model["id"]):
-                    found.setdefault(model["id"], model)
+    def _give(self) -> None:
+        found = self._lists.get()
         if self._name is None:
             self._say(200, {"object": "list", "data": list(found.values())})
         elif self._name in found:
@@ -69,6 +96,8 @@ class Listing:
     def close(self) -> None:
         """See Call."""
         self._handler = None
+        if self._greenlet is not None and self._greenlet is not gevent.getcurrent():
+            self._greenlet.kill(block=False)
 
 
 def _models(place: Place) -> list[Json]:

@@ -13,15 +13,18 @@ from pushsvc.events import exact_json
 from pushsvc.llm.formats.joining import Json
 from pushsvc.llm.models.base import Call, Passed, ResponseHandler
 from pushsvc.llm.routing.attempt import Attempt
-from pushsvc.llm.routing.listing import Listing
+from pushsvc.llm.routing.listing import Listing, Lists
 from pushsvc.llm.routing.place import Place
 
 
 class Router:
     """Divides questions between servers; see Model."""
 
-    def __init__(self, places: Sequence[Place]) -> None:
+    def __init__(self, places: Sequence[Place], first_token: float) -> None:
+        """`first_token`: seconds after which the first token of a stream is waited for no longer."""
         self._places = places
+        self._first_token = first_token
+        self._lists = Lists(places)
 
     def ask(self, body: bytes, handler: ResponseHandler, headers: Mapping[str, str]) -> Call:
         """See Model."""
@@ -31,7 +34,8 @@ class Router:
             return Document(_unknown(asked), handler, 404)
         # An answer that the client wants whole may be asked as a stream, whose chunks are compared with others.
         tells = bool(asked.get("stream")) and getattr(handler, "wants_stream", True)
-        return Attempt(places, body, handler, headers, tells=tells).start()
+        silence = self._first_token if asked.get("stream") else None
+        return Attempt(places, body, handler, headers, tells=tells, silence=silence).start()
 
     def pass_on(self, request: Passed, handler: ResponseHandler) -> Call:
         """Send a request to one of the servers that have its model, or to any if it names none; see Model."""
@@ -46,7 +50,7 @@ class Router:
 
     def list(self, name: str | None, handler: ResponseHandler) -> Call:
         """Give the models of all servers, or one of them; see Model."""
-        return Listing(self._places, name, handler).start()
+        return Listing(self._lists, name, handler).start()
 
     def _of(self, asked: Json) -> Sequence[Place]:
         name = asked.get("model")
