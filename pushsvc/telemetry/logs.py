@@ -31,12 +31,15 @@ def _spellings(name: str) -> str:
 _SECRET: Final = re.compile(
     rf"(?:(?<![^?&\s])|(?<=%3[Ff])|(?<=%26))({'|'.join(map(_spellings, _PARAMETERS))})=[^&\s\"'#]*"
 )
+# An id's proof of who may resume. It is void once it was in a URL, but a request that was refused did not come so far.
+_PROOF: Final = re.compile(r"(?<=[0-9])(~|%7[Ee])[^&\s\"'#]+")
 _TOKEN: Final = re.compile(r"\beyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")  # a JWT begins with {" in base64
 
 
 def without_secrets(text: str) -> str:
-    """A text, such as a request line, a query or an address, without the values of secret parameters."""
-    return _SECRET.sub(rf"\1={HIDDEN}", text) if "=" in text else text
+    """A text, such as a request line, a query or an address, without the values of secret parameters and the proofs of
+    ids."""
+    return _PROOF.sub(rf"\1{HIDDEN}", _SECRET.sub(rf"\1={HIDDEN}", text)) if "=" in text else text
 
 
 class _Formatter(logging.Formatter):

@@ -67,6 +67,9 @@ def test_an_error_line_of_gunicorns_own_worker_holds_no_ticket(tmp_path: Path) -
         ("a=b&%74icket=abc", "a=b&%74icket=-"),
         ("/?tic%6Bet=a&tic%6bet=b", "/?tic%6Bet=-&tic%6bet=-"),
         ("/?demo=word#part", "/?demo=-#part"),
+        ("/events?last_event_id=1795786100974-0~abc&since=now", "/events?last_event_id=1795786100974-0~-&since=now"),
+        ("/history?after=1795786100974-%30%7eabc HTTP/1.1", "/history?after=1795786100974-%30%7e- HTTP/1.1"),
+        ("/?a=~abc&b=1", "/?a=~abc&b=1"),
         ("/?myticket=abc&tickets=2&topics=a,b", "/?myticket=abc&tickets=2&topics=a,b"),
     ],
 )
