@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 STEP_SECONDS: Final = 0.1  # between two looks whether the worker is ready, or done
-READY_SECONDS: Final = 3  # that a new worker waits to be ready, before it accepts connections all the same
+READY_SECONDS: Final = 3  # a new worker waits so long to be ready, before it accepts connections all the same
 MOMENT_SECONDS: Final = 0.2  # enough for a request to arrive on a new connection, or for an answer to be sent
 UNUSED_SECONDS: Final = 6  # longer than nginx keeps a connection it does not use (nginx/site.conf)
 
@@ -111,8 +111,9 @@ class PushWorker(HttpWorker):
 
     def _get_ready(self, service: Service) -> None:
         """Wait until the service is ready, while other workers take the connections. The wait is bounded, because a
-        worker that is not ready must still answer what is wrong."""
-        latest = time.monotonic() + READY_SECONDS
+        worker that is not ready must still answer what is wrong. On a reload the old workers can do so longer."""
+        old_serve = self._shift > 1 and SHIFTS.awaits_next(self._shift - 1)
+        latest = time.monotonic() + (max(READY_SECONDS, self.cfg.timeout / 2) if old_serve else READY_SECONDS)
         while service.unready() is not None and self.alive and time.monotonic() < latest:
             self.notify()
             gevent.sleep(STEP_SECONDS / 2)
