@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from fastapi import APIRouter, Depends, Request, Response
 
 from pushsvc.client import AsyncPublisher, ServiceError
 from pushsvc.contrib import pages
+
+_ROUTE: Final = "pushsvc_ticket"
 
 
 def _none() -> tuple[str, ...]:
@@ -44,7 +46,7 @@ class Push(AsyncPublisher):
             found = await self._answer(user, topics, request.headers.get("Sec-Fetch-Site"))
             return Response(found.body, found.status, dict(found.headers), "application/json")
 
-        self.router.add_api_route(ticket_path, ticket, methods=["GET"], include_in_schema=False)
+        self.router.add_api_route(ticket_path, ticket, methods=["GET"], name=_ROUTE, include_in_schema=False)
 
     async def _answer(self, user: Any, topics: Any, site: str | None) -> pages.Answer:
         if not pages.may_ask(site):
@@ -56,9 +58,11 @@ class Push(AsyncPublisher):
         except ServiceError as error:
             return pages.refused(error)
 
-    def script(self, user: str | None, nonce: str = "") -> str:
-        """The script elements of a page, as HTML: `window.push` is its connection."""
-        return pages.script(self._public, self._path, user, nonce)
+    def script(self, user: str | None, nonce: str = "", request: Request | None = None) -> str:
+        """The script elements of a page, as HTML: `window.push` is its connection. `request`: the page's, where the
+        router has a prefix, or the application a root path."""
+        path = self._path if request is None else request.url_for(_ROUTE).path
+        return pages.script(self._public, path, user, nonce)
 
     async def close(self) -> bool:
         """See `AsyncPublisher.close`."""

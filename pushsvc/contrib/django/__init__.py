@@ -9,8 +9,9 @@ default. TOPICS: of one that gives the topics that its user may follow.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
-from functools import cache, partial
+from functools import cache
 from typing import Any, Unpack
 
 from django.conf import settings
@@ -62,9 +63,14 @@ def publish(data: Any, **target: Unpack[Target]) -> Receipt:
 
 def publish_on_commit(data: Any, *, using: str | None = None, **target: Unpack[Target]) -> None:
     """Publish in the background once the transaction is committed, or at once without one. It is lost if the process
-    ends in that moment: `publish_in_transaction` loses nothing. Raises as `enqueue` does where there is no
-    transaction."""
-    transaction.on_commit(partial(publisher().enqueue, data, **target), using=using)
+    ends in that moment, or the queue is full, which is logged: `publish_in_transaction` loses nothing. Raises
+    ValueError, or TypeError."""
+    given = json.loads(row(data, **target))  # here, where the mistake is: a commit that is done must not fail
+
+    def publish_now() -> None:
+        publisher().enqueue(**given)
+
+    transaction.on_commit(publish_now, using=using, robust=True)
 
 
 def publish_in_transaction(data: Any, *, using: str | None = None, **target: Unpack[Target]) -> None:
