@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test coverage clients proxies engines servers lint bench chaos fuzz attack package lock audit sbom clean
+.PHONY: help run test coverage long clients proxies engines servers lint bench chaos fuzz attack package lock audit sbom clean
 
 help:  ## What can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -20,11 +20,16 @@ test: $(VENV)/.test  ## Run the whole suite on real parts
 	@PYTHONDONTWRITEBYTECODE= $(BIN)/$(if $(COVERAGE),coverage run,python) -m pytest \
 		-n $(if $(COVERAGE),4,6) --dist loadfile --no-loadscope-reorder $(ARGS) $(if $(COVERAGE),$(REPORT))
 
-# In all processes and greenlets; what a test kills with SIGKILL cannot say what it ran.
+# In processes and greenlets, but for what tests of faults and of browsers start (`without_coverage`): that would
+# take long. What a test kills with SIGKILL cannot say what it ran.
 REPORT = ; status=$$?; $(BIN)/coverage combine --quiet && $(BIN)/coverage report; exit $$status
 
 coverage:  ## Run the suite and print the branch coverage, and the lines that no test reaches
 	@$(MAKE) --no-print-directory test COVERAGE=1
+
+long: $(VENV)/.test  ## Run the proofs in full of which the suite has a part
+	@$(BIN)/python tests/support/programs.py
+	@$(BIN)/python -m pytest -m long -n 2 $(ARGS)
 
 clients: $(VENV)/.test  ## Run browsers and other people's libraries through every fault (docs/clients.md)
 	@$(BIN)/python -m clients.install

@@ -32,7 +32,11 @@ Start = Callable[..., Stack]
 Ask = Callable[[str], Conversation]
 
 _numbers = itertools.count()
-_LONG = ("leftovers", "supervisor", "generations", "cluster", "sentinels", "other_redis", "chaos", "faults", "cli")
+_LONG = (
+    "console", "push_tabs", "part_of_a_cluster", "public_url", "push_js", "pollers", "chat", "failover", "accessible",
+    "page", "refusals", "chaos", "leftovers", "supervisor", "generations", "generations_kept", "cluster", "sentinels",
+    "other_redis", "faults", "cli",
+)  # fmt: skip
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -8,6 +8,8 @@ import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pytest
+
 from pushsvc.stack.process import dies_with_parent
 
 
@@ -54,3 +56,13 @@ def dies_with_the_tests(number: signal.Signals, files: object = 0) -> Callable[[
         dies()
 
     return prepare
+
+
+@pytest.fixture(scope="module", autouse=True)
+def without_coverage() -> Iterator[None]:
+    """Start without the coverage what these tests start themselves: it costs more time than it tells, since tests of
+    behaviour run the same lines. The session's own stacks are begun before this, and are covered. For the conftest.py
+    of a folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)  # by which coverage's patch `subprocess` begins
+        yield

@@ -62,12 +62,15 @@ def leader(tabs: list[Page]) -> Page:
     return found[0]
 
 
-def test_eight_tabs_share_a_connection_over_kills_of_the_leader(stack: Stack, tab: Tab, page: Page, user: str) -> None:
+@pytest.mark.parametrize("kills", [4, pytest.param(20, marks=pytest.mark.long)])
+def test_eight_tabs_share_a_connection_over_kills_of_the_leader(
+    stack: Stack, tab: Tab, page: Page, user: str, kills: int
+) -> None:
     tabs = [tab(stack, share=user) for _ in range(8)]
     assert connections(stack, user) == 1
     order(stack, user, 0)
     expected = {each: [0] for each in tabs}
-    for number in range(1, 21):
+    for number in range(1, kills + 1):
         dying = leader(tabs)
         order(stack, user, 2 * number)
         crash(dying)

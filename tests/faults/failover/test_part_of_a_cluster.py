@@ -41,7 +41,9 @@ def somebody(cluster: Cluster, user: str, lives: Callable[[int], bool]) -> str:
     return next(name for name in names if lives(owners[place(name, PARTITIONS)]))
 
 
-@pytest.mark.parametrize("binary", [None, REDIS], ids=["Valkey", "Redis"])
+@pytest.mark.parametrize(
+    "binary", [pytest.param(None, id="Valkey"), pytest.param(REDIS, id="Redis", marks=pytest.mark.long)]
+)
 def test_a_cluster_that_may_be_read_while_it_is_down(
     clusters: Clusters, tmp_path: Path, user: str, binary: tuple[str, ...] | None
 ) -> None:

@@ -21,14 +21,28 @@ GROUPS = {
 }
 
 
+Labs = dict[str, "subprocess.Popen[str]"]
+
+
 @pytest.fixture(scope="module")
-def labs(stack: Stack) -> Iterator[dict[str, subprocess.Popen[str]]]:
+def labs(stack: Stack) -> Iterator[Labs]:
+    """Raise at each sixth line."""
+    yield from started(stack, every=6)
+
+
+@pytest.fixture(scope="module")
+def long_labs(stack: Stack) -> Iterator[Labs]:
+    """Raise at each line."""
+    yield from started(stack, every=1)
+
+
+def started(stack: Stack, every: int) -> Iterator[Labs]:
     """A process for each group of stories, all at once: most of their time is waiting."""
     _, environ = command()
     words = [sys.executable, "-m", "tests.support.inside.raising", f"unix://{stack.data_dir}/valkey.sock"]
     running = {
         name: subprocess.Popen(
-            [*words, *stories], cwd=ROOT, env=environ, text=True, stdout=subprocess.PIPE,
+            [*words, str(every), *stories], cwd=ROOT, env=environ, text=True, stdout=subprocess.PIPE,
             preexec_fn=dies_with_the_tests(signal.SIGKILL),
         )
         for name, stories in GROUPS.items()
@@ -40,11 +54,20 @@ def labs(stack: Stack) -> Iterator[dict[str, subprocess.Popen[str]]]:
 
 
 @pytest.mark.timeout(400)
+@pytest.mark.parametrize(("group", "lines"), [("arrives", 50), ("leaves", 25)])
+def test_an_exception_at_many_lines_leaves_nothing_behind(labs: Labs, group: str, lines: int) -> None:
+    holds(labs[group], lines)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize(("group", "lines"), [("arrives", 300), ("leaves", 150)])
-def test_an_exception_at_any_line_leaves_nothing_behind(
-    labs: dict[str, subprocess.Popen[str]], group: str, lines: int
-) -> None:
-    printed, _ = labs[group].communicate(timeout=390)
+def test_an_exception_at_any_line_leaves_nothing_behind(long_labs: Labs, group: str, lines: int) -> None:
+    holds(long_labs[group], lines)
+
+
+def holds(lab: subprocess.Popen[str], lines: int) -> None:
+    printed, _ = lab.communicate(timeout=390)
     found = json.loads(printed)
     assert found["wrong"] == []
     assert found["raised"] > lines, "or they are no longer looked at"

@@ -1,7 +1,9 @@
 """Raises an exception at each line that a connection's life runs through, one at a time, in a worker of its own; then
 new connections get the same descriptors. Run by test_leftovers.py: prints what was left behind, or heard by others.
 
-    python -m tests.support.inside.raising REDIS_URL STORY...
+    python -m tests.support.inside.raising REDIS_URL EVERY STORY...
+
+Of the lines that a story runs through, sorted, it takes each EVERYth: 1 is all of them.
 """
 
 from __future__ import annotations
@@ -194,7 +196,7 @@ def trial(lab: Lab, story: Story) -> list[str]:
     return wrong
 
 
-def run(redis_url: str, names: list[str]) -> dict[str, object]:
+def run(redis_url: str, every: int, names: list[str]) -> dict[str, object]:
     raised = 0
     wrong: list[str] = []
     known: set[Place] = set()
@@ -205,7 +207,7 @@ def run(redis_url: str, names: list[str]) -> dict[str, object]:
             trial(lab, STORIES[name])  # what is opened once is open then
             TRACER.seen.clear()
             wrong += [f"{name}, without an error: {each}" for each in trial(lab, STORIES[name])]
-            for place in TRACER.seen.keys() - known:
+            for place in sorted(TRACER.seen.keys() - known)[::every]:
                 TRACER.target, TRACER.hit = place, False
                 wrong += [f"{name}, {place[0]}:{place[1]}: {each}" for each in trial(lab, STORIES[name])]
                 raised += TRACER.hit
@@ -218,6 +220,6 @@ def run(redis_url: str, names: list[str]) -> dict[str, object]:
 if __name__ == "__main__":
     logging.disable(logging.CRITICAL)
     try:
-        print(json.dumps(run(sys.argv[1], sys.argv[2:])), flush=True)
+        print(json.dumps(run(sys.argv[1], int(sys.argv[2]), sys.argv[3:])), flush=True)
     finally:
         os._exit(0)
