@@ -20,7 +20,7 @@ from pushsvc.attendance.receiver import Receiver
 from pushsvc.attendance.register import Register
 from pushsvc.attendance.roll_call import RollCall
 from pushsvc.checks.health import Health
-from pushsvc.concurrency.poll import POLLS
+from pushsvc.concurrency.gathering import GATHERING
 from pushsvc.concurrency.room import Room
 from pushsvc.config import Settings, redis_url
 from pushsvc.delivery.capacity import Capacity
@@ -160,13 +160,13 @@ def _model(settings: Settings) -> Model:
     except NoKey as error:
         raise ConfigError(f"PUSHSVC_LLM_API_KEY_FILE should be the file of a key: {error}") from None
     connector = Connector(settings.llm_connect_seconds)
-    return WithResponses(Upstream(settings.llm_base_url, credentials, connector, POLLS[settings.poller]))
+    return WithResponses(Upstream(settings.llm_base_url, credentials, connector, GATHERING[settings.poller]))
 
 
 def _place(upstream: UpstreamSettings, settings: Settings) -> Place:
     credentials = Credentials(upstream.api_key, upstream.api_key_file, upstream.headers)
     connector = Connector(settings.llm_connect_seconds)
-    model = Upstream(upstream.base_url, credentials, connector, POLLS[settings.poller])
+    model = Upstream(upstream.base_url, credentials, connector, GATHERING[settings.poller])
     return Place(upstream.name, model, upstream.models, upstream.weight, upstream.at_a_time, upstream.queue)
 
 

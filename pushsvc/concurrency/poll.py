@@ -12,7 +12,7 @@ from gevent.monkey import get_original
 
 logger = logging.getLogger(__name__)
 
-_READABLE: Final = 1  # libev's EV_READ
+READABLE: Final = 1  # libev's EV_READ
 _WRITABLE: Final = 2  # libev's EV_WRITE
 _AT_ONCE: Final = 512  # descriptors per poll, so that many at once do not block the loop
 # epoll_ctl(2). `select` has these names only where the system has epoll.
@@ -56,7 +56,7 @@ class EpollPoll:
         """See `Poll.add`."""
         if self._epoll is None:  # made after the worker has been forked
             self._epoll = get_original("select", "epoll")()
-            self._watcher = gevent.get_hub().loop.io(self._epoll.fileno(), _READABLE)
+            self._watcher = gevent.get_hub().loop.io(self._epoll.fileno(), READABLE)
             self._watcher.start(self._look)
         self._epoll.register(fd, _SAYS)
 
@@ -82,12 +82,14 @@ class EpollPoll:
             with contextlib.suppress(OSError):  # it was removed already, or never added
                 self._epoll.unregister(fd)
 
-    def _look(self) -> None:
-        for fd, events in self._epoll.poll(0, _AT_ONCE):
+    def _look(self) -> int:
+        found = self._epoll.poll(0, _AT_ONCE)
+        for fd, events in found:
             try:
                 self._ready(fd, events == _ROOM)
             except Exception:
                 logger.exception("a descriptor that was ready could not be served")
+        return len(found)
 
 
 class GeventPoll:
@@ -100,7 +102,7 @@ class GeventPoll:
 
     def add(self, fd: int) -> None:
         """See `Poll.add`."""
-        self._says[fd] = self._watch(fd, _READABLE, False)
+        self._says[fd] = self._watch(fd, READABLE, False)
 
     def await_room(self, fd: int, wanted: bool) -> None:
         """See `Poll.await_room`."""

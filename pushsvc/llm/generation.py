@@ -11,9 +11,10 @@ import gevent.event
 
 from pushsvc.events import exact_json
 from pushsvc.llm.formats import counting, openai
+from pushsvc.llm.formats.alike import Alike
 from pushsvc.llm.formats.continuing import Past
 from pushsvc.llm.formats.document import NoAnswer, read_document
-from pushsvc.llm.formats.openai import Malformed
+from pushsvc.llm.formats.openai import Chunk, Malformed
 from pushsvc.llm.making import sizes, states
 from pushsvc.llm.making.asking import Asking, Engine
 from pushsvc.llm.making.progress import Limits
@@ -33,7 +34,7 @@ class Generation(WrittenAnswer):
     """An answer that this worker makes: it takes the model's response, and has it written to the log. The model's
     response is used only while the answer is RUNNING."""
 
-    __slots__ = ("_asking", "_counts", "_reply", "_stream", "_streams", "continues")
+    __slots__ = ("_alike", "_asking", "_counts", "_reply", "_stream", "_streams", "continues")
 
     def __init__(
         self, generation_id: str, user: str, owner: Generations, question: Question, past: Past | None = None
@@ -44,6 +45,7 @@ class Generation(WrittenAnswer):
         self._asking: Asking | None = None  # until the model has accepted the question
         self._reply: Reply | None = None
         self._counts = question.counts
+        self._alike: Alike | None = None  # the newest chunk that carries nothing but text
 
     def ask(self, model: Model, question: Question, engine: Engine) -> None:
         """Send the question to the model."""
@@ -114,7 +116,9 @@ class Generation(WrittenAnswer):
         for data in events:
             if self._life is not states.RUNNING or self._reply is None:  # it is asked again
                 return
-            if data.startswith(b"{"):
+            if self._alike is not None and self._progress.is_midway and (chunk := self._alike.read(data)) is not None:
+                self._add(chunk)
+            elif data.startswith(b"{"):
                 self._take(data)
             elif (bare := data.strip()).startswith(b"[DONE]"):
                 self._progress.done()
@@ -138,6 +142,11 @@ class Generation(WrittenAnswer):
         if self._asking is not None and chunk.value.get("usage"):
             self._asking.counted = True
         self._progress.take(chunk.value)
+        if self._past is None and self._progress.is_midway:
+            self._alike = Alike.of(chunk)
+        self._add(chunk)
+
+    def _add(self, chunk: Chunk) -> None:
         if self._counts and "usage" in chunk.value:
             if counting.is_count(chunk.value):
                 self._count = chunk.raw

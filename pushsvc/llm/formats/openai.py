@@ -25,7 +25,7 @@ class Malformed(ValueError):
 
 class Chunk(NamedTuple):
     """A chunk. `raw`: as it came, or as JSON if it came with NaN or infinities; `value`: as parsed, so its numbers may
-    have lost digits."""
+    have lost digits; or that of a chunk which differs only in its text (see Alike)."""
 
     raw: bytes
     value: Json
@@ -97,15 +97,15 @@ def frames(chunks: Sequence[Chunk]) -> list[bytes]:
     if len(chunks) == 1:
         return [sse.data_frame(chunks[0].raw)]
     found: list[bytes] = []
-    first: _Text | None = None
-    last: _Text | None = None  # the last chunk that is joined to the first
+    first: Text | None = None
+    last: Text | None = None  # the last chunk that is joined to the first
     texts: list[bytes] = []
     for chunk in chunks:
         more = None if last is None else last.more(chunk.raw)
         if more is not None:
             texts.append(more)
             continue
-        text = _only_text(chunk)
+        text = only_text(chunk)
         if first is not None and text is not None and text.like(first):
             texts.append(text.said)
             last = text
@@ -124,7 +124,7 @@ _ROLE: Final = re.compile(rb'"role"\s*:\s*"[^"\\]*"\s*,\s*(?="content"\s*:\s*"\Z
 _PADDING: Final = re.compile(rb',\s*"obfuscation"\s*:\s*"[^"\\]*"')  # to hide lengths, in OpenAI's chunks
 
 
-class _Text(NamedTuple):
+class Text(NamedTuple):
     """A chunk that carries text and nothing else: `said` are the bytes of the text, between those `before` and
     `after`."""
 
@@ -141,7 +141,7 @@ class _Text(NamedTuple):
         plain = raw.endswith(self.after) and b'"' not in said and not said.endswith(b"\\")
         return said if plain else None
 
-    def like(self, first: _Text) -> bool:
+    def like(self, first: Text) -> bool:
         """Whether this chunk differs from `first` only in its text, its role and its padding."""
         return self._rest() == first._rest()
 
@@ -153,7 +153,8 @@ class _Text(NamedTuple):
         return sse.data_frame(b"%b%b%b%b" % (self.before, self.said, b"".join(more), self.after))
 
 
-def _only_text(chunk: Chunk) -> _Text | None:
+def only_text(chunk: Chunk) -> Text | None:
+    """Find the text of a chunk that carries nothing else. None: it carries more, or what is not known."""
     choices: list[Json] = chunk.value.get("choices") or []
     if len(choices) != 1 or chunk.value.get("usage") is not None:
         return None
@@ -166,7 +167,7 @@ def _only_text(chunk: Chunk) -> _Text | None:
     match = _CONTENT.search(chunk.raw)
     if match is None or chunk.raw.count(b'"content"') != 1:
         return None
-    return _Text(chunk.raw[: match.start(1)], match[1], chunk.raw[match.end(1) :])
+    return Text(chunk.raw[: match.start(1)], match[1], chunk.raw[match.end(1) :])
 
 
 def completion(chunk: Json) -> Json:

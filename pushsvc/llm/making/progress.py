@@ -12,7 +12,8 @@ from pushsvc.llm.outcome import COMPLETED, Ending, timeout
 # Wait after the last `finish_reason`, for the count of tokens, or after [DONE], for the end of the response.
 MOMENT_SECONDS: Final = 1.0
 
-Numbers = set[int] | frozenset[int]  # the shared empty frozenset until there are some, to save memory
+Numbers = set[int] | frozenset[int]
+_NONE: Final[Numbers] = frozenset()  # shared until there are some; each `frozenset()` would be one of 216 bytes
 
 
 class Limits(NamedTuple):
@@ -38,8 +39,8 @@ class Progress:
         self.begun_at = now  # before that, if another worker began the answer
         self.heard_at = now  # when any byte came last, even of a comment
         self.spoke = False  # whether a token came
-        self._given: Numbers = frozenset()  # indexes of choices that came
-        self._reasons: Numbers = frozenset()  # those of them that have a `finish_reason`
+        self._given = _NONE  # indexes of choices that came
+        self._reasons = _NONE  # those of them that have a `finish_reason`
         self._finished_at: float | None = None
         self._done_at: float | None = None
 
@@ -58,6 +59,11 @@ class Progress:
                 self._finished_at = self.heard_at
         elif self.finished:
             self._finished_at = self.heard_at
+
+    @property
+    def is_midway(self) -> bool:
+        """Whether a chunk that differs from an earlier one only in its text changes nothing here."""
+        return self.spoke and self._finished_at is None
 
     def _note(self, choice: Json) -> None:
         index = index_of(choice)
