@@ -131,7 +131,7 @@ def _asked(body: Mapping[str, Any]) -> Asked:
     if not isinstance(conversation, str) or len(conversation) > MOST_NAME or not conversation.isprintable():
         raise Invalid.field("conversation", f"must be a name of at most {MOST_NAME} characters.")
     if not body.get("store"):
-        return PLAIN._replace(conversation=conversation)
+        return PLAIN._replace(conversation=conversation) if conversation else PLAIN
     metadata = body.get("metadata") or {}
     if wrong := wrong_metadata(metadata):
         raise Invalid.field("metadata", wrong)

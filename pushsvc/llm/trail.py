@@ -19,13 +19,14 @@ class Trail:
     """The records of one answer, from the request that asks for it to its end. `headers`: those by which the model's
     server goes on with the trace."""
 
-    __slots__ = ("_began", "_id", "_request", "_span", "_user", "headers")
+    __slots__ = ("_began", "_id", "_request_id", "_span", "_user", "headers")
 
     def __init__(self, generation_id: str, user: str, model: str) -> None:
         """`model`: as the question names it; empty: it names none."""
         self._id = generation_id
         self._user = user
-        self._request = current()
+        request = current()
+        self._request_id = None if request is None else request.id
         self._began = time.monotonic()
         model = model[:LONGEST_MODEL]
         named = {"gen_ai.request.model": model} if model else {}
@@ -44,6 +45,5 @@ class Trail:
         if self._span is not None:
             self._span.end(None if ending.state == COMPLETED else ending.state)
         if REQUESTS.isEnabledFor(logging.INFO):
-            request_id = None if self._request is None else self._request.id
             told = {"generation": self._id, "user": self._user, "state": ending.state, "seconds": round(seconds, 6)}
-            tell(REQUESTS, "answer ended", **told, request_id=request_id)
+            tell(REQUESTS, "answer ended", **told, request_id=self._request_id)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Final
+
 from pushsvc.llm.formats import openai
 from pushsvc.llm.formats.openai import Chunk
 from pushsvc.llm.making import sizes
 from pushsvc.llm.outcome import Ending
 from pushsvc.llm.store import PendingFrames
+
+_NO_CHUNKS: Final[Sequence[Chunk]] = ()  # shared by all that wait, to save memory
 
 
 class Outbox:
@@ -17,7 +22,7 @@ class Outbox:
     def __init__(self, number: int = 0, first: bytes = b"") -> None:
         """`number`: of the last write before; `first`: a frame before all others."""
         self._first = first
-        self._chunks: list[Chunk] = []
+        self._chunks: Sequence[Chunk] = _NO_CHUNKS
         self._bytes = 0
         self._number = number
         self._writing: tuple[PendingFrames, Ending | None] | None = None  # repeated until Redis has it
@@ -32,7 +37,10 @@ class Outbox:
 
     def add(self, chunk: Chunk) -> None:
         """Take a chunk."""
-        self._chunks.append(chunk)
+        if isinstance(self._chunks, list):
+            self._chunks.append(chunk)
+        else:
+            self._chunks = [chunk]
         self._bytes += len(chunk.raw)
 
     @property
@@ -47,7 +55,7 @@ class Outbox:
             frames = openai.frames(self._chunks) if self._chunks else []
             if self._first:
                 frames.insert(0, self._first)
-            self._chunks, self._bytes, self._first = [], 0, b""
+            self._chunks, self._bytes, self._first = _NO_CHUNKS, 0, b""
             self._writing = PendingFrames(generation_id, self._number, frames), ending
         return self._writing
 
@@ -57,4 +65,4 @@ class Outbox:
 
     def drop(self) -> None:
         """Write nothing of what was taken."""
-        self._chunks, self._bytes, self._writing = [], 0, None
+        self._chunks, self._bytes, self._writing = _NO_CHUNKS, 0, None

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, cast
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, cast
 
 import gevent.event
 
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from pushsvc.llm.generations import Generations
 
 logger = logging.getLogger(__name__)
+
+_NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})  # shared until they come, to save memory
 
 
 class WrittenAnswer:
@@ -44,7 +48,7 @@ class WrittenAnswer:
     ) -> None:
         self.id = generation_id
         self.user = user
-        self.headers: dict[str, str] = {}  # of the model's response, passed on to the client
+        self.headers = _NO_HEADERS  # of the model's response, passed on to the client
         self._owner = owner
         self._life = states.RUNNING
         self._begun: gevent.event.Event | None = None  # is set for who waits for the beginning
@@ -66,7 +70,7 @@ class WrittenAnswer:
         if self._life is states.RUNNING:
             self._life = states.ENDING
             self._on_end(ending)
-            self._ending = replace(ending, headers=self.headers, count=self._count, shape=self._shape)
+            self._ending = replace(ending, headers=dict(self.headers), count=self._count, shape=self._shape)
             self._hang_up(kindly=ending.state == COMPLETED)
             self._owner.on_pending(self._itself)
 

@@ -22,13 +22,24 @@ class ResponseStream:
     `whole`: the response has ended properly. `keeps`: the connection can then be used again.
     """
 
-    __slots__ = ("_ends_itself", "_handler", "_head_bytes", "_headers", "_on_head", "_parser", "keeps", "whole")
+    __slots__ = (
+        "_closed",
+        "_ends_itself",
+        "_handler",
+        "_head_bytes",
+        "_headers",
+        "_on_head",
+        "_parser",
+        "keeps",
+        "whole",
+    )
 
     def __init__(self, handler: ResponseHandler, on_head: Callable[[int, dict[str, str]], None]) -> None:
         """`on_head` gets the status, and the headers for which `matters` is true."""
         self._handler: ResponseHandler | None = handler
         self._on_head = on_head
-        self._parser: Any = httptools.HttpResponseParser(self)
+        self._parser: Any = None  # until something comes: it takes 850 bytes
+        self._closed = False
         self._headers = _NONE
         self._head_bytes: int | None = 0  # number of bytes of the head so far; None: it is complete
         self._ends_itself = False  # else the response ends when the connection does (RFC 9112 section 6.3)
@@ -46,10 +57,13 @@ class ResponseStream:
     def close(self) -> None:
         """Parse nothing more, and break the reference cycles through the parser and through `on_head`."""
         self._handler = self._parser = None
+        self._closed = True
         self._on_head = _ignore
 
     def feed(self, data: bytes) -> None:
         """Parse a piece. Raises Fault if the server violates HTTP."""
+        if self._parser is None and not self._closed:
+            self._parser = httptools.HttpResponseParser(self)
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:

@@ -12,6 +12,7 @@ import logging
 import re
 import socket
 import ssl
+import sys
 import time
 from collections.abc import Mapping
 from typing import Any, Final
@@ -84,7 +85,7 @@ class Upstream:
         query: str = "",
     ) -> Call:
         queries = "&".join(filter(None, (self._query, query)))
-        target = f"{self._path}{path}{'?' if queries else ''}{queries}"
+        target = sys.intern(f"{self._path}{path}{'?' if queries else ''}{queries}")  # nearly always the same
         request = Request(method, self._origin, target, body, headers)
         call = HttpCall(self, handler, request)
         call.sending = gevent.spawn(self._send, call, request)  # runs when the caller waits for something
