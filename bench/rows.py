@@ -170,11 +170,16 @@ def _proxied(results: Results) -> list[Row]:
     ]
 
 
+_TOKEN_CPU = (("pushsvc", "cpu_us"), ("pushsvc", "valkey_cpu_us"), ("litellm", "cpu_us"))
+
+
 def _tokens(results: Results) -> list[Row]:
     def given(name: str, server: str = "pushsvc") -> list[float]:
         return _given(results, "tokens", server, name)
 
     wrong = zip(given("lost"), given("repeated"), strict=True)
+    turns = zip(*(results.values("tokens", *each) for each in _TOKEN_CPU), strict=True)
+    beside = [(worker + valkey) / other for worker, valkey, other in turns if worker and valkey and other]
     return [
         Row("Token, added latency p50", difference(results, "tokens", "p50_ms", "pushsvc", "direct"), "ms", 2, True),
         Row("  added latency p99", difference(results, "tokens", "p99_ms", "pushsvc", "direct"), "ms", 10, True),
@@ -182,6 +187,8 @@ def _tokens(results: Results) -> list[Row]:
         Row("  lost, repeated", [sum(turn) for turn in wrong], "", 0),
         Row("  CPU in the worker", given("cpu_us"), "µs", 60),
         Row("  CPU in Valkey", given("valkey_cpu_us"), "µs"),
+        Row("  CPU in LiteLLM's proxy", given("cpu_us", "litellm"), "µs"),
+        Row("  CPU in worker and Valkey / LiteLLM's", beside, "x", 0.2),
         Row("Memory per answer that waits", given("memory", "pushsvc, pauses"), "B", 2048, True),
         Row("  without a response's head yet", given("memory", "pushsvc, silent"), "B"),
     ]

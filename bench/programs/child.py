@@ -66,9 +66,9 @@ class Child:
         self._output.seek(0)
         return " ".join(self._output.read().decode(errors="replace")[-600:].split())
 
-    def until(self, ready: Callable[[], bool]) -> None:
-        """Wait until `ready()` holds. Raises BenchError if the program ends, or takes too long."""
-        deadline = time.monotonic() + READY_SECONDS
+    def until(self, ready: Callable[[], bool], seconds: float = READY_SECONDS) -> None:
+        """Wait until `ready()` holds. Raises BenchError if the program ends, or takes longer."""
+        deadline = time.monotonic() + seconds
         while not ready():
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise BenchError(f"{self.name} did not start: {self.said()}")

@@ -15,7 +15,7 @@ from bench.scenarios.telemetry import telemetry
 from bench.scenarios.tokens import tokens
 from bench.subjects.better_sse import BetterSse
 from bench.subjects.flasks import FlaskNothing, FlaskSse
-from bench.subjects.models import Answering, Direct, Pauses, Silent
+from bench.subjects.models import Answering, Direct, LiteLLM, Pauses, Silent
 from bench.subjects.nchan import Nchan, NchanRedis
 from bench.subjects.servers import (
     Floor,
@@ -52,5 +52,5 @@ SCENARIOS: Final = {
     "metrics": Scenario((PushsvcSwitched,), metrics),
     "telemetry": Scenario((Pushsvc, PushsvcLogged, PushsvcTraced), telemetry),
     "million": Scenario((PushsvcOften,), million, once=True),
-    "tokens": Scenario((Answering, Direct, Pauses, Silent), tokens),
+    "tokens": Scenario((Answering, LiteLLM, Direct, Pauses, Silent), tokens),
 }

@@ -14,7 +14,7 @@ from bench.plan import Figures, Plan
 from bench.programs import proc
 from bench.programs.asking import Asking
 from bench.programs.child import BenchError
-from bench.subjects.models import RATE, Answering, Unsaid
+from bench.subjects.models import RATE, Answering, LiteLLM, Unsaid
 from bench.subjects.servers import Server, bearer
 
 BEGINNING_SECONDS: Final = 4  # of each answer, while the others begin
@@ -31,22 +31,22 @@ def tokens(server: Server, plan: Plan) -> Figures:
 
 def _said(server: Server, plan: Plan) -> Figures:
     """Cost and latency while all answers are under way, and what was lost or repeated in any of them."""
-    seconds = 2 * plan.seconds
+    seconds, answers = 2 * plan.seconds, max(1, int(plan.answers * server.share))
     most = int((seconds + BEGINNING_SECONDS) * RATE)
     with Asking(server.programs["ask"], server.folder, server.port, _question("speaks", most),
-                server.headers(plan.answers)) as asking:  # fmt: skip
+                server.headers(answers)) as asking:  # fmt: skip
         begun = asking.open()
         before = _cpu(server)
         heard = asking.hear(seconds)
         cpu_us = [(after - then) / heard.tokens * 1e6 for after, then in zip(_cpu(server), before, strict=True)]
         end = asking.finish()
-    lost = plan.answers * most - begun.tokens - heard.tokens - end.tokens
+    lost = answers * most - begun.tokens - heard.tokens - end.tokens
     repeated = begun.repeated + heard.repeated + end.repeated
-    if end.complete != plan.answers or lost or repeated:
-        told = f"{end.complete} of {plan.answers} answers came to their end, {lost} tokens lost, {repeated} repeated"
+    if end.complete != answers or lost or repeated:
+        told = f"{end.complete} of {answers} answers came to their end, {lost} tokens lost, {repeated} repeated"
         server.faults.append(f"{told} {end.why}".strip())
     return {
-        "answers": plan.answers,
+        "answers": answers,
         "tokens": heard.tokens,
         "tokens_per_event": heard.tokens / heard.events,
         "p50_ms": heard.p50_ms,
@@ -64,7 +64,7 @@ def _cpu(server: Server) -> tuple[float, float]:
     """Seconds of the server's own processes, and of its Valkey."""
     if isinstance(server, Answering):
         return proc.cpu_seconds(server.processes()), proc.cpu_seconds(server.valkey())
-    return proc.cpu_seconds(server.pids()), 0.0
+    return proc.cpu_seconds(server.processes() if isinstance(server, LiteLLM) else server.pids()), 0.0
 
 
 def _unsaid(server: Unsaid, count: int) -> Figures:
