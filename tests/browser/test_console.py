@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.test_accessible import faults
+from tests.conftest import Start
 from tests.support.clients.chatpage import no_wider_than
 from tests.support.clients.eventsource import EventSource
 from tests.support.stack import Stack
@@ -103,7 +104,8 @@ def test_the_way_of_a_test_event(stack: Stack, page: Page, user: str) -> None:
         expect(steps.filter(has_text=text)).to_contain_text("s")
 
 
-def test_a_token_that_expires_says_so(stack: Stack, page: Page) -> None:
+def test_a_token_that_expires_says_so(shared: Start, page: Page) -> None:
+    stack = shared(workers=1, leeway_seconds=0)
     sign_in(stack, page, stack.token("admin", ttl=8, admin=True))
     expect(page.locator("#state")).to_have_text("Live.")
     expect(page.locator("#left")).to_contain_text("Token good for")

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.conftest import Start
 from tests.support import programs
@@ -33,17 +33,25 @@ class Chromium:
         self._page.go_back(wait_until="commit")  # what comes out of the cache loads nothing
 
 
-@pytest.fixture
-def tab() -> Iterator[Chromium]:
+@pytest.fixture(scope="module")
+def cached() -> Iterator[Browser]:
+    """A browser that keeps pages that are left, as people's do."""
     path = programs.need(programs.CHROMIUM)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=path,
             args=programs.CHROMIUM_FLAGS,
-            ignore_default_args=["--disable-back-forward-cache"],  # people's browsers have it
+            ignore_default_args=["--disable-back-forward-cache"],
         )
-        yield Chromium(browser.new_page())
+        yield browser
         browser.close()
+
+
+@pytest.fixture
+def tab(cached: Browser) -> Iterator[Chromium]:
+    page = cached.new_page()  # in a context of its own
+    yield Chromium(page)
+    page.close()
 
 
 @pytest.fixture(scope="module")

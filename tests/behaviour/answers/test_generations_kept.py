@@ -208,9 +208,9 @@ def test_so_many_answers_of_a_user_at_a_time(start: Start, user: str, model: Mod
     begin(stack, user)
 
 
-def test_large_questions_of_a_user_are_kept_up_to_a_bound(start: Start, user: str) -> None:
+def test_large_questions_of_a_user_are_kept_up_to_a_bound(start: Start, user: str, model: Model) -> None:
     """The oldest are forgotten; what is still being answered is not."""
-    stack = start(workers=1, llm_max_bytes_per_user=1_000_000)
+    stack = start(workers=1, llm_base_url=model.url, llm_max_bytes_per_user=1_000_000)
 
     def ask(size: int, of: str = user) -> httpx.Response:
         body = {"messages": [{"role": "user", "content": "x" * size}]}
