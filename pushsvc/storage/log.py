@@ -11,9 +11,8 @@ from gevent.monkey import is_module_patched
 
 from pushsvc.concurrency.backoff import Retries
 from pushsvc.errors import NotApplied, PushError, Unavailable, WrongType
-from pushsvc.events import sse
 from pushsvc.events.event import BEGINNING, Event, EventId
-from pushsvc.events.names import TOPIC
+from pushsvc.storage.appending import NO_RATES, Appending
 from pushsvc.storage.clock import NONE, Clock, Standing, position_in
 from pushsvc.storage.counts.rates import Along
 from pushsvc.storage.entries import Slice, kept, read_entry
@@ -26,14 +25,12 @@ from pushsvc.storage.retention import Retention
 
 logger = logging.getLogger(__name__)
 
-_APPEND: Final = Script("log/append", after=("counts/counting", "log/log"))
 _CLOCK: Final = Script("log/clock")
 _IDS: Final = Script("log/ids")
 _ADVANCE: Final = Script("log/advance")
 
 PATIENCE_SECONDS: Final = 3.0  # how long a publish waits during a restart or failover of Redis
 EVICTS_SECONDS: Final = 5  # Retry-After while Redis may evict, which an operator must change
-_NO_RATES: Final = Along()
 _IDS_BYTES: Final = 2**18  # of events that are read for their ids in one go, which takes half a millisecond
 EPOCH_BYTES: Final = 42  # the longest id, and a mark
 
@@ -60,12 +57,13 @@ class EventLog:
         self._store = store
         self._keys = store.keys
         self._retention = retention
-        self._appending = 0  # calls that wait for Redis
+        self._appending = Appending(store, retention)
+        self._waiting = 0  # calls that wait for Redis
         self.acknowledged = store.fence.acknowledged
 
     together: Final = True  # all events go to one Redis
 
-    def append(self, events: Sequence[Event], along: Along = _NO_RATES) -> list[Receipt | PushError]:
+    def append(self, events: Sequence[Event], along: Along = NO_RATES) -> list[Receipt | PushError]:
         """Store and announce, in order, in one round trip; each event is stored completely or not at all. While Redis
         is unreachable, wait a little and retry the events that a retry cannot duplicate. `along`: what the events count
         for; TooManyRequests stands for an event whose topic is one too many. Raises it for a single event that is over
@@ -77,50 +75,28 @@ class EventLog:
         while pending := [number for number, receipt in enumerate(receipts) if isinstance(receipt, NotApplied)]:
             if not retries.wait():
                 break
-            again = self._append_now([events[number] for number in pending], _NO_RATES)  # they may have been counted
+            again = self._append_now([events[number] for number in pending], NO_RATES)  # they may have been counted
             for number, receipt in zip(pending, again, strict=True):
                 receipts[number] = receipt
         return receipts
 
     def _append_now(self, events: Sequence[Event], along: Along) -> list[Receipt | PushError]:
         """Append once. NotApplied stands for each event that may safely be retried."""
-        self._appending += 1
+        self._waiting += 1
         try:
-            answers = self._store.execute_replicated([self._append_command(event, along) for event in events])
+            answers = self._appending.run(events, along)
         except NotApplied as error:
             return [error] * len(events)
         except Unavailable as error:  # it is unknown whether the append ran; a repeated key does nothing
             again = NotApplied(error.detail, retry_after=error.retry_after)
             return [error if event.key is None else again for event in events]
         finally:
-            self._appending -= 1
+            self._waiting -= 1
         receipts = [self._receipt(event, answer, along) for event, answer in zip(events, answers, strict=True)]
-        if self._appending and is_module_patched("socket"):
+        if self._waiting and is_module_patched("socket"):
             gevent.sleep(0)  # the others of the same round trip note their ids first, so that one write serves all
         self.acknowledged.save()
         return receipts
-
-    def _append_command(self, event: Event, along: Along) -> Command:
-        retention, names = self._retention, self._names(event)
-        events, topics = along.events, along.topics if event.channel.startswith(TOPIC) else None
-        own, shares = len(names), [each for each in (events, topics) if each is not None]
-        counting = [own, 0 if events is None else len(events.rates.numbers)] if shares else []
-        return _APPEND.call(
-            [*names, *(each.rates.key(self._keys, each.subject) for each in shares)],
-            sse.frame(event.name, event.data),
-            retention.keep_events,
-            retention.keep_seconds,
-            retention.tail_seconds,
-            event.ttl or 0,
-            retention.dedupe_seconds,
-            *counting,
-            *(number for each in shares for number in each.rates.numbers),
-        )
-
-    def _names(self, event: Event) -> list[str]:
-        """The Redis keys that an append of the event uses."""
-        names = [self._keys.clock, self._keys.epoch, self._keys.log(event.channel), self._keys.tail(event.channel)]
-        return names if event.key is None else [*names, self._keys.dedupe(event.channel, event.key)]
 
     def _receipt(self, event: Event, answer: Any, along: Along) -> Receipt | PushError:
         if not isinstance(answer, Exception):
@@ -135,7 +111,9 @@ class EventLog:
             return Receipt(event_id, bool(answer[1]))
         error = self._store.refusal(answer)
         if isinstance(error, WrongType):
-            logger.error("one of these keys is of a wrong type; delete it: %s", " ".join(map(repr, self._names(event))))
+            logger.error(
+                "one of these keys is of a wrong type; delete it: %s", " ".join(map(repr, self._appending.names(event)))
+            )
         return error
 
     @staticmethod

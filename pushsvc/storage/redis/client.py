@@ -88,10 +88,11 @@ class RedisClient:
         """Run commands like `execute`, but what Redis refused is an exception among the answers."""
         return self._run(self._main, commands, refusals=True)
 
-    def execute_replicated(self, commands: Sequence[Command]) -> list[Any]:
-        """Run commands like `execute_each`, but in turn with those of other owners, and wait for replicas. Raises
-        Unconfirmed if too few of them confirm the write: after a failover the new master may lack it."""
-        answers = self._run(self._replicated, commands, refusals=True, owner=OWNER.get())
+    def execute_replicated(self, commands: Sequence[Command], weights: Sequence[int] = ()) -> list[Any]:
+        """Run commands like `execute_each`, but in turn with those of other owners, and wait for replicas. `weights`:
+        as how many each counts in these turns; 1 if there are none. Raises Unconfirmed if too few replicas confirm the
+        write: after a failover the new master may lack it."""
+        answers = self._run(self._replicated, commands, refusals=True, owner=OWNER.get(), weights=weights)
         if not self._wait_replicas:
             return answers
         *answers, replicas = answers
@@ -118,9 +119,15 @@ class RedisClient:
         self._main.send([command])
 
     def _run(
-        self, pipeline: AutoPipeline, commands: Sequence[Command], *, refusals: bool = False, owner: str = ""
+        self,
+        pipeline: AutoPipeline,
+        commands: Sequence[Command],
+        *,
+        refusals: bool = False,
+        owner: str = "",
+        weights: Sequence[int] = (),
     ) -> list[Any]:
-        return self._settled(pipeline, commands, pipeline.begin(commands, owner), refusals=refusals)
+        return self._settled(pipeline, commands, pipeline.begin(commands, owner, weights), refusals=refusals)
 
     def _settled(
         self,

@@ -76,10 +76,12 @@ class AutoPipeline:
         is unknown which commands ran."""
         return self.begin(commands)()
 
-    def begin(self, commands: Sequence[Command], owner: str = "") -> Callable[[], list[Any]]:
+    def begin(
+        self, commands: Sequence[Command], owner: str = "", weights: Sequence[int] = ()
+    ) -> Callable[[], list[Any]]:
         """Ask Redis at once, and return the function that waits for the answers. That function gives and raises what
         `run` does. `owner`: whose commands these are, if they may be many, and need no order with those of others; an
-        error may then stand for a part of them."""
+        error may then stand for a part of them. `weights`: as how many each of them counts."""
         pieces = [hiredis.pack_command(command) for command in commands]
         packed = b"".join(pieces)
         # The cheapest test first.
@@ -89,7 +91,7 @@ class AutoPipeline:
         if not is_module_patched("socket"):
             return self._begin_in_thread(packed, len(commands))
         whole = not owner or bool(self._last)  # else what is asked last would hold for the last part alone
-        wait: Callable[[], list[Any]] = self._ask(Request(pieces, owner, whole=whole)).get
+        wait: Callable[[], list[Any]] = self._ask(Request(pieces, owner, weights, whole=whole)).get
         return wait
 
     def send(self, commands: Sequence[Command]) -> None:

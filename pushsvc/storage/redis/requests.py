@@ -17,12 +17,16 @@ OWN_BYTES: Final = 2**18  # the same in bytes; a single command may be larger
 class Request:
     """Commands of one caller, who waits for their answers. A long request is sent in parts."""
 
-    __slots__ = ("_pieces", "_sent", "_whole", "answers", "asked", "owner", "place")
+    __slots__ = ("_pieces", "_sent", "_weights", "_whole", "answers", "asked", "owner", "place")
 
-    def __init__(self, pieces: Sequence[bytes], owner: str = "", *, whole: bool = True) -> None:
+    def __init__(
+        self, pieces: Sequence[bytes], owner: str = "", weights: Sequence[int] = (), *, whole: bool = True
+    ) -> None:
         """`pieces`: the packed commands. `owner`: for whom they are; '': for the service itself, which has no limit.
-        `whole`: they leave in one round trip, however many they are."""
+        `weights`: as how many commands each counts; 1 if there are none. `whole`: they leave in one round trip, however
+        many they are."""
         self._pieces = pieces
+        self._weights = weights
         self._sent = 0
         self._whole = whole
         self.owner = owner
@@ -36,19 +40,21 @@ class Request:
         return len(self._pieces) - self._sent
 
     def next_part(self, most: int, most_bytes: int) -> tuple[bytes, int]:
-        """Take up to so many commands, at least one: their bytes, joined."""
+        """Take commands of up to this weight, at least one: their bytes, joined, and their weight."""
         first = self._sent
         if self._whole:
             self._sent = len(self._pieces)
         else:
-            size = 0
+            size = weight = 0
             for piece in self._pieces[first : first + most]:
-                if size and size + len(piece) > most_bytes:
-                    break
                 size += len(piece)
+                weight += self._weights[self._sent] if self._weights else 1
+                if self._sent > first and (size > most_bytes or weight > most):
+                    break
                 self._sent += 1
         self.asked = self._sent - first
-        return b"".join(self._pieces[first : self._sent]), self.asked
+        weighed = sum(self._weights[first : self._sent]) if self._weights else self.asked
+        return b"".join(self._pieces[first : self._sent]), weighed
 
     def answer(self, answers: list[Any], last: list[Any]) -> None:
         """Take the answers to the part that was sent; `last`: what is added to the request's answers."""
@@ -88,10 +94,10 @@ class Requests:
             if request.place.ready():
                 continue  # an earlier part of it failed
             own = spent.setdefault(request.owner, [0, 0])
-            piece, commands = request.next_part(OWN_COMMANDS - own[0], OWN_BYTES - own[1])
-            own[0] += commands
+            piece, weight = request.next_part(OWN_COMMANDS - own[0], OWN_BYTES - own[1])
+            own[0] += weight
             own[1] += len(piece)
-            count += commands
+            count += weight
             batch.append(request)
             packed.append(piece)
             if request.left:

@@ -52,7 +52,9 @@ def test_a_key_that_is_repeated_is_heard_once(servers: tuple[redis.Redis, Stack]
     with stack.listen(user, f"?since=now&topics={user}", reconnect=True) as source:
         with without(operator, right):
             told = len(stack.output)
-            assert [publish(number) for number in range(3)] == [503] * 3
+            *own, shared = [publish(number) for number in range(3)]
+            assert own == [503] * 2
+            assert shared == 503 or right == "xtrim"  # a log is cut by age once a second
             if right == "spublish":
                 until(lambda: "loop bus canary: Redis refuses" in stack.output[told:], "more of it")
         for number in range(3):

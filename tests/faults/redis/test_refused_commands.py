@@ -107,7 +107,7 @@ def test_one_key_is_one_event(server: redis.Redis, rates: tuple[int, ...]) -> No
         0,
         3600,
         *rates,
-        after=("counts/counting", "log/log"),
+        after=("counts/counting", "log/log", "log/once"),
     )
 
     def check(answer: Any) -> None:
@@ -119,6 +119,27 @@ def test_one_key_is_one_event(server: redis.Redis, rates: tuple[int, ...]) -> No
             assert answer[0] == event_id
         else:
             assert answer is None or "no permissions" in str(answer)
+
+    each_command(server, call, check)
+
+
+def test_one_key_is_one_event_among_several(server: redis.Redis) -> None:
+    """What is refused of one keeps the other, without a key, not away, unless the clock or the epoch is refused."""
+    names = keys("clock", "epoch", "log", "tail", "key", "log2", "tail2")
+    args = (1000, 3600, 3600, 3600, "data: x\n\n", 0, 1, "data: y\n\n", 0, 0)
+    call = Keyed(server, "log/append_many", names, *args, after=("log/log", "log/once"))
+
+    def check(answer: Any) -> None:
+        others = len(entries(server, "log2"))
+        (again, other), (once_more, _) = call.run(), call.run()
+        [(event_id, _)] = entries(server, "log")
+        assert again[0] == once_more[0] == event_id
+        assert (once_more[1], other[1]) == (1, 0)
+        assert [each for each, _ in entries(server, "log2")][others] == other[0]
+        if answer is not None:
+            first, second = answer
+            assert "no permissions" in str(first) if isinstance(first, Exception) else first[0] == event_id
+            assert others == 1 or "no permissions" in str(second)
 
     each_command(server, call, check)
 
@@ -237,7 +258,7 @@ def test_a_position_that_may_not_be_read_does_not_move_back(server: redis.Redis)
 
 def test_each_event_names_the_one_before_it(server: redis.Redis) -> None:
     names = keys("clock", "epoch", "log", "tail")
-    call = Keyed(server, "log/append", names, "data: x\n\n", 1000, 3600, 3600, 0, 3600)
+    call = Keyed(server, "log/append", names, "data: x\n\n", 1000, 3600, 3600, 0, 3600, after=("log/log", "log/once"))
     for k in range(1, MOST_COMMANDS):
         clean(server)
         call.run()

@@ -8,7 +8,7 @@ from tests.proofs.planted.mutant import Mutant
 
 MUTANTS: Final = [
     Mutant(
-        "delivers a repeated key again", "storage/redis/lua/log/append.lua",
+        "delivers a repeated key again", "storage/redis/lua/log/once.lua",
         "  if type(first) == 'string' and first ~= '?' then", "  if false then",
         "behaviour/publishing/test_publish.py::test_a_repeated_key_answers_the_first_id_and_delivers_nothing",
     ),
@@ -38,7 +38,7 @@ MUTANTS: Final = [
         "faults/losses/test_succession.py::test_two_masters_for_a_while",
     ),
     Mutant(
-        "acknowledges a repetition that no replica has", "storage/redis/lua/log/append.lua",
+        "acknowledges a repetition that no replica has", "storage/redis/lua/log/once.lua",
         "and left > 0 then redis.pcall('PEXPIRE', key, left) end", "then end",
         "faults/losses/test_succession.py::test_a_repetition_is_not_acknowledged_either_while_no_replica_has_it",
     ),
@@ -68,9 +68,9 @@ MUTANTS: Final = [
         "behaviour/streams/test_events.py::test_manual_acknowledgement",
     ),
     Mutant(
-        "takes ids from the wall clock", "storage/redis/lua/log/append.lua",
-        "local done, id = pcall(draw, KEYS[1], KEYS[2])",
-        "local done, t = pcall(draw, KEYS[1], KEYS[2]), redis.call('TIME') "
+        "takes ids from the wall clock", "storage/redis/lua/log/once.lua",
+        "local done, id = pcall(draw, clock, epoch)",
+        "local done, t = pcall(draw, clock, epoch), redis.call('TIME') "
         "local id = string.format('%d%03d-0', t[1], t[2] / 1000)",
         "behaviour/publishing/test_publish.py::test_ids_rise_over_all_channels",
     ),

@@ -31,6 +31,15 @@ def test_many_short_requests_of_one_owner_count_together() -> None:
     assert _asked(requests) == [("mallory", 1)]
 
 
+def test_commands_that_weigh_more_leave_fewer_at_a_time() -> None:
+    requests = Requests()
+    requests.put(Request([b"x"] * 40, "mallory", [8] * 40, whole=False))
+    requests.put(Request([b"z"], "alice", whole=False))
+    assert _asked(requests) == [("mallory", OWN_COMMANDS // 8), ("alice", 1)]
+    assert _asked(requests) == [("mallory", OWN_COMMANDS // 8)]
+    assert _asked(requests) == [("mallory", 40 - 2 * OWN_COMMANDS // 8)]
+
+
 def test_the_answers_of_all_parts_come_together() -> None:
     request = Request([b"x"] * 3, "mallory", whole=False)
     request.next_part(2, OWN_BYTES)

@@ -1,7 +1,4 @@
--- Append one event to a channel's log and announce it. After counting.lua and log.lua.
---
--- Where Redis refuses a command, an event with a key is not there, or a repetition finds that it is: the key is written
--- first, and taken back if the log refuses the event.
+-- Append one event to a channel's log and announce it. After counting.lua, log.lua and once.lua.
 --
 -- KEYS[1] clock   KEYS[2] epoch   KEYS[3] log   KEYS[4] tail   KEYS[5] dedupe key, only where the event has one
 -- ARGV[1] frame   ARGV[2] events kept   ARGV[3] seconds kept   ARGV[4] seconds the tail is kept
@@ -35,18 +32,10 @@ local function uncount()
   if each > 0 then counted(own + 1, -1, 9, 8 + each) end
 end
 
-if key then
-  local first = redis.pcall('GET', key)
-  if type(first) == 'table' and not string.find(first.err, '^WRONGTYPE') then
-    uncount()
-    return first
-  end
-  if type(first) == 'string' and first ~= '?' then
-    -- Written anew, as it is: a WAIT after it then waits until the replicas have what was written before.
-    local left = redis.pcall('PTTL', key)
-    if type(left) == 'number' and left > 0 then redis.pcall('PEXPIRE', key, left) end
-    return {first, 1}
-  end
+local found = key and repeated(key)
+if found then
+  if found.err then uncount() end
+  return found
 end
 local before, fresh
 if ARGV[7] and 8 + each < #ARGV then
@@ -60,19 +49,12 @@ if ARGV[7] and 8 + each < #ARGV then
     fresh = true
   end
 end
-local done, id = pcall(draw, KEYS[1], KEYS[2])
-local refused, current = id
-if done and key then done, refused = pcall(redis.call, 'SET', key, id, 'EX', ARGV[6]) end
-local stored = done
-if done then
-  done, refused, current = pcall(append, id, KEYS[2], KEYS[3], KEYS[4], ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], before)
-end
-if not done then
-  if key and stored then redis.pcall('SET', key, '?', 'EX', ARGV[6]) end -- not DEL, to which there may be no right
+local answer, absent = append_once(
+  key, ARGV[6], KEYS[1], KEYS[2], KEYS[3], KEYS[4], ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], before)
+if absent then
   uncount()
   if fresh then counted(#KEYS, -1, 9 + each, #ARGV) end
-  return type(refused) == 'table' and refused or redis.error_reply(refused)
+elseif lapsed and not answer.err then
+  answer[3], answer[4] = answer[3] or '', lapsed
 end
-if refused then return refused end
-if lapsed then return {id, 0, current ~= '-' and current or '', lapsed} end
-return {id, 0, current ~= '-' and current or nil}
+return answer

@@ -57,16 +57,17 @@ local function append(id, epoch, log, tail, frame, kept, seconds, tail_seconds, 
   if not known and redis.acl_check_cmd and not redis.acl_check_cmd('SPUBLISH', log, '') then
     error({err = 'NOPERM the account may not SPUBLISH on the channels of the logs'})
   end
+  local most = kept or '9223372036854775807'
   if ttl == '0' then
-    redis.call('XADD', log, id, 'f', frame, 'p', before)
+    redis.call('XADD', log, 'MAXLEN', most, id, 'f', frame, 'p', before)
   else -- by the clock: after it was set back, ids are ahead of it
     local time = redis.call('TIME')
     local deadline = time[1] * 1000 + math.floor(time[2] / 1000) + ttl * 1000
-    redis.call('XADD', log, id, 'f', frame, 'p', before, 'x', string.format('%.0f', deadline))
+    redis.call('XADD', log, 'MAXLEN', most, id, 'f', frame, 'p', before, 'x', string.format('%.0f', deadline))
   end
   try('SET', tail, id, 'EX', tail_seconds)
-  if kept then
-    try('XTRIM', log, 'MAXLEN', kept)
+  -- By age once a second, for readers look at the time themselves: ten digits of an id are its second.
+  if kept and string.sub(id, 1, 10) ~= string.sub(before, 1, 10) then
     local ms = tonumber(string.match(id, '^%d+'))
     try('XTRIM', log, 'MINID', string.format('%.0f', math.max(0, ms - seconds * 1000)))
   end
